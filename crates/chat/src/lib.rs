@@ -1,0 +1,5 @@
+//! Messages, chat templates, tokenizers, supervised samples.
+
+mod message;
+
+pub use message::{Message, Role};

@@ -1,0 +1,1 @@
+//! The open-book exam: items, prompt, solver, grading, report.

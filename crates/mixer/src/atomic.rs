@@ -1,0 +1,157 @@
+//! Files and folders that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes `path` by way of a temporary file beside it: what stood there before stays until the new content is on disk.
+///
+/// # Errors
+/// Whatever the file system says, with the path; the temporary file is removed.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_file_with(path, |file| file.write_all(bytes))
+}
+
+/// Like [`write_file`], for content that is streamed.
+///
+/// # Errors
+/// Whatever `fill` or the file system says, with the path; the temporary file is removed.
+pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".partial-")
+        .tempfile_in(folder)
+        .map_err(|error| named(folder, error))?;
+    let mut buffered = io::BufWriter::new(temporary.as_file_mut());
+    fill(&mut buffered).and_then(|()| buffered.flush()).map_err(|error| named(path, error))?;
+    drop(buffered);
+    set_mode(temporary.path(), 0o644)?;
+    temporary.as_file().sync_all().map_err(|error| named(path, error))?;
+    temporary.persist(path).map_err(|error| named(path, error.error))?;
+    sync_folder(folder)
+}
+
+/// Fills a temporary folder beside `path`, syncs every file in it and renames it to `path`, replacing what stood there.
+///
+/// # Errors
+/// Whatever `fill` or the file system says; the temporary folder is removed and `path` is as it was.
+pub fn write_folder<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".partial-")
+        .tempdir_in(folder)
+        .map_err(|error| named(folder, error))?;
+    fill(temporary.path())?;
+    sync_tree(temporary.path())?;
+    let old = retire(path)?;
+    fs::rename(temporary.keep(), path).map_err(|error| named(path, error))?;
+    sync_folder(folder)?;
+    if let Some(old) = old {
+        fs::remove_dir_all(&old).map_err(|error| named(&old, error))?;
+    }
+    Ok(())
+}
+
+/// Removes what earlier, killed processes left half-written in `folder`. Call it only while holding the folder's lock.
+///
+/// # Errors
+/// Whatever the file system says, with the path.
+pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(".partial-") {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|error| named(&path, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves an existing folder out of the way; the two renames leave a moment without `path`, never a half-written one.
+fn retire(path: &Path) -> io::Result<Option<PathBuf>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let old = folder_of(path).join(format!(".partial-old-{name}-{}", std::process::id()));
+    fs::rename(path, &old).map_err(|error| named(path, error))?;
+    Ok(Some(old))
+}
+
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| named(folder, error))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(|error| named(&path, error))?;
+        }
+    }
+    set_mode(folder, 0o755)?;
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| named(folder, error))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Temporary files are private to their owner; what a run writes is not.
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).map_err(|error| named(path, error))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
+    Ok(())
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("mix.jsonl");
+        write_file(&path, b"old").expect("first write");
+        let failed = write_file_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(failed.is_err_and(|error| error.to_string().contains("mix.jsonl: the disk is full")));
+        assert_eq!(fs::read(&path).expect("still there"), b"old");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("model");
+        for content in ["first", "second"] {
+            write_folder::<io::Error>(&path, |inside| fs::write(inside.join("weights"), content)).expect("written");
+        }
+        let failed = write_folder::<io::Error>(&path, |inside| {
+            fs::write(inside.join("weights"), "half")?;
+            Err(io::Error::other("killed"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(path.join("weights")).expect("readable"), "second");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
+    }
+}

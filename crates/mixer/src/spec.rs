@@ -1,0 +1,125 @@
+//! What a mix is asked to be: the typed form of a recipe's `[mix]` and `[sources]`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A node of the mixture tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MixtureRatio {
+    /// A source, by its name in `[sources]`.
+    Source(String),
+    /// A group: each child with its weight (positive), in the recipe's order.
+    Group(Vec<(u64, MixtureNode)>),
+}
+
+/// A named child of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MixtureNode {
+    /// The name the recipe gives it.
+    pub name: String,
+    /// A source or a group with a ratio of its own.
+    pub ratio: MixtureRatio,
+}
+
+/// What to do when a pool holds fewer records than its share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnShortage {
+    /// Stop and say what the pool has and what it needs.
+    #[default]
+    Error,
+    /// Take records of the pool more than once, each as often as any other to within one.
+    Repeat,
+    /// Make the whole mix smaller, keeping the ratio.
+    Shrink,
+}
+
+/// How many records of every pool are kept back for validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Share of every pool that is never trained on, 0 to 0.5.
+    pub fraction: f64,
+    /// At most this many of them are evaluated, per source.
+    pub max_samples: usize,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self { fraction: 0.01, max_samples: 200 }
+    }
+}
+
+/// Which fields of a record hold what. A dot descends (`answer.text`); a list is joined by line breaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// The question or task.
+    pub instruction: Option<String>,
+    /// What the task is about; put below the instruction.
+    pub input: Option<String>,
+    /// The answer, which is supervised.
+    pub output: Option<String>,
+    /// Earlier turns: a list of `[user, assistant]` pairs.
+    pub history: Option<String>,
+    /// A system message.
+    pub system: Option<String>,
+}
+
+/// How the records of a source are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceFormat {
+    /// `instruction`, `input`, `output` (or the columns named), one object a record.
+    #[default]
+    Alpaca,
+    /// `messages` (role, content) or `conversations` (from, value).
+    Messages,
+}
+
+/// One pool of records: everything its parts hold, taken together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// Where the records are, in the recipe's order. In TOML: `path`, a string, a table, or a list of both.
+    pub parts: Vec<SourcePart>,
+}
+
+/// One place that records of a pool come from. In TOML a string takes the options that stand beside `path` in
+/// `[sources.X]`; a table `{ path = …, columns = … }` overrides them for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePart {
+    /// A file, directory, glob, or hub data set (`owner/name`). A relative path is relative to the recipe's folder or,
+    /// where nothing is found there, to the working directory; what is found in neither and has the form `owner/name`
+    /// is a hub data set.
+    pub path: String,
+    /// Layout of the records.
+    pub format: SourceFormat,
+    /// Field names, where they differ from Alpaca's.
+    pub columns: Columns,
+    /// For a hub data set or a directory: which of its files, as a glob (default: every JSON, JSONL and their .gz).
+    pub files: Option<String>,
+    /// For a hub data set: branch, tag or commit (default `main`).
+    pub revision: Option<String>,
+    /// Licence, as the publisher states it.
+    pub licence: Option<String>,
+    /// False where the licence or the publisher forbids commercial use.
+    pub commercial_use: Option<bool>,
+}
+
+/// A whole mix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MixSpec {
+    /// Samples in all.
+    pub size: usize,
+    /// Seed of the draw; another seed is another draw.
+    pub seed: u64,
+    /// The mixture tree's root.
+    pub ratio: MixtureRatio,
+    /// What to do when a pool is too small.
+    pub on_shortage: OnShortage,
+    /// What is held out.
+    pub validation: Validation,
+    /// Every source that the tree names, in the recipe's order: a record in two pools belongs to the first.
+    pub sources: IndexMap<String, SourceSpec>,
+}

@@ -1,0 +1,5 @@
+//! Raw TOML to a resolved, typed recipe, with errors that point.
+
+mod typed;
+
+pub use typed::*;

@@ -1,0 +1,1 @@
+//! Full and LoRA fine-tuning: batching, step, recompute, optimizers, checkpoints.
