@@ -1,1 +1,95 @@
-//! The command line of Medley.
+//! The command line of Medley: arguments, progress and the flat story of a run.
+//!
+//! Standard output is for data (tables, JSON, generated text); everything else goes to standard error and to the run's
+//! `log.txt`.
+
+mod chat;
+mod exam;
+mod logging;
+mod mix;
+mod preview;
+mod progress;
+mod recipe;
+mod report;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Which mixture of general and medical data should a language model be fine-tuned on?
+#[derive(Parser)]
+#[command(name = "medley", version, max_term_width = 110, arg_required_else_help = true)]
+struct Medley {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// `train`: the same as `medley train`.
+#[derive(Parser)]
+#[command(name = "train", version, max_term_width = 110)]
+struct Train {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    args: train::TrainArgs,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Say more: -v for what each stage decides, -vv for every detail (RUST_LOG overrides)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mix, fine-tune, examine: the whole way of a recipe
+    Train(Box<train::TrainArgs>),
+    /// Mix the data of a recipe at its exact ratio and size
+    Mix(mix::MixArgs),
+    /// Show samples as the model will see them: prompt, supervised, cut
+    Preview(preview::PreviewArgs),
+    /// Show, list and describe recipes
+    Recipe(recipe::RecipeArgs),
+    /// Talk to a model
+    Chat(chat::ChatArgs),
+    /// Sit a model down to an open-book exam
+    Exam(Box<exam::ExamArgs>),
+    /// Tabulate runs as the paper's Table 4 or 5
+    Report(report::ReportArgs),
+}
+
+/// Runs `medley` with the process's arguments.
+pub fn medley() -> ExitCode {
+    let Medley { global, command } = Medley::parse();
+    run(&global, || match command {
+        Command::Train(args) => train::run(*args),
+        Command::Mix(args) => mix::run(args),
+        Command::Preview(args) => preview::run(args),
+        Command::Recipe(args) => recipe::run(args),
+        Command::Chat(args) => chat::run(args),
+        Command::Exam(args) => exam::run(*args),
+        Command::Report(args) => report::run(args),
+    })
+}
+
+/// Runs `train` with the process's arguments.
+pub fn train() -> ExitCode {
+    let Train { global, args } = Train::parse();
+    run(&global, || train::run(args))
+}
+
+fn run(global: &Global, command: impl FnOnce() -> miette::Result<()>) -> ExitCode {
+    logging::start(global.verbose);
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            tracing::debug!("failed: {report:?}");
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

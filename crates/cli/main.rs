@@ -1,2 +1,5 @@
-//! `medley`.
-fn main() {}
+//! `medley`: mix, fine-tune, examine.
+
+fn main() -> std::process::ExitCode {
+    medley::medley()
+}

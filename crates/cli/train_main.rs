@@ -1,2 +1,5 @@
-//! `train`.
-fn main() {}
+//! `train`: the same as `medley train`.
+
+fn main() -> std::process::ExitCode {
+    medley::train()
+}

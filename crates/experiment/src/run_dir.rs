@@ -1,0 +1,232 @@
+//! A run's folder: the only database there is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use medley_mixer::atomic;
+
+use crate::records::RunState;
+
+/// What can go wrong with a run's folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// Another process holds the lock.
+    #[error(
+        "{}: another process ({holder}) works in this run; wait for it or stop it, or choose another folder with --out",
+        path.display()
+    )]
+    Locked {
+        /// The run's folder.
+        path: PathBuf,
+        /// What the lock file says of its holder.
+        holder: String,
+    },
+    /// A folder that is not a run.
+    #[error("{}: not a run folder: it has no readable run.json ({reason})", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A folder with other things in it.
+    #[error("{}: holds files but no run.json; choose an empty or new folder with --out", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+/// A run's folder. Made by [`RunDir::open`] it holds the run's lock until dropped; made by [`RunDir::view`] it only looks.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    lock: Option<File>,
+}
+
+impl RunDir {
+    /// Opens or makes the folder `root` and takes its lock. What killed processes left half-written in it is removed.
+    ///
+    /// # Errors
+    /// [`RunDirError::Locked`] when another process works in it, [`RunDirError::Foreign`] for a folder with other things.
+    pub fn open(root: &Path) -> Result<Self, RunDirError> {
+        let io = |error| RunDirError::Io { path: root.to_path_buf(), error };
+        if root.exists() && !root.join("run.json").exists() && !root.join(".lock").exists() {
+            let mut entries = fs::read_dir(root).map_err(io)?;
+            if entries.next().is_some() {
+                return Err(RunDirError::Foreign { path: root.to_path_buf() });
+            }
+        }
+        fs::create_dir_all(root).map_err(io)?;
+        let lock = take_lock(root)?;
+        for folder in [root.to_path_buf(), root.join("steps"), root.join("mix"), root.join("exam")] {
+            atomic::remove_leftovers(&folder).map_err(io)?;
+        }
+        Ok(Self { root: root.to_path_buf(), lock: Some(lock) })
+    }
+
+    /// Looks at an existing run without taking its lock.
+    ///
+    /// # Errors
+    /// [`RunDirError::NotARun`] when there is no readable `run.json`.
+    pub fn view(root: &Path) -> Result<Self, RunDirError> {
+        let run = Self { root: root.to_path_buf(), lock: None };
+        run.state()?;
+        Ok(run)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved recipe.
+    pub fn recipe(&self) -> PathBuf {
+        self.root.join("recipe.toml")
+    }
+
+    /// Manifest and ledger of the mix.
+    pub fn mix(&self) -> PathBuf {
+        self.root.join("mix")
+    }
+
+    /// One JSON object a line: losses, learning rate, speed.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// Checkpoints, one folder a step.
+    pub fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+
+    /// The checkpoint after `step` optimizer steps.
+    pub fn step(&self, step: usize) -> PathBuf {
+        self.steps().join(step.to_string())
+    }
+
+    /// What is shipped: Hugging Face layout or a PEFT adapter.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model")
+    }
+
+    /// Answers and report of the exam.
+    pub fn exam(&self) -> PathBuf {
+        self.root.join("exam")
+    }
+
+    /// The log of every process that worked on this run.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.txt")
+    }
+
+    /// Numbers of the checkpoints that are there, ascending.
+    pub fn saved_steps(&self) -> Vec<usize> {
+        let entries = fs::read_dir(self.steps()).into_iter().flatten().flatten();
+        let mut steps: Vec<usize> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The state that `run.json` tells.
+    ///
+    /// # Errors
+    /// [`RunDirError::NotARun`] when it cannot be read.
+    pub fn state(&self) -> Result<RunState, RunDirError> {
+        let not_a_run = |reason: String| RunDirError::NotARun { path: self.root.clone(), reason };
+        let text = fs::read_to_string(self.root.join("run.json")).map_err(|error| not_a_run(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| not_a_run(error.to_string()))
+    }
+
+    /// Replaces `run.json`.
+    ///
+    /// # Errors
+    /// [`RunDirError::Io`] when it cannot be written; the old one stays.
+    pub fn write_state(&self, state: &RunState) -> Result<(), RunDirError> {
+        self.write_json("run.json", state)
+    }
+
+    /// Writes `name` (relative to the folder) as indented JSON, whole or not at all.
+    ///
+    /// # Errors
+    /// [`RunDirError::Io`].
+    pub fn write_json(&self, name: &str, value: &impl serde::Serialize) -> Result<(), RunDirError> {
+        let io = |error| RunDirError::Io { path: self.root.join(name), error };
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| io(error.into()))?;
+        bytes.push(b'\n');
+        atomic::write_file(&self.root.join(name), &bytes).map_err(io)
+    }
+
+    /// Whether this process holds the lock.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+}
+
+fn take_lock(root: &Path) -> Result<File, RunDirError> {
+    let path = root.join(".lock");
+    let io = |error| RunDirError::Io { path: path.clone(), error };
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        // What the holder wrote is only for the message.
+        let _ = file.read_to_string(&mut holder);
+        let holder = if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
+        return Err(RunDirError::Locked { path: root.to_path_buf(), holder });
+    }
+    file.set_len(0).map_err(io)?;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    write!(file, "process {}", std::process::id()).map_err(io)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Status;
+
+    #[test]
+    fn the_second_process_is_refused_and_the_lock_goes_with_its_holder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().join("run");
+        let first = RunDir::open(&root).expect("free");
+        let message = RunDir::open(&root).expect_err("held").to_string();
+        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        drop(first);
+        RunDir::open(&root).expect("free again");
+    }
+
+    #[test]
+    fn a_folder_with_other_things_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("thesis.tex"), "years of work").expect("written");
+        assert!(matches!(RunDir::open(folder.path()), Err(RunDirError::Foreign { .. })));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn state_round_trips_and_leftovers_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().join("run");
+        let run = RunDir::open(&root).expect("free");
+        let mut state = RunState::new("ratio-9-1", "00ff");
+        state.status = Status::Trained;
+        run.write_state(&state).expect("written");
+        fs::create_dir_all(run.steps().join(".partial-x")).expect("made");
+        fs::create_dir_all(run.step(20)).expect("made");
+        drop(run);
+        let run = RunDir::open(&root).expect("free");
+        assert_eq!(run.state().expect("readable"), state);
+        assert_eq!(run.saved_steps(), [20]);
+        assert!(!run.steps().join(".partial-x").exists());
+    }
+}

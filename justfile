@@ -1,0 +1,36 @@
+# The daily verbs. `just` alone lists them.
+
+default:
+    @just --list
+
+# Everything the gate runs.
+ci:
+    .ci/run
+
+# All tests.
+test:
+    cargo test --release --workspace
+
+# Format and lint.
+lint:
+    cargo fmt --all
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# The main job, with what the repository ships.
+quickstart:
+    cargo run --release -- train --recipe recipes/quickstart.toml
+
+# The paper's Table 4 in small: the five ratios on the quickstart's data.
+table4-quick:
+    cargo build --release
+    for ratio in 9_1 4_1 1_1 1_4 1_9; do \
+        ./target/release/medley train --recipe quickstart.toml \
+            --set name=quick-$ratio --set "mix.ratio={ general = ${ratio%_*}, medical = ${ratio#*_} }" \
+            --out checkpoints/quick-$ratio; \
+    done
+    ./target/release/medley report checkpoints/quick-9_1 checkpoints/quick-4_1 checkpoints/quick-1_1 \
+        checkpoints/quick-1_4 checkpoints/quick-1_9 --paper 4
+
+# The CUDA build (needs LLVM, see README).
+cuda:
+    cargo build --release --features cuda
