@@ -1,0 +1,237 @@
+//! What a table needs to know of a run, from its folder alone: `recipe.toml` and `exam/report.json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use medley_recipe::Book;
+use serde::Serialize;
+use toml::{Table, Value};
+
+use crate::report::ExamReport;
+use crate::statistics::Estimate;
+
+/// A column of the paper's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Column {
+    /// General to medical samples, in lowest terms.
+    Ratio {
+        /// General samples.
+        general: u64,
+        /// Medical samples.
+        medical: u64,
+    },
+    /// Number of samples, all of them medical.
+    Size(u64),
+}
+
+impl Ord for Column {
+    /// Most general first, as in Table 4; sizes ascend, as in Table 5.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (self, other) {
+            (Self::Ratio { general: a, medical: b }, Self::Ratio { general: c, medical: d }) => {
+                (u128::from(*c) * u128::from(*b)).cmp(&(u128::from(*a) * u128::from(*d)))
+            }
+            (Self::Size(a), Self::Size(b)) => a.cmp(b),
+            (Self::Ratio { .. }, Self::Size(_)) => std::cmp::Ordering::Less,
+            (Self::Size(_), Self::Ratio { .. }) => std::cmp::Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Column {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ratio { general, medical } => write!(formatter, "{general}:{medical}"),
+            Self::Size(size) => formatter.write_str(&crate::tables::size_name(*size)),
+        }
+    }
+}
+
+/// An exam's result, as far as a table shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunScore {
+    /// Strict open-book average over exams.
+    pub estimate: Estimate,
+    /// Equal for runs that sat the same exam in the same way.
+    pub exam_hash: String,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSummary {
+    /// Its folder, as given.
+    pub path: String,
+    /// What was fine-tuned.
+    pub base: String,
+    /// `full` or `lora`.
+    pub method: String,
+    /// Samples in the mix.
+    pub size: u64,
+    /// The top of the mixture tree, written `9:1 (general:medical)`.
+    pub ratio: String,
+    /// Its column in one of the paper's tables, where it has one.
+    pub column: Option<Column>,
+    /// Its score, or why there is none.
+    pub score: Result<RunScore, String>,
+    settings: BTreeMap<String, String>,
+}
+
+/// A folder that is not a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}\n  hint: {hint}")]
+pub struct RunError {
+    /// The folder or file.
+    pub path: String,
+    /// What is wrong.
+    pub reason: String,
+    /// How to mend it.
+    pub hint: &'static str,
+}
+
+/// Reads runs; a folder named twice counts once.
+///
+/// # Errors
+/// A folder is not a run: it has no readable `recipe.toml` with a model and a mix. A run without an exam is no error.
+pub fn read_runs(folders: &[PathBuf]) -> Result<Vec<RunSummary>, RunError> {
+    let mut seen = Vec::new();
+    let mut runs = Vec::new();
+    for folder in folders {
+        let canonical = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if !seen.contains(&canonical) {
+            seen.push(canonical);
+            runs.push(RunSummary::read(folder)?);
+        }
+    }
+    Ok(runs)
+}
+
+impl RunSummary {
+    /// Reads one run's folder.
+    ///
+    /// # Errors
+    /// See [`read_runs`].
+    pub fn read(folder: &Path) -> Result<Self, RunError> {
+        let path = folder.join("recipe.toml");
+        let failed = |reason: String, hint| RunError { path: path.display().to_string(), reason, hint };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| failed(error.to_string(), "name the folders of runs, as `medley train` made them"))?;
+        let recipe: Table = toml::from_str(&text).map_err(|error| failed(error.to_string(), REWRITE))?;
+        let get = |section: &str, key: &str| recipe.get(section).and_then(|section| section.get(key));
+        let missing = |key: &str| failed(format!("`{key}` is missing or of the wrong type"), REWRITE);
+        let base = get("model", "base").and_then(Value::as_str).ok_or_else(|| missing("model.base"))?;
+        let method = get("train", "method").and_then(Value::as_str).ok_or_else(|| missing("train.method"))?;
+        let size = get("mix", "size").and_then(Value::as_integer).and_then(|size| u64::try_from(size).ok());
+        let size = size.ok_or_else(|| missing("mix.size"))?;
+        let ratio = get("mix", "ratio").and_then(Value::as_table).ok_or_else(|| missing("mix.ratio"))?;
+        let mut settings = BTreeMap::new();
+        flatten("", &recipe, &mut settings);
+        Ok(Self {
+            path: folder.display().to_string(),
+            base: base.to_owned(),
+            method: method.to_owned(),
+            size,
+            ratio: show_ratio(ratio),
+            column: column(ratio, size),
+            score: read_score(folder),
+            settings,
+        })
+    }
+
+    /// The base model's own name: the last part of a hub id or a path.
+    pub fn model_name(&self) -> &str {
+        self.base.trim_end_matches('/').rsplit('/').next().unwrap_or(&self.base)
+    }
+
+    /// Settings, by key, in which two runs differ, but for names, seeds and what never changes a result.
+    pub fn differing_settings<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let keys = self.settings.keys().chain(other.settings.keys().filter(|key| !self.settings.contains_key(*key)));
+        let matters = |key: &&String| !SEEDS_AND_SPEED.contains(&key.as_str());
+        keys.filter(matters)
+            .filter(|key| self.settings.get(*key) != other.settings.get(*key))
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+const REWRITE: &str = "this file is written by `medley train`; restore it or train again";
+
+const SEEDS_AND_SPEED: [&str; 9] = [
+    "name",
+    "mix.seed",
+    "train.seed",
+    "train.tokens_per_micro_batch",
+    "train.block_policy",
+    "train.logging_steps",
+    "train.save_steps",
+    "train.save_total_limit",
+    "exam.batch_size",
+];
+
+fn read_score(folder: &Path) -> Result<RunScore, String> {
+    let path = folder.join("exam").join("report.json");
+    if !path.exists() {
+        return Err("exam/report.json is not there: it has not sat the exam".to_owned());
+    }
+    let report = ExamReport::read(&path).map_err(|error| error.reason)?;
+    if report.inputs.passages_exchanged {
+        return Err("exam/report.json is of the control with exchanged passages".to_owned());
+    }
+    let open = report.book(Book::Open).ok_or("it was examined closed-book only")?;
+    let inputs = &report.inputs;
+    let exam_hash = format!("{} {} {:?}", inputs.items_hash, inputs.template_hash, inputs.answer);
+    Ok(RunScore { estimate: open.strict.average, exam_hash })
+}
+
+fn column(ratio: &Table, size: u64) -> Option<Column> {
+    let weight = |name: &str| ratio.get(name).and_then(whole);
+    if ratio.keys().all(|name| MEDICAL.contains(&name.as_str())) && !ratio.is_empty() {
+        return Some(Column::Size(size));
+    }
+    if ratio.len() != 2 {
+        return None;
+    }
+    let (general, medical) = (weight("general")?, weight("medical")?);
+    let divisor = greatest_common_divisor(general, medical);
+    (divisor > 0).then(|| Column::Ratio { general: general / divisor, medical: medical / divisor })
+}
+
+/// Names that stand for medical data in the shipped recipes.
+const MEDICAL: [&str; 3] = ["medical", "tcm", "western"];
+
+fn whole(value: &Value) -> Option<u64> {
+    match value {
+        Value::Integer(weight) => u64::try_from(*weight).ok(),
+        Value::Float(weight) if *weight >= 0.0 && weight.fract() == 0.0 => Some(*weight as u64),
+        _ => None,
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+fn show_ratio(ratio: &Table) -> String {
+    let weights: Vec<String> = ratio.values().map(Value::to_string).collect();
+    let names: Vec<&str> = ratio.keys().map(String::as_str).collect();
+    format!("{} ({})", weights.join(":"), names.join(":"))
+}
+
+fn flatten(prefix: &str, table: &Table, into: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(table) => flatten(&key, table, into),
+            other => {
+                into.insert(key, other.to_string());
+            }
+        }
+    }
+}

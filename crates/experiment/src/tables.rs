@@ -1,0 +1,265 @@
+//! Runs as the paper's Table 4 (ratios) or Table 5 (sizes), beside the paper's own numbers.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::report_runs::{Column, RunSummary};
+use crate::statistics::{Estimate, mean_and_deviation};
+
+/// Where the paper's numbers come from.
+pub const CITATION: &str = "Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual \
+                            Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)";
+
+/// Average accuracy in percent by model and general:medical ratio (Table 4).
+const TABLE_4: [(&str, [(Column, f64); 5]); 4] = [
+    ("Qwen1.5-1.8B", by_ratio([39.02, 38.67, 37.58, 33.38, 33.73])),
+    ("Qwen1.5-4B", by_ratio([52.53, 52.63, 51.14, 49.96, 49.51])),
+    ("Qwen1.5-7B", by_ratio([62.96, 62.27, 60.42, 59.96, 59.65])),
+    ("Qwen1.5-14B", by_ratio([68.81, 68.53, 68.1, 65.12, 64.85])),
+];
+
+/// Average accuracy in percent by number of medical samples, traditional Chinese : Western = 1:1 (Table 5).
+const TABLE_5: [(&str, [(Column, f64); 8]); 1] = [(
+    "Qwen1.5-7B",
+    [
+        (Column::Size(10_000), 57.60),
+        (Column::Size(20_000), 55.08),
+        (Column::Size(50_000), 53.64),
+        (Column::Size(70_000), 54.83),
+        (Column::Size(80_000), 51.71),
+        (Column::Size(90_000), 53.41),
+        (Column::Size(100_000), 58.71),
+        (Column::Size(200_000), 56.12),
+    ],
+)];
+
+const fn by_ratio(values: [f64; 5]) -> [(Column, f64); 5] {
+    [
+        (Column::Ratio { general: 9, medical: 1 }, values[0]),
+        (Column::Ratio { general: 4, medical: 1 }, values[1]),
+        (Column::Ratio { general: 1, medical: 1 }, values[2]),
+        (Column::Ratio { general: 1, medical: 4 }, values[3]),
+        (Column::Ratio { general: 1, medical: 9 }, values[4]),
+    ]
+}
+
+/// Which table of the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum PaperTable {
+    /// Models by general:medical ratio.
+    Table4,
+    /// Models by number of medical samples.
+    Table5,
+}
+
+impl PaperTable {
+    /// The columns that the paper has.
+    pub fn columns(self) -> Vec<Column> {
+        match self {
+            Self::Table4 => TABLE_4[0].1.map(|(column, _)| column).to_vec(),
+            Self::Table5 => TABLE_5[0].1.map(|(column, _)| column).to_vec(),
+        }
+    }
+
+    /// The paper's value for a model, named as in the paper or with `-Chat`: which of the two it trained is not stated.
+    pub fn published(self, model: &str, column: Column) -> Option<f64> {
+        let model = model.strip_suffix("-Chat").unwrap_or(model);
+        let find =
+            |columns: &[(Column, f64)]| columns.iter().find(|(known, _)| *known == column).map(|(_, value)| *value);
+        match self {
+            Self::Table4 => TABLE_4.iter().find(|(name, _)| *name == model).and_then(|(_, columns)| find(columns)),
+            Self::Table5 => TABLE_5.iter().find(|(name, _)| *name == model).and_then(|(_, columns)| find(columns)),
+        }
+    }
+
+    fn holds(self, column: Column) -> bool {
+        matches!((self, column), (Self::Table4, Column::Ratio { .. }) | (Self::Table5, Column::Size(_)))
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Table4 => "Table 4: models fine-tuned on general:medical mixtures",
+            Self::Table5 => "Table 5: models fine-tuned on medical data alone, by number of samples",
+        }
+    }
+}
+
+/// Our runs of one cell, beside the paper's value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TableCell {
+    /// Base model, size of the mix (Table 4) and method.
+    pub row: String,
+    /// Ratio or size.
+    pub column: Column,
+    /// Average accuracy in percent: the run's, or the mean over runs.
+    pub value: f64,
+    /// The run's own 95 % interval in percent; none for several runs.
+    pub interval: Option<(f64, f64)>,
+    /// Standard deviation over runs in points; none for a single one.
+    pub deviation: Option<f64>,
+    /// The runs' folders.
+    pub runs: Vec<String>,
+    /// The paper's value in percent, where the paper has this model and column.
+    pub paper: Option<f64>,
+    /// `value` minus `paper` in points.
+    pub difference: Option<f64>,
+}
+
+/// A table of the paper, filled from runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunTable {
+    /// Which one.
+    pub table: PaperTable,
+    /// The cells that have a run, by row and column.
+    pub cells: Vec<TableCell>,
+    /// What the reader must know: runs that fit no cell or have no exam, runs of a cell that differ in more than seeds.
+    pub notes: Vec<String>,
+    /// Source of the paper's numbers.
+    pub citation: &'static str,
+}
+
+/// Sorts runs into the cells of `table`.
+pub fn tabulate(table: PaperTable, runs: &[RunSummary]) -> RunTable {
+    let mut cells: BTreeMap<(String, Column), Vec<&RunSummary>> = BTreeMap::new();
+    let mut notes = Vec::new();
+    for run in runs {
+        match (&run.score, run.column) {
+            (Err(reason), _) => notes.push(format!("{}: no exam score ({reason})", run.path)),
+            (Ok(_), Some(column)) if table.holds(column) => {
+                cells.entry((row_name(table, run), column)).or_default().push(run)
+            }
+            (Ok(score), _) => notes.push(format!(
+                "{}: not in this table (base {}, ratio {}, size {}): {}",
+                run.path,
+                run.base,
+                run.ratio,
+                size_name(run.size),
+                show_percent(&score.estimate)
+            )),
+        }
+    }
+    notes.extend(cells.iter().filter_map(|((row, column), runs)| differing_note(row, *column, runs)));
+    notes.extend(exams_note(runs));
+    let cells = cells.into_iter().map(|((row, column), runs)| cell(table, row, column, &runs)).collect();
+    RunTable { table, cells, notes, citation: CITATION }
+}
+
+fn row_name(table: PaperTable, run: &RunSummary) -> String {
+    match table {
+        PaperTable::Table4 => format!("{} · {} · {}", run.model_name(), size_name(run.size), run.method),
+        PaperTable::Table5 => format!("{} · {}", run.model_name(), run.method),
+    }
+}
+
+fn cell(table: PaperTable, row: String, column: Column, runs: &[&RunSummary]) -> TableCell {
+    let estimates: Vec<Estimate> =
+        runs.iter().filter_map(|run| run.score.as_ref().ok().map(|score| score.estimate)).collect();
+    let values: Vec<f64> = estimates.iter().map(|estimate| 100.0 * estimate.value).collect();
+    let (value, deviation) = mean_and_deviation(&values).unwrap_or_default();
+    let interval = match estimates.as_slice() {
+        [only] => Some((100.0 * only.low, 100.0 * only.high)),
+        _ => None,
+    };
+    let paper = runs.first().and_then(|run| table.published(run.model_name(), column));
+    TableCell {
+        row,
+        column,
+        value,
+        interval,
+        deviation,
+        runs: runs.iter().map(|run| run.path.clone()).collect(),
+        paper,
+        difference: paper.map(|paper| value - paper),
+    }
+}
+
+/// Runs of a cell may differ in their seeds; anything else makes their mean a mean of unlike things.
+fn differing_note(row: &str, column: Column, runs: &[&RunSummary]) -> Option<String> {
+    let (first, others) = runs.split_first()?;
+    let mut keys: Vec<&str> = others.iter().flat_map(|run| first.differing_settings(run)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    (!keys.is_empty()).then(|| format!("{row}, {column}: its runs differ in more than seeds: {}", keys.join(", ")))
+}
+
+/// Scores of different exams do not compare.
+fn exams_note(runs: &[RunSummary]) -> Option<String> {
+    let mut exams: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for run in runs {
+        if let Ok(score) = &run.score {
+            exams.entry(&score.exam_hash).or_default().push(&run.path);
+        }
+    }
+    if exams.len() < 2 {
+        return None;
+    }
+    let groups: Vec<String> = exams.values().map(|paths| paths.join(" ")).collect();
+    Some(format!("not all runs sat the same exam (items, prompt or answer form differ): {}", groups.join(" | ")))
+}
+
+impl RunTable {
+    /// The table for people.
+    pub fn render(&self) -> String {
+        let mut columns = self.table.columns();
+        columns.extend(self.cells.iter().map(|cell| cell.column));
+        columns.sort_unstable();
+        columns.dedup();
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header(["model".to_owned()].into_iter().chain(columns.iter().map(Column::to_string)));
+        let mut rows: Vec<&str> = self.cells.iter().map(|cell| cell.row.as_str()).collect();
+        rows.dedup();
+        for row in rows {
+            let find = |column| self.cells.iter().find(|cell| cell.row == row && cell.column == column);
+            let shown = columns.iter().map(|column| find(*column).map(show_cell).unwrap_or_default());
+            table.add_row([row.to_owned()].into_iter().chain(shown));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let mut text = format!("{}\n{table}\n", self.table.title());
+        text += "open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard \
+                 deviation (runs);\nbelow it the paper's value and ours minus the paper's\n";
+        for note in &self.notes {
+            text += &format!("note: {note}\n");
+        }
+        text + &format!("paper: {}\n", self.citation)
+    }
+
+    /// One line a cell, for spreadsheets; notes are left to the other forms.
+    pub fn to_csv(&self) -> String {
+        let mut text = String::from("row,column,value,low,high,deviation,runs,paper,difference\n");
+        let number = |value: Option<f64>| value.map(|value| format!("{value:.4}")).unwrap_or_default();
+        for cell in &self.cells {
+            let row = format!("\"{}\"", cell.row.replace('"', "\"\""));
+            let (low, high) = cell.interval.unzip();
+            let fields = [Some(cell.value), low, high, cell.deviation].map(number).join(",");
+            let paper = [cell.paper, cell.difference].map(number).join(",");
+            text += &format!("{row},{},{fields},{},{paper}\n", cell.column, cell.runs.len());
+        }
+        text
+    }
+}
+
+fn show_cell(cell: &TableCell) -> String {
+    let ours = match (cell.interval, cell.deviation) {
+        (Some((low, high)), _) => format!("{:.1} [{low:.1}, {high:.1}]", cell.value),
+        (None, Some(deviation)) => format!("{:.1} ± {deviation:.1} ({})", cell.value, cell.runs.len()),
+        (None, None) => format!("{:.1}", cell.value),
+    };
+    match (cell.paper, cell.difference) {
+        (Some(paper), Some(difference)) => format!("{ours}\n{paper:.2}  {difference:+.1}"),
+        _ => ours,
+    }
+}
+
+fn show_percent(estimate: &Estimate) -> String {
+    crate::tables_exam::show(estimate, false)
+}
+
+/// `10k` for 10,000.
+pub(crate) fn size_name(size: u64) -> String {
+    if size >= 1000 && size.is_multiple_of(1000) { format!("{}k", size / 1000) } else { size.to_string() }
+}

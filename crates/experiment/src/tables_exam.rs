@@ -1,0 +1,125 @@
+//! The table after an exam: exams down, solvers across.
+
+use comfy_table::{CellAlignment, Table, presets};
+use medley_recipe::Book;
+
+use crate::report::{BookReport, ExamReport, ExamScore, Scores};
+use crate::statistics::Estimate;
+
+/// One column of the table.
+struct Column<'a> {
+    title: String,
+    scores: &'a Scores,
+    model: Option<&'a BookReport>,
+    /// Chance is an expectation, not a sample: no interval.
+    exact: bool,
+}
+
+/// Lays out reports side by side: guess and string match (of the first), then every named report open-book and
+/// closed-book, all as percentages with their 95 % intervals.
+pub fn exam_table(columns: &[(&str, &ExamReport)]) -> String {
+    let Some((_, first)) = columns.first() else {
+        return String::new();
+    };
+    let laid_out = lay_out(columns, first);
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let titles = laid_out.iter().map(|column| column.title.clone());
+    table.set_header(["exam".to_owned(), "items".to_owned()].into_iter().chain(titles));
+    for (row, exam) in first.guess.exams.iter().enumerate() {
+        table.add_row(exam_row(row, exam, &laid_out));
+    }
+    let averages = laid_out.iter().map(|column| show(&column.scores.average, column.exact));
+    table.add_row(["average".to_owned(), first.items.to_string()].into_iter().chain(averages));
+    let content =
+        laid_out.iter().map(|column| column.model.map(|model| show(&model.content.average, false)).unwrap_or_default());
+    table.add_row(["right in content".to_owned(), String::new()].into_iter().chain(content));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("{table}\n{}", notes(columns, first))
+}
+
+fn lay_out<'a>(columns: &[(&str, &'a ExamReport)], first: &'a ExamReport) -> Vec<Column<'a>> {
+    let plain = |title: &str, scores: &'a Scores, exact| Column { title: title.to_owned(), scores, model: None, exact };
+    let mut laid_out = vec![plain("guess", &first.guess, true), plain("string match", &first.string_match, false)];
+    for (name, report) in columns {
+        for model in &report.books {
+            let title = format!("{name}, {}", book_name(model.book));
+            laid_out.push(Column { title, scores: &model.strict, model: Some(model), exact: false });
+        }
+    }
+    laid_out
+}
+
+fn exam_row(row: usize, exam: &ExamScore, columns: &[Column]) -> Vec<String> {
+    let mark = if exam.small { "*" } else { "" };
+    let mut cells = vec![format!("{}{mark}", exam.exam), exam.items.to_string()];
+    for column in columns {
+        // Reports of other papers may lack an exam: match by name, the row number is only a first guess.
+        let exams = &column.scores.exams;
+        let score = exams.get(row).filter(|score| score.exam == exam.exam);
+        let score = score.or_else(|| exams.iter().find(|score| score.exam == exam.exam));
+        cells.push(score.map(|score| show(&score.accuracy, column.exact)).unwrap_or_else(|| "-".to_owned()));
+    }
+    cells
+}
+
+fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
+    let mut notes = String::from("accuracy in %, with its 95 % interval; average: unweighted over exams\n");
+    if first.guess.exams.iter().any(|exam| exam.small) {
+        notes += "* fewer than 100 items: too few to conclude about this exam by itself\n";
+    }
+    for (name, report) in columns {
+        if report.inputs.passages_exchanged {
+            notes += &format!("{name}: control, every question had another question's passages\n");
+        }
+        for book in &report.books {
+            notes += &failure_note(name, book);
+        }
+        if let Some(paired) = &report.open_minus_closed {
+            let difference = signed(&paired.difference);
+            notes += &format!(
+                "{name}, open minus closed: {difference} points, McNemar's exact p = {}\n",
+                p_value(paired.p_value)
+            );
+        }
+    }
+    notes
+}
+
+fn failure_note(name: &str, book: &BookReport) -> String {
+    let mut parts: Vec<String> = book.failures.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    if book.truncated_prompts > 0 {
+        parts.push(format!("prompts with passages cut {}", book.truncated_prompts));
+    }
+    if book.lures > 0 {
+        parts.push(format!("lure chosen {} of {}", book.lures_chosen, book.lures));
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("{name}, {}: {}\n", book_name(book.book), parts.join(", "))
+}
+
+fn book_name(book: Book) -> &'static str {
+    match book {
+        Book::Open => "open book",
+        Book::Closed => "closed book",
+    }
+}
+
+/// `62.3 [55.1, 69.0]`, in percent.
+pub(crate) fn show(estimate: &Estimate, exact: bool) -> String {
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|share| 100.0 * share);
+    if exact { format!("{value:.1}") } else { format!("{value:.1} [{low:.1}, {high:.1}]") }
+}
+
+fn signed(estimate: &Estimate) -> String {
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|share| 100.0 * share);
+    format!("{value:+.1} [{low:+.1}, {high:+.1}]")
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { format!("{p:.1e}") } else { format!("{p:.3}") }
+}
