@@ -1,8 +1,40 @@
 //! Sources, the mixture tree, nested sampling, the ratio ledger and the manifest.
+//!
+//! One rule makes sweeps comparable: every record has a key, a keyed hash of (mix seed, pool, canonical content), and a
+//! pool's sample of size k is the k records with the smallest keys. So neither the order of records nor how they are
+//! spread over files matters, and smaller samples lie inside larger ones.
+//!
+//! A mix is read top to bottom in `mix.rs`: `locate` finds the files, `read` splits them, `import` understands the
+//! records, `canonical` and `key` hash them, `scan` and `select` draw, `quota` says how many.
 
 pub mod atomic;
+mod canonical;
+mod error;
+mod exam;
+mod import;
+mod key;
+mod ledger;
+mod locate;
+mod manifest;
+mod mix;
+mod quota;
+mod read;
+mod record;
+mod scan;
+mod select;
 mod spec;
+mod write;
 
+pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
+pub use error::{MixError, Shortage};
+pub use import::{IMPORTER_VERSION, Rejection};
+pub use key::{Key, training_place};
+pub use ledger::{Counted, Ledger, SourceLedger, TokenCounts};
+pub use locate::{DatasetHub, HubFiles};
+pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
+pub use mix::{Mix, MixContext, MixProgress, mix};
+pub use quota::{Leaf, Leaves};
+pub use record::MixedRecord;
 pub use spec::{
     Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourceFormat, SourcePart, SourceSpec, Validation,
 };

@@ -1,0 +1,97 @@
+//! Canonical content: what two records have in common when they are "the same".
+//!
+//! Version 1, pinned by golden vectors (changing it changes every sample ever drawn):
+//!
+//! ```text
+//! content   = "medley content 1\n" message*
+//! message   = role length text
+//! role      = 's' | 'u' | 'a'                  one byte: system, user, assistant
+//! length    = bytes of text                    u64, little endian
+//! text      = fold(content)                    UTF-8
+//! id        = first 16 bytes of BLAKE3(content), read as a big-endian number
+//! ```
+//!
+//! `fold` maps full-width ASCII (U+FF01 to U+FF5E, and the ideographic space U+3000) and the radicals that have a
+//! compatibility mapping (Kangxi U+2F00 to U+2FD5, U+2E9F, U+2EF3) to the ordinary characters, composes (NFC), turns
+//! CR LF and CR into LF, and drops outer white space. It only serves comparison: written records keep their own text.
+
+use std::borrow::Cow;
+
+use medley_chat::{Message, Role};
+use unicode_normalization::UnicodeNormalization;
+
+/// Version of the canonical content and of everything that is derived from it; in every manifest.
+pub const CANONICAL_VERSION: u32 = 1;
+
+const HEADER: &[u8] = b"medley content 1\n";
+
+/// A record's identity: 128 bits of the BLAKE3 hash of its canonical content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContentId(pub u128);
+
+/// The identity of a conversation.
+pub fn content_id(messages: &[Message]) -> ContentId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(HEADER);
+    for message in messages {
+        let text = fold(&message.content);
+        let role = match message.role {
+            Role::System => b's',
+            Role::User => b'u',
+            Role::Assistant => b'a',
+        };
+        let mut head = [role; 9];
+        head[1..].copy_from_slice(&(text.len() as u64).to_le_bytes());
+        hasher.update(&head);
+        hasher.update(text.as_bytes());
+    }
+    ContentId(first_128_bits(&hasher.finalize()))
+}
+
+/// The first 16 bytes of a hash as a big-endian number, so that numbers sort as their hexadecimal forms do.
+pub(crate) fn first_128_bits(hash: &blake3::Hash) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_bytes()[..16]);
+    u128::from_be_bytes(bytes)
+}
+
+/// Folds what does not make two texts different: see the module's description. Idempotent.
+pub fn fold(text: &str) -> Cow<'_, str> {
+    let trimmed = text.trim();
+    if trimmed.bytes().all(|byte| byte.is_ascii() && byte != b'\r') {
+        return Cow::Borrowed(trimmed);
+    }
+    let mut folded = String::with_capacity(trimmed.len());
+    let mut composed = true;
+    let mut characters = trimmed.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' => {
+                characters.next_if_eq(&'\n');
+                folded.push('\n');
+            }
+            ordinary if is_inert(ordinary) => folded.push(ordinary),
+            '\u{3000}' => folded.push(' '),
+            '\u{ff01}'..='\u{ff5e}' => folded.push(full_width_to_ascii(character)),
+            '\u{2e9f}' | '\u{2ef3}' | '\u{2f00}'..='\u{2fd5}' => folded.extend(std::iter::once(character).nfkc()),
+            other => {
+                composed = false;
+                folded.push(other);
+            }
+        }
+    }
+    if !composed {
+        folded = folded.nfc().collect();
+    }
+    // The ideographic space is white space itself, so trimming before was enough; composing makes none.
+    Cow::Owned(folded)
+}
+
+/// Characters that are their own NFC form and never combine with a neighbour.
+fn is_inert(character: char) -> bool {
+    matches!(character, '\u{0}'..='\u{7f}' | '\u{4e00}'..='\u{9fff}' | '\u{3001}'..='\u{3029}' | '\u{2010}'..='\u{2027}')
+}
+
+fn full_width_to_ascii(character: char) -> char {
+    char::from_u32(character as u32 - 0xfee0).unwrap_or(character)
+}

@@ -1,0 +1,90 @@
+//! What can go wrong in a mix, each with the file, the record and how to mend it.
+
+use std::fmt;
+
+/// Why there is no mix.
+#[derive(Debug, thiserror::Error)]
+pub enum MixError {
+    /// The mixture tree cannot be turned into counts.
+    #[error("{0}")]
+    Ratio(String),
+    /// The mixture ratio names a source that is not described.
+    #[error("the mixture ratio names `{0}`, but there is no such source\n  hint: describe it under [sources.{0}]")]
+    UnknownSource(String),
+    /// A path of a source leads nowhere.
+    #[error("source `{pool}`: {problem}\n  hint: {hint}")]
+    Source {
+        /// The source.
+        pool: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A file as a whole cannot be read.
+    #[error("{file}: {problem}\n  hint: {hint}")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A record cannot be read.
+    #[error("{file}:{line}: record {record}: {problem}\n  hint: {hint}")]
+    Record {
+        /// The file.
+        file: String,
+        /// Line on which the record begins, from 1.
+        line: u64,
+        /// Number of the record in the file, from 1.
+        record: u64,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// Pools with fewer records than their share.
+    #[error("{}", shortage_message(.0))]
+    Shortage(Vec<Shortage>),
+    /// The mix cannot be written.
+    #[error("cannot write the mix: {0}")]
+    Write(#[from] std::io::Error),
+    /// The threads cannot be started.
+    #[error("cannot start {threads} threads: {problem}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+/// A pool with fewer records than its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The source.
+    pub pool: String,
+    /// Different records that may be chosen.
+    pub has: usize,
+    /// Records that its share of the mix needs.
+    pub needs: usize,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "pool `{}` has {} records and its share needs {}", self.pool, self.has, self.needs)
+    }
+}
+
+fn shortage_message(shortages: &[Shortage]) -> String {
+    let lines: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
+    let remedy = if shortages.iter().any(|shortage| shortage.has == 0) {
+        "look at what was rejected in the empty pool, or name more data sets in its `path`"
+    } else {
+        "name more data sets in its `path`, make `mix.size` smaller, or say `mix.on_shortage = \"repeat\"` (records \
+         come more than once) or `\"shrink\"` (a smaller mix of the same ratio)"
+    };
+    format!("{}\n  hint: {remedy}", lines.join("\n"))
+}

@@ -1,0 +1,97 @@
+//! Keeping exam items out of the training data.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use medley_chat::{Message, Role};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::canonical::fold;
+
+/// A question of at least this many characters (without punctuation and white space) is looked for inside longer
+/// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.
+pub const CONTAINED_FROM: usize = 12;
+
+/// Finds exam questions in records.
+pub(crate) struct ExamItems {
+    whole: std::collections::HashSet<String>,
+    /// Questions by the hash of their first [`CONTAINED_FROM`] characters.
+    windows: HashMap<u64, Vec<Vec<char>>, BuildHasherDefault<Identity>>,
+}
+
+impl ExamItems {
+    pub fn new(questions: &[String]) -> Self {
+        let mut items = Self { whole: std::collections::HashSet::new(), windows: HashMap::default() };
+        for question in questions {
+            let text = compare_form(question);
+            if text.is_empty() {
+                continue;
+            }
+            let characters: Vec<char> = text.chars().collect();
+            if items.whole.insert(text) && characters.len() >= CONTAINED_FROM {
+                items.windows.entry(window_hash(&characters[..CONTAINED_FROM])).or_default().push(characters);
+            }
+        }
+        items
+    }
+
+    /// Whether a user's turn is an exam question, or its instruction or its passage is, or it contains a long one.
+    pub fn stand_in(&self, messages: &[Message]) -> bool {
+        !self.whole.is_empty()
+            && messages.iter().filter(|message| message.role == Role::User).any(|message| self.stands_in(message))
+    }
+
+    fn stands_in(&self, message: &Message) -> bool {
+        let text = compare_form(&message.content);
+        if self.whole.contains(&text) || self.is_contained(&text) {
+            return true;
+        }
+        let Some(passage) = message.passage.clone() else { return false };
+        let (before, within) = (&message.content[..passage.start], &message.content[passage]);
+        self.whole.contains(&compare_form(before)) || self.whole.contains(&compare_form(within))
+    }
+
+    fn is_contained(&self, text: &str) -> bool {
+        let characters: Vec<char> = text.chars().collect();
+        let mut hash = 0u64;
+        characters.iter().enumerate().any(|(end, character)| {
+            hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character)));
+            if end >= CONTAINED_FROM {
+                let leaving = u64::from(u32::from(characters[end - CONTAINED_FROM]));
+                hash = hash.wrapping_sub(leaving.wrapping_mul(BASE.wrapping_pow(CONTAINED_FROM as u32)));
+            }
+            let start = (end + 1).saturating_sub(CONTAINED_FROM);
+            let found = self.windows.get(&hash).filter(|_| end + 1 >= CONTAINED_FROM);
+            found.is_some_and(|questions| questions.iter().any(|question| characters[start..].starts_with(question)))
+        })
+    }
+}
+
+const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn window_hash(characters: &[char]) -> u64 {
+    characters.iter().fold(0, |hash, character| hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character))))
+}
+
+/// Letters, digits and ideographs alone, folded and in lower case.
+fn compare_form(text: &str) -> String {
+    fold(text).nfkc().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The keys are hashes already; their upper bits are mixed well by the multiplication.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.wrapping_mul(BASE).wrapping_add(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash ^ (hash >> 32);
+    }
+}

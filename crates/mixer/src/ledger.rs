@@ -1,0 +1,141 @@
+//! The ratio ledger: what was asked for and what became of it, at every stage.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::import::Rejection;
+
+/// Examples of where a count comes from.
+const EXAMPLES: usize = 3;
+
+/// A count with a few of the places it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// How many.
+    pub count: u64,
+    /// The first places, `file:line` (`file:line#record` where several records begin on one line).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+}
+
+impl Counted {
+    pub(crate) fn add(&mut self, file: &str, (line, record): (u64, u64)) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            let number = if record > line { format!("#{record}") } else { String::new() };
+            self.examples.push(format!("{file}:{line}{number}"));
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        let room = EXAMPLES - self.examples.len();
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+}
+
+/// What the chat stage makes of a source's chosen records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCounts {
+    /// Samples that were rendered.
+    pub samples: u64,
+    /// Tokens that are trained on, prompts included.
+    pub tokens: u64,
+    /// Tokens that the loss looks at.
+    pub supervised_tokens: u64,
+    /// Samples that were too long.
+    pub truncated_samples: u64,
+    /// Tokens that were cut from them.
+    pub truncated_tokens: u64,
+}
+
+/// One source's line. `read = rejected + exam_items + duplicates_within + duplicates_across + held_out + available`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceLedger {
+    /// Names from the root of the mixture tree to the source, joined by `/`.
+    pub path: String,
+    /// Exact share of the mix, 0 to 1.
+    pub requested_share: f64,
+    /// Samples that this share makes of the requested size.
+    pub requested: u64,
+    /// Records read.
+    pub read: u64,
+    /// Records that cannot be trained on.
+    pub rejected: BTreeMap<Rejection, Counted>,
+    /// Records left out because the recipe's exam asks the same.
+    pub exam_items: Counted,
+    /// Further copies of a record of the same pool.
+    pub duplicates_within: u64,
+    /// Different records that belong to a pool named earlier, by that pool.
+    pub duplicates_across: IndexMap<String, u64>,
+    /// Different records held out for validation.
+    pub held_out: u64,
+    /// Of these, kept for validation.
+    pub validation: u64,
+    /// Different records to choose from.
+    pub available: u64,
+    /// Samples in the mix, repeats included.
+    pub chosen: u64,
+    /// Of these, repeats.
+    pub repeated: u64,
+    /// Share of the mix's samples, 0 to 1.
+    pub realised_share: f64,
+    /// After rendering and truncation; filled in by a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenCounts>,
+    /// Share of the mix's supervised tokens, 0 to 1; filled in by a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervised_share: Option<f64>,
+}
+
+impl SourceLedger {
+    /// Records rejected for whatever reason.
+    pub fn rejected_in_all(&self) -> u64 {
+        self.rejected.values().map(|counted| counted.count).sum()
+    }
+
+    /// Records that belong to any pool named earlier.
+    pub fn duplicates_across_in_all(&self) -> u64 {
+        self.duplicates_across.values().sum()
+    }
+}
+
+/// The ledger of a mix.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Samples asked for.
+    pub requested: u64,
+    /// Samples in the mix.
+    pub chosen: u64,
+    /// By source, in the mixture tree's order.
+    pub sources: IndexMap<String, SourceLedger>,
+}
+
+impl Ledger {
+    /// Enters what the chat stage made of each source's samples. Sources that are not named keep what they have.
+    pub fn set_tokens(&mut self, counts: &IndexMap<String, TokenCounts>) {
+        for (source, counts) in counts {
+            if let Some(line) = self.sources.get_mut(source) {
+                line.tokens = Some(*counts);
+            }
+        }
+        let supervised = |line: &SourceLedger| line.tokens.map(|tokens| tokens.supervised_tokens);
+        let total: u64 = self.sources.values().filter_map(supervised).sum();
+        for line in self.sources.values_mut() {
+            line.supervised_share = supervised(line).map(|tokens| share(tokens, total));
+        }
+    }
+
+    pub(crate) fn set_shares(&mut self) {
+        self.chosen = self.sources.values().map(|line| line.chosen).sum();
+        for line in self.sources.values_mut() {
+            line.realised_share = share(line.chosen, self.chosen);
+        }
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

@@ -1,0 +1,145 @@
+//! The manifest: everything that a mix was made of, enough to make it again and to notice that something changed.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::CANONICAL_VERSION;
+use crate::import::IMPORTER_VERSION;
+use crate::spec::{Columns, MixSpec, SourceFormat};
+
+/// Version of the manifest's own layout.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// A source file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Relative to the recipe's folder or the working directory, or `hub:owner/name@commit/path`.
+    pub file: String,
+    /// Of the bytes on the disk, packed if it is packed.
+    pub sha256: String,
+    /// On the disk.
+    pub bytes: u64,
+    /// Records read, rejected ones included.
+    pub records: u64,
+    /// Index of the part of its source (`path` in the recipe) that it belongs to.
+    pub part: usize,
+}
+
+/// A part of a source as its publisher describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestPart {
+    /// As the recipe names it.
+    pub path: String,
+    /// Licence, as the recipe states it.
+    pub licence: Option<String>,
+    /// False where commercial use is forbidden.
+    pub commercial_use: Option<bool>,
+}
+
+/// A source as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSource {
+    /// Where it comes from.
+    pub parts: Vec<ManifestPart>,
+    /// Every file.
+    pub files: Vec<ManifestFile>,
+    /// Samples in the mix.
+    pub chosen: u64,
+    /// Records in the validation split.
+    pub validation: u64,
+}
+
+/// A written file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Of its bytes.
+    pub sha256: String,
+    /// Its lines.
+    pub records: u64,
+}
+
+/// Everything a mix was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout of this file.
+    pub manifest_version: u32,
+    /// Version of canonical content, keys and orders.
+    pub canonical_version: u32,
+    /// Version of the importers.
+    pub importer_version: u32,
+    /// Hash of all that decides the result: the mix's section, the sources' contents, the exam items, the versions.
+    pub mix_hash: String,
+    /// `mix.jsonl`.
+    pub mix: Written,
+    /// `validation.jsonl`.
+    pub validation: Written,
+    /// Exam questions that were kept out.
+    pub exam_questions: u64,
+    /// By source, in the recipe's order.
+    pub sources: IndexMap<String, ManifestSource>,
+    /// What was asked for.
+    pub spec: MixSpec,
+}
+
+/// The part of a mix's description that decides its result. Where a file lies and what its licence is do not.
+#[derive(Serialize)]
+struct Deciding<'a> {
+    versions: [u32; 2],
+    size: usize,
+    seed: u64,
+    ratio: &'a crate::spec::MixtureRatio,
+    on_shortage: crate::spec::OnShortage,
+    validation: crate::spec::Validation,
+    sources: IndexMap<&'a str, Vec<DecidingPart<'a>>>,
+    exam_questions: String,
+}
+
+#[derive(Serialize)]
+struct DecidingPart<'a> {
+    format: SourceFormat,
+    columns: &'a Columns,
+    /// Sorted: the order of files decides nothing.
+    sha256: Vec<&'a str>,
+}
+
+/// The mix's hash, 64 hexadecimal digits.
+pub(crate) fn mix_hash(
+    spec: &MixSpec,
+    sources: &IndexMap<String, ManifestSource>,
+    exam_questions: &[String],
+) -> Result<String, serde_json::Error> {
+    let deciding = Deciding {
+        versions: [CANONICAL_VERSION, IMPORTER_VERSION],
+        size: spec.size,
+        seed: spec.seed,
+        ratio: &spec.ratio,
+        on_shortage: spec.on_shortage,
+        validation: spec.validation,
+        sources: sources.iter().map(|(name, source)| (name.as_str(), deciding_parts(spec, name, source))).collect(),
+        exam_questions: exam_hash(exam_questions),
+    };
+    Ok(blake3::hash(&serde_json::to_vec(&deciding)?).to_hex().to_string())
+}
+
+fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource) -> Vec<DecidingPart<'a>> {
+    let parts = spec.sources.get(name).map(|source| source.parts.as_slice()).unwrap_or_default();
+    let part = |(index, part): (usize, &'a crate::spec::SourcePart)| {
+        let files = source.files.iter().filter(|file| file.part == index);
+        let mut sha256: Vec<&str> = files.map(|file| file.sha256.as_str()).collect();
+        sha256.sort_unstable();
+        DecidingPart { format: part.format, columns: &part.columns, sha256 }
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+fn exam_hash(questions: &[String]) -> String {
+    let mut sorted: Vec<&str> = questions.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut hasher = blake3::Hasher::new();
+    for question in sorted {
+        hasher.update(&(question.len() as u64).to_le_bytes());
+        hasher.update(question.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}

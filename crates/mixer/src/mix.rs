@@ -1,0 +1,343 @@
+//! The mix: pools are read in the recipe's order, counted, drawn from, and put in order.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indexmap::IndexMap;
+
+use crate::canonical::ContentId;
+use crate::error::{MixError, Shortage};
+use crate::exam::ExamItems;
+use crate::import::Importer;
+use crate::key::{Key, Keyed, validation_bound};
+use crate::ledger::{Ledger, SourceLedger};
+use crate::locate::{DatasetHub, SourceFile, locate};
+use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, mix_hash};
+use crate::quota::Leaves;
+use crate::record::MixedRecord;
+use crate::scan::{FileScan, PoolScan, lock};
+use crate::select::{Candidate, Smallest};
+use crate::spec::{MixSpec, OnShortage, SourceSpec};
+use crate::write::written;
+
+/// What a mix needs besides its description.
+#[derive(Clone, Copy)]
+pub struct MixContext<'a> {
+    /// The recipe's folder; relative paths are looked up here first, then in the working directory.
+    pub base_dir: &'a Path,
+    /// Questions of the recipe's exam: records that ask the same are left out.
+    pub exam_questions: &'a [String],
+    /// Where `owner/name` data sets come from.
+    pub hub: Option<&'a dyn DatasetHub>,
+    /// Threads to use; the result does not depend on it. Default: one per core.
+    pub threads: Option<usize>,
+    /// Told how far it is, from several threads.
+    pub progress: Option<&'a (dyn Fn(MixProgress<'_>) + Sync)>,
+}
+
+impl<'a> MixContext<'a> {
+    /// A mix of local files alone, relative to `base_dir`.
+    pub fn new(base_dir: &'a Path) -> Self {
+        Self { base_dir, exam_questions: &[], hub: None, threads: None, progress: None }
+    }
+}
+
+/// How far a mix is.
+#[derive(Clone, Copy, Debug)]
+pub struct MixProgress<'a> {
+    /// The source that is being read.
+    pub source: &'a str,
+    /// Bytes read from the disk so far, of every source.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub total_bytes: u64,
+    /// Records read so far.
+    pub records: u64,
+}
+
+/// A finished mix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mix {
+    /// The samples, in the written order.
+    pub train: Vec<MixedRecord>,
+    /// The validation split, the same for every size, ratio and seed over the same pools.
+    pub validation: Vec<MixedRecord>,
+    /// What was asked for and what became of it.
+    pub ledger: Ledger,
+    /// What it was made of.
+    pub manifest: Manifest,
+}
+
+/// Mixes the sources of `spec`.
+///
+/// # Errors
+/// A source that cannot be found or read, a record that cannot be understood, a pool that is too small.
+pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
+    let Some(threads) = context.threads else { return mix_here(spec, context) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| MixError::Threads { threads, problem: error.to_string() })?;
+    pool.install(|| mix_here(spec, context))
+}
+
+/// A pool before it is read.
+struct Pool<'a> {
+    name: &'a str,
+    spec: &'a SourceSpec,
+    files: Vec<SourceFile>,
+}
+
+/// A pool after it was read.
+struct Drawn {
+    sample: Vec<(Key, Candidate)>,
+    held_out: Vec<(Key, Candidate)>,
+    ledger: SourceLedger,
+    source: ManifestSource,
+}
+
+fn mix_here(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
+    let leaves = Leaves::of(&spec.ratio)?;
+    let counts = leaves.counts(spec.size);
+    let pools = find_pools(spec, &leaves, context)?;
+    let exam_items = ExamItems::new(context.exam_questions);
+    let meter = Meter::new(&pools, context);
+    let mut earlier = Vec::new();
+    let mut drawn: IndexMap<&str, Drawn> = IndexMap::new();
+    for pool in &pools {
+        let leaf = leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
+        let wanted = leaf.map_or(0, |leaf| counts[leaf]);
+        let (result, contents) = draw(spec, pool, wanted, &exam_items, &earlier, &meter, drawn.keys())?;
+        earlier.push(contents);
+        drawn.insert(pool.name, result);
+    }
+    let (size, counts) = settle_shortage(spec, &leaves, &drawn)?;
+    tracing::debug!(size, "drawn");
+    assemble(spec, context, &pools, &leaves, &counts, drawn)
+}
+
+/// The pools that the tree names, in the order of `sources`, with their files.
+fn find_pools<'a>(spec: &'a MixSpec, leaves: &Leaves, context: &MixContext<'_>) -> Result<Vec<Pool<'a>>, MixError> {
+    for leaf in &leaves.leaves {
+        if !spec.sources.contains_key(&leaf.source) {
+            return Err(MixError::UnknownSource(leaf.source.clone()));
+        }
+    }
+    let named = spec.sources.iter().filter(|(name, _)| leaves.leaves.iter().any(|leaf| leaf.source == **name));
+    let pool = |(name, source): (&'a String, &'a SourceSpec)| {
+        let files = locate(name, source, context.base_dir, context.hub)?;
+        Ok(Pool { name, spec: source, files })
+    };
+    named.map(pool).collect()
+}
+
+/// Counts bytes and records over all pools and passes them on.
+struct Meter<'a> {
+    progress: Option<&'a (dyn Fn(MixProgress<'_>) + Sync)>,
+    total_bytes: u64,
+    bytes: AtomicU64,
+    records: AtomicU64,
+}
+
+impl<'a> Meter<'a> {
+    fn new(pools: &[Pool<'_>], context: &MixContext<'a>) -> Self {
+        let length = |file: &SourceFile| std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+        let total_bytes = pools.iter().flat_map(|pool| &pool.files).map(length).sum();
+        Self { progress: context.progress, total_bytes, bytes: AtomicU64::new(0), records: AtomicU64::new(0) }
+    }
+
+    fn add(&self, source: &str, bytes: u64, records: u64) {
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let records = self.records.fetch_add(records, Ordering::Relaxed) + records;
+        if let Some(progress) = self.progress {
+            progress(MixProgress { source, bytes, total_bytes: self.total_bytes, records });
+        }
+    }
+}
+
+/// Reads a pool and returns its draw and its different contents, sorted.
+fn draw<'a>(
+    spec: &MixSpec,
+    pool: &Pool<'_>,
+    wanted: usize,
+    exam_items: &ExamItems,
+    earlier: &[Vec<ContentId>],
+    meter: &Meter<'_>,
+    earlier_names: impl Iterator<Item = &'a &'a str>,
+) -> Result<(Drawn, Vec<ContentId>), MixError> {
+    let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
+    let scan = PoolScan {
+        files: &pool.files,
+        importers: &importers,
+        exam_items,
+        earlier,
+        draw: Keyed::draw(spec.seed, pool.name),
+        validation: Keyed::validation(),
+        validation_bound: validation_bound(spec.validation.fraction),
+        sample: Mutex::new(Smallest::new(wanted)),
+        held_out: Mutex::new(Smallest::new(spec.validation.max_samples)),
+        progress: &|bytes, records| meter.add(pool.name, bytes, records),
+    };
+    let mut files = scan.run()?;
+    let mut contents: Vec<ContentId> = files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
+    let importable = contents.len() as u64;
+    rayon::slice::ParallelSliceMut::par_sort_unstable(contents.as_mut_slice());
+    contents.dedup();
+    let mut ledger = SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(&files) };
+    count_contents(&scan, &contents, earlier_names, &mut ledger);
+    let source = manifest_source(pool, &files);
+    let sample = std::mem::replace(&mut *lock(&scan.sample), Smallest::new(0)).into_sorted().collect();
+    let held_out: Vec<_> = std::mem::replace(&mut *lock(&scan.held_out), Smallest::new(0)).into_sorted().collect();
+    ledger.validation = held_out.len() as u64;
+    Ok((Drawn { sample, held_out, ledger, source }, contents))
+}
+
+fn count_files(files: &[FileScan]) -> SourceLedger {
+    let mut ledger = SourceLedger::default();
+    for file in files {
+        ledger.read += file.read;
+        ledger.exam_items.merge(file.exam_items.clone());
+        for (reason, counted) in &file.rejected {
+            ledger.rejected.entry(*reason).or_default().merge(counted.clone());
+        }
+    }
+    ledger
+}
+
+/// Tells the pool's different contents apart: an earlier pool's, held out, available.
+fn count_contents<'a>(
+    scan: &PoolScan<'_>,
+    contents: &[ContentId],
+    earlier_names: impl Iterator<Item = &'a &'a str>,
+    ledger: &mut SourceLedger,
+) {
+    let names: Vec<&&str> = earlier_names.collect();
+    for content in contents {
+        let owner = scan.earlier.iter().position(|pool| pool.binary_search(content).is_ok());
+        if let Some(owner) = owner {
+            *ledger.duplicates_across.entry((*names[owner]).to_owned()).or_default() += 1;
+        } else if scan.validation.key(*content).0 < scan.validation_bound {
+            ledger.held_out += 1;
+        } else {
+            ledger.available += 1;
+        }
+    }
+}
+
+fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
+    let file = |(file, scan): (&SourceFile, &FileScan)| ManifestFile {
+        file: file.name.clone(),
+        sha256: scan.fingerprint.sha256.clone(),
+        bytes: scan.fingerprint.bytes,
+        records: scan.read,
+        part: file.part,
+    };
+    let parts = pool.spec.parts.iter().map(|part| ManifestPart {
+        path: part.path.clone(),
+        licence: part.licence.clone(),
+        commercial_use: part.commercial_use,
+    });
+    ManifestSource {
+        parts: parts.collect(),
+        files: pool.files.iter().zip(scans).map(file).collect(),
+        chosen: 0,
+        validation: 0,
+    }
+}
+
+/// The size and the counts of the mix, now that it is known what the pools hold.
+fn settle_shortage(
+    spec: &MixSpec,
+    leaves: &Leaves,
+    drawn: &IndexMap<&str, Drawn>,
+) -> Result<(usize, Vec<usize>), MixError> {
+    let available: Vec<usize> =
+        leaves.leaves.iter().map(|leaf| drawn[leaf.source.as_str()].ledger.available as usize).collect();
+    let counts = leaves.counts(spec.size);
+    let shortage = |index: usize| Shortage {
+        pool: leaves.leaves[index].source.clone(),
+        has: available[index],
+        needs: counts[index],
+    };
+    let short: Vec<Shortage> = (0..counts.len()).map(shortage).filter(|pool| pool.has < pool.needs).collect();
+    if short.is_empty() {
+        return Ok((spec.size, counts));
+    }
+    match spec.on_shortage {
+        OnShortage::Repeat if short.iter().all(|pool| pool.has > 0) => Ok((spec.size, counts)),
+        OnShortage::Shrink if short.iter().all(|pool| pool.has > 0) => {
+            let size = leaves.largest_size(spec.size, &available);
+            Ok((size, leaves.counts(size)))
+        }
+        _ => Err(MixError::Shortage(short)),
+    }
+}
+
+fn assemble(
+    spec: &MixSpec,
+    context: &MixContext<'_>,
+    pools: &[Pool<'_>],
+    leaves: &Leaves,
+    counts: &[usize],
+    mut drawn: IndexMap<&str, Drawn>,
+) -> Result<Mix, MixError> {
+    let mut ledger = Ledger { requested: spec.size as u64, ..Ledger::default() };
+    let requested = leaves.counts(spec.size);
+    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    let mut sources = IndexMap::new();
+    for (index, leaf) in leaves.leaves.iter().enumerate() {
+        let (Some(pool), Some(mut part)) =
+            (pools.iter().find(|pool| pool.name == leaf.source), drawn.swap_remove(leaf.source.as_str()))
+        else {
+            continue;
+        };
+        let line = SourceLedger {
+            path: leaf.path.clone(),
+            requested_share: leaves.share(index),
+            requested: requested[index] as u64,
+            chosen: counts[index] as u64,
+            repeated: counts[index].saturating_sub(part.sample.len()) as u64,
+            ..part.ledger
+        };
+        part.source.chosen = line.chosen;
+        part.source.validation = line.validation;
+        ledger.sources.insert(leaf.source.clone(), line);
+        validation.extend(part.held_out.into_iter().map(|(key, candidate)| record(pool, key, 0, candidate)));
+        repeat(pool, part.sample, counts[index], &mut train);
+        sources.insert(leaf.source.clone(), part.source);
+    }
+    ledger.set_shares();
+    let order = Keyed::written_order(spec.seed);
+    train.sort_by_cached_key(|record| (order.place(record.key, record.copy), record.key, record.copy));
+    validation.sort_by_key(|record| record.key);
+    // The recipe's order: it decides whose a shared record is.
+    sources.sort_by_cached_key(|name, _| spec.sources.get_index_of(name));
+    let manifest = Manifest {
+        manifest_version: crate::manifest::MANIFEST_VERSION,
+        canonical_version: crate::canonical::CANONICAL_VERSION,
+        importer_version: crate::import::IMPORTER_VERSION,
+        mix_hash: mix_hash(spec, &sources, context.exam_questions).map_err(std::io::Error::from)?,
+        mix: written(&train)?,
+        validation: written(&validation)?,
+        exam_questions: context.exam_questions.len() as u64,
+        sources,
+        spec: spec.clone(),
+    };
+    Ok(Mix { train, validation, ledger, manifest })
+}
+
+/// The first `count` of a sample; from the start again where it is shorter, so that repeats differ by one at most.
+fn repeat(pool: &Pool<'_>, sample: Vec<(Key, Candidate)>, count: usize, records: &mut Vec<MixedRecord>) {
+    let length = sample.len().max(1);
+    for (index, (key, candidate)) in sample.into_iter().take(count).enumerate() {
+        let copies = count / length + usize::from(index < count % length);
+        for copy in 1..copies {
+            records.push(record(pool, key, copy as u32, candidate.clone()));
+        }
+        records.push(record(pool, key, 0, candidate));
+    }
+}
+
+fn record(pool: &Pool<'_>, key: Key, copy: u32, candidate: Candidate) -> MixedRecord {
+    let Candidate { messages, file, line, record } = candidate;
+    MixedRecord { messages, source: pool.name.to_owned(), key, copy, file: pool.files[file].name.clone(), line, record }
+}
