@@ -51,7 +51,8 @@ impl Default for Validation {
     }
 }
 
-/// Which fields of a record hold what. A dot descends (`answer.text`); a list is joined by line breaks.
+/// Which fields of a record hold what. A dot descends (`answer.text`), a number picks from a list (`questions.0`; a
+/// value that is no list counts as a list of one), and a list that is left is joined by line breaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {

@@ -1,5 +1,24 @@
 //! Raw TOML to a resolved, typed recipe, with errors that point.
+//!
+//! A recipe file is read into a tree in which every value knows where it was written, laid over what it `extends`,
+//! overlaid with `--set` arguments, checked against the schema with all errors reported at once, and turned into a
+//! typed [`Recipe`] in which every default is written out. Nobody beyond this crate sees TOML.
 
+mod check;
+mod document;
+mod emit;
+mod error;
+mod layers;
+mod lookup;
+mod mixture;
+mod paths;
+mod raw;
+mod resolve;
+mod schema;
 mod typed;
 
+pub use error::{Problem, RecipeErrors};
+pub use lookup::{Shipped, shipped};
+pub use resolve::{Origin, Resolved, load, parse};
+pub use schema::json_schema;
 pub use typed::*;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Recipe {
     /// Short name; the run directory starts with it.
     pub name: String,
+    /// One line that says what the recipe is for.
+    pub description: Option<String>,
     /// The model that is fine-tuned.
     pub model: ModelSpec,
     /// How samples are rendered and cut.
@@ -188,9 +190,7 @@ pub enum AnswerForm {
 }
 
 /// Whether the passages are given.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Book {
     /// The passages stand in the prompt.

@@ -1,0 +1,153 @@
+//! TOML text to a tree in which every value knows where it was written.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Place, Problem, SourceText};
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) value: NodeValue,
+    /// The value's place.
+    pub(crate) place: Place,
+    /// The place of the key it stands under; an element's own place in a list.
+    pub(crate) key: Place,
+    /// Which layer it comes from: 0 is the deepest base, each `--set` is a layer of its own.
+    pub(crate) layer: usize,
+}
+
+/// A TOML value.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeValue {
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    Array(Vec<Node>),
+    Table(IndexMap<String, Node>),
+}
+
+impl Node {
+    /// The table's entries, if it is a table.
+    pub(crate) fn table(&self) -> Option<&IndexMap<String, Node>> {
+        match &self.value {
+            NodeValue::Table(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The value below a path of keys.
+    pub(crate) fn get(&self, path: &[&str]) -> Option<&Node> {
+        path.iter().try_fold(self, |node, key| node.table()?.get(*key))
+    }
+
+    /// The string, if it is one.
+    pub(crate) fn string(&self) -> Option<&str> {
+        match &self.value {
+            NodeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The tree without places.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            NodeValue::String(text) => text.clone().into(),
+            NodeValue::Integer(number) => (*number).into(),
+            NodeValue::Float(number) => (*number).into(),
+            NodeValue::Boolean(value) => (*value).into(),
+            NodeValue::Array(items) => items.iter().map(Self::to_json).collect(),
+            NodeValue::Table(entries) => {
+                serde_json::Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.to_json())).collect())
+            }
+        }
+    }
+}
+
+/// Reads a text; syntax errors are reported together.
+pub(crate) fn parse(source: &Arc<SourceText>, layer: usize) -> Result<Node, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    let mut reader =
+        Reader { source, layer, problems: errors.iter().map(|error| syntax_problem(source, error)).collect() };
+    let entries = reader.entries(table.get_ref());
+    if reader.problems.is_empty() {
+        let start = Place { source: Arc::clone(source), span: 0..first_line_length(&source.text) };
+        Ok(Node { value: NodeValue::Table(entries), place: start.clone(), key: start, layer })
+    } else {
+        Err(reader.problems)
+    }
+}
+
+fn first_line_length(text: &str) -> usize {
+    text.lines().next().map_or(0, str::len)
+}
+
+fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    let place = Place { source: Arc::clone(source), span };
+    Problem::at(&place, format!("not TOML: {}", error.message().replace('\n', "; ")), "here")
+}
+
+struct Reader<'a> {
+    source: &'a Arc<SourceText>,
+    layer: usize,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn place(&self, span: Range<usize>) -> Place {
+        Place { source: Arc::clone(self.source), span }
+    }
+
+    fn entries(&mut self, table: &DeTable<'_>) -> IndexMap<String, Node> {
+        let mut entries = IndexMap::new();
+        for (key, value) in table {
+            let place = self.place(key.span());
+            if let Some(node) = self.node(value, place) {
+                entries.insert(key.get_ref().to_string(), node);
+            }
+        }
+        entries
+    }
+
+    fn node(&mut self, value: &Spanned<DeValue<'_>>, key: Place) -> Option<Node> {
+        let place = self.place(value.span());
+        let value = self.value(value.get_ref(), &place)?;
+        Some(Node { value, place, key, layer: self.layer })
+    }
+
+    fn value(&mut self, value: &DeValue<'_>, place: &Place) -> Option<NodeValue> {
+        Some(match value {
+            DeValue::String(text) => NodeValue::String(text.to_string()),
+            DeValue::Boolean(value) => NodeValue::Boolean(*value),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => NodeValue::Integer(number),
+                Err(_) => return self.refuse(place, "a whole number beyond 64 bits"),
+            },
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() => NodeValue::Float(number),
+                _ => return self.refuse(place, "not a finite number"),
+            },
+            DeValue::Datetime(_) => return self.refuse(place, "a date; no setting is one"),
+            DeValue::Array(items) => {
+                let mut nodes = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    let key = self.place(item.span());
+                    nodes.extend(self.node(item, key));
+                }
+                NodeValue::Array(nodes)
+            }
+            DeValue::Table(table) => NodeValue::Table(self.entries(table)),
+        })
+    }
+
+    fn refuse(&mut self, place: &Place, what: &str) -> Option<NodeValue> {
+        self.problems.push(Problem::at(place, format!("this value is {what}"), ""));
+        None
+    }
+}

@@ -1,0 +1,190 @@
+//! What is wrong with a recipe: everything at once, each with the line it stands in.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
+use thiserror::Error;
+
+/// A text that settings come from: a recipe file, a shipped recipe or a `--set`.
+#[derive(Debug)]
+pub(crate) struct SourceText {
+    /// How messages call it.
+    pub(crate) name: String,
+    /// The text.
+    pub(crate) text: String,
+    /// The folder that its relative paths start from; a shipped recipe and a `--set` have none.
+    pub(crate) folder: Option<PathBuf>,
+    /// Whether it is a `--set` argument.
+    pub(crate) is_set: bool,
+}
+
+impl SourceText {
+    /// The line (from 1) that a byte stands in.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+/// A stretch of a source text.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) source: Arc<SourceText>,
+    pub(crate) span: Range<usize>,
+}
+
+/// One thing that is wrong, or doubtful, in a recipe.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    message: String,
+    label: String,
+    help: Option<String>,
+    place: Option<Place>,
+    severity: Severity,
+}
+
+impl Problem {
+    /// An error at a place; `label` stands at the caret.
+    pub(crate) fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            label: label.into(),
+            help: None,
+            place: Some(place.clone()),
+            severity: Severity::Error,
+        }
+    }
+
+    /// An error that stands in no text.
+    pub(crate) fn nowhere(message: impl Into<String>, help: Option<String>) -> Self {
+        Self { message: message.into(), label: String::new(), help, place: None, severity: Severity::Error }
+    }
+
+    /// Adds a line of help below the excerpt.
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Makes it a warning.
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// What is wrong, in a line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// `file:line` of the place, where it has one.
+    pub fn location(&self) -> Option<String> {
+        let place = self.place.as_ref()?;
+        if place.source.is_set {
+            return Some(place.source.name.clone());
+        }
+        Some(format!("{}:{}", place.source.name, place.source.line(place.span.start)))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place.as_ref().map(|place| place as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let place = self.place.as_ref()?;
+        let label = (!self.label.is_empty()).then(|| self.label.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, place.span.start, place.span.len()))))
+    }
+}
+
+impl SourceCode for Place {
+    fn read_span<'a>(
+        &'a self,
+        span: &miette::SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        let contents = self.source.text.read_span(span, context_lines_before, context_lines_after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.source.name.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line(),
+            contents.column(),
+            contents.line_count(),
+        )))
+    }
+}
+
+/// Everything that is wrong with a recipe.
+#[derive(Clone, Debug, Error)]
+#[error("{}", self.summary())]
+pub struct RecipeErrors {
+    /// The recipe that was asked for.
+    pub(crate) subject: String,
+    /// At least one problem, in the order of the text.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl RecipeErrors {
+    /// What is wrong, in the order of the text.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn summary(&self) -> String {
+        match self.problems.len() {
+            1 => format!("the recipe `{}` has an error", self.subject),
+            count => format!("the recipe `{}` has {count} errors", self.subject),
+        }
+    }
+}
+
+impl Diagnostic for RecipeErrors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic)))
+    }
+}
+
+/// The candidate nearest to what was written, if it is near enough to be meant.
+pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written_folded = fold(written);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&written_folded, &fold(candidate)), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| {
+            *distance <= 2.max(candidate.chars().count() / 3) && *distance < candidate.len()
+        })
+        .map(|(_, candidate)| candidate)
+}
+
+/// Case and separators are no difference when names are compared.
+fn fold(name: &str) -> String {
+    name.to_lowercase().replace(['-', ' '], "_")
+}
+
+/// `a`, `b`, `c`, each in backquotes.
+pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,390 @@
+//! The schema of a recipe file. Names, defaults, ranges and descriptions stand here and nowhere else: the checks, the
+//! JSON schema and the resolved recipe are all made from these types.
+
+use indexmap::IndexMap;
+use medley_mixer::{Columns, OnShortage, SourceFormat, Validation};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::typed::{AnswerForm, BlockPolicy, Book, DtypeSpec, Optimizer, Schedule};
+
+/// A Medley recipe: a mixture of data, a model that is fine-tuned on it, and an exam.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "Medley recipe")]
+pub(crate) struct RawRecipe {
+    /// Another recipe that this one is laid over: a file relative to this one, or the name of a shipped recipe. Tables
+    /// are merged, later keys win, a `ratio` is replaced as a whole.
+    pub(crate) extends: Option<String>,
+    /// Short name; the run directory starts with it (default: the file's name).
+    pub(crate) name: Option<String>,
+    /// One line that says what the recipe is for.
+    pub(crate) description: Option<String>,
+    /// The model that is fine-tuned.
+    pub(crate) model: RawModel,
+    /// How samples are rendered and cut.
+    pub(crate) chat: RawChat,
+    /// The mixture: how much, of what, at which ratio.
+    pub(crate) mix: RawMix,
+    /// The pools of records that the mixture draws from, by name. A record in two pools belongs to the first.
+    pub(crate) sources: IndexMap<String, RawSource>,
+    /// The training.
+    pub(crate) train: RawTrain,
+    /// The exam after the training.
+    pub(crate) exam: RawExam,
+}
+
+/// The model that is fine-tuned.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawModel {
+    /// Hub id, local directory (weights, an earlier run or a PEFT adapter), or `init:FILE` for fresh random weights.
+    #[schemars(length(min = 1))]
+    pub(crate) base: Option<String>,
+    /// Hub branch, tag or commit.
+    pub(crate) revision: Option<String>,
+    /// Number format of weights and activations.
+    pub(crate) dtype: DtypeSpec,
+}
+
+/// How samples are rendered and cut.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawChat {
+    /// Longest sample in tokens; longer ones are cut, passages first.
+    #[schemars(range(min = 16))]
+    pub(crate) max_tokens: usize,
+    /// System message for samples that have none (default: what the chat template says).
+    pub(crate) system: Option<String>,
+}
+
+impl Default for RawChat {
+    fn default() -> Self {
+        Self { max_tokens: 2048, system: None }
+    }
+}
+
+/// The mixture: how much, of what, at which ratio. A further table `[mix.NAME]` is a group with a ratio of its own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawMix {
+    /// Samples in all.
+    #[schemars(range(min = 1))]
+    pub(crate) size: Option<usize>,
+    /// Seed of the draw; another seed is another draw.
+    pub(crate) seed: u64,
+    /// Weights of sources and groups at the root of the mixture tree (default: the only source).
+    pub(crate) ratio: Option<RawRatio>,
+    /// What to do when a pool is too small.
+    pub(crate) on_shortage: OnShortage,
+    /// What is held out of every pool for validation.
+    pub(crate) validation: Validation,
+    /// A group: a ratio of its own.
+    #[serde(flatten)]
+    pub(crate) groups: IndexMap<String, RawGroup>,
+}
+
+impl Default for RawMix {
+    fn default() -> Self {
+        Self {
+            size: None,
+            seed: 42,
+            ratio: None,
+            on_shortage: OnShortage::default(),
+            validation: Validation::default(),
+            groups: IndexMap::new(),
+        }
+    }
+}
+
+/// A group of the mixture tree.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawGroup {
+    /// Weights of the sources and groups inside this group.
+    pub(crate) ratio: Option<RawRatio>,
+}
+
+/// Weights by name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("minProperties" = 1))]
+pub(crate) struct RawRatio(pub(crate) IndexMap<String, RawWeight>);
+
+/// Parts of the whole: a whole number.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct RawWeight(#[schemars(range(min = 1, max = 1_000_000))] pub(crate) u64);
+
+/// One value, or a list of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany<T> {
+    /// A single value.
+    One(T),
+    /// A list.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// One pool of records. The options beside `path` hold for each of its paths that does not say otherwise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawSource {
+    /// Where the records are: files, directories, globs, hub data sets (`owner/name`), or tables with options of their
+    /// own. A relative path is relative to the recipe's folder or, where nothing is found there, to the working
+    /// directory.
+    pub(crate) path: Option<OneOrMany<RawPath>>,
+    /// Layout of the records.
+    pub(crate) format: Option<SourceFormat>,
+    /// Field names, where they differ from Alpaca's.
+    pub(crate) columns: Option<Columns>,
+    /// Which files of a hub data set or directory, as a glob (default: every JSON, JSONL and their .gz).
+    pub(crate) files: Option<String>,
+    /// Branch, tag or commit of a hub data set (default: `main`).
+    pub(crate) revision: Option<String>,
+    /// Licence, as the publisher states it.
+    pub(crate) licence: Option<String>,
+    /// False where the licence or the publisher forbids commercial use.
+    pub(crate) commercial_use: Option<bool>,
+}
+
+/// A place that records come from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawPath {
+    /// A file, directory, glob or hub data set.
+    Text(String),
+    /// The same with options of its own.
+    Table(RawPart),
+}
+
+/// A place that records come from, with options of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawPart {
+    /// A file, directory, glob or hub data set (`owner/name`).
+    pub(crate) path: Option<String>,
+    /// Layout of the records.
+    pub(crate) format: Option<SourceFormat>,
+    /// Field names, where they differ from Alpaca's.
+    pub(crate) columns: Option<Columns>,
+    /// Which files of a hub data set or directory, as a glob (default: every JSON, JSONL and their .gz).
+    pub(crate) files: Option<String>,
+    /// Branch, tag or commit of a hub data set (default: `main`).
+    pub(crate) revision: Option<String>,
+    /// Licence, as the publisher states it.
+    pub(crate) licence: Option<String>,
+    /// False where the licence or the publisher forbids commercial use.
+    pub(crate) commercial_use: Option<bool>,
+}
+
+/// The training.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawTrain {
+    /// What is trained.
+    pub(crate) method: MethodName,
+    /// Low-rank adapters, in PEFT's terms; ignored by `method = "full"`.
+    pub(crate) lora: RawLora,
+    /// Update rule.
+    pub(crate) optimizer: Optimizer,
+    /// Peak learning rate.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
+    pub(crate) learning_rate: f64,
+    /// Shape of the learning rate after the warm-up.
+    pub(crate) schedule: Schedule,
+    /// Share of all steps over which the learning rate rises from 0.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) warmup_ratio: f64,
+    /// Decoupled weight decay on matrices (not on biases and norms).
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) weight_decay: f64,
+    /// Decay of the first moment.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub(crate) beta1: f64,
+    /// Decay of the second moment.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub(crate) beta2: f64,
+    /// Added to the root of the second moment.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
+    pub(crate) epsilon: f64,
+    /// Largest global norm of the gradient; 0 switches clipping off.
+    #[schemars(range(min = 0.0))]
+    pub(crate) max_grad_norm: f64,
+    /// Passes over the mix.
+    #[schemars(range(min = 1))]
+    pub(crate) epochs: usize,
+    /// Stop after this many optimizer steps (default: when the epochs are over).
+    #[schemars(range(min = 1))]
+    pub(crate) max_steps: Option<usize>,
+    /// Samples in an optimizer step, whatever the device.
+    #[schemars(range(min = 1))]
+    pub(crate) batch_size: usize,
+    /// Token budget of one forward and backward pass: memory and speed only, never the result.
+    #[schemars(range(min = 16))]
+    pub(crate) tokens_per_micro_batch: usize,
+    /// Which activations are kept between forward and backward: memory and speed only, never the result.
+    pub(crate) block_policy: BlockPolicy,
+    /// Seed of order, dropout and fresh weights.
+    pub(crate) seed: u64,
+    /// A line of metrics every so many steps.
+    #[schemars(range(min = 1))]
+    pub(crate) logging_steps: usize,
+    /// Validation every so many steps; 0 only at the end.
+    pub(crate) eval_steps: usize,
+    /// A checkpoint every so many steps; 0 only at the end.
+    pub(crate) save_steps: usize,
+    /// Checkpoints kept: the last so many, and the best.
+    #[schemars(range(min = 1))]
+    pub(crate) save_total_limit: usize,
+}
+
+impl Default for RawTrain {
+    fn default() -> Self {
+        Self {
+            method: MethodName::Lora,
+            lora: RawLora::default(),
+            optimizer: Optimizer::default(),
+            learning_rate: 1e-4,
+            schedule: Schedule::default(),
+            warmup_ratio: 0.03,
+            weight_decay: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            max_grad_norm: 1.0,
+            epochs: 1,
+            max_steps: None,
+            batch_size: 64,
+            tokens_per_micro_batch: 8192,
+            block_policy: BlockPolicy::default(),
+            seed: 42,
+            logging_steps: 10,
+            eval_steps: 100,
+            save_steps: 200,
+            save_total_limit: 2,
+        }
+    }
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MethodName {
+    /// Low-rank adapters beside frozen weights.
+    Lora,
+    /// Every weight.
+    Full,
+}
+
+/// Low-rank adapters, in PEFT's terms.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawLora {
+    /// Rank of the two factors.
+    #[schemars(range(min = 1))]
+    pub(crate) rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub(crate) alpha: f64,
+    /// Dropout on the adapters' input.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub(crate) dropout: f64,
+    /// The linear layers that are adapted.
+    pub(crate) target: OneOrMany<LoraTarget>,
+}
+
+impl Default for RawLora {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 16.0, dropout: 0.05, target: OneOrMany::One(LoraTarget::AllLinear) }
+    }
+}
+
+/// A linear layer that can be adapted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LoraTarget {
+    /// Every linear layer but the head.
+    #[serde(rename = "all-linear")]
+    AllLinear,
+    /// Attention's queries.
+    QProj,
+    /// Attention's keys.
+    KProj,
+    /// Attention's values.
+    VProj,
+    /// Attention's output.
+    OProj,
+    /// The MLP's gate.
+    GateProj,
+    /// The MLP's way up.
+    UpProj,
+    /// The MLP's way down.
+    DownProj,
+}
+
+impl LoraTarget {
+    /// Every linear layer of a decoder block, in the order of the block.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+
+    /// The layer's name in a checkpoint.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AllLinear => "all-linear",
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+}
+
+/// The exam after the training.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawExam {
+    /// Files and globs of exam items; none for no exam.
+    pub(crate) papers: OneOrMany<String>,
+    /// Prompt template: `zh`, `en` (built in) or a file.
+    pub(crate) prompt: String,
+    /// What the model is asked for, and how it is graded.
+    pub(crate) answer: AnswerForm,
+    /// With the passages, without, or both.
+    pub(crate) books: OneOrMany<Book>,
+    /// Longest prompt in tokens; passages are cut first, the question never.
+    #[schemars(range(min = 16))]
+    pub(crate) max_prompt_tokens: usize,
+    /// Longest answer in tokens.
+    #[schemars(range(min = 1))]
+    pub(crate) max_new_tokens: usize,
+    /// Items answered at a time: memory and speed only, never the result.
+    #[schemars(range(min = 1))]
+    pub(crate) batch_size: usize,
+}
+
+impl Default for RawExam {
+    fn default() -> Self {
+        Self {
+            papers: OneOrMany::Many(Vec::new()),
+            prompt: "zh".to_owned(),
+            answer: AnswerForm::default(),
+            books: OneOrMany::Many(vec![Book::Open]),
+            max_prompt_tokens: 4096,
+            max_new_tokens: 32,
+            batch_size: 16,
+        }
+    }
+}

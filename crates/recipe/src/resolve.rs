@@ -1,0 +1,292 @@
+//! From a name and `--set` arguments to a resolved recipe.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use medley_mixer::{MixSpec, SourcePart, SourceSpec};
+use miette::{Diagnostic, Severity};
+
+use crate::check;
+use crate::document::{Node, NodeValue};
+use crate::emit;
+use crate::error::{Problem, RecipeErrors};
+use crate::layers::{self, Layered, entries};
+use crate::lookup::{self, Found};
+use crate::mixture::{self, Mixture};
+use crate::paths;
+use crate::raw::{LoraTarget, MethodName, OneOrMany, RawPart, RawPath, RawRecipe, RawSource, RawTrain};
+use crate::schema::json_schema;
+use crate::typed::{ChatSpec, ExamSpec, LoraSpec, Method, ModelSpec, Recipe, TrainSpec};
+
+/// A recipe with every default written out, and where each value came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The typed recipe.
+    pub recipe: Recipe,
+    /// The folder that relative paths start from; what is not found there is looked for in the working directory. A
+    /// shipped recipe has no folder of its own: its paths start from the working directory.
+    pub base_dir: PathBuf,
+    /// Where each setting came from, by its dotted path as `to_toml` writes it.
+    pub origins: IndexMap<String, Origin>,
+    /// What is doubtful but no error.
+    pub warnings: Vec<Problem>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// A line of a recipe file.
+    File {
+        /// The file's name.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A `--set` argument.
+    Set(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::File { name, line } => write!(formatter, "{name}:{line}"),
+            Self::Set(argument) => formatter.write_str(argument),
+        }
+    }
+}
+
+/// Loads a recipe by path or name and lays `--set` arguments (`train.learning_rate=2e-4`) over it.
+///
+/// A name is looked up as a path here, in `./recipes`, then among the shipped recipes, with or without `.toml`; a run
+/// directory stands for the recipe stored in it.
+///
+/// # Errors
+/// Everything that is wrong, at once: see [`RecipeErrors`].
+pub fn load<S: AsRef<str>>(name_or_path: &str, sets: &[S]) -> Result<Resolved, RecipeErrors> {
+    resolve(layers::read(lookup::find(name_or_path)?, sets)?)
+}
+
+/// Resolves a recipe's text; `name` is what messages call it, `folder` what its relative paths start from.
+///
+/// # Errors
+/// Everything that is wrong, at once: see [`RecipeErrors`].
+pub fn parse<S: AsRef<str>>(
+    name: &str,
+    text: &str,
+    folder: Option<&Path>,
+    sets: &[S],
+) -> Result<Resolved, RecipeErrors> {
+    resolve(layers::read(Found::text(name, text, folder), sets)?)
+}
+
+impl Resolved {
+    /// The recipe as TOML with every default written out, to be stored with a run: paths that lead to local files are
+    /// made absolute, so that the stored recipe means the same from any folder.
+    pub fn to_toml(&self) -> String {
+        paths::anchored(&self.recipe, &self.base_dir).to_toml()
+    }
+
+    /// The recipe as TOML, the origin of each value behind it as a comment.
+    pub fn show(&self) -> String {
+        emit::with_origins(&self.recipe, &self.origins)
+    }
+
+    /// Where a relative path of the recipe leads: the recipe's folder or, where nothing is there, the working
+    /// directory.
+    pub fn find(&self, path: &str) -> PathBuf {
+        paths::find(&self.base_dir, path)
+    }
+}
+
+impl Recipe {
+    /// The recipe as TOML with every default written out; reading it gives the same recipe.
+    pub fn to_toml(&self) -> String {
+        emit::to_toml(self)
+    }
+}
+
+fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
+    let Layered { root, recipe: text } = layered;
+    let mut problems = check::check(&root, &json_schema());
+    report_missing(&root, &mut problems);
+    let mixture = mixture::build(&root, &mut problems);
+    report_repeated_books(&root, &mut problems);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.severity() != Some(Severity::Warning));
+    let fail = |problems| Err(RecipeErrors { subject: text.name.clone(), problems });
+    let Some(mixture) = mixture.filter(|_| errors.is_empty()) else { return fail(errors) };
+    let raw: RawRecipe = match serde_json::from_value(root.to_json()) {
+        Ok(raw) => raw,
+        Err(error) => return fail(vec![Problem::at(&root.place, format!("the recipe cannot be read: {error}"), "")]),
+    };
+    let base_dir = text.folder.clone().unwrap_or_else(|| PathBuf::from("."));
+    let file_stem =
+        Path::new(&text.name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let mut recipe = typed(raw, mixture, &file_stem.replace(' ', "-"));
+    paths::adopt_bases(&mut recipe, &root, &base_dir);
+    let origins = emit::setting_paths(&recipe).into_iter().map(|path| (path.join("."), origin(&root, &path))).collect();
+    Ok(Resolved { recipe, base_dir, origins, warnings })
+}
+
+/// Settings that have no default.
+fn report_missing(root: &Node, problems: &mut Vec<Problem>) {
+    let mut need = |table: Option<&Node>, section: &str, key: &str, hint: &str| {
+        if table.and_then(|node| node.get(&[key])).is_none() {
+            let place = table.map_or(&root.place, |node| &node.key);
+            let message = format!("`{section}.{key}` is missing");
+            problems.push(Problem::at(place, message, format!("hint: {hint}")));
+        }
+    };
+    need(root.get(&["model"]), "model", "base", "base = \"Qwen/Qwen1.5-0.5B\" in [model], or a local directory");
+    need(root.get(&["mix"]), "mix", "size", "size = 10_000 in [mix]: how many samples in all");
+    for (name, source) in entries(root, &["sources"]) {
+        let section = format!("sources.{name}");
+        need(Some(source), &section, "path", "path = a file, a directory, a glob or a hub data set");
+        let Some(NodeValue::Array(parts)) = source.get(&["path"]).map(|path| &path.value) else { continue };
+        for (index, part) in parts.iter().enumerate().filter(|(_, part)| part.table().is_some()) {
+            need(Some(part), &format!("{section}.path.{index}"), "path", "path = a file or a hub data set");
+        }
+    }
+}
+
+fn report_repeated_books(root: &Node, problems: &mut Vec<Problem>) {
+    let Some(NodeValue::Array(books)) = root.get(&["exam", "books"]).map(|books| &books.value) else { return };
+    for (index, book) in books.iter().enumerate() {
+        if books[..index].iter().any(|earlier| earlier.string() == book.string()) {
+            problems.push(Problem::at(&book.place, "`exam.books` names a book twice", "again"));
+        }
+    }
+}
+
+fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
+    let mut sources = raw.sources;
+    let chosen = mixture.sources.into_iter().filter_map(|name| {
+        let source = source_spec(sources.shift_remove(&name)?);
+        Some((name, source))
+    });
+    let mix = MixSpec {
+        size: raw.mix.size.unwrap_or_default(),
+        seed: raw.mix.seed,
+        ratio: mixture.ratio,
+        on_shortage: raw.mix.on_shortage,
+        validation: raw.mix.validation,
+        sources: chosen.collect(),
+    };
+    let exam = ExamSpec {
+        papers: raw.exam.papers.into_vec(),
+        prompt: raw.exam.prompt,
+        answer: raw.exam.answer,
+        books: raw.exam.books.into_vec(),
+        max_prompt_tokens: raw.exam.max_prompt_tokens,
+        max_new_tokens: raw.exam.max_new_tokens,
+        batch_size: raw.exam.batch_size,
+    };
+    Recipe {
+        name: raw.name.unwrap_or_else(|| default_name.to_owned()),
+        description: raw.description,
+        model: ModelSpec {
+            base: raw.model.base.unwrap_or_default(),
+            revision: raw.model.revision,
+            dtype: raw.model.dtype,
+        },
+        chat: ChatSpec { max_tokens: raw.chat.max_tokens, system: raw.chat.system },
+        mix,
+        train: train_spec(raw.train),
+        exam,
+    }
+}
+
+/// Every part with all its options: its own, or else those beside `path`.
+fn source_spec(source: RawSource) -> SourceSpec {
+    let paths = source.path.map(OneOrMany::into_vec).unwrap_or_default();
+    let part = |path: RawPath| {
+        let own = match path {
+            RawPath::Text(path) => RawPart { path: Some(path), ..RawPart::default() },
+            RawPath::Table(part) => part,
+        };
+        SourcePart {
+            path: own.path.unwrap_or_default(),
+            format: own.format.or(source.format).unwrap_or_default(),
+            columns: own.columns.or_else(|| source.columns.clone()).unwrap_or_default(),
+            files: own.files.or_else(|| source.files.clone()),
+            revision: own.revision.or_else(|| source.revision.clone()),
+            licence: own.licence.or_else(|| source.licence.clone()),
+            commercial_use: own.commercial_use.or(source.commercial_use),
+        }
+    };
+    SourceSpec { parts: paths.into_iter().map(part).collect() }
+}
+
+fn train_spec(raw: RawTrain) -> TrainSpec {
+    let method = match raw.method {
+        MethodName::Full => Method::Full,
+        MethodName::Lora => {
+            let named = raw.lora.target.into_vec();
+            let all = named.contains(&LoraTarget::AllLinear);
+            let target = LoraTarget::ALL.into_iter().filter(|target| all || named.contains(target));
+            Method::Lora(LoraSpec {
+                rank: raw.lora.rank,
+                alpha: raw.lora.alpha,
+                dropout: raw.lora.dropout,
+                target: target.map(|target| target.name().to_owned()).collect(),
+            })
+        }
+    };
+    TrainSpec {
+        method,
+        optimizer: raw.optimizer,
+        learning_rate: raw.learning_rate,
+        schedule: raw.schedule,
+        warmup_ratio: raw.warmup_ratio,
+        weight_decay: raw.weight_decay,
+        beta1: raw.beta1,
+        beta2: raw.beta2,
+        epsilon: raw.epsilon,
+        max_grad_norm: raw.max_grad_norm,
+        epochs: raw.epochs,
+        max_steps: raw.max_steps,
+        batch_size: raw.batch_size,
+        tokens_per_micro_batch: raw.tokens_per_micro_batch,
+        block_policy: raw.block_policy,
+        seed: raw.seed,
+        logging_steps: raw.logging_steps,
+        eval_steps: raw.eval_steps,
+        save_steps: raw.save_steps,
+        save_total_limit: raw.save_total_limit,
+    }
+}
+
+/// Where the setting at a path of the resolved recipe was written.
+fn origin(root: &Node, path: &[String]) -> Origin {
+    let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+    let node = match keys.as_slice() {
+        ["sources", source, "path", index, key] => part_setting(root, source, index, key),
+        keys => root.get(keys),
+    };
+    let Some(node) = node else { return Origin::Default };
+    let source = &node.place.source;
+    if source.is_set {
+        Origin::Set(source.name.clone())
+    } else {
+        Origin::File { name: source.name.clone(), line: source.line(node.key.span.start) }
+    }
+}
+
+/// An option of a part: its own, or else the one beside `path`.
+fn part_setting<'a>(root: &'a Node, source: &str, index: &str, key: &str) -> Option<&'a Node> {
+    let source = root.get(&["sources", source])?;
+    let path = source.get(&["path"])?;
+    let part = match &path.value {
+        NodeValue::Array(parts) => parts.get(index.parse::<usize>().ok()?)?,
+        _ => path,
+    };
+    match (part.table(), key) {
+        (Some(options), key) if options.contains_key(key) => options.get(key),
+        (None, "path") => Some(part),
+        (_, key) => source.get(&[key]),
+    }
+}
