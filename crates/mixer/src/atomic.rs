@@ -19,10 +19,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempfile_in(folder)
-        .map_err(|error| named(folder, error))?;
+    let mut temporary =
+        tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(|error| named(folder, error))?;
     let mut buffered = io::BufWriter::new(temporary.as_file_mut());
     fill(&mut buffered).and_then(|()| buffered.flush()).map_err(|error| named(path, error))?;
     drop(buffered);
@@ -39,10 +37,8 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Res
 pub fn write_folder<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(folder)
-        .map_err(|error| named(folder, error))?;
+    let temporary =
+        tempfile::Builder::new().prefix(".partial-").tempdir_in(folder).map_err(|error| named(folder, error))?;
     fill(temporary.path())?;
     sync_tree(temporary.path())?;
     let old = retire(path)?;

@@ -17,12 +17,14 @@ mod ledger;
 mod locate;
 mod manifest;
 mod mix;
+mod papers;
 mod quota;
 mod read;
 mod record;
 mod scan;
 mod select;
 mod spec;
+mod table;
 mod write;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
@@ -33,6 +35,7 @@ pub use ledger::{Counted, Ledger, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
 pub use mix::{Mix, MixContext, MixProgress, mix};
+pub use papers::exam_questions;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
 pub use spec::{

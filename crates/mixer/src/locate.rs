@@ -79,14 +79,14 @@ fn locate_part(part: &SourcePart, base_dir: &Path, hub: Option<&dyn DatasetHub>)
     for root in roots {
         let path = root.join(given);
         if path.is_dir() {
-            return directory(&path, root, part.files.as_deref());
+            return directory(&path, base_dir, part.files.as_deref());
         }
         if path.exists() {
-            return Ok(vec![(path.clone(), name_of(&path, root))]);
+            return Ok(vec![(path.clone(), name_of(&path, base_dir))]);
         }
     }
     if given.contains(['*', '?', '[']) {
-        return globbed(given, &roots);
+        return globbed(given, base_dir, &roots);
     }
     if is_dataset_id(given) {
         return from_hub(part, hub);
@@ -102,7 +102,7 @@ fn locate_part(part: &SourcePart, base_dir: &Path, hub: Option<&dyn DatasetHub>)
     ))
 }
 
-fn directory(path: &Path, root: &Path, pattern: Option<&str>) -> Result<Located, Wrong> {
+fn directory(path: &Path, base_dir: &Path, pattern: Option<&str>) -> Result<Located, Wrong> {
     let pattern = pattern
         .map(|pattern| {
             glob::Pattern::new(pattern)
@@ -121,12 +121,12 @@ fn directory(path: &Path, root: &Path, pattern: Option<&str>) -> Result<Located,
     });
     if found.is_empty() {
         return Err((
-            format!("the directory `{}` holds no data files", name_of(path, root)),
+            format!("the directory `{}` holds no data files", name_of(path, base_dir)),
             "data files end with .json, .jsonl or .ndjson, also with .gz; others are named by a glob".to_owned(),
         ));
     }
     found.sort();
-    Ok(found.into_iter().map(|file| (file.clone(), name_of(&file, root))).collect())
+    Ok(found.into_iter().map(|file| (file.clone(), name_of(&file, base_dir))).collect())
 }
 
 /// Every file below `path` but hidden ones.
@@ -143,7 +143,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-fn globbed(given: &str, roots: &[&Path]) -> Result<Located, Wrong> {
+fn globbed(given: &str, base_dir: &Path, roots: &[&Path]) -> Result<Located, Wrong> {
     for root in roots {
         // The root's own characters are no pattern.
         let root_pattern = glob::Pattern::escape(&root.to_string_lossy());
@@ -153,7 +153,7 @@ fn globbed(given: &str, roots: &[&Path]) -> Result<Located, Wrong> {
         let mut files: Vec<PathBuf> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
         files.sort();
         if !files.is_empty() {
-            return Ok(files.into_iter().map(|file| (file.clone(), name_of(&file, root))).collect());
+            return Ok(files.into_iter().map(|file| (file.clone(), name_of(&file, base_dir))).collect());
         }
     }
     Err((format!("`{given}` matches no file"), "a glob is relative to the recipe's folder".to_owned()))
@@ -199,10 +199,11 @@ pub(crate) fn is_dataset_id(path: &str) -> bool {
     path.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name)) && !data_file
 }
 
-/// Relative to `root`, with forward slashes.
-fn name_of(path: &Path, root: &Path) -> String {
-    let relative = if root.as_os_str().is_empty() { path } else { path.strip_prefix(root).unwrap_or(path) };
-    let parts: Vec<_> = relative.components().filter(|part| !matches!(part, Component::CurDir)).collect();
-    let joined: PathBuf = parts.iter().collect();
-    joined.to_string_lossy().replace('\\', "/")
+/// Relative to the recipe's folder or to the working directory where it lies in one of them; with forward slashes.
+fn name_of(path: &Path, base_dir: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let roots = [std::path::absolute(base_dir).ok(), std::env::current_dir().ok()];
+    let relative = roots.iter().flatten().find_map(|root| absolute.strip_prefix(root).ok()).unwrap_or(path);
+    let parts = relative.components().filter(|part| !matches!(part, Component::CurDir));
+    parts.collect::<PathBuf>().to_string_lossy().replace('\\', "/")
 }

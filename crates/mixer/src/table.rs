@@ -1,0 +1,146 @@
+//! The ledger as a reader sees it: within 120 columns.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::ledger::{Ledger, SourceLedger, TokenCounts};
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{}", self.counts_table())?;
+        self.write_notes(formatter)?;
+        if self.sources.values().any(|line| line.tokens.is_some()) {
+            writeln!(formatter, "\n{}", self.token_table())?;
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    fn counts_table(&self) -> Table {
+        let mut table = aligned(&[
+            "source",
+            "read",
+            "rejected",
+            "exam",
+            "copies",
+            "elsewhere",
+            "held out",
+            "available",
+            "asked",
+            "chosen",
+            "share",
+        ]);
+        for (source, line) in &self.sources {
+            let numbers = [
+                line.read,
+                line.rejected_in_all(),
+                line.exam_items.count,
+                line.duplicates_within,
+                line.duplicates_across_in_all(),
+                line.held_out,
+                line.available,
+                line.requested,
+                line.chosen,
+            ];
+            add_row(&mut table, name(source, line), &numbers, line.requested_share, line.realised_share);
+        }
+        let sum = |number: fn(&SourceLedger) -> u64| self.sources.values().map(number).sum();
+        let sums = [
+            sum(|line| line.read),
+            sum(SourceLedger::rejected_in_all),
+            sum(|line| line.exam_items.count),
+            sum(|line| line.duplicates_within),
+            sum(SourceLedger::duplicates_across_in_all),
+            sum(|line| line.held_out),
+            sum(|line| line.available),
+            self.requested,
+            self.chosen,
+        ];
+        let share = if self.chosen > 0 { 1.0 } else { 0.0 };
+        add_row(&mut table, "in all".to_owned(), &sums, share, share);
+        align(&mut table);
+        table
+    }
+
+    /// One line for every reason that something is missing, with the first places.
+    fn write_notes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (source, line) in &self.sources {
+            let reasons = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
+            let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
+            for (reason, counted) in reasons.chain(exam) {
+                let more = if counted.count > counted.examples.len() as u64 { ", …" } else { "" };
+                let places = counted.examples.join(", ");
+                writeln!(formatter, "{source}: {} {reason} ({places}{more})", grouped(counted.count))?;
+            }
+            for (owner, count) in &line.duplicates_across {
+                writeln!(formatter, "{source}: {} belong to `{owner}`, which is named first", grouped(*count))?;
+            }
+            if line.repeated > 0 {
+                writeln!(formatter, "{source}: {} of the chosen are repeats", grouped(line.repeated))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn token_table(&self) -> Table {
+        let mut table =
+            aligned(&["source", "samples", "tokens", "supervised", "cut samples", "cut tokens", "supervised share"]);
+        for (source, line) in &self.sources {
+            let Some(TokenCounts { samples, tokens, supervised_tokens, truncated_samples, truncated_tokens }) =
+                line.tokens
+            else {
+                continue;
+            };
+            let numbers = [samples, tokens, supervised_tokens, truncated_samples, truncated_tokens];
+            let share = line.supervised_share.unwrap_or_default();
+            add_row(&mut table, name(source, line), &numbers, share, share);
+        }
+        align(&mut table);
+        table
+    }
+}
+
+/// The source, below its groups.
+fn name(source: &str, line: &SourceLedger) -> String {
+    if line.path.is_empty() { source.to_owned() } else { line.path.clone() }
+}
+
+fn aligned(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    table
+}
+
+fn align(table: &mut Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+        if column.index > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn add_row(table: &mut Table, name: String, numbers: &[u64], requested: f64, realised: f64) {
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let share = if percent(requested) == percent(realised) {
+        percent(realised)
+    } else {
+        format!("{} (asked {})", percent(realised), percent(requested))
+    };
+    table.add_row(std::iter::once(name).chain(numbers.iter().map(|number| grouped(*number))).chain([share]));
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
