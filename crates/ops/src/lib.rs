@@ -1,1 +1,41 @@
 //! Differentiable operations of our own with their plain twins.
+//!
+//! Every operation takes and gives plain [`burn::Tensor`]s and works on every device; where a tensor carries an
+//! autodiff graph, the operation is one node of it with a backward pass of its own. On the CPU (Flex, f32) the work is
+//! done by kernels over raw slices, elsewhere by compositions of the backend's operations. Results never depend on
+//! how threads are scheduled. [`reference`] holds the slow, obvious twins.
+//!
+//! | operation | what it computes |
+//! |---|---|
+//! | [`linear_cross_entropy`] | loss and gradients of a language-model head, never the whole logits |
+//! | [`causal_attention`], [`cached_attention`] | exact attention over packed samples, grouped heads |
+//! | [`linear`] | `x W^T + b` with the weight as a checkpoint stores it |
+//! | [`rms_norm`], [`rotate_halves`], [`swiglu`] | the other parts of a decoder layer |
+//! | [`keyed_dropout`] | dropout whose mask is a hash of token and feature |
+//! | [`embedding_gradient`], [`squared_norm`] | reductions that reach a weight, in a fixed order |
+//! | [`inject_gradient`] | a scalar whose backward pass hands a given gradient to a tensor |
+
+mod attention;
+mod cross_entropy;
+mod dropout;
+mod flex;
+mod inject;
+mod linear;
+mod norm;
+mod product;
+mod reduce;
+pub mod reference;
+mod rope;
+mod simd;
+mod swiglu;
+
+pub use attention::{Segment, cached_attention, causal_attention};
+pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy};
+pub use dropout::keyed_dropout;
+pub use flex::is_flex;
+pub use inject::inject_gradient;
+pub use linear::linear;
+pub use norm::rms_norm;
+pub use reduce::{embedding_gradient, squared_norm};
+pub use rope::{Rotation, rotate_halves};
+pub use swiglu::swiglu;

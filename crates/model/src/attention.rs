@@ -1,0 +1,82 @@
+//! Self-attention with grouped heads and rotary positions.
+
+use burn::Tensor;
+use medley_ops::{causal_attention, rotate_halves};
+
+use crate::config::DecoderConfig;
+use crate::pack::Pack;
+use crate::parameter::Slots;
+use crate::projection::{Module, Projection};
+
+/// The attention of one decoder layer.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// Queries, [heads * head_dim, hidden].
+    pub q_proj: Projection,
+    /// Keys, [key_value_heads * head_dim, hidden].
+    pub k_proj: Projection,
+    /// Values, [key_value_heads * head_dim, hidden].
+    pub v_proj: Projection,
+    /// Output, [hidden, heads * head_dim].
+    pub o_proj: Projection,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) num_key_value_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl Attention {
+    pub(crate) fn new(config: &DecoderConfig, projections: [Projection; 4]) -> Self {
+        let [q_proj, k_proj, v_proj, o_proj] = projections;
+        Self {
+            q_proj,
+            k_proj,
+            v_proj,
+            o_proj,
+            num_attention_heads: config.num_attention_heads,
+            num_key_value_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        }
+    }
+
+    /// # Shapes
+    /// - `hidden`, output: [tokens, hidden]
+    pub fn forward(&self, hidden: Tensor<2>, pack: &Pack, layer: usize) -> Tensor<2> {
+        let (q, k, v) = self.queries_keys_values(hidden, pack, layer);
+        let attended = causal_attention(q, k, v, &pack.cu_seqlens, self.scale());
+        self.output(attended, pack, layer)
+    }
+
+    /// Rotated queries and keys, and values: [tokens, heads, head_dim].
+    pub(crate) fn queries_keys_values(
+        &self,
+        hidden: Tensor<2>,
+        pack: &Pack,
+        layer: usize,
+    ) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+        let [tokens, _] = hidden.dims();
+        let queries = [tokens, self.num_attention_heads, self.head_dim];
+        let keys = [tokens, self.num_key_value_heads, self.head_dim];
+        let q = self.q_proj.forward(hidden.clone(), pack, layer, Module::QProj).reshape(queries);
+        let k = self.k_proj.forward(hidden.clone(), pack, layer, Module::KProj).reshape(keys);
+        let v = self.v_proj.forward(hidden, pack, layer, Module::VProj).reshape(keys);
+        (rotate_halves(q, &pack.rotation), rotate_halves(k, &pack.rotation), v)
+    }
+
+    /// Projects the heads' outputs back: [tokens, heads, head_dim] to [tokens, hidden].
+    pub(crate) fn output(&self, attended: Tensor<3>, pack: &Pack, layer: usize) -> Tensor<2> {
+        let [tokens, heads, head_dim] = attended.dims();
+        self.o_proj.forward(attended.reshape([tokens, heads * head_dim]), pack, layer, Module::OProj)
+    }
+
+    /// Scores are divided by the root of the head's width.
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    pub(crate) fn slots<'a>(&'a mut self, name: &str, slots: &mut Slots<'a>) {
+        self.q_proj.slots(&format!("{name}.q_proj"), slots);
+        self.k_proj.slots(&format!("{name}.k_proj"), slots);
+        self.v_proj.slots(&format!("{name}.v_proj"), slots);
+        self.o_proj.slots(&format!("{name}.o_proj"), slots);
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong with a model.
+
+use std::path::PathBuf;
+
+/// Errors of this crate. Every message says which file and key it is about and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not JSON.
+    #[error("{} is not valid JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A key of a configuration is missing or has a value that cannot be used.
+    #[error("{}: `{key}` {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it and what is expected.
+        problem: String,
+    },
+    /// A file of weights is damaged or not in the safetensors format.
+    #[error("{} is not a readable safetensors file: {problem}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The tensors of a checkpoint do not fit the model.
+    #[error("the tensors in {} do not fit the model:{}", path.display(), list(problems))]
+    Tensors {
+        /// The directory or file.
+        path: PathBuf,
+        /// One line for each missing, unexpected, misshapen or repeated tensor.
+        problems: Vec<String>,
+    },
+    /// A directory is not a model.
+    #[error("{}: {problem}", path.display())]
+    NotAModel {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        problem: String,
+    },
+    /// A LoRA configuration cannot be used.
+    #[error("LoRA: {0}")]
+    Lora(String),
+    /// The requested device cannot be used.
+    #[error("device `{request}`: {problem}")]
+    Device {
+        /// What was asked for.
+        request: String,
+        /// Why it cannot be had and what can.
+        problem: String,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, ModelError>;
+
+fn list(problems: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut text: String = problems.iter().take(SHOWN).map(|problem| format!("\n  - {problem}")).collect();
+    if problems.len() > SHOWN {
+        text.push_str(&format!("\n  … and {} more", problems.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! A linear layer with an optional LoRA adapter beside it.
+
+use burn::Tensor;
+use medley_ops::{keyed_dropout, linear};
+
+use crate::pack::Pack;
+use crate::parameter::Slots;
+
+/// `y = x W^T + b`, and with an adapter `+ scale * (dropout(x) A^T) B^T`.
+///
+/// The adapter is computed beside the frozen weight, never merged into a copy of it.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// [out, in], as checkpoints store it.
+    pub weight: Tensor<2>,
+    /// [out].
+    pub bias: Option<Tensor<1>>,
+    /// The adapter.
+    pub lora: Option<Adapter>,
+}
+
+/// The low-rank factors of one projection (Hu et al. 2021).
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// A, [rank, in].
+    pub a: Tensor<2>,
+    /// B, [out, rank].
+    pub b: Tensor<2>,
+    /// `alpha / rank`.
+    pub scale: f64,
+    /// Probability with which an input feature of the adapter drops out.
+    pub dropout: f32,
+}
+
+impl Projection {
+    /// # Shapes
+    /// - `input`: [tokens, in]; output: [tokens, out]
+    pub fn forward(&self, input: Tensor<2>, pack: &Pack, layer: usize, module: Module) -> Tensor<2> {
+        let Some(lora) = &self.lora else {
+            return linear(input, self.weight.clone(), self.bias.clone());
+        };
+        let keys = if lora.dropout > 0.0 { pack.dropout_keys(layer, module as u64) } else { None };
+        let seen = match keys {
+            None => input.clone(),
+            Some(keys) => keyed_dropout(input.clone(), &keys, lora.dropout),
+        };
+        let output = linear(input, self.weight.clone(), self.bias.clone());
+        let low_rank = linear(seen, lora.a.clone(), None) * lora.scale;
+        output + linear(low_rank, lora.b.clone(), None)
+    }
+
+    /// Adds the adapter to the weight and drops it.
+    pub fn merge(&mut self) {
+        if let Some(lora) = self.lora.take() {
+            self.weight = self.weight.clone() + lora.b.matmul(lora.a) * lora.scale;
+        }
+    }
+
+    pub(crate) fn slots<'a>(&'a mut self, name: &str, slots: &mut Slots<'a>) {
+        slots.matrix(format!("{name}.weight"), false, &mut self.weight);
+        if let Some(bias) = &mut self.bias {
+            slots.vector(format!("{name}.bias"), bias);
+        }
+        if let Some(lora) = &mut self.lora {
+            slots.matrix(format!("{name}.lora_A.weight"), true, &mut lora.a);
+            slots.matrix(format!("{name}.lora_B.weight"), true, &mut lora.b);
+        }
+    }
+}
+
+/// The projections of a decoder layer, by their Hugging Face names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Module {
+    /// Queries.
+    QProj,
+    /// Keys.
+    KProj,
+    /// Values.
+    VProj,
+    /// Output of the attention.
+    OProj,
+    /// Gate of the feed-forward layer.
+    GateProj,
+    /// Its other input.
+    UpProj,
+    /// Its output.
+    DownProj,
+}
+
+impl Module {
+    /// Every projection, in the order of the forward pass.
+    pub const ALL: [Self; 7] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
+
+    /// `q_proj`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+}

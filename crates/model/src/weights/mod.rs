@@ -1,0 +1,90 @@
+//! Checkpoints in and out: Hugging Face directories and safetensors files.
+
+mod read;
+mod write;
+
+pub(crate) use read::fill;
+pub(crate) use write::{create_directory, write_json, write_tensors};
+
+use std::path::Path;
+
+use burn::tensor::{DType, Device};
+
+use crate::config::DecoderConfig;
+use crate::decoder::{Decoder, LM_HEAD};
+use crate::error::Result;
+use crate::skeleton::skeleton;
+
+/// Files beside the weights that belong to a model: tokenizer, chat template, generation settings.
+pub const COMPANION_FILES: [&str; 11] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "qwen.tiktoken",
+];
+
+impl Decoder {
+    /// Reads a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` names, in f32, f16 or bf16.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the tensors are not exactly the model's; the error names every missing,
+    /// unexpected, misshapen and repeated tensor.
+    pub fn load(directory: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        let config = DecoderConfig::from_dir(directory)?;
+        let mut model = skeleton(config, device, dtype);
+        // A tied head may stand in the file as a copy of the embedding.
+        let optional: &[&str] = if model.lm_head.is_none() { &[LM_HEAD] } else { &[] };
+        fill(directory, &mut model.slots(), &str::to_owned, optional)?;
+        Ok(model)
+    }
+
+    /// Writes `config.json` and the weights (without adapters: merge first, or save the adapter) in `dtype`, in one file
+    /// or in shards of up to 5 GB, so that transformers loads them.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, directory: &Path, dtype: DType) -> Result<()> {
+        create_directory(directory)?;
+        let mut model = self.clone();
+        let slots = model.slots();
+        let tensors = slots.iter().filter(|slot| !slot.adapter).map(|slot| (slot.name.clone(), slot.get())).collect();
+        write::write_shards(directory, tensors, dtype)?;
+        write_json(&directory.join("config.json"), &self.config.to_json(dtype).into())
+    }
+
+    /// The same model on another device.
+    #[must_use]
+    pub fn to_device(mut self, device: &Device) -> Self {
+        for mut slot in self.slots() {
+            let moved = match slot.get() {
+                crate::Parameter::Vector(tensor) => crate::Parameter::Vector(tensor.to_device(device)),
+                crate::Parameter::Matrix(tensor) => crate::Parameter::Matrix(tensor.to_device(device)),
+            };
+            slot.set(moved);
+        }
+        self
+    }
+}
+
+/// Copies tokenizer, chat template and generation settings from one model directory to another.
+///
+/// # Errors
+/// When a file cannot be copied.
+pub fn copy_companions(from: &Path, to: &Path) -> Result<()> {
+    for name in COMPANION_FILES {
+        let source = from.join(name);
+        if source.exists() {
+            std::fs::copy(&source, to.join(name))
+                .map_err(|error| crate::ModelError::Write { path: to.join(name), source: error })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Reading: every tensor of the files is used exactly once, or all that does not fit is named at once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::TensorData;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use crate::decoder::EMBED_TOKENS;
+use crate::error::{ModelError, Result};
+use crate::parameter::{Parameter, Slot};
+
+/// Fills the slots from a safetensors file, or from the files of a model directory.
+///
+/// `rename` maps a name in the file to a slot's; `optional` names may be present as copies of the embedding.
+pub(crate) fn fill(
+    path: &Path,
+    slots: &mut [Slot<'_>],
+    rename: &dyn Fn(&str) -> String,
+    optional: &[&str],
+) -> Result<()> {
+    let files = if path.is_dir() { weight_files(path)? } else { vec![path.to_owned()] };
+    let maps = files.iter().map(|file| map(file)).collect::<Result<Vec<Mmap>>>()?;
+    let mut problems = Vec::new();
+    let mut found: BTreeMap<String, TensorView<'_>> = BTreeMap::new();
+    for (file, bytes) in files.iter().zip(&maps) {
+        let tensors = SafeTensors::deserialize(bytes)
+            .map_err(|error| ModelError::Safetensors { path: file.clone(), problem: error.to_string() })?;
+        for (name, view) in tensors.tensors() {
+            let name = rename(&name);
+            if found.insert(name.clone(), view).is_some() {
+                problems.push(format!("{name} stands in the files twice"));
+            }
+        }
+    }
+    check(slots, &found, optional, &mut problems);
+    if !problems.is_empty() {
+        return Err(ModelError::Tensors { path: path.to_owned(), problems });
+    }
+    let mut embedding = None;
+    for slot in slots.iter_mut() {
+        let view = found.remove(&slot.name).expect("checked above");
+        if slot.name == EMBED_TOKENS {
+            embedding = Some(view.clone());
+        }
+        let old = slot.get();
+        let data = TensorData::new(floats(&view), old.shape());
+        slot.set(Parameter::from_data(data, &old.device(), old.dtype()));
+    }
+    if let Some((name, view)) = found.pop_first()
+        && embedding.is_some_and(|embedding| floats(&embedding) != floats(&view))
+    {
+        let problem = format!("{name} differs from {EMBED_TOKENS}, but config.json says tie_word_embeddings = true");
+        return Err(ModelError::Tensors { path: path.to_owned(), problems: vec![problem] });
+    }
+    Ok(())
+}
+
+/// Names what is missing, unexpected, misshapen or in a format that is not supported.
+fn check(slots: &[Slot<'_>], found: &BTreeMap<String, TensorView<'_>>, optional: &[&str], problems: &mut Vec<String>) {
+    let wanted: HashMap<&str, Vec<usize>> = slots.iter().map(|slot| (slot.name.as_str(), slot.get().shape())).collect();
+    for slot in slots {
+        if !found.contains_key(&slot.name) {
+            problems.push(format!("missing: {} {:?}", slot.name, wanted[slot.name.as_str()]));
+        }
+    }
+    for (name, view) in found {
+        match wanted.get(name.as_str()) {
+            None if optional.contains(&name.as_str()) => {}
+            None => problems.push(format!("unexpected: {name} {:?}", view.shape())),
+            Some(shape) if shape != view.shape() => {
+                problems.push(format!("misshapen: {name} is {:?}, expected {shape:?}", view.shape()));
+            }
+            Some(_) => {}
+        }
+        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            problems.push(format!("{name} is {:?}, expected F32, F16 or BF16", view.dtype()));
+        }
+    }
+}
+
+/// The weights' files of a model directory.
+fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let index = directory.join("model.safetensors.index.json");
+    let single = directory.join("model.safetensors");
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    if !index.exists() {
+        let problem = "has neither model.safetensors nor model.safetensors.index.json; weights of other formats \
+                       (.bin, .gguf) have to be converted with transformers' save_pretrained";
+        return Err(ModelError::NotAModel { path: directory.to_owned(), problem: problem.to_owned() });
+    }
+    let object = crate::config::read_object(&index)?;
+    let wrong =
+        |problem: &str| ModelError::Config { path: index.clone(), key: "weight_map".into(), problem: problem.into() };
+    let map =
+        object.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| wrong("is missing or no object"))?;
+    let mut names = Vec::new();
+    let mut seen = HashSet::new();
+    for name in map.values() {
+        let name = name.as_str().ok_or_else(|| wrong("has a value that is not a file name"))?;
+        if seen.insert(name) {
+            names.push(directory.join(name));
+        }
+    }
+    Ok(names)
+}
+
+fn map(path: &Path) -> Result<Mmap> {
+    let read = |source| ModelError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    // SAFETY: the file is only read; another process changing it meanwhile would corrupt any reader.
+    unsafe { Mmap::map(&file) }.map_err(read)
+}
+
+/// The elements as f32 (exact for f16 and bf16).
+fn floats(view: &TensorView<'_>) -> Vec<f32> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => bytes.par_chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => bytes.par_chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => bytes.par_chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        other => unreachable!("{other:?} was refused"),
+    }
+}

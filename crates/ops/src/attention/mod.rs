@@ -1,0 +1,240 @@
+//! Exact causal attention over packed samples.
+
+mod composed;
+mod tiled;
+
+use std::sync::Arc;
+
+use burn::Tensor;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use burn::backend::Cube;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+
+/// Scaled dot-product attention in which every token attends to itself and to what stands before it in its own sample.
+///
+/// With an autodiff graph the backward pass keeps q, k, v, the output and one log-sum-exp per token and head, and
+/// computes the probabilities again.
+///
+/// # Shapes
+/// - `q`: [tokens, heads, head_dim]; `k`, `v`: [tokens, key_value_heads, head_dim], where key_value_heads divides heads
+///   and head `h` reads key-value head `h / (heads / key_value_heads)`
+/// - `cu_seqlens`: borders of the samples, from 0 to tokens, increasing
+/// - output: [tokens, heads, head_dim]
+///
+/// # Panics
+/// When the shapes do not fit together.
+pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, cu_seqlens: &Arc<[usize]>, scale: f32) -> Tensor<3> {
+    let [tokens, heads, head_dim] = q.dims();
+    let [_, key_value_heads, _] = k.dims();
+    assert_eq!(k.dims(), [tokens, key_value_heads, head_dim], "keys do not fit the queries");
+    assert_eq!(v.dims(), k.dims(), "values do not fit the keys");
+    assert_eq!(heads % key_value_heads, 0, "the key-value heads must divide the heads");
+    assert_eq!(cu_seqlens.first(), Some(&0), "cu_seqlens starts at 0");
+    assert_eq!(cu_seqlens.last(), Some(&tokens), "cu_seqlens ends at the number of tokens");
+    let segments = cu_seqlens.windows(2).map(|borders| Segment {
+        query_start: borders[0],
+        query_count: borders[1] - borders[0],
+        key_start: borders[0],
+        key_count: borders[1] - borders[0],
+    });
+    let segments: Arc<[Segment]> = segments.filter(|segment| segment.query_count > 0).collect();
+    Tensor::from_dispatch(<Dispatch as AttentionBackend>::causal_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        segments,
+        scale,
+    ))
+}
+
+/// The queries and the keys of one sample: the last query is that of the last key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Row of the first query.
+    pub query_start: usize,
+    /// Number of queries, at least 1 and at most `key_count`.
+    pub query_count: usize,
+    /// Row of the first key and value.
+    pub key_start: usize,
+    /// Number of keys and values.
+    pub key_count: usize,
+}
+
+/// Attention of new tokens to all that stands in a cache; for inference (the tensors carry no autodiff).
+///
+/// # Shapes
+/// - `q`, output: [queries, heads, head_dim], every row in exactly one segment, in order
+/// - `k`, `v`: [rows, key_value_heads, head_dim]; rows outside the segments are not read
+///
+/// # Panics
+/// When a segment has no query, or more queries than keys.
+pub fn cached_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, segments: &Arc<[Segment]>, scale: f32) -> Tensor<3> {
+    let sound = |segment: &Segment| segment.query_count > 0 && segment.query_count <= segment.key_count;
+    assert!(segments.iter().all(sound), "a segment has from one query to as many as it has keys");
+    let [q, k, v] = [q, k, v].map(|tensor| tensor.without_autodiff().into_dispatch());
+    Tensor::from_dispatch(<Dispatch as AttentionBackend>::causal_attention(q, k, v, segments.clone(), scale))
+}
+
+/// Sizes of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub segments: Arc<[Segment]>,
+    pub scale: f32,
+    /// Rows of q, and of k and v.
+    pub queries: usize,
+    pub keys: usize,
+    pub heads: usize,
+    pub key_value_heads: usize,
+    pub head_dim: usize,
+}
+
+impl Problem {
+    fn new<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>, segments: Arc<[Segment]>, scale: f32) -> Self {
+        use burn::backend::TensorMetadata;
+        let (q, k) = (q.shape(), k.shape());
+        Self { segments, scale, queries: q[0], keys: k[0], heads: q[1], key_value_heads: k[1], head_dim: q[2] }
+    }
+
+    /// Query heads that share one key-value head.
+    fn group(&self) -> usize {
+        self.heads / self.key_value_heads
+    }
+}
+
+/// What the backward pass keeps: q, k, v, output [tokens, heads, head_dim] and the log-sum-exp of the scores
+/// (its layout is the kernel's own).
+#[derive(Clone, Debug)]
+pub struct Saved<B: Backend> {
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    output: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+}
+
+/// Forward and backward kernels; the default is the composition of tensor operations.
+pub trait AttentionKernels: Backend {
+    /// Output and log-sum-exp.
+    fn forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        problem: &Problem,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::forward::<Self>(q, k, v, problem)
+    }
+
+    /// Gradients of q, k and v.
+    fn backward(saved: Saved<Self>, gradient: FloatTensor<Self>, problem: &Problem) -> [FloatTensor<Self>; 3] {
+        composed::backward::<Self>(saved, gradient, problem)
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl AttentionKernels for Cube {}
+
+impl AttentionKernels for Flex {
+    fn forward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        problem: &Problem,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if q.dtype() == burn::tensor::DType::F32 {
+            tiled::forward(q, k, v, problem)
+        } else {
+            composed::forward::<Self>(q, k, v, problem)
+        }
+    }
+
+    fn backward(saved: Saved<Self>, gradient: FloatTensor<Self>, problem: &Problem) -> [FloatTensor<Self>; 3] {
+        if saved.q.dtype() == burn::tensor::DType::F32 {
+            tiled::backward(saved, gradient, problem)
+        } else {
+            composed::backward::<Self>(saved, gradient, problem)
+        }
+    }
+}
+
+/// The operation as the dispatcher sees it.
+#[backend_extension(Flex, Cube: cfg(any(feature = "wgpu", feature = "cuda")), Autodiff)]
+pub trait AttentionBackend: Backend {
+    /// See the function of the same name.
+    fn causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Arc<[Segment]>,
+        scale: f32,
+    ) -> FloatTensor<Self>;
+}
+
+impl AttentionBackend for Flex {
+    fn causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Arc<[Segment]>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        let problem = Problem::new::<Self>(&q, &k, segments, scale);
+        Self::forward(q, k, v, &problem).0
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl AttentionBackend for Cube {
+    fn causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Arc<[Segment]>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        let problem = Problem::new::<Self>(&q, &k, segments, scale);
+        Self::forward(q, k, v, &problem).0
+    }
+}
+
+#[derive(Debug)]
+struct AttentionBackward;
+
+impl<B: AttentionKernels> Backward<B, 3> for AttentionBackward {
+    type State = (Saved<B>, Problem);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (saved, problem) = ops.state;
+        let gradients = B::backward(saved, gradient, &problem);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+impl<B: AttentionKernels, C: CheckpointStrategy> AttentionBackend for Autodiff<B, C> {
+    fn causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: Arc<[Segment]>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        let prepared = AttentionBackward.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful();
+        let (q, k, v) = (q.primitive().clone(), k.primitive().clone(), v.primitive().clone());
+        let problem = Problem::new::<B>(&q, &k, segments, scale);
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let (output, log_sum_exp) = B::forward(q.clone(), k.clone(), v.clone(), &problem);
+                prepared.finish((Saved { q, k, v, output: output.clone(), log_sum_exp }, problem), output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::forward(q, k, v, &problem).0),
+        }
+    }
+}

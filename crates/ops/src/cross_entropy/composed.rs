@@ -1,0 +1,45 @@
+//! The same as a composition of tensor operations, for every backend; reads the losses back once.
+
+use burn::Tensor;
+use burn::tensor::{DType, Int, TensorData};
+
+use super::{Gradients, LOGITS_BYTES_GPU, Solved};
+
+pub(super) fn solve(hidden: Tensor<2>, weight: Tensor<2>, targets: &[usize], scale: f32, wants: Gradients) -> Solved {
+    let (device, dtype) = (hidden.device(), hidden.dtype());
+    let [tokens, _] = hidden.dims();
+    let vocabulary = weight.dims()[0];
+    let chunk = (LOGITS_BYTES_GPU / 4 / vocabulary).max(16).min(tokens);
+    let (mut losses, mut d_hidden, mut d_weight) = (Vec::new(), Vec::new(), None::<Tensor<2>>);
+    for first in (0..tokens).step_by(chunk) {
+        let rows = chunk.min(tokens - first);
+        let states = hidden.clone().slice(first..first + rows);
+        let ids: Vec<i32> = targets[first..first + rows].iter().map(|&id| id as i32).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, 1]), (&device, DType::I32));
+        let logits = states.clone().matmul(weight.clone().transpose()).cast(DType::F32);
+        let logits = logits.clone() - logits.max_dim(1);
+        let right = logits.clone().gather(1, ids.clone());
+        let weights = logits.exp();
+        let total = weights.clone().sum_dim(1);
+        losses.push(total.clone().log() - right);
+        if wants == Gradients::None {
+            continue;
+        }
+        let one = Tensor::<2>::full([rows, 1], -scale, (&device, DType::F32));
+        let gradient = weights * (total.recip() * scale);
+        let gradient = gradient.scatter(1, ids, one, burn::tensor::IndexingUpdateOp::Add).cast(dtype);
+        d_hidden.push(gradient.clone().matmul(weight.clone()));
+        if wants == Gradients::HiddenAndWeight {
+            let part = gradient.transpose().matmul(states);
+            d_weight = Some(match d_weight {
+                None => part,
+                Some(sum) => sum + part,
+            });
+        }
+    }
+    Solved {
+        losses: Tensor::cat(losses, 0).into_data().iter::<f32>().collect(),
+        hidden_gradient: (!d_hidden.is_empty()).then(|| Tensor::cat(d_hidden, 0)),
+        weight_gradient: d_weight,
+    }
+}

@@ -1,0 +1,29 @@
+//! Raw access to the CPU backend's tensors.
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{DispatchDevice, Shape, TensorData};
+use burn::tensor::{DType, Device};
+
+/// Whether `device` is the CPU backend (with or without autodiff).
+pub fn is_flex(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// The f32 elements of a tensor in row-major order; copies only what is not contiguous.
+pub(crate) struct Contiguous(FlexTensor);
+
+impl Contiguous {
+    pub(crate) fn new(tensor: FlexTensor) -> Self {
+        assert_eq!(tensor.dtype(), DType::F32, "the CPU kernels compute in f32");
+        if tensor.layout().contiguous_offsets().is_some() { Self(tensor) } else { Self(tensor.to_contiguous()) }
+    }
+
+    pub(crate) fn slice(&self) -> &[f32] {
+        self.0.as_slice::<f32>().expect("made contiguous f32 when constructed")
+    }
+}
+
+/// A new tensor that owns `values`.
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
