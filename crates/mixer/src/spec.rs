@@ -40,6 +40,7 @@ pub enum OnShortage {
 #[serde(deny_unknown_fields)]
 pub struct Validation {
     /// Share of every pool that is never trained on, 0 to 0.5.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub fraction: f64,
     /// At most this many of them are evaluated, per source.
     pub max_samples: usize,

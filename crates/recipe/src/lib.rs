@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod emit;
 mod error;
+mod hash;
 mod layers;
 mod lookup;
 mod mixture;
@@ -18,7 +19,11 @@ mod schema;
 mod typed;
 
 pub use error::{Problem, RecipeErrors};
+pub use hash::hash8;
 pub use lookup::{Shipped, shipped};
 pub use resolve::{Origin, Resolved, load, parse};
 pub use schema::json_schema;
 pub use typed::*;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,709 @@
+//! Messages are pinned as the terminal shows them, without colour.
+
+use std::fs;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
+use crate::{Method, Origin, RecipeErrors, load, parse, shipped};
+
+const SMALL: &str = r#"
+[model]
+base = "some/model"
+
+[mix]
+size = 100
+ratio = { general = 9, medical = 1 }
+
+[mix.medical]
+ratio = { tcm = 1, western = 1 }
+
+[sources.general]
+path = "general.jsonl"
+
+[sources.tcm]
+path = ["a.jsonl", { path = "owner/set", columns = { output = "answer" }, licence = "MIT" }]
+columns = { instruction = "query", output = "response" }
+
+[sources.western]
+path = "western/*.json"
+"#;
+
+fn read(text: &str, sets: &[&str]) -> Result<crate::Resolved, RecipeErrors> {
+    parse("recipe.toml", text, None, sets)
+}
+
+fn render(diagnostic: &dyn Diagnostic) -> String {
+    let mut text = String::new();
+    let handler =
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(110);
+    handler.render_report(&mut text, diagnostic).expect("rendering into a string");
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn errors(text: &str, sets: &[&str]) -> String {
+    render(&read(text, sets).expect_err("the recipe has errors"))
+}
+
+#[test]
+fn a_small_recipe_gets_every_default() {
+    let recipe = read(SMALL, &[]).expect("a sound recipe").recipe;
+    assert_snapshot!(recipe.to_toml(), @r#"
+    name = "recipe"
+
+    [model]
+    base = "some/model"
+    dtype = "auto"
+
+    [chat]
+    max_tokens = 2048
+
+    [mix]
+    size = 100
+    seed = 42
+    ratio = { general = 9, medical = 1 }
+    on_shortage = "error"
+    validation = { fraction = 0.01, max_samples = 200 }
+
+    [mix.medical]
+    ratio = { tcm = 1, western = 1 }
+
+    [[sources.general.path]]
+    path = "general.jsonl"
+    format = "alpaca"
+
+    [[sources.tcm.path]]
+    path = "a.jsonl"
+    format = "alpaca"
+    columns = { instruction = "query", output = "response" }
+
+    [[sources.tcm.path]]
+    path = "owner/set"
+    format = "alpaca"
+    columns = { output = "answer" }
+    licence = "MIT"
+
+    [[sources.western.path]]
+    path = "western/*.json"
+    format = "alpaca"
+
+    [train]
+    method = "lora"
+    optimizer = "adamw"
+    learning_rate = 1e-4
+    schedule = "cosine"
+    warmup_ratio = 0.03
+    weight_decay = 0.0
+    beta1 = 0.9
+    beta2 = 0.999
+    epsilon = 1e-8
+    max_grad_norm = 1.0
+    epochs = 1
+    batch_size = 64
+    tokens_per_micro_batch = 8192
+    block_policy = "recompute"
+    seed = 42
+    logging_steps = 10
+    eval_steps = 100
+    save_steps = 200
+    save_total_limit = 2
+
+    [train.lora]
+    rank = 8
+    alpha = 16.0
+    dropout = 0.05
+    target = "all-linear"
+
+    [exam]
+    papers = []
+    prompt = "zh"
+    answer = "letter"
+    books = ["open"]
+    max_prompt_tokens = 4096
+    max_new_tokens = 32
+    batch_size = 16
+    "#);
+}
+
+#[test]
+fn written_out_and_read_again_a_recipe_is_the_same() {
+    let texts = shipped().map(|shipped| load(shipped.name, &[] as &[&str]).expect("a shipped recipe").recipe);
+    let small = read(SMALL, &[]).expect("a sound recipe").recipe;
+    let full = read(SMALL, &["train.method=full", "train.max_steps=7"]).expect("a sound recipe").recipe;
+    assert_eq!(full.train.method, Method::Full);
+    let odd = read(&SMALL.replace("general", "\"通用 data\""), &["chat.system=引号\"和\\n", "train.epsilon=1e-12"]);
+    for recipe in texts.chain([small, full, odd.expect("a sound recipe").recipe]) {
+        let text = recipe.to_toml();
+        let again = parse("again.toml", &text, None, &[] as &[&str]).expect("what is written can be read").recipe;
+        assert_eq!(again, recipe, "{text}");
+    }
+}
+
+#[test]
+fn every_error_is_reported_at_once() {
+    let text = r#"
+[model]
+bass = "some/model"
+
+[mix]
+size = 1e5
+sede = 3
+ratio = { genral = 9, medical = 1 }
+validation = { fraction = 0.7 }
+
+[mix.medical]
+ratio = { tcm = 0, western = 1.5 }
+
+[sources.general]
+path = "general.jsonl"
+colums = { instruction = "query" }
+
+[sources.tcm]
+path = 5
+
+[sources.western]
+licence = "MIT"
+
+[train]
+learning_rate = "2e-4"
+schedule = "cosin"
+max_tokens = 512
+lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+beta1 = 1
+
+[exams]
+papers = []
+"#;
+    assert_snapshot!(errors(text, &["train.epochs=0", "mix.seed=many"]), @r#"
+      × the recipe `recipe.toml` has 21 errors
+
+    Error:
+      × unknown key `bass` in [model]
+       ╭─[recipe.toml:3:1]
+     2 │ [model]
+     3 │ bass = "some/model"
+       · ──┬─
+       ·   ╰── hint: did you mean `base`?
+     4 │
+       ╰────
+      help: [model] takes `base`, `revision`, `dtype`
+
+    Error:
+      × `mix.size` is the number 100000; expected a whole number at least 1
+       ╭─[recipe.toml:6:8]
+     5 │ [mix]
+     6 │ size = 1e5
+       ·        ─┬─
+       ·         ╰── hint: write 100000
+     7 │ sede = 3
+       ╰────
+
+    Error:
+      × unknown key `sede` in [mix]
+       ╭─[recipe.toml:7:1]
+     6 │ size = 1e5
+     7 │ sede = 3
+       · ──┬─
+       ·   ╰── hint: did you mean `seed`?
+     8 │ ratio = { genral = 9, medical = 1 }
+       ╰────
+      help: [mix] takes `size`, `seed`, `ratio`, `on_shortage`, `validation`
+
+    Error:
+      × `mix.validation.fraction` is 0.7; expected a number at least 0 and at most 0.5
+        ╭─[recipe.toml:9:27]
+      8 │ ratio = { genral = 9, medical = 1 }
+      9 │ validation = { fraction = 0.7 }
+        ·                           ─┬─
+        ·                            ╰── too large
+     10 │
+        ╰────
+
+    Error:
+      × `mix.medical.ratio.tcm` is 0; expected a whole number at least 1 and at most 1000000
+        ╭─[recipe.toml:12:17]
+     11 │ [mix.medical]
+     12 │ ratio = { tcm = 0, western = 1.5 }
+        ·                 ┬
+        ·                 ╰── too small
+     13 │
+        ╰────
+
+    Error:
+      × `mix.medical.ratio.western` is the number 1.5; expected a whole number at least 1 and at most 1000000
+        ╭─[recipe.toml:12:30]
+     11 │ [mix.medical]
+     12 │ ratio = { tcm = 0, western = 1.5 }
+        ·                              ─┬─
+        ·                               ╰── wrong type
+     13 │
+        ╰────
+
+    Error:
+      × `mix.seed` is the string "many"; expected a whole number at least 0
+       ╭─[--set mix.seed=many:1:10]
+     1 │ mix.seed="many"
+       ·          ───┬──
+       ·             ╰── wrong type
+       ╰────
+
+    Error:
+      × unknown key `colums` in [sources.general]
+        ╭─[recipe.toml:16:1]
+     15 │ path = "general.jsonl"
+     16 │ colums = { instruction = "query" }
+        · ───┬──
+        ·    ╰── hint: did you mean `columns`?
+     17 │
+        ╰────
+      help: [sources.general] takes `path`, `format`, `columns`, `files`, `revision`, `licence`,
+            `commercial_use`
+
+    Error:
+      × `sources.tcm.path` is the number 5; expected a string or a table or a list, each a string or a table
+        ╭─[recipe.toml:19:8]
+     18 │ [sources.tcm]
+     19 │ path = 5
+        ·        ┬
+        ·        ╰── hint: put it in quotes
+     20 │
+        ╰────
+
+    Error:
+      × `train.learning_rate` is the string "2e-4"; expected a number above 0 and at most 1
+        ╭─[recipe.toml:25:17]
+     24 │ [train]
+     25 │ learning_rate = "2e-4"
+        ·                 ───┬──
+        ·                    ╰── hint: without quotes: 2e-4
+     26 │ schedule = "cosin"
+        ╰────
+
+    Error:
+      × `train.schedule` is "cosin"; expected one of `cosine`, `linear`, `constant`
+        ╭─[recipe.toml:26:12]
+     25 │ learning_rate = "2e-4"
+     26 │ schedule = "cosin"
+        ·            ───┬───
+        ·               ╰── hint: did you mean `cosine`?
+     27 │ max_tokens = 512
+        ╰────
+
+    Error:
+      × unknown key `max_tokens` in [train]
+        ╭─[recipe.toml:27:1]
+     26 │ schedule = "cosin"
+     27 │ max_tokens = 512
+        · ─────┬────
+        ·      ╰── hint: `max_tokens` belongs in [chat]
+     28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+        ╰────
+      help: [train] takes `method`, `lora`, `optimizer`, `learning_rate`, `schedule`, `warmup_ratio`,
+            `weight_decay`, `beta1`, `beta2`, `epsilon`, `max_grad_norm`, `epochs`, `max_steps`, `batch_size`,
+            `tokens_per_micro_batch`, `block_policy`, `seed`, `logging_steps`, `eval_steps`, `save_steps`,
+            `save_total_limit`
+
+    Error:
+      × `train.lora.rank` is 0; expected a whole number at least 1
+        ╭─[recipe.toml:28:17]
+     27 │ max_tokens = 512
+     28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+        ·                 ┬
+        ·                 ╰── too small
+     29 │ beta1 = 1
+        ╰────
+
+    Error:
+      × `train.lora.target.1` is "k_prj"; expected one of `all-linear`, `q_proj`, `k_proj`, `v_proj`, `o_proj`,
+      │ `gate_proj`, `up_proj`, `down_proj`
+        ╭─[recipe.toml:28:40]
+     27 │ max_tokens = 512
+     28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+        ·                                        ───┬───
+        ·                                           ╰── hint: did you mean `k_proj`?
+     29 │ beta1 = 1
+        ╰────
+
+    Error:
+      × `train.lora.dropout` is 1; expected a number at least 0 and below 1
+        ╭─[recipe.toml:28:60]
+     27 │ max_tokens = 512
+     28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+        ·                                                            ─┬─
+        ·                                                             ╰── too large
+     29 │ beta1 = 1
+        ╰────
+
+    Error:
+      × `train.beta1` is 1; expected a number at least 0 and below 1
+        ╭─[recipe.toml:29:9]
+     28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
+     29 │ beta1 = 1
+        ·         ┬
+        ·         ╰── too large
+     30 │
+        ╰────
+
+    Error:
+      × `train.epochs` is 0; expected a whole number at least 1
+       ╭─[--set train.epochs=0:1:14]
+     1 │ train.epochs=0
+       ·              ┬
+       ·              ╰── too small
+       ╰────
+
+    Error:
+      × unknown key `exams` in the top level
+        ╭─[recipe.toml:31:2]
+     30 │
+     31 │ [exams]
+        ·  ──┬──
+        ·    ╰── hint: did you mean `exam`?
+     32 │ papers = []
+        ╰────
+      help: the top level takes `extends`, `name`, `description`, `model`, `chat`, `mix`, `sources`, `train`,
+            `exam`
+
+    Error:
+      × `model.base` is missing
+       ╭─[recipe.toml:2:2]
+     1 │
+     2 │ [model]
+       ·  ──┬──
+       ·    ╰── hint: base = "Qwen/Qwen1.5-0.5B" in [model], or a local directory
+     3 │ bass = "some/model"
+       ╰────
+
+    Error:
+      × `sources.western.path` is missing
+        ╭─[recipe.toml:21:10]
+     20 │
+     21 │ [sources.western]
+        ·          ───┬───
+        ·             ╰── hint: path = a file, a directory, a glob or a hub data set
+     22 │ licence = "MIT"
+        ╰────
+
+    Error:
+      × the ratio of [mix] names `genral`, which is neither a source nor a group
+       ╭─[recipe.toml:8:11]
+     7 │ sede = 3
+     8 │ ratio = { genral = 9, medical = 1 }
+       ·           ───┬──
+       ·              ╰── hint: did you mean `general`?
+     9 │ validation = { fraction = 0.7 }
+       ╰────
+      help: sources and groups: `general`, `tcm`, `western`, `medical`
+    "#);
+}
+
+#[test]
+fn syntax_errors_are_reported_together() {
+    assert_snapshot!(errors("[model\nbase = \"x\"\nseed = 2024-01-01\nrank = 99999999999999999999\n", &["nonsense", "train.lora={rank"]), @r#"
+      × the recipe `recipe.toml` has 5 errors
+
+    Error:
+      × not TOML: unclosed table, expected `]`
+       ╭─[recipe.toml:1:7]
+     1 │ [model
+       ·       ▲
+       ·       ╰── here
+     2 │ base = "x"
+       ╰────
+
+    Error:
+      × this --set has no `=`
+       ╭─[--set nonsense:1:1]
+     1 │ nonsense
+       · ────────
+       ╰────
+      help: --set takes KEY=VALUE, for example --set train.learning_rate=2e-4
+
+    Error:
+      × not TOML: unclosed inline table, expected `}`
+       ╭─[--set train.lora={rank:1:17]
+     1 │ train.lora={rank
+       ╰────
+
+    Error:
+      × not TOML: invalid literal string, expected `'`
+       ╭─[--set train.lora={rank:1:17]
+     1 │ train.lora={rank
+       ╰────
+
+    Error:
+      × not TOML: invalid literal string, expected `'`
+       ╭─[--set train.lora={rank:1:17]
+     1 │ train.lora={rank
+       ╰────
+    "#);
+}
+
+#[test]
+fn a_mixture_that_is_no_tree_is_refused() {
+    let text = SMALL.replace("tcm = 1, western = 1", "inner = 1, western = 2, general = 1")
+        + "[mix.inner]\nratio = { medical = 1, western = 1 }\n[mix.tcm]\nratio = { general = 1 }\n[mix.bare]\n";
+    assert_snapshot!(errors(&text, &[]), @r#"
+      × the recipe `recipe.toml` has 4 errors
+
+    Error:
+      × `tcm` is a source and a group
+        ╭─[recipe.toml:23:6]
+     22 │ ratio = { medical = 1, western = 1 }
+     23 │ [mix.tcm]
+        ·      ─┬─
+        ·       ╰── [sources.tcm] has the same name
+     24 │ ratio = { general = 1 }
+        ╰────
+
+    Error:
+      × the groups go in a circle: medical -> inner -> medical
+        ╭─[recipe.toml:22:11]
+     21 │ [mix.inner]
+     22 │ ratio = { medical = 1, western = 1 }
+        ·           ───────
+     23 │ [mix.tcm]
+        ╰────
+
+    Error:
+      × `western` stands in the mixture twice
+        ╭─[recipe.toml:10:22]
+      9 │ [mix.medical]
+     10 │ ratio = { inner = 1, western = 2, general = 1 }
+        ·                      ───┬───
+        ·                         ╰── a source or group has one place in the tree
+     11 │
+        ╰────
+
+    Error:
+      × `general` stands in the mixture twice
+        ╭─[recipe.toml:10:35]
+      9 │ [mix.medical]
+     10 │ ratio = { inner = 1, western = 2, general = 1 }
+        ·                                   ───┬───
+        ·                                      ╰── a source or group has one place in the tree
+     11 │
+        ╰────
+    "#);
+}
+
+#[test]
+fn what_nobody_uses_is_a_warning_where_it_was_forgotten() {
+    let resolved = read(&SMALL.replace("western = 1", ""), &[]).expect("a sound recipe");
+    let warnings: Vec<_> = resolved.warnings.iter().map(|warning| render(warning)).collect();
+    assert_snapshot!(warnings.concat(), @r#"
+     ⚠ the source `western` is in no ratio and is not used
+       ╭─[recipe.toml:19:10]
+    18 │
+    19 │ [sources.western]
+       ·          ───┬───
+       ·             ╰── not used
+    20 │ path = "western/*.json"
+       ╰────
+    "#);
+    assert_eq!(resolved.recipe.mix.sources.keys().collect::<Vec<_>>(), ["general", "tcm"]);
+}
+
+#[test]
+fn later_layers_win_and_a_ratio_is_replaced_as_a_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("bases")).expect("writable");
+    fs::write(folder.path().join("bases/deep.toml"), SMALL).expect("writable");
+    fs::write(folder.path().join("bases/general.jsonl"), "").expect("writable");
+    let middle = "extends = \"bases/deep\"\n[train]\nmethod = \"full\"\nlora.rank = 4\n";
+    fs::write(folder.path().join("middle.toml"), middle).expect("writable");
+    let top = "extends = \"middle.toml\"\n[mix]\nsize = 50\nratio = { tcm = 1, western = 1 }\n";
+    let path = folder.path().join("top.toml");
+    fs::write(&path, top).expect("writable");
+
+    let load_with = |sets: &[&str]| load(path.to_str().expect("UTF-8"), sets).expect("a sound recipe");
+    let resolved = load_with(&["train.method=lora", "train.lora.alpha=8", "mix.ratio.western=3"]);
+    let recipe = &resolved.recipe;
+    assert_eq!(recipe.name, "top");
+    assert_eq!(recipe.mix.size, 50);
+    assert_eq!(recipe.mix.sources.keys().collect::<Vec<_>>(), ["tcm", "western"]);
+    assert!(resolved.warnings.is_empty(), "what a base describes may be left out: {:?}", resolved.warnings);
+    let Method::Lora(lora) = &recipe.train.method else { panic!("--set came last") };
+    assert_eq!((lora.rank, lora.alpha), (4, 8.0));
+    assert!(recipe.to_toml().contains("ratio = { tcm = 1, western = 3 }"));
+    assert_eq!(resolved.origins["train.lora.alpha"], Origin::Set("--set train.lora.alpha=8".to_owned()));
+    assert_eq!(resolved.origins["train.lora.dropout"], Origin::Default);
+    let Origin::File { name, line } = &resolved.origins["train.lora.rank"] else { panic!("from a file") };
+    assert!(name.ends_with("middle.toml") && *line == 4, "{name}:{line}");
+
+    // A path in a base starts from the base's folder.
+    let whole = load_with(&["mix.ratio={general=1}"]).recipe;
+    let general = Path::new(&whole.mix.sources["general"].parts[0].path).to_owned();
+    assert!(general.is_absolute() && general.ends_with("bases/general.jsonl"), "{}", general.display());
+}
+
+#[test]
+fn bases_in_a_circle_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("a.toml"), "extends = \"b.toml\"\n").expect("writable");
+    fs::write(folder.path().join("b.toml"), "extends = \"a\"\n").expect("writable");
+    let path = folder.path().join("a.toml");
+    let error = load(path.to_str().expect("UTF-8"), &[] as &[&str]).expect_err("a circle");
+    let shown = render(&error).replace(folder.path().to_str().expect("UTF-8"), "DIR");
+    assert_snapshot!(shown, @r#"
+      × the recipe `DIR/a.toml` has an error
+
+    Error:
+      × `extends` goes in a circle: DIR/a.toml -> DIR/b.toml -> DIR/a.toml
+       ╭─[DIR/b.toml:1:11]
+     1 │ extends = "a"
+       ·           ─┬─
+       ·            ╰── closes the circle
+       ╰────
+    "#);
+}
+
+#[test]
+fn an_unknown_name_lists_the_shipped_recipes() {
+    let error = load("ratio_9_2", &[] as &[&str]).expect_err("no such recipe");
+    let shown = render(&error);
+    assert!(shown.contains("hint: did you mean `ratio_9_1.toml`?"), "{shown}");
+    assert!(shown.contains("`size_200k.toml`"), "{shown}");
+}
+
+#[test]
+fn shipped_recipes_are_found_from_anywhere() {
+    for name in ["ratio_9_1", "ratio_9_1.toml"] {
+        let resolved = load(name, &[] as &[&str]).expect("a shipped recipe");
+        assert_eq!(resolved.recipe.name, "ratio-9-1");
+        assert_eq!(resolved.base_dir, Path::new("."));
+    }
+}
+
+#[test]
+fn the_stored_recipe_finds_its_files_from_any_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("recipe.toml"), SMALL).expect("writable");
+    fs::write(folder.path().join("general.jsonl"), "").expect("writable");
+    // A run directory stands for the recipe in it.
+    let resolved = load(folder.path().to_str().expect("UTF-8"), &[] as &[&str]).expect("a sound recipe");
+    let stored = parse("stored.toml", &resolved.to_toml(), None, &[] as &[&str]).expect("a sound recipe").recipe;
+    assert_eq!(Path::new(&stored.mix.sources["general"].parts[0].path), folder.path().join("general.jsonl"));
+    assert_eq!(stored.mix.sources["western"].parts[0].path, "western/*.json");
+    assert_eq!(resolved.find("general.jsonl"), folder.path().join("general.jsonl"));
+    assert_eq!(resolved.find("elsewhere.jsonl"), Path::new("elsewhere.jsonl"));
+}
+
+#[test]
+fn show_says_where_each_value_came_from() {
+    let resolved = read(SMALL, &["train.epochs=3"]).expect("a sound recipe");
+    let shown = resolved.show();
+    let start: String = shown.lines().take(24).map(|line| format!("{line}\n")).collect();
+    assert_snapshot!(start, @r#"
+    name = "recipe"                                           # default
+
+    [model]
+    base = "some/model"                                       # recipe.toml:3
+    dtype = "auto"                                            # default
+
+    [chat]
+    max_tokens = 2048                                         # default
+
+    [mix]
+    size = 100                                                # recipe.toml:6
+    seed = 42                                                 # default
+    ratio = { general = 9, medical = 1 }                      # recipe.toml:7
+    on_shortage = "error"                                     # default
+    validation = { fraction = 0.01, max_samples = 200 }       # default
+
+    [mix.medical]
+    ratio = { tcm = 1, western = 1 }                          # recipe.toml:10
+
+    [[sources.general.path]]
+    path = "general.jsonl"                                    # recipe.toml:13
+    format = "alpaca"                                         # default
+
+    [[sources.tcm.path]]
+    "#);
+    assert!(shown.contains("# --set train.epochs=3\n"), "{shown}");
+    let again = parse("shown.toml", &shown, None, &[] as &[&str]).expect("comments do no harm").recipe;
+    assert_eq!(again, resolved.recipe);
+}
+
+#[test]
+fn hashes_follow_what_decides_the_result() {
+    let of = |sets: &[&str]| {
+        let recipe = read(SMALL, sets).expect("a sound recipe").recipe;
+        let mix = recipe.mix_hash(&["general", "abc", "importer 1"]);
+        let train = recipe.train_hash(&mix, "weights", "template");
+        (mix, train.clone(), recipe.exam_hash(&train, "papers", "prompt"))
+    };
+    let plain = of(&[]);
+    assert_eq!(plain.0.len(), 64);
+    for same in [
+        "name=other",
+        "description=other",
+        "model.base=the/same-weights-elsewhere",
+        "train.logging_steps=3",
+        "train.eval_steps=3",
+        "train.save_steps=3",
+        "train.save_total_limit=3",
+        "train.tokens_per_micro_batch=64",
+        "train.block_policy=keep",
+        "mix.validation.max_samples=3",
+        "exam.batch_size=3",
+        "sources.general.licence=MIT",
+        "sources.general.path=moved.jsonl",
+    ] {
+        assert_eq!(of(&[same]), plain, "{same} changes no result");
+    }
+    let train_only = ["train.seed=3", "train.lora.rank=2", "train.method=full", "train.epochs=2", "chat.max_tokens=99"];
+    for other in train_only.into_iter().chain(["model.dtype=f32", "train.max_steps=4", "train.beta2=0.95"]) {
+        let (mix, train, exam) = of(&[other]);
+        assert_eq!(mix, plain.0, "{other}");
+        assert!(train != plain.1 && exam != plain.2, "{other}");
+    }
+    for other in [
+        "mix.seed=3",
+        "mix.size=99",
+        "mix.ratio.general=8",
+        "mix.validation.fraction=0.02",
+        "sources.western.columns.input=x",
+    ] {
+        assert_ne!(of(&[other]).0, plain.0, "{other}");
+    }
+    for other in ["exam.answer=text", "exam.books=[\"closed\"]", "exam.max_new_tokens=3", "exam.max_prompt_tokens=64"] {
+        let (_, train, exam) = of(&[other]);
+        assert!(train == plain.1 && exam != plain.2, "{other}");
+    }
+    let recipe = read(SMALL, &[]).expect("a sound recipe").recipe;
+    assert_ne!(recipe.mix_hash(&["ab", "c"]), recipe.mix_hash(&["a", "bc"]));
+    assert_eq!(recipe.run_name("0123456789abcdef"), "recipe-01234567");
+}
+
+#[test]
+fn the_schema_beside_the_recipes_is_the_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/schema.json");
+    let current = serde_json::to_string_pretty(&crate::json_schema()).expect("JSON") + "\n";
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == current,
+        "recipes/schema.json is not the schema of this version; renew it with `medley recipe schema > recipes/schema.json`"
+    );
+}
+
+#[test]
+fn every_setting_is_described_and_has_its_default_in_the_schema() {
+    fn walk(path: &str, schema: &serde_json::Value, undescribed: &mut Vec<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            if property["description"].as_str().is_none_or(str::is_empty) {
+                undescribed.push(path.clone());
+            }
+            walk(&path, property, undescribed);
+        }
+    }
+    let schema = crate::json_schema();
+    let mut undescribed = Vec::new();
+    walk("", &schema, &mut undescribed);
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+    let rate = &schema["properties"]["train"]["properties"]["learning_rate"];
+    assert_eq!((&rate["default"], &rate["exclusiveMinimum"]), (&serde_json::json!(1e-4), &serde_json::json!(0)));
+    assert_eq!(schema["properties"]["train"]["additionalProperties"], serde_json::json!(false));
+}
