@@ -1,1 +1,31 @@
 //! The open-book exam: items, prompt, solver, grading, report.
+
+mod baselines;
+mod error;
+mod exchange;
+mod grade;
+mod import;
+mod item;
+mod journal;
+mod markers;
+mod papers;
+mod prompt;
+mod read;
+mod score;
+mod sit;
+mod solver;
+
+pub use baselines::{guess_credit, string_match_credit};
+pub use error::EvalError;
+pub use exchange::exchange_passages;
+pub use grade::{Failure, Grade, grade};
+pub use item::{AnswerOption, Item, Kind};
+pub use markers::{Stripped, letter_leak, strip_answer_markers};
+pub use medley_experiment::exam_table;
+pub use medley_experiment::report::ExamReport;
+pub use papers::{Papers, load_papers};
+pub use prompt::{Codec, Prompt, PromptTemplate};
+pub use read::{Reading, read_answer};
+pub use score::compare;
+pub use sit::{Sitting, sit};
+pub use solver::Solver;

@@ -1,0 +1,63 @@
+//! What can go wrong with an exam.
+
+use std::path::PathBuf;
+
+/// What can go wrong with an exam. Every message says where and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// An item is not as it must be.
+    #[error("{place}: `{key}` {reason}\n  hint: {hint}")]
+    Item {
+        /// File with line or record number.
+        place: String,
+        /// The offending key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A file of items, a template or an answer file cannot be used.
+    #[error("{}: {reason}\n  hint: {hint}", path.display())]
+    File {
+        /// The file, or the pattern that found none.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// The answers that are already there belong to another exam.
+    #[error("{}: {reason}\n  hint: choose another folder with --out, or remove this one to begin anew", path.display())]
+    Foreign {
+        /// The answer file.
+        path: PathBuf,
+        /// Which input differs, with both values.
+        reason: String,
+    },
+    /// A prompt does not fit even without its passages.
+    #[error(
+        "item {id}: its prompt without passages has {tokens} tokens, more than exam.max_prompt_tokens = {limit}\n  \
+         hint: raise exam.max_prompt_tokens (the model's context allows it?) or leave the item out"
+    )]
+    PromptTooLong {
+        /// The item.
+        id: String,
+        /// Tokens of the shortest prompt.
+        tokens: usize,
+        /// Tokens allowed.
+        limit: usize,
+    },
+    /// The tokenizer refuses a prompt or the model fails.
+    #[error("{0}")]
+    Solver(String),
+    /// Passages of one question cannot be given to another.
+    #[error("cannot exchange passages: {0}\n  hint: use papers with at least two items whose passages differ")]
+    Exchange(String),
+}
+
+impl EvalError {
+    pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString, hint: impl Into<String>) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string(), hint: hint.into() }
+    }
+}
