@@ -48,8 +48,16 @@ pub enum EvalError {
         /// Tokens allowed.
         limit: usize,
     },
-    /// The tokenizer refuses a prompt or the model fails.
-    #[error("{0}")]
+    /// The tokenizer or the chat template refuses a prompt.
+    #[error("item {id}: {reason}\n  hint: mend the item's text, or leave the item out")]
+    Encode {
+        /// The item.
+        id: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The model fails.
+    #[error("the model failed: {0}\n  hint: the answers so far are kept; sit the exam again to go on")]
     Solver(String),
     /// Passages of one question cannot be given to another.
     #[error("cannot exchange passages: {0}\n  hint: use papers with at least two items whose passages differ")]

@@ -15,8 +15,8 @@ pub trait Codec {
     /// Tokens of one user turn, up to where the model begins to answer.
     ///
     /// # Errors
-    /// What the tokenizer or the chat template refuses.
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, EvalError>;
+    /// What the tokenizer or the chat template refuses, in words.
+    fn encode(&self, prompt: &str) -> Result<Vec<u32>, String>;
 
     /// The text of an answer's tokens, without special tokens.
     fn decode(&self, tokens: &[u32]) -> String;
@@ -154,7 +154,10 @@ impl PromptTemplate {
         max_tokens: usize,
     ) -> Result<Prompt, EvalError> {
         let passages = if book == Book::Open { item.passages.as_slice() } else { &[] };
-        let encode = |passages: &[String]| codec.encode(&self.render(item, passages, answer)?);
+        let encode = |passages: &[String]| {
+            let refused = |reason| EvalError::Encode { id: item.id.clone(), reason };
+            codec.encode(&self.render(item, passages, answer)?).map_err(refused)
+        };
         let whole = encode(passages)?;
         if whole.len() <= max_tokens {
             return Ok(Prompt::new(whole, false));

@@ -10,7 +10,7 @@ use crate::item::{AnswerOption, Kind};
 struct Characters;
 
 impl Codec for Characters {
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, EvalError> {
+    fn encode(&self, prompt: &str) -> Result<Vec<u32>, String> {
         Ok(prompt.chars().map(u32::from).collect())
     }
 
