@@ -11,6 +11,7 @@ pub mod atomic;
 mod canonical;
 mod error;
 mod exam;
+pub mod hub;
 mod import;
 mod key;
 mod ledger;

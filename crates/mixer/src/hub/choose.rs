@@ -1,0 +1,169 @@
+//! Which files of a repository are fetched.
+
+use super::HubError;
+use super::client::RemoteFile;
+
+/// Names that records end with.
+const DATA_FILES: [&str; 6] = [".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz"];
+
+/// JSON files that describe a data set rather than hold its records.
+const DESCRIPTIONS: [&str; 5] =
+    ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "metadata.json"];
+
+/// What a model needs beside its weights.
+const MODEL_FILES: [&str; 14] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "qwen.tiktoken",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "model.safetensors.index.json",
+];
+
+/// The files of a data set that match `pattern`.
+pub(super) fn data_files(id: &str, all: &[RemoteFile], pattern: Option<&str>) -> Result<Vec<RemoteFile>, HubError> {
+    let base = |file: &RemoteFile| file.name.rsplit('/').next().unwrap_or_default().to_owned();
+    let no_files = |problem: String, hint: String| HubError::NoFiles {
+        kind: "data set",
+        id: id.to_owned(),
+        problem,
+        files: all.iter().map(|file| file.name.clone()).collect(),
+        hint,
+    };
+    let chosen: Vec<RemoteFile> = match pattern {
+        Some(text) => {
+            let pattern = glob::Pattern::new(text).map_err(|error| {
+                no_files(format!("`files = {text:?}` is not a glob ({error})"), "mend it".to_owned())
+            })?;
+            all.iter().filter(|file| pattern.matches(&file.name) || pattern.matches(&base(file))).cloned().collect()
+        }
+        None => all
+            .iter()
+            .filter(|file| DATA_FILES.iter().any(|end| file.name.ends_with(end)))
+            .filter(|file| !DESCRIPTIONS.contains(&base(file).as_str()) && !file.name.starts_with('.'))
+            .cloned()
+            .collect(),
+    };
+    let parquet = |files: &[RemoteFile]| files.iter().any(|file| file.name.ends_with(".parquet"));
+    match pattern {
+        _ if parquet(&chosen) => Err(no_files(
+            "`files` names Parquet files, which cannot be read".to_owned(),
+            "name its JSON or JSON Lines files, or convert them: `datasets.load_dataset(…)[\"train\"].to_json(…)`".to_owned(),
+        )),
+        _ if !chosen.is_empty() => Ok(chosen),
+        Some(pattern) => Err(no_files(
+            format!("no file matches `files = {pattern:?}`"),
+            "a glob is matched with a file's whole path or its name".to_owned(),
+        )),
+        None if parquet(all) => Err(no_files(
+            "its records are in Parquet files, which cannot be read".to_owned(),
+            "convert them to JSON Lines (`datasets.load_dataset(…)[\"train\"].to_json(…)`) and name the result as `path`; \
+             or look for a revision with JSON files and set `revision =` and `files =`"
+                .to_owned(),
+        )),
+        None => Err(no_files(
+            "it has no JSON or JSON Lines file".to_owned(),
+            "say which of its files to take: `files = \"*.txt\"`".to_owned(),
+        )),
+    }
+}
+
+/// The files that a model is loaded from.
+pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
+    let has = |name: &str| all.iter().any(|file| file.name == name);
+    let no_files = |problem: &str, hint: &str| HubError::NoFiles {
+        kind: "model",
+        id: id.to_owned(),
+        problem: problem.to_owned(),
+        files: all.iter().map(|file| file.name.clone()).collect(),
+        hint: hint.to_owned(),
+    };
+    let whole = has("model.safetensors");
+    let is_weight = |name: &str| {
+        let shard = name.starts_with("model-") && name.ends_with(".safetensors");
+        // The same weights must not come twice.
+        if whole { name == "model.safetensors" } else { shard }
+    };
+    let chosen: Vec<RemoteFile> = all
+        .iter()
+        .filter(|file| MODEL_FILES.contains(&file.name.as_str()) || is_weight(&file.name))
+        .filter(|file| !(whole && file.name == "model.safetensors.index.json"))
+        .cloned()
+        .collect();
+    let adapter = has("adapter_config.json") && has("adapter_model.safetensors");
+    if !has("config.json") && !adapter {
+        return Err(no_files("it has no `config.json`", "name a model in Hugging Face's layout"));
+    }
+    if adapter || chosen.iter().any(|file| is_weight(&file.name)) {
+        return Ok(chosen);
+    }
+    Err(no_files(
+        "it has no weights as safetensors",
+        "look for a revision with them, or save them with transformers: `model.save_pretrained(…)`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Vec<RemoteFile> {
+        names.iter().map(|name| RemoteFile::named((*name).to_owned())).collect()
+    }
+
+    fn names(chosen: &[RemoteFile]) -> Vec<&str> {
+        chosen.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn records_are_taken_and_descriptions_left() {
+        let all = files(&["README.md", "dataset_infos.json", "data/a.jsonl.gz", "b.json", "x.txt", ".hidden/c.json"]);
+        assert_eq!(names(&data_files("o/n", &all, None).expect("found")), ["data/a.jsonl.gz", "b.json"]);
+        assert_eq!(names(&data_files("o/n", &all, Some("*.txt")).expect("found")), ["x.txt"]);
+        assert_eq!(names(&data_files("o/n", &all, Some("a.*")).expect("found")), ["data/a.jsonl.gz"]);
+        let error = data_files("o/n", &all, Some("*.csv")).expect_err("none").to_string();
+        assert!(error.contains("`files = \"*.csv\"`") && error.contains("`x.txt`"), "{error}");
+    }
+
+    #[test]
+    fn parquet_is_named_rather_than_misread() {
+        let all = files(&["README.md", "data/train-00000-of-00001.parquet"]);
+        let error = data_files("o/n", &all, None).expect_err("parquet").to_string();
+        assert!(error.contains("Parquet") && error.contains("train-00000") && error.contains("files ="), "{error}");
+        assert!(data_files("o/n", &all, Some("*.parquet")).is_err());
+    }
+
+    #[test]
+    fn weights_come_once_and_in_safetensors() {
+        let all = files(&[
+            "config.json",
+            "pytorch_model.bin",
+            "model.safetensors",
+            "consolidated.safetensors",
+            "onnx/model.safetensors",
+            "tokenizer.json",
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+        ]);
+        assert_eq!(
+            names(&model_files("o/n", &all).expect("found")),
+            ["config.json", "model.safetensors", "tokenizer.json"]
+        );
+        let sharded =
+            files(&["config.json", "model.safetensors.index.json", "model-00001-of-00001.safetensors", "x.bin"]);
+        assert_eq!(model_files("o/n", &sharded).expect("found").len(), 3);
+        let error = model_files("o/n", &files(&["config.json", "pytorch_model.bin"])).expect_err("bin").to_string();
+        assert!(error.contains("safetensors") && error.contains("pytorch_model.bin"), "{error}");
+        let adapter = files(&["adapter_config.json", "adapter_model.safetensors"]);
+        assert_eq!(model_files("o/n", &adapter).expect("found").len(), 2);
+        assert!(model_files("o/n", &files(&["model.safetensors"])).is_err());
+    }
+}

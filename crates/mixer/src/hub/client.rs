@@ -1,0 +1,374 @@
+//! Hugging Face's protocol, as far as reading goes.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use ureq::http::{HeaderMap, Response};
+use ureq::{Agent, Body};
+
+use super::cache::{RepositoryCache, sha256};
+use super::{HubConfig, HubError, RepositoryKind};
+
+/// A download that breaks off is taken up again so often before it is given up.
+const ATTEMPTS: u32 = 4;
+
+/// A connection that says nothing for so long is dead.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How alike an existing id must be to be suggested, 0 to 1.
+const ALIKE: f64 = 0.8;
+
+/// A file of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RemoteFile {
+    /// Path in the repository.
+    pub(super) name: String,
+    /// Length in bytes, where the hub tells it.
+    pub(super) size: Option<u64>,
+    /// SHA-256 of its content, which the hub knows for large files.
+    pub(super) sha256: Option<String>,
+    /// Git's name for its content.
+    pub(super) blob: Option<String>,
+}
+
+impl RemoteFile {
+    /// A file of which nothing but the name is known.
+    pub(super) fn named(name: String) -> Self {
+        Self { name, size: None, sha256: None, blob: None }
+    }
+
+    /// Name of its content in the cache.
+    fn etag(&self, commit: &str) -> String {
+        let known = self.sha256.as_ref().or(self.blob.as_ref()).filter(|name| is_hash(name));
+        known.cloned().unwrap_or_else(|| {
+            let digest = Sha256::digest(format!("{commit}/{}", self.name));
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+    }
+}
+
+/// What a revision stands for and holds.
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) commit: String,
+    pub(super) files: Vec<RemoteFile>,
+}
+
+#[derive(Deserialize)]
+struct InfoAnswer {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Deserialize)]
+struct LargeFile {
+    sha256: Option<String>,
+    size: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    id: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    endpoint: String,
+    token: Option<String>,
+    pub(super) bars: MultiProgress,
+}
+
+impl Client {
+    pub(super) fn new(config: &HubConfig) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
+            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            .timeout_connect(Some(Duration::from_secs(15)))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .build()
+            .new_agent();
+        let (endpoint, token) = (config.endpoint.clone(), config.token.clone());
+        Self { agent, endpoint, token, bars: MultiProgress::new() }
+    }
+
+    /// What `revision` of a repository stands for and holds.
+    pub(super) fn info(&self, kind: RepositoryKind, id: &str, revision: &str) -> Result<Info, HubError> {
+        let address =
+            format!("{}/api/{}/{id}/revision/{}?blobs=true", self.endpoint, kind.plural(), escape(revision, false));
+        let mut response = self.get(&address, 0).map_err(|error| self.unreachable(id, error.to_string()))?;
+        self.check_status(kind, id, revision, &response)?;
+        let odd = |problem: String| HubError::Protocol { id: id.to_owned(), endpoint: self.endpoint.clone(), problem };
+        let text = read_text(&mut response).map_err(|error| self.unreachable(id, error.to_string()))?;
+        let answer: InfoAnswer = serde_json::from_str(&text).map_err(|error| odd(error.to_string()))?;
+        if !is_hash(&answer.sha) {
+            return Err(odd(format!("{:?} is not a commit", answer.sha)));
+        }
+        let file = |sibling: Sibling| {
+            let (sha256, size) = sibling.lfs.map_or((None, None), |lfs| (lfs.sha256, lfs.size));
+            RemoteFile { name: sibling.rfilename, size: size.or(sibling.size), sha256, blob: sibling.blob_id }
+        };
+        Ok(Info { commit: answer.sha, files: answer.siblings.into_iter().map(file).collect() })
+    }
+
+    /// Fetches `file` of `commit` into the cache; goes on where an earlier download stopped.
+    pub(super) fn download(
+        &self,
+        kind: RepositoryKind,
+        id: &str,
+        commit: &str,
+        file: &RemoteFile,
+        cache: &RepositoryCache,
+    ) -> Result<PathBuf, HubError> {
+        let etag = file.etag(commit);
+        let _lock = cache.lock(&etag)?;
+        let (blob, part) = cache.blob(&etag);
+        let in_cache = |source| HubError::Cache { path: part.clone(), source };
+        // Another process, or an earlier commit with the same content, may have fetched it.
+        let here = fs::metadata(&blob).is_ok_and(|data| file.size.is_none_or(|size| size == data.len()));
+        if !here {
+            self.fetch(kind, id, commit, file, &part)?;
+            if let Some(expected) = &file.sha256 {
+                let got = sha256(&part).map_err(in_cache)?;
+                if got != *expected {
+                    fs::remove_file(&part).map_err(in_cache)?;
+                    let (id, file, expected) = (id.to_owned(), file.name.clone(), expected.clone());
+                    return Err(HubError::Damaged { id, file, got, expected });
+                }
+            }
+            fs::rename(&part, &blob).map_err(in_cache)?;
+        }
+        cache.link(commit, &file.name, &blob)
+    }
+
+    /// Fills `part` up to the file's whole length.
+    fn fetch(
+        &self,
+        kind: RepositoryKind,
+        id: &str,
+        commit: &str,
+        file: &RemoteFile,
+        part: &Path,
+    ) -> Result<(), HubError> {
+        let owner = if kind == RepositoryKind::Dataset { "datasets/" } else { "" };
+        let address = format!("{}/{owner}{id}/resolve/{commit}/{}", self.endpoint, escape(&file.name, true));
+        let bar = self.bar(&file.name, file.size);
+        tracing::info!("fetching `{}` of {id} ({})", file.name, file.size.map_or("?".to_owned(), bytes));
+        let mut expected = file.size;
+        let mut problem = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(Duration::from_millis(200 << attempt));
+            }
+            let start = length(part);
+            if start > 0 && expected == Some(start) {
+                return Ok(());
+            }
+            let start = if expected.is_some_and(|expected| start > expected) { 0 } else { start };
+            let response = match self.get(&address, start) {
+                Ok(response) => response,
+                Err(error) => {
+                    problem = Some(error.to_string());
+                    continue;
+                }
+            };
+            if response.status().is_server_error() {
+                problem = Some(format!("HTTP {}", response.status()));
+                continue;
+            }
+            self.check_status(kind, id, commit, &response)?;
+            expected = expected.or_else(|| announced(&response));
+            problem = copy(response, start, part, &bar)?;
+            if problem.is_none() && expected.is_none_or(|expected| expected == length(part)) {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+        }
+        bar.abandon();
+        match expected {
+            Some(expected) if length(part) > 0 => {
+                let (id, file) = (id.to_owned(), file.name.clone());
+                Err(HubError::Truncated { id, file, got: length(part), expected, problem })
+            }
+            _ => Err(self.unreachable(id, problem.unwrap_or_else(|| format!("`{}` has no content", file.name)))),
+        }
+    }
+
+    fn get(&self, address: &str, start: u64) -> Result<Response<Body>, ureq::Error> {
+        let mut request = self.agent.get(address);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if start > 0 {
+            request = request.header("Range", format!("bytes={start}-"));
+        }
+        request.call()
+    }
+
+    fn unreachable(&self, id: &str, problem: String) -> HubError {
+        HubError::Unreachable { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
+    }
+
+    fn check_status(
+        &self,
+        kind: RepositoryKind,
+        id: &str,
+        revision: &str,
+        response: &Response<Body>,
+    ) -> Result<(), HubError> {
+        let status = response.status().as_u16();
+        let code = header(response.headers(), "x-error-code").unwrap_or_default();
+        let (id, endpoint) = (id.to_owned(), self.endpoint.clone());
+        match status {
+            200 | 206 => Ok(()),
+            404 if code == "RevisionNotFound" => {
+                Err(HubError::NoRevision { kind: kind.name(), id, revision: revision.to_owned() })
+            }
+            404 => {
+                let nearest = self.nearest(kind, &id);
+                Err(HubError::NotFound { kind: kind.name(), id, endpoint, nearest })
+            }
+            401 | 403 => {
+                let owner = if kind == RepositoryKind::Dataset { "datasets/" } else { "" };
+                Err(HubError::Denied {
+                    kind: kind.name(),
+                    status,
+                    has_token: self.token.is_some(),
+                    page: format!("{endpoint}/{owner}{id}"),
+                    nearest: self.nearest(kind, &id),
+                    id,
+                })
+            }
+            _ => Err(HubError::Unreachable { id, endpoint, problem: format!("HTTP {}", response.status()) }),
+        }
+    }
+
+    /// Existing ids that `id` may have been meant to be; none where the hub does not say.
+    fn nearest(&self, kind: RepositoryKind, id: &str) -> Vec<String> {
+        let name = id.rsplit('/').next().unwrap_or(id);
+        let address = format!("{}/api/{}?search={}&limit=20", self.endpoint, kind.plural(), escape(name, false));
+        let found = self.get(&address, 0).ok().filter(|response| response.status().is_success());
+        let text = found.and_then(|mut response| read_text(&mut response).ok()).unwrap_or_default();
+        let mut found: Vec<Found> = serde_json::from_str(&text).unwrap_or_default();
+        let likeness = |found: &Found| strsim::jaro_winkler(&found.id.to_lowercase(), &id.to_lowercase());
+        found.retain(|found| likeness(found) >= ALIKE && found.id != id);
+        found.sort_by(|left, right| likeness(right).total_cmp(&likeness(left)));
+        found.into_iter().take(3).map(|found| format!("`{}`", found.id)).collect()
+    }
+
+    fn bar(&self, name: &str, size: Option<u64>) -> ProgressBar {
+        let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = self.bars.add(ProgressBar::new(size.unwrap_or(0)).with_style(style));
+        bar.set_message(name.to_owned());
+        bar
+    }
+}
+
+/// Writes a response's body to `part` from byte `start` on. `Some` is what broke the connection off; what had arrived
+/// stays.
+fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar) -> Result<Option<String>, HubError> {
+    let goes_on = response.status().as_u16() == 206;
+    let in_cache = |source| HubError::Cache { path: part.to_owned(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(in_cache)?;
+    // A server without ranges begins anew.
+    if !goes_on || start == 0 {
+        file.set_len(0).map_err(in_cache)?;
+    }
+    bar.set_position(length(part));
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0; 1 << 17];
+    let problem = loop {
+        match body.read(&mut buffer) {
+            Ok(0) => break None,
+            Ok(read) => {
+                file.write_all(&buffer[..read]).map_err(in_cache)?;
+                bar.inc(read as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    file.sync_data().map_err(in_cache)?;
+    Ok(problem)
+}
+
+/// Length of the whole file that a response announces.
+fn announced(response: &Response<Body>) -> Option<u64> {
+    let range = header(response.headers(), "content-range");
+    let total = range.and_then(|range| range.rsplit('/').next().map(str::to_owned));
+    total.or_else(|| header(response.headers(), "content-length"))?.parse().ok()
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// A body of at most 64 MB (the list of files of a large data set) as text.
+fn read_text(response: &mut Response<Body>) -> Result<String, ureq::Error> {
+    response.body_mut().with_config().limit(64 << 20).read_to_string()
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |data| data.len())
+}
+
+/// A name that may become a file's.
+fn is_hash(text: &str) -> bool {
+    (32..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Percent-encoding of all but letters, digits and `-._~`; of `/` too unless it is `kept`.
+fn escape(text: &str, slash_kept: bool) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (slash_kept && byte == b'/') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+        escaped
+    })
+}
+
+fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_for_addresses() {
+        assert_eq!(escape("数据/a b.json", true), "%E6%95%B0%E6%8D%AE/a%20b.json");
+        assert_eq!(escape("refs/pr/1", false), "refs%2Fpr%2F1");
+    }
+
+    #[test]
+    fn contents_are_named_by_their_hash_and_nothing_else() {
+        let commit = "c".repeat(40);
+        let hash = "a".repeat(64);
+        let mut file = RemoteFile { sha256: Some(hash.clone()), ..RemoteFile::named("x".to_owned()) };
+        assert_eq!(file.etag(&commit), hash);
+        file.sha256 = Some("../../escape".to_owned());
+        assert!(is_hash(&file.etag(&commit)));
+        assert_ne!(file.etag(&commit), RemoteFile::named("y".to_owned()).etag(&commit));
+    }
+}

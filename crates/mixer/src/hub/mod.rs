@@ -1,0 +1,324 @@
+//! Models and data sets from a hub that speaks Hugging Face's protocol.
+//!
+//! Files lie in Hugging Face's own cache layout, so what its Python libraries fetched is found and the other way
+//! round: `<cache>/datasets--owner--name/{refs,snapshots,blobs}`. Beside them `medley/<commit>.json` lists what a commit
+//! holds, so that offline one knows whether a snapshot is complete.
+//!
+//! The client is our own: it knows the length and the SHA-256 of every file before fetching it, escapes names that are
+//! not ASCII, gives up on a connection that is silent, and goes on where an earlier download stopped.
+
+mod cache;
+mod choose;
+mod client;
+mod error;
+
+use std::path::{Path, PathBuf};
+
+use indicatif::MultiProgress;
+
+use crate::locate::{DatasetHub, HubFiles};
+use cache::RepositoryCache;
+use client::{Client, Info, RemoteFile};
+
+pub use error::HubError;
+
+/// What a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryKind {
+    /// Weights with their configuration and tokenizer.
+    Model,
+    /// Records.
+    Dataset,
+}
+
+impl RepositoryKind {
+    /// As it stands in the hub's addresses and in the cache's folders.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Dataset => "data set",
+        }
+    }
+}
+
+/// Where the hub is and where its files are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubConfig {
+    /// Address without a slash at the end.
+    pub endpoint: String,
+    /// Access token, for private and gated repositories.
+    pub token: Option<String>,
+    /// Folder of the cache.
+    pub cache_dir: PathBuf,
+    /// Never use the network.
+    pub offline: bool,
+}
+
+impl HubConfig {
+    /// From the environment, as Hugging Face's libraries read it: `HF_ENDPOINT`, `HF_TOKEN` (or the file that
+    /// `HF_TOKEN_PATH` names, or `token` in the home), `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Self {
+        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        let cache = || path("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
+        let home =
+            path("HF_HOME").or_else(|| Some(cache()?.join("huggingface"))).unwrap_or_else(|| ".huggingface".into());
+        let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+        let token = variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let is_on = |value: String| matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
+        Self {
+            endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
+            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            cache_dir: path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
+            offline: variable("HF_HUB_OFFLINE").is_some_and(is_on),
+        }
+    }
+}
+
+/// Files of one commit, on the local disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The commit that the revision stands for.
+    pub commit: String,
+    /// Folder that holds the files.
+    pub directory: PathBuf,
+    /// Path in the repository and local path of every file that was asked for, sorted.
+    pub files: Vec<(String, PathBuf)>,
+    /// True if the hub was not asked, so that a newer commit may exist.
+    pub from_cache: bool,
+}
+
+/// A hub and its cache.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    client: Client,
+}
+
+/// Picks the files to fetch among those of a commit.
+type Choose<'a> = &'a dyn Fn(&[RemoteFile]) -> Result<Vec<RemoteFile>, HubError>;
+
+impl Hub {
+    /// The hub and cache that the environment names; see [`HubConfig::from_env`].
+    pub fn from_env() -> Self {
+        Self::new(HubConfig::from_env())
+    }
+
+    /// The hub and cache of `config`.
+    pub fn new(config: HubConfig) -> Self {
+        let client = Client::new(&config);
+        Self { config, client }
+    }
+
+    /// Draws the downloads' bars among `bars` rather than by themselves.
+    #[must_use]
+    pub fn with_bars(mut self, bars: MultiProgress) -> Self {
+        self.client.bars = bars;
+        self
+    }
+
+    /// Where the hub is and where its files are kept.
+    pub fn config(&self) -> &HubConfig {
+        &self.config
+    }
+
+    /// Files of data set `id` at `revision` (default `main`) that match the glob `files` (default: every JSON and JSON
+    /// Lines file, packed or not, but for descriptions), fetched if they are not in the cache.
+    ///
+    /// # Errors
+    /// What is wrong with the id, the revision, the glob, the access, the connection or the disk.
+    pub fn dataset_files(&self, id: &str, revision: Option<&str>, files: Option<&str>) -> Result<Snapshot, HubError> {
+        self.snapshot(RepositoryKind::Dataset, id, revision, &|all| choose::data_files(id, all, files))
+    }
+
+    /// Everything of model `id` at `revision` (default `main`) that is needed to load it: configuration, tokenizer,
+    /// weights as safetensors (or a PEFT adapter); never the same weights in another format.
+    ///
+    /// # Errors
+    /// What is wrong with the id, the revision, the access, the connection, the disk, or the model's formats.
+    pub fn model_snapshot(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
+        self.snapshot(RepositoryKind::Model, id, revision, &|all| choose::model_files(id, all))
+    }
+
+    fn snapshot(
+        &self,
+        kind: RepositoryKind,
+        id: &str,
+        revision: Option<&str>,
+        choose: Choose<'_>,
+    ) -> Result<Snapshot, HubError> {
+        check_id(kind, id)?;
+        let revision = revision.unwrap_or("main");
+        let cache = RepositoryCache::new(&self.config.cache_dir, kind, id);
+        if self.config.offline {
+            let why = "HF_HUB_OFFLINE is set".to_owned();
+            return self.cached(&cache, kind, id, revision, choose, why);
+        }
+        // A commit never changes, so a complete one needs no question.
+        if is_commit(revision)
+            && let Ok(snapshot) = self.cached(&cache, kind, id, revision, choose, String::new())
+        {
+            return Ok(Snapshot { from_cache: false, ..snapshot });
+        }
+        match self.client.info(kind, id, revision) {
+            Ok(info) => self.fetched(&cache, kind, id, revision, &info, choose),
+            Err(HubError::Unreachable { endpoint, problem, .. }) => {
+                let snapshot = self.cached(&cache, kind, id, revision, choose, format!("{endpoint}: {problem}"))?;
+                tracing::warn!(
+                    "{endpoint} cannot be reached ({problem}): using the cached {} {id} at commit {}",
+                    kind.name(),
+                    snapshot.commit
+                );
+                Ok(snapshot)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The files of `info`'s commit, downloaded where the cache lacks them.
+    fn fetched(
+        &self,
+        cache: &RepositoryCache,
+        kind: RepositoryKind,
+        id: &str,
+        revision: &str,
+        info: &Info,
+        choose: Choose<'_>,
+    ) -> Result<Snapshot, HubError> {
+        let chosen = choose(&info.files)?;
+        cache.write_listing(&info.commit, &info.files)?;
+        let mut files = Vec::with_capacity(chosen.len());
+        for file in &chosen {
+            let path = match cache.find(&info.commit, file) {
+                Some(path) => path,
+                None => self.client.download(kind, id, &info.commit, file, cache)?,
+            };
+            files.push((file.name.clone(), path));
+        }
+        // Only now is the revision's snapshot complete.
+        cache.write_reference(revision, &info.commit)?;
+        files.sort();
+        let directory = cache.snapshot(&info.commit);
+        Ok(Snapshot { commit: info.commit.clone(), directory, files, from_cache: false })
+    }
+
+    /// The files of `revision`'s cached commit; an error that says `why` the hub is not asked if they are not all there.
+    fn cached(
+        &self,
+        cache: &RepositoryCache,
+        kind: RepositoryKind,
+        id: &str,
+        revision: &str,
+        choose: Choose<'_>,
+        why: String,
+    ) -> Result<Snapshot, HubError> {
+        let missing = |what: String| HubError::NotCached {
+            kind: kind.name(),
+            id: id.to_owned(),
+            revision: revision.to_owned(),
+            why: why.clone(),
+            what,
+            looked_in: cache.folder().to_owned(),
+        };
+        let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.reference(revision) };
+        let commit = commit.ok_or_else(|| missing(format!("revision `{revision}` was never fetched")))?;
+        let listing = cache.listing(&commit).ok_or_else(|| missing(format!("commit {commit} was never fetched")))?;
+        let mut files = Vec::new();
+        for file in choose(&listing)? {
+            let path = cache.find(&commit, &file);
+            let path = path.ok_or_else(|| missing(format!("`{}` was never fetched completely", file.name)))?;
+            files.push((file.name, path));
+        }
+        files.sort();
+        tracing::debug!("{} {id}: {} files from the cache, commit {commit}", kind.name(), files.len());
+        Ok(Snapshot { directory: cache.snapshot(&commit), commit, files, from_cache: true })
+    }
+}
+
+impl DatasetHub for Hub {
+    fn dataset_files(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        files: Option<&str>,
+    ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>> {
+        let Snapshot { commit, files, .. } = Hub::dataset_files(self, id, revision, files)?;
+        Ok(HubFiles { commit, files })
+    }
+}
+
+/// Whether `revision` is a commit rather than a branch or tag.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Ids become addresses and folders, so nothing else may hide in them.
+fn check_id(kind: RepositoryKind, id: &str) -> Result<(), HubError> {
+    let fits = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    // A few old repositories have no owner.
+    if id.split('/').count() <= 2 && id.split('/').all(fits) && !id.contains("..") {
+        return Ok(());
+    }
+    Err(HubError::BadId { kind: kind.name(), id: id.to_owned() })
+}
+
+/// Joins a repository path, whose separator is `/` everywhere, to a folder; `None` if it would leave it.
+pub(crate) fn join_inside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let inside = name.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\\'));
+    inside.then(|| name.split('/').fold(folder.to_owned(), |path, part| path.join(part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> HubConfig {
+        HubConfig::from_variables(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_is_read_as_hugging_face_does() {
+        let home = config(&[("HF_HOME", "h"), ("HF_TOKEN", " secret\n"), ("HF_ENDPOINT", "https://mirror/")]);
+        assert_eq!(home.cache_dir, Path::new("h/hub"));
+        assert_eq!(home.token.as_deref(), Some("secret"));
+        assert_eq!(home.endpoint, "https://mirror");
+        assert!(!home.offline);
+        let cache = config(&[("HF_HOME", "h"), ("HF_HUB_CACHE", "c"), ("HF_HUB_OFFLINE", "true")]);
+        assert_eq!(cache.cache_dir, Path::new("c"));
+        assert!(cache.offline);
+        assert_eq!(cache.endpoint, "https://huggingface.co");
+        assert_eq!(config(&[("XDG_CACHE_HOME", "x")]).cache_dir, Path::new("x/huggingface/hub"));
+    }
+
+    #[test]
+    fn ids_and_names_cannot_leave_the_cache() {
+        for id in ["Qwen/Qwen1.5-7B", "gpt2", "a/b_c-d.e"] {
+            check_id(RepositoryKind::Model, id).expect(id);
+        }
+        for id in ["", "/", "a/", "../b", "a/b/c", "a b/c", "a/..", "中/文", "a/b?c"] {
+            assert!(check_id(RepositoryKind::Model, id).is_err(), "{id}");
+        }
+        let folder = Path::new("f");
+        assert_eq!(join_inside(folder, "数据/a b.json"), Some(folder.join("数据").join("a b.json")));
+        for name in ["../x", "a/../../x", "/x", "a//b", "a\\b"] {
+            assert_eq!(join_inside(folder, name), None, "{name}");
+        }
+    }
+}
