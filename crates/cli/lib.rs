@@ -3,8 +3,12 @@
 //! Standard output is for data (tables, JSON, generated text); everything else goes to standard error and to the run's
 //! `log.txt`.
 
+mod base;
 mod chat;
+mod encode;
+mod errors;
 mod exam;
+mod exam_after;
 mod logging;
 mod mix;
 mod preview;
@@ -12,6 +16,7 @@ mod progress;
 mod recipe;
 mod report;
 mod train;
+mod train_progress;
 
 use std::process::ExitCode;
 

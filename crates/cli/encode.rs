@@ -1,0 +1,99 @@
+//! From the mix to token ids, counted into the ledger.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use medley_chat::{ChatTokenizer, Message};
+use medley_mixer::{Mix, MixedRecord, TokenCounts};
+use medley_recipe::ChatSpec;
+use medley_trainer::{Sample, SampleOrigin};
+use miette::miette;
+
+use crate::progress;
+
+/// A source may lose at most this share of its samples to samples that cannot be encoded.
+const TOLERATED_LOSS: f64 = 0.01;
+
+/// Encodes a mix's samples, in its order, and enters tokens, cuts and supervised tokens into its ledger.
+///
+/// # Errors
+/// A source of which more than 1 % cannot be encoded: the ratio would no longer be what was asked for.
+pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miette::Result<(Vec<Sample>, Vec<Sample>)> {
+    let spinner = progress::spinner("encoding");
+    let mut counts = IndexMap::new();
+    let mut losses = Losses::default();
+    let train = encode_records(&mix.train, tokenizer, chat, &mut losses, Some(&mut counts));
+    let validation = encode_records(&mix.validation, tokenizer, chat, &mut Losses::default(), None);
+    spinner.finish_and_clear();
+    mix.ledger.set_tokens(&counts);
+    losses.judge(&mix.train, chat)?;
+    Ok((train, validation))
+}
+
+fn encode_records(
+    records: &[MixedRecord],
+    tokenizer: &ChatTokenizer,
+    chat: &ChatSpec,
+    losses: &mut Losses,
+    mut counts: Option<&mut IndexMap<String, TokenCounts>>,
+) -> Vec<Sample> {
+    let messages: Vec<&[Message]> = records.iter().map(|record| record.messages.as_slice()).collect();
+    let encoded = tokenizer.encode_samples(&messages, chat.max_tokens);
+    let mut samples = Vec::with_capacity(records.len());
+    for (record, encoded) in records.iter().zip(encoded) {
+        match encoded {
+            Err(rejection) => losses.add(record, &rejection),
+            Ok(encoded) => {
+                if let Some(counts) = counts.as_deref_mut() {
+                    let line = counts.entry(record.source.clone()).or_default();
+                    line.samples += 1;
+                    line.tokens += encoded.input_ids.len() as u64;
+                    line.supervised_tokens += encoded.supervised_tokens() as u64;
+                    line.truncated_samples += u64::from(encoded.truncated_tokens > 0);
+                    line.truncated_tokens += encoded.truncated_tokens as u64;
+                }
+                samples.push(Sample { origin: origin(record), input_ids: encoded.input_ids, labels: encoded.labels });
+            }
+        }
+    }
+    samples
+}
+
+fn origin(record: &MixedRecord) -> SampleOrigin {
+    SampleOrigin {
+        source: record.source.clone(),
+        file: record.file.clone(),
+        line: record.line as usize,
+        key: record.key,
+        copy: record.copy,
+    }
+}
+
+/// Samples that could not be encoded, by source.
+#[derive(Default)]
+struct Losses {
+    sources: BTreeMap<String, (usize, String)>,
+}
+
+impl Losses {
+    fn add(&mut self, record: &MixedRecord, rejection: &medley_chat::Rejection) {
+        let first = || format!("{}:{}: {rejection}", record.file, record.line);
+        self.sources.entry(record.source.clone()).or_insert_with(|| (0, first())).0 += 1;
+    }
+
+    fn judge(&self, records: &[MixedRecord], chat: &ChatSpec) -> miette::Result<()> {
+        for (source, (lost, first)) in &self.sources {
+            let chosen = records.iter().filter(|record| &record.source == source).count();
+            let line = format!("{lost} of {chosen} samples of `{source}` cannot be used, the first is {first}");
+            if *lost as f64 > TOLERATED_LOSS * chosen as f64 {
+                return Err(miette!(
+                    help = "raise chat.max_tokens (now {}), or mend or leave out these records",
+                    chat.max_tokens
+                )
+                .wrap_err(line));
+            }
+            progress::say(format!("note: {line}"));
+        }
+        Ok(())
+    }
+}

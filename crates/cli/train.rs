@@ -1,0 +1,221 @@
+//! `medley train`: the whole way of a recipe, from data to an exam score.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::DType;
+use medley_chat::ChatTokenizer;
+use medley_experiment::{RunDir, RunState, Status};
+use medley_mixer::Mix;
+use medley_model::{DeviceRequest, RunDevice, device};
+use medley_recipe::{DtypeSpec, Recipe, Resolved};
+use medley_trainer::{Card, CardSource, Identity, Sample, TrainInput, TrainOutcome};
+use miette::{IntoDiagnostic, miette};
+
+use crate::base::{FoundBase, find_base};
+use crate::encode::encode;
+use crate::errors::report;
+use crate::exam_after::{exam_after, show_exam};
+use crate::logging;
+use crate::mix::mix_recipe;
+use crate::progress::say;
+use crate::recipe::load_recipe;
+use crate::train_progress::TrainProgress;
+
+/// Arguments of `medley train`.
+#[derive(clap::Args)]
+pub struct TrainArgs {
+    /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
+    #[arg(long, value_name = "RECIPE")]
+    recipe: String,
+    /// Set a value of the recipe, such as train.learning_rate=2e-4 (again for more)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run's folder [default: checkpoints/<name>-<hash>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// auto, cuda, wgpu or cpu
+    #[arg(long, default_value = "auto")]
+    device: DeviceRequest,
+    /// Go on from the run's last good checkpoint; start where there is none
+    #[arg(long)]
+    resume: bool,
+    /// Sit only the trained model, not the base, down to the exam
+    #[arg(long)]
+    skip_base_exam: bool,
+}
+
+/// All that is known before training starts.
+struct Prepared {
+    resolved: Resolved,
+    device: RunDevice,
+    dtype: DType,
+    base: FoundBase,
+    tokenizer: ChatTokenizer,
+    mix: Mix,
+    train: Vec<Sample>,
+    validation: Vec<Sample>,
+    identity: Identity,
+    train_hash: String,
+}
+
+/// Mixes, trains, examines.
+pub fn run(args: TrainArgs) -> miette::Result<()> {
+    let prepared = prepare(&args)?;
+    let recipe = &prepared.resolved.recipe;
+    let root = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(recipe.run_name(&prepared.train_hash)));
+    let run_dir = RunDir::open(&root).map_err(report)?;
+    let before = known_state(&run_dir, &prepared)?;
+    logging::log_to(&run_dir.log()).into_diagnostic()?;
+    say(format!("run      {}", root.display()));
+    if before.as_ref().is_some_and(|state| state.status == Status::Complete) {
+        say("this run is complete; its report again (train anew with --out, or another seed)");
+        return show_exam(&run_dir);
+    }
+    let state = begin(&run_dir, &prepared, before)?;
+    let result = train_and_examine(&args, &prepared, &run_dir, &state);
+    if let Err(error) = &result {
+        let latest = run_dir.state().unwrap_or(state);
+        let failed = RunState { error: Some(error.to_string()), ..latest.with_status(Status::Failed) };
+        // The error itself matters more than that it could not be written down, on a full disk for one.
+        let _ = run_dir.write_state(&failed);
+    }
+    result
+}
+
+fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
+    let resolved = load_recipe(&args.recipe, &args.set)?;
+    let recipe = &resolved.recipe;
+    say(format!("recipe   {} ({})", recipe.name, args.recipe));
+    let device = device::select(args.device).map_err(report)?;
+    let dtype = device.dtype(requested(recipe.model.dtype)).map_err(report)?;
+    say(format!("device   {device}"));
+    let base = find_base(&resolved)?;
+    let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
+    let mut mix = mix_recipe(&resolved, None)?;
+    let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
+    say(mix.ledger.to_string());
+    let template = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
+    let train_hash = recipe.train_hash(&mix.manifest.mix_hash, &base.hash, &template);
+    let identity =
+        Identity { data: mix.manifest.mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
+    Ok(Prepared { device, dtype, base, tokenizer, mix, train, validation, identity, train_hash, resolved })
+}
+
+fn requested(dtype: DtypeSpec) -> Option<DType> {
+    match dtype {
+        DtypeSpec::Auto => None,
+        DtypeSpec::F32 => Some(DType::F32),
+        DtypeSpec::Bf16 => Some(DType::BF16),
+    }
+}
+
+/// What an earlier process left in the folder, if it is of the same run.
+fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<RunState>> {
+    let Ok(state) = run_dir.state() else { return Ok(None) };
+    if state.train_hash == prepared.train_hash {
+        return Ok(Some(state));
+    }
+    Err(miette!(
+        help = "choose another folder with --out, or go back to the recipe, data and weights that the run began with",
+        "{}: holds another run ({}): its data, weights or settings differ from what this recipe gives",
+        run_dir.root().display(),
+        state.name
+    ))
+}
+
+/// Writes down what the run is about to do.
+fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> miette::Result<RunState> {
+    let toml = prepared.resolved.to_toml();
+    medley_experiment::atomic::write_file(&run_dir.recipe(), toml.as_bytes()).into_diagnostic()?;
+    prepared.mix.write_summary(&run_dir.mix()).map_err(report)?;
+    let fresh = RunState::new(&prepared.resolved.recipe.name, &prepared.train_hash);
+    let state = RunState { device: prepared.device.to_string(), error: None, ..before.unwrap_or(fresh) };
+    let state = match state.status {
+        Status::Trained => state,
+        _ => state.with_status(Status::Training),
+    };
+    run_dir.write_state(&state).map_err(report)?;
+    Ok(state)
+}
+
+fn train_and_examine(
+    args: &TrainArgs,
+    prepared: &Prepared,
+    run_dir: &RunDir,
+    state: &RunState,
+) -> miette::Result<()> {
+    let mut state = state.clone();
+    if state.status != Status::Trained {
+        let outcome = train(args, prepared, run_dir)?;
+        state.step = outcome.step;
+        state.total_steps = outcome.total_steps;
+        let status = if outcome.finished { Status::Trained } else { Status::Stopped };
+        state = state.with_status(status);
+        run_dir.write_state(&state).map_err(report)?;
+        if !outcome.finished {
+            say(format!("stopped at step {} of {}; go on with --resume", outcome.step, outcome.total_steps));
+            return Ok(());
+        }
+        say(format!("model    {}", outcome.model.display()));
+    }
+    let recipe = &prepared.resolved.recipe;
+    if !recipe.exam.papers.is_empty() {
+        exam_after(&prepared.resolved, &prepared.base, &prepared.device, prepared.dtype, run_dir, args.skip_base_exam)?;
+    }
+    run_dir.write_state(&state.with_status(Status::Complete)).map_err(report)?;
+    show_exam(run_dir)
+}
+
+fn train(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir) -> miette::Result<TrainOutcome> {
+    let recipe = &prepared.resolved.recipe;
+    let input = TrainInput {
+        spec: &recipe.train,
+        base: prepared.base.base.clone(),
+        tokenizer: &prepared.base.tokenizer,
+        device: &prepared.device.device,
+        dtype: prepared.dtype,
+        run_dir,
+        samples: &prepared.train,
+        validation: &prepared.validation,
+        end_of_turn: prepared.tokenizer.end_of_turn(),
+        tokenizer_tokens: prepared.tokenizer.vocab_size(),
+        identity: prepared.identity.clone(),
+        resume: args.resume,
+        card: card(recipe, &prepared.mix),
+    };
+    let progress = TrainProgress::new(stop_requested()?);
+    let outcome = medley_trainer::train(&input, &progress).map_err(report);
+    progress.finish();
+    outcome
+}
+
+fn card(recipe: &Recipe, mix: &Mix) -> Card {
+    let mut sources = Vec::new();
+    for (name, spec) in &recipe.mix.sources {
+        let samples = mix.ledger.sources.get(name).map_or(0, |line| line.chosen as usize);
+        for part in &spec.parts {
+            sources.push(CardSource {
+                name: name.clone(),
+                origin: part.path.clone(),
+                licence: part.licence.clone(),
+                commercial_use: part.commercial_use,
+                samples,
+            });
+        }
+    }
+    Card { name: recipe.name.clone(), base: recipe.model.base.clone(), sources }
+}
+
+/// Set by the first Ctrl-C; the second one ends the process at once.
+fn stop_requested() -> miette::Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        say("stopping after this step, with a checkpoint (again to stop at once)");
+    })
+    .into_diagnostic()?;
+    Ok(&STOP)
+}

@@ -1,0 +1,71 @@
+//! The training's progress line and its notes.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::ProgressBar;
+use medley_trainer::metrics::ValidationMetrics;
+use medley_trainer::{Event, Observer};
+
+use crate::progress::{self, say};
+
+/// Shows a training run on standard error.
+pub struct TrainProgress {
+    bar: ProgressBar,
+    stop: &'static AtomicBool,
+    lines: bool,
+}
+
+impl TrainProgress {
+    /// Ends the run with a checkpoint once `stop` is set.
+    pub fn new(stop: &'static AtomicBool) -> Self {
+        let lines = !std::io::stderr().is_terminal();
+        Self { bar: progress::bar("training", 0), stop, lines }
+    }
+
+    /// Takes the line away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for TrainProgress {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Started { resumed_from, total_steps, trainable_parameters, parameters } => {
+                self.bar.set_length(*total_steps as u64);
+                self.bar.set_position(resumed_from.unwrap_or(0) as u64);
+                let from = resumed_from.map_or(String::new(), |step| format!(", resumed from step {step}"));
+                let (trained, all) = (trainable_parameters, parameters);
+                say(format!("training {total_steps} steps, {trained} of {all} parameters{from}"));
+            }
+            Event::Step(step) => {
+                self.bar.set_position(step.step as u64);
+                self.bar.set_message(format!(
+                    "loss {:.4}, lr {:.2e}, {:.0} tokens/s",
+                    step.loss, step.lr, step.tokens_per_second
+                ));
+            }
+            Event::Metrics(line) => {
+                let text = format!(
+                    "step {:>6}  loss {:.4}  lr {:.2e}  grad norm {:.3}  {:.0} tokens/s",
+                    line.step, line.loss, line.lr, line.grad_norm, line.tokens_per_second
+                );
+                // Where no bar is drawn, the lines are all there is.
+                if self.lines { say(text) } else { tracing::info!("{text}") }
+            }
+            Event::Validation(line) => say(validation(line)),
+            Event::Checkpoint { step, path } => tracing::info!("checkpoint after step {step}: {}", path.display()),
+            Event::Note(note) => say(format!("note: {note}")),
+        }
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+fn validation(line: &ValidationMetrics) -> String {
+    let sources: Vec<String> = line.sources.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
+    format!("step {:>6}  validation loss {:.4} ({})", line.step, line.loss, sources.join(", "))
+}
