@@ -22,6 +22,8 @@ pub(crate) struct Header {
 pub(crate) struct AnswerRecord {
     /// The item.
     pub id: String,
+    /// Its exam.
+    pub exam: String,
     /// Hash of the prompt's tokens.
     pub prompt_hash: String,
     /// Tokens of the prompt.
@@ -95,24 +97,35 @@ impl Journal {
 }
 
 fn parse(path: &Path, text: &[u8], header: &Header) -> Result<HashMap<(String, String), String>, EvalError> {
-    let damaged = |line: usize, reason: String| {
-        EvalError::file(path, format!("line {line} is damaged: {reason}"), "remove the file to sit the exam anew")
+    let Some((found, records)) = read_lines(path, text)? else {
+        return Ok(HashMap::new());
     };
-    let mut lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-    let mut answers = HashMap::new();
-    let Some((_, first)) = lines.next() else {
-        return Ok(answers);
-    };
-    let found: Header = serde_json::from_slice(first).map_err(|error| damaged(1, error.to_string()))?;
     if let Some(reason) = header.difference(&found) {
         return Err(EvalError::Foreign { path: path.to_path_buf(), reason });
     }
-    for (index, line) in lines {
-        let record: AnswerRecord =
-            serde_json::from_slice(line).map_err(|error| damaged(index + 1, error.to_string()))?;
-        answers.insert((record.id, record.prompt_hash), record.answer);
-    }
-    Ok(answers)
+    Ok(records.into_iter().map(|record| ((record.id, record.prompt_hash), record.answer)).collect())
+}
+
+/// The header and the answers of a file's whole lines; `None` for a file without any.
+fn read_lines(path: &Path, text: &[u8]) -> Result<Option<(Header, Vec<AnswerRecord>)>, EvalError> {
+    let damaged = |line: usize, error: serde_json::Error| {
+        EvalError::file(path, format!("line {line} is damaged: {error}"), "remove the file to sit the exam anew")
+    };
+    let mut lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let Some((_, first)) = lines.next() else {
+        return Ok(None);
+    };
+    let header = serde_json::from_slice(first).map_err(|error| damaged(1, error))?;
+    let record = |(index, line)| serde_json::from_slice(line).map_err(|error| damaged(index + 1, error));
+    Ok(Some((header, lines.map(record).collect::<Result<_, _>>()?)))
+}
+
+/// The answers in `folder`, for comparisons.
+pub(crate) fn read_answers(folder: &Path) -> Result<(Header, Vec<AnswerRecord>), EvalError> {
+    let path = folder.join("answers.jsonl");
+    let hint = "name the folder of an exam that was sat to its end";
+    let text = fs::read(&path).map_err(|error| EvalError::file(&path, error, hint))?;
+    read_lines(&path, &text)?.ok_or_else(|| EvalError::file(&path, "holds no answer", hint))
 }
 
 impl Header {

@@ -28,6 +28,6 @@ pub use model_solver::{ModelSolver, fit_context};
 pub use papers::{Papers, load_papers};
 pub use prompt::{Codec, Prompt, PromptTemplate};
 pub use read::{Reading, read_answer};
-pub use score::compare;
+pub use score::{compare, compare_runs};
 pub use sit::{Sitting, sit};
 pub use solver::Solver;

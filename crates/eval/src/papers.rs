@@ -91,10 +91,28 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, EvalError> {
     if pattern.is_file() {
         return Ok(vec![pattern.to_path_buf()]);
     }
+    if pattern.is_dir() {
+        return papers_of(pattern);
+    }
     let text = pattern.to_str().ok_or_else(|| EvalError::file(pattern, "is not UTF-8", hint))?;
     let entries = glob::glob(text).map_err(|error| EvalError::file(pattern, error, hint))?;
     let files = entries.map(|entry| entry.map_err(|error| EvalError::file(pattern, error, hint)));
     files.filter(|file| file.as_ref().map_or(true, |path| path.is_file())).collect()
+}
+
+/// Every file of a directory that can be a paper by its name.
+fn papers_of(directory: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let failed = |error| EvalError::file(directory, error, "check the folder's permissions");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        if path.is_file() && [".jsonl", ".json", ".csv"].iter().any(|ending| plain.ends_with(ending)) {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 fn read_paper(path: &Path) -> Result<(PaperInput, Vec<(Item, Place)>), EvalError> {
@@ -217,3 +235,7 @@ fn table_records(path: &Path, name: &str, text: &str) -> Result<Vec<Record>, Eva
     }
     Ok(records)
 }
+
+#[cfg(test)]
+#[path = "papers_tests.rs"]
+mod tests;

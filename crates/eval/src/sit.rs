@@ -122,7 +122,7 @@ fn header(inputs: &ReportInputs, book: Book) -> Header {
 }
 
 /// Folder of a book's answers.
-fn book_folder(book: Book) -> &'static str {
+pub(crate) fn book_folder(book: Book) -> &'static str {
     match book {
         Book::Open => "open",
         Book::Closed => "closed",
@@ -173,6 +173,7 @@ fn sit_book(
 fn record(item: &Item, prompt: &Prompt, answer: String, grade: &Grade) -> AnswerRecord {
     AnswerRecord {
         id: item.id.clone(),
+        exam: item.exam.clone(),
         prompt_hash: prompt.hash.clone(),
         prompt_tokens: prompt.input_ids.len(),
         truncated: prompt.truncated,

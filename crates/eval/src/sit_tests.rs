@@ -212,3 +212,26 @@ fn a_limit_takes_from_every_exam() {
     let counts: Vec<usize> = report.guess.exams.iter().map(|exam| exam.items).collect();
     assert_eq!(counts, [2, 3, 2]);
 }
+
+#[test]
+fn two_exams_on_the_same_items_are_compared_pair_by_pair() {
+    let (reading, exchanged, other) = (folder(), folder(), folder());
+    let report = Setup::new(5).sit(&mut Reader::default(), reading.path()).expect("sat");
+    let again = Setup { model_hash: "m2", ..Setup::new(3) };
+    again.sit(&mut Silent, exchanged.path()).expect("sat");
+    let paired = crate::compare_runs(reading.path(), exchanged.path(), Book::Open).expect("the same items");
+    assert_eq!((paired.counts.first_only, paired.counts.total()), (24, report.items as u64));
+    assert!(paired.difference.value == 1.0 && paired.p_value < 1e-6);
+    Setup { limit: Some(6), ..Setup::new(5) }.sit(&mut Reader::default(), other.path()).expect("sat");
+    let error = crate::compare_runs(reading.path(), other.path(), Book::Open).expect_err("other items").to_string();
+    assert!(error.contains("not to the items of"), "{error}");
+}
+
+/// Says nothing.
+struct Silent;
+
+impl Solver for Silent {
+    fn answer(&mut self, prompts: &[Vec<u32>], _: usize) -> Result<Vec<Vec<u32>>, EvalError> {
+        Ok(vec![Vec::new(); prompts.len()])
+    }
+}

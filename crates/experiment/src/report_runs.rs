@@ -193,7 +193,10 @@ fn read_score(folder: &Path) -> Result<RunScore, String> {
 fn column(ratio: &Table, size: u64) -> Option<Column> {
     let weight = |name: &str| ratio.get(name).and_then(whole);
     if ratio.keys().all(|name| MEDICAL.contains(&name.as_str())) && !ratio.is_empty() {
-        return Some(Column::Size(size));
+        // The paper's Table 5 is of traditional Chinese to Western medicine 1:1.
+        let mut weights = ratio.values().map(whole);
+        let first = weights.next()?;
+        return weights.all(|weight| weight == first).then_some(Column::Size(size));
     }
     if ratio.len() != 2 {
         return None;

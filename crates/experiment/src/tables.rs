@@ -74,8 +74,23 @@ impl PaperTable {
         }
     }
 
+    /// The tables that at least one run fits; the first where none does, to list the runs under it.
+    pub fn fitting(runs: &[RunSummary]) -> Vec<Self> {
+        let fits = |table: &Self| runs.iter().filter_map(|run| run.column).any(|column| table.holds(column));
+        let fitting: Vec<Self> = [Self::Table4, Self::Table5].into_iter().filter(fits).collect();
+        if fitting.is_empty() { vec![Self::Table4] } else { fitting }
+    }
+
     fn holds(self, column: Column) -> bool {
         matches!((self, column), (Self::Table4, Column::Ratio { .. }) | (Self::Table5, Column::Size(_)))
+    }
+
+    /// The paper's number of the table.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Table4 => 4,
+            Self::Table5 => 5,
+        }
     }
 
     fn title(self) -> &'static str {
@@ -228,12 +243,17 @@ impl RunTable {
         text + &format!("paper: {}\n", self.citation)
     }
 
-    /// One line a cell, for spreadsheets; notes are left to the other forms.
+    /// One line a cell, for spreadsheets, below a line of names.
     pub fn to_csv(&self) -> String {
-        let mut text = String::from("row,column,value,low,high,deviation,runs,paper,difference\n");
+        format!("table,row,column,value,low,high,deviation,runs,paper,difference\n{}", self.csv_rows())
+    }
+
+    /// The lines of [`RunTable::to_csv`] without the names.
+    pub fn csv_rows(&self) -> String {
         let number = |value: Option<f64>| value.map(|value| format!("{value:.4}")).unwrap_or_default();
+        let mut text = String::new();
         for cell in &self.cells {
-            let row = format!("\"{}\"", cell.row.replace('"', "\"\""));
+            let row = format!("{},\"{}\"", self.table.number(), cell.row.replace('"', "\"\""));
             let (low, high) = cell.interval.unzip();
             let fields = [Some(cell.value), low, high, cell.deviation].map(number).join(",");
             let paper = [cell.paper, cell.difference].map(number).join(",");
@@ -263,3 +283,7 @@ fn show_percent(estimate: &Estimate) -> String {
 pub(crate) fn size_name(size: u64) -> String {
     if size >= 1000 && size.is_multiple_of(1000) { format!("{}k", size / 1000) } else { size.to_string() }
 }
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;

@@ -1,0 +1,227 @@
+use std::path::PathBuf;
+
+use medley_recipe::{AnswerForm, Book};
+
+use super::*;
+use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, REPORT_VERSION, ReportInputs, Scores};
+use crate::report_runs::read_runs;
+use crate::statistics::PairedCounts;
+
+fn estimate(value: f64, half: f64) -> Estimate {
+    Estimate { value, low: value - half, high: value + half }
+}
+
+fn scores(value: f64, half: f64) -> Scores {
+    let exam = |exam: &str, items| ExamScore {
+        exam: exam.to_owned(),
+        items,
+        small: items < 100,
+        accuracy: estimate(value, 1.5 * half),
+    };
+    Scores { average: estimate(value, half), exams: vec![exam("physician", 120), exam("nursing", 60)] }
+}
+
+fn book(book: Book, value: f64) -> BookReport {
+    BookReport {
+        book,
+        strict: scores(value, 0.04),
+        content: scores(value + 0.02, 0.04),
+        well_formed: 170,
+        failures: [("wrong".to_owned(), 50), ("no option found".to_owned(), 3)].into(),
+        truncated_prompts: usize::from(book == Book::Open),
+        lures: 40,
+        lures_chosen: 4,
+    }
+}
+
+fn exam(open: f64) -> ExamReport {
+    ExamReport {
+        version: REPORT_VERSION,
+        inputs: ReportInputs { items_hash: "items".to_owned(), answer: AnswerForm::Text, ..ReportInputs::default() },
+        items: 180,
+        guess: scores(0.2, 0.0),
+        string_match: scores(0.31, 0.05),
+        books: vec![book(Book::Open, open), book(Book::Closed, 0.24)],
+        open_minus_closed: Some(PairedComparison {
+            difference: estimate(open - 0.24, 0.05),
+            counts: PairedCounts { both: 40, first_only: 80, second_only: 4, neither: 56 },
+            p_value: 1.25e-19,
+        }),
+    }
+}
+
+struct Runs(tempfile::TempDir);
+
+impl Runs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn add(&self, name: &str, base: &str, mix: &str, seed: u64, open: Option<f64>) -> PathBuf {
+        let folder = self.path(name);
+        std::fs::create_dir_all(folder.join("exam")).expect("made");
+        let recipe = format!(
+            "name = \"{name}\"\n[model]\nbase = \"{base}\"\n[mix]\nseed = {seed}\n{mix}\n[train]\nmethod = \"lora\"\n\
+             learning_rate = 1e-4\nseed = {seed}\n"
+        );
+        std::fs::write(folder.join("recipe.toml"), recipe).expect("written");
+        if let Some(open) = open {
+            let report = serde_json::to_string(&exam(open)).expect("serialises");
+            std::fs::write(folder.join("exam").join("report.json"), report).expect("written");
+        }
+        folder
+    }
+
+    fn show(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+const QWEN: &str = "Qwen/Qwen1.5-7B";
+
+fn mix(size: u64, ratio: &str) -> String {
+    format!("size = {size}\nratio = {{ {ratio} }}")
+}
+
+#[test]
+fn table_4_from_runs() {
+    let runs = Runs::new();
+    let nine = mix(100_000, "general = 9, medical = 1");
+    let folders = vec![
+        runs.add("nine-a", QWEN, &nine, 1, Some(0.63)),
+        runs.add("nine-b", QWEN, &nine, 2, Some(0.61)),
+        runs.add("nine-c", QWEN, &nine, 3, Some(0.65)),
+        runs.add("two-two", QWEN, &mix(100_000, "general = 2, medical = 2"), 1, Some(0.602)),
+        runs.add("three", QWEN, &mix(100_000, "general = 3, medical = 1"), 1, Some(0.58)),
+        runs.add("tiny", "data/quickstart/model", &mix(2000, "medical = 9, general = 1"), 1, Some(0.91)),
+        runs.add("other", QWEN, &mix(100_000, "code = 1, general = 1"), 1, Some(0.5)),
+        runs.add("medical", QWEN, &mix(100_000, "tcm = 1, western = 1"), 1, Some(0.55)),
+        runs.add("unexamined", QWEN, &nine, 4, None),
+        runs.path("nine-a"),
+    ];
+    let table = tabulate(PaperTable::Table4, &read_runs(&folders).expect("runs"));
+    insta::assert_snapshot!(runs.show(&table.render()), @r#"
+    Table 4: models fine-tuned on general:medical mixtures
+    ┌──────────────────────────┬────────────────┬─────┬───────────────────┬───────────────────┬─────┬───────────────────┐
+    │ model                    ┆            9:1 ┆ 4:1 ┆               3:1 ┆               1:1 ┆ 1:4 ┆               1:9 │
+    ╞══════════════════════════╪════════════════╪═════╪═══════════════════╪═══════════════════╪═════╪═══════════════════╡
+    │ Qwen1.5-7B · 100k · lora ┆ 63.0 ± 2.0 (3) ┆     ┆ 58.0 [54.0, 62.0] ┆ 60.2 [56.2, 64.2] ┆     ┆                   │
+    │                          ┆    62.96  +0.0 ┆     ┆                   ┆       60.42  -0.2 ┆     ┆                   │
+    │ model · 2k · lora        ┆                ┆     ┆                   ┆                   ┆     ┆ 91.0 [87.0, 95.0] │
+    └──────────────────────────┴────────────────┴─────┴───────────────────┴───────────────────┴─────┴───────────────────┘
+    open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard deviation (runs);
+    below it the paper's value and ours minus the paper's
+    note: other: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (code:general), size 100k): 50.0 [46.0, 54.0]
+    note: medical: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (tcm:western), size 100k): 55.0 [51.0, 59.0]
+    note: unexamined: no exam score (exam/report.json is not there: it has not sat the exam)
+    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
+    "#);
+    insta::assert_snapshot!(table.to_csv(), @r#"
+    table,row,column,value,low,high,deviation,runs,paper,difference
+    4,"Qwen1.5-7B · 100k · lora",9:1,63.0000,,,2.0000,3,62.9600,0.0400
+    4,"Qwen1.5-7B · 100k · lora",3:1,58.0000,54.0000,62.0000,,1,,
+    4,"Qwen1.5-7B · 100k · lora",1:1,60.2000,56.2000,64.2000,,1,60.4200,-0.2200
+    4,"model · 2k · lora",1:9,91.0000,87.0000,95.0000,,1,,
+    "#);
+    let nine = &table.cells.iter().find(|cell| cell.runs.len() == 3).expect("three seeds are one cell");
+    assert!((nine.value - 63.0).abs() < 1e-9 && (nine.deviation.expect("of three") - 2.0).abs() < 1e-9);
+    assert_eq!(nine.paper, Some(62.96));
+}
+
+#[test]
+fn table_5_from_runs() {
+    let runs = Runs::new();
+    let folders = vec![
+        runs.add("ten", "Qwen/Qwen1.5-7B-Chat", &mix(10_000, "tcm = 1, western = 1"), 1, Some(0.57)),
+        runs.add("all", "Qwen/Qwen1.5-7B-Chat", &mix(200_000, "medical = 1"), 1, Some(0.55)),
+    ];
+    let read = read_runs(&folders).expect("runs");
+    assert_eq!(PaperTable::fitting(&read), [PaperTable::Table5]);
+    insta::assert_snapshot!(runs.show(&tabulate(PaperTable::Table5, &read).render()), @r#"
+    Table 5: models fine-tuned on medical data alone, by number of samples
+    ┌────────────────────────┬───────────────────┬─────┬─────┬─────┬─────┬─────┬──────┬───────────────────┐
+    │ model                  ┆               10k ┆ 20k ┆ 50k ┆ 70k ┆ 80k ┆ 90k ┆ 100k ┆              200k │
+    ╞════════════════════════╪═══════════════════╪═════╪═════╪═════╪═════╪═════╪══════╪═══════════════════╡
+    │ Qwen1.5-7B-Chat · lora ┆ 57.0 [53.0, 61.0] ┆     ┆     ┆     ┆     ┆     ┆      ┆ 55.0 [51.0, 59.0] │
+    │                        ┆       57.60  -0.6 ┆     ┆     ┆     ┆     ┆     ┆      ┆       56.12  -1.1 │
+    └────────────────────────┴───────────────────┴─────┴─────┴─────┴─────┴─────┴──────┴───────────────────┘
+    open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard deviation (runs);
+    below it the paper's value and ours minus the paper's
+    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
+    "#);
+}
+
+#[test]
+fn unlike_runs_of_a_cell_and_unlike_exams_are_told() {
+    let runs = Runs::new();
+    let nine = mix(100_000, "general = 9, medical = 1");
+    let first = runs.add("a", QWEN, &nine, 1, Some(0.6));
+    let second = runs.add("b", QWEN, &nine, 2, Some(0.6));
+    let recipe = std::fs::read_to_string(second.join("recipe.toml")).expect("there").replace("1e-4", "3e-4");
+    std::fs::write(second.join("recipe.toml"), recipe).expect("written");
+    let mut other = exam(0.6);
+    other.inputs.items_hash = "others".to_owned();
+    let third = runs.add("c", QWEN, &nine, 3, Some(0.6));
+    std::fs::write(third.join("exam/report.json"), serde_json::to_string(&other).expect("serialises"))
+        .expect("written");
+    let table = tabulate(PaperTable::Table4, &read_runs(&[first, second, third]).expect("runs"));
+    assert_eq!(table.notes.len(), 2);
+    assert!(table.notes[0].ends_with("differ in more than seeds: train.learning_rate"), "{}", table.notes[0]);
+    assert!(table.notes[1].starts_with("not all runs sat the same exam"), "{}", table.notes[1]);
+}
+
+#[test]
+fn what_is_no_run_is_named() {
+    let runs = Runs::new();
+    let error = read_runs(&[runs.path("absent")]).expect_err("there is none").to_string();
+    assert!(error.contains("absent/recipe.toml") && error.contains("hint: name the folders of runs"), "{error}");
+    let folder = runs.add("a", QWEN, "size = 5", 1, None);
+    let error = read_runs(std::slice::from_ref(&folder)).expect_err("no ratio").to_string();
+    assert!(error.contains("`mix.ratio` is missing"), "{error}");
+    let damaged = runs.add("b", QWEN, &mix(10, "general = 1, medical = 1"), 1, Some(0.5));
+    std::fs::write(damaged.join("exam/report.json"), "{\"version\": 1").expect("written");
+    let table = tabulate(PaperTable::Table4, &read_runs(&[damaged]).expect("a run"));
+    assert!(table.cells.is_empty() && table.notes[0].contains("no exam score (EOF"), "{:?}", table.notes);
+}
+
+#[test]
+fn every_number_of_the_paper_is_there() {
+    let ours = |table: PaperTable, model: &str| {
+        table.columns().iter().map(|column| table.published(model, *column).expect("published")).sum::<f64>()
+    };
+    for (model, sum) in
+        [("Qwen1.5-1.8B", 182.38), ("Qwen1.5-4B", 255.77), ("Qwen1.5-7B", 305.26), ("Qwen1.5-14B-Chat", 335.41)]
+    {
+        assert!((ours(PaperTable::Table4, model) - sum).abs() < 1e-9, "{model}");
+    }
+    assert!((ours(PaperTable::Table5, "Qwen1.5-7B") - 441.1).abs() < 1e-9);
+    assert_eq!(PaperTable::Table4.published("Qwen1.5-0.5B", Column::Ratio { general: 9, medical: 1 }), None);
+}
+
+#[test]
+fn the_table_after_an_exam() {
+    let (base, tuned) = (exam(0.55), exam(0.62));
+    insta::assert_snapshot!(crate::exam_table(&[("base", &base), ("tuned", &tuned)]), @r#"
+    ┌──────────────────┬───────┬───────┬───────────────────┬───────────────────┬───────────────────┬───────────────────┬────────────────────┐
+    │ exam             ┆ items ┆ guess ┆      string match ┆   base, open book ┆ base, closed book ┆  tuned, open book ┆ tuned, closed book │
+    ╞══════════════════╪═══════╪═══════╪═══════════════════╪═══════════════════╪═══════════════════╪═══════════════════╪════════════════════╡
+    │ physician        ┆   120 ┆  20.0 ┆ 31.0 [23.5, 38.5] ┆ 55.0 [49.0, 61.0] ┆ 24.0 [18.0, 30.0] ┆ 62.0 [56.0, 68.0] ┆  24.0 [18.0, 30.0] │
+    │ nursing*         ┆    60 ┆  20.0 ┆ 31.0 [23.5, 38.5] ┆ 55.0 [49.0, 61.0] ┆ 24.0 [18.0, 30.0] ┆ 62.0 [56.0, 68.0] ┆  24.0 [18.0, 30.0] │
+    │ average          ┆   180 ┆  20.0 ┆ 31.0 [26.0, 36.0] ┆ 55.0 [51.0, 59.0] ┆ 24.0 [20.0, 28.0] ┆ 62.0 [58.0, 66.0] ┆  24.0 [20.0, 28.0] │
+    │ right in content ┆       ┆       ┆                   ┆ 57.0 [53.0, 61.0] ┆ 26.0 [22.0, 30.0] ┆ 64.0 [60.0, 68.0] ┆  26.0 [22.0, 30.0] │
+    └──────────────────┴───────┴───────┴───────────────────┴───────────────────┴───────────────────┴───────────────────┴────────────────────┘
+    accuracy in %, with its 95 % interval; average: unweighted over exams
+    * fewer than 100 items: too few to conclude about this exam by itself
+    base, open book: no option found 3, wrong 50, prompts with passages cut 1, lure chosen 4 of 40
+    base, closed book: no option found 3, wrong 50, lure chosen 4 of 40
+    base, open minus closed: +31.0 [+26.0, +36.0] points, McNemar's exact p = 1.3e-19
+    tuned, open book: no option found 3, wrong 50, prompts with passages cut 1, lure chosen 4 of 40
+    tuned, closed book: no option found 3, wrong 50, lure chosen 4 of 40
+    tuned, open minus closed: +38.0 [+33.0, +43.0] points, McNemar's exact p = 1.3e-19
+    "#);
+    assert_eq!(crate::exam_table(&[]), "");
+}
