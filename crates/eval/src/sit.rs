@@ -67,6 +67,7 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
     let report = ExamReport {
         version: REPORT_VERSION,
         items: items.len(),
+        items_without_passage: items.iter().filter(|item| item.passages.is_empty()).count(),
         guess: exact_scores(&items, guess_credit),
         string_match: expected_scores(&items, string_match_credit),
         open_minus_closed: open_minus_closed(&items, &grades),

@@ -26,6 +26,8 @@ pub struct ExamReport {
     pub inputs: ReportInputs,
     /// Items asked.
     pub items: usize,
+    /// Of these, items without any passage: open book is closed book for them.
+    pub items_without_passage: usize,
     /// Expected score of choosing at random.
     pub guess: Scores,
     /// Score of choosing the option whose text stands in the passages.

@@ -70,6 +70,10 @@ fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
     if first.guess.exams.iter().any(|exam| exam.small) {
         notes += "* fewer than 100 items: too few to conclude about this exam by itself\n";
     }
+    if first.items_without_passage > 0 {
+        let (count, items) = (first.items_without_passage, first.items);
+        notes += &format!("{count} of {items} items have no passage: open book is closed book for them\n");
+    }
     for (name, report) in columns {
         if report.inputs.passages_exchanged {
             notes += &format!("{name}: control, every question had another question's passages\n");

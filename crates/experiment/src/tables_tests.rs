@@ -39,6 +39,7 @@ fn exam(open: f64) -> ExamReport {
         version: REPORT_VERSION,
         inputs: ReportInputs { items_hash: "items".to_owned(), answer: AnswerForm::Text, ..ReportInputs::default() },
         items: 180,
+        items_without_passage: 0,
         guess: scores(0.2, 0.0),
         string_match: scores(0.31, 0.05),
         books: vec![book(Book::Open, open), book(Book::Closed, 0.24)],
@@ -204,7 +205,7 @@ fn every_number_of_the_paper_is_there() {
 
 #[test]
 fn the_table_after_an_exam() {
-    let (base, tuned) = (exam(0.55), exam(0.62));
+    let (base, tuned) = (ExamReport { items_without_passage: 7, ..exam(0.55) }, exam(0.62));
     insta::assert_snapshot!(crate::exam_table(&[("base", &base), ("tuned", &tuned)]), @r#"
     ┌──────────────────┬───────┬───────┬───────────────────┬───────────────────┬───────────────────┬───────────────────┬────────────────────┐
     │ exam             ┆ items ┆ guess ┆      string match ┆   base, open book ┆ base, closed book ┆  tuned, open book ┆ tuned, closed book │
@@ -216,6 +217,7 @@ fn the_table_after_an_exam() {
     └──────────────────┴───────┴───────┴───────────────────┴───────────────────┴───────────────────┴───────────────────┴────────────────────┘
     accuracy in %, with its 95 % interval; average: unweighted over exams
     * fewer than 100 items: too few to conclude about this exam by itself
+    7 of 180 items have no passage: open book is closed book for them
     base, open book: no option found 3, wrong 50, prompts with passages cut 1, lure chosen 4 of 40
     base, closed book: no option found 3, wrong 50, lure chosen 4 of 40
     base, open minus closed: +31.0 [+26.0, +36.0] points, McNemar's exact p = 1.3e-19

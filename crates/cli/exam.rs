@@ -1,0 +1,372 @@
+//! `medley exam`: sit a model down to an exam.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use medley_chat::ChatTokenizer;
+use medley_eval::{
+    ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, exam_table, fit_context, load_papers, sit,
+};
+use medley_mixer::hub::Hub;
+use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, is_adapter, open_model};
+use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
+use miette::{IntoDiagnostic, Result, miette};
+
+use crate::errors::report;
+use crate::progress::{self, say};
+
+/// Arguments of `medley exam`.
+#[derive(Args)]
+pub struct ExamArgs {
+    /// A model directory in Hugging Face layout, a PEFT adapter, a run's folder, or a hub model (owner/name)
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// The base model of an adapter, if it is not where adapter_config.json says
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Files or globs of exam items (Medley's layout, CMB, CMExam, MedQA, …; .gz too) [default: the recipe's]
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    papers: Vec<String>,
+    /// Take the exam's settings from this recipe [default: the run's own, where MODEL is a run]
+    #[arg(long, value_name = "RECIPE")]
+    recipe: Option<String>,
+    /// Prompt template: zh, en or a file
+    #[arg(long, value_name = "TEMPLATE")]
+    prompt: Option<String>,
+    /// What to ask the model for
+    #[arg(long, value_enum)]
+    answer: Option<Answer>,
+    /// With the passages, without, or both
+    #[arg(long, value_enum)]
+    book: Option<Books>,
+    /// Items answered at a time: memory and speed only, never the result
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch_size: Option<usize>,
+    /// Longest prompt in tokens; passages are cut first, the question never
+    #[arg(long, value_name = "N", value_parser = positive)]
+    max_prompt_tokens: Option<usize>,
+    /// Longest answer in tokens
+    #[arg(long, value_name = "N", value_parser = positive)]
+    max_new_tokens: Option<usize>,
+    /// auto, cuda, wgpu or cpu
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceRequest::Auto)]
+    device: DeviceRequest,
+    /// Where answers and report go; a killed exam goes on there [default: a run's exam/, else checkpoints/exams/…]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Control: give every question another question's passages (the score must fall to chance)
+    #[arg(long)]
+    shuffle_passages: bool,
+    /// Ask at most so many items, spread over the exams
+    #[arg(long, value_name = "N", value_parser = positive)]
+    limit: Option<usize>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Answer {
+    /// The letters of the right options
+    Letter,
+    /// The text of the right options
+    Text,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Books {
+    /// With the passages
+    Open,
+    /// Without
+    Closed,
+    /// Once each
+    Both,
+}
+
+fn positive(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
+}
+
+/// Runs `medley exam`.
+pub fn run(args: ExamArgs) -> Result<()> {
+    let found = find_model(&args.model)?;
+    let settings = settings(&args, &found)?;
+    let papers = load_papers(&settings.spec.papers, &settings.base_dir).map_err(report)?;
+    say_papers(&papers);
+    let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
+    let place = device::select(args.device).map_err(report)?;
+    say(format!("device   {place}"));
+    let opened = open(&found.directory, args.base.as_deref(), &place)?;
+    let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?.with_system(settings.system);
+    tokenizer.check_vocabulary(opened.model.config.vocab_size).map_err(report)?;
+    let examined = Examined {
+        name: args.model.clone(),
+        hash: model_hash(&opened, &found.directory)?,
+        opened: &opened,
+        tokenizer: &tokenizer,
+        device: place.to_string(),
+    };
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args, &found, &examined));
+    say(format!("exam     {} items into {}", papers.items.len(), folder.display()));
+    let options = Options { exchange_passages: args.shuffle_passages, limit: args.limit };
+    let result = examine(&examined, &papers, &settings.spec, &template, options, &folder)?;
+    show(&examined.name, &result, args.json)
+}
+
+/// A model and what identifies it.
+pub struct Examined<'a> {
+    /// As the user named it.
+    pub name: String,
+    /// Hash of its files.
+    pub hash: String,
+    /// The weights.
+    pub opened: &'a OpenedModel,
+    /// Its tokenizer, with the recipe's system message.
+    pub tokenizer: &'a ChatTokenizer,
+    /// What computes.
+    pub device: String,
+}
+
+/// What is asked in another way than usual.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// The control with exchanged passages.
+    pub exchange_passages: bool,
+    /// At most so many items.
+    pub limit: Option<usize>,
+}
+
+/// Sits a model down to an exam, with a progress bar; answers that `folder` holds already are kept.
+///
+/// # Errors
+/// Everything that [`sit`] refuses; a model whose context has no room for an answer.
+pub fn examine(
+    examined: &Examined,
+    papers: &Papers,
+    spec: &ExamSpec,
+    template: &PromptTemplate,
+    options: Options,
+    folder: &Path,
+) -> Result<ExamReport> {
+    let context = examined.opened.model.config.max_position_embeddings;
+    let fitted = fit_context(spec, context).ok_or_else(|| {
+        miette!(
+            help = "lower exam.max_new_tokens (--max-new-tokens)",
+            "the model takes {context} tokens, an answer of {} leaves no room for a prompt",
+            spec.max_new_tokens
+        )
+    })?;
+    let bar = progress::bar("exam", 0);
+    let sitting = Sitting {
+        papers,
+        spec: &fitted,
+        template,
+        codec: examined.tokenizer,
+        model: examined.name.clone(),
+        model_hash: examined.hash.clone(),
+        device: examined.device.clone(),
+        exchange_passages: options.exchange_passages,
+        limit: options.limit,
+        progress: &|book, done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            bar.set_message(match book {
+                Book::Open => "open book",
+                Book::Closed => "closed book",
+            });
+        },
+    };
+    let result = sit(&mut ModelSolver::new(&examined.opened.model, examined.tokenizer), &sitting, folder);
+    bar.finish_and_clear();
+    result.map_err(report)
+}
+
+/// The report as a table, or as JSON for machines.
+fn show(name: &str, result: &ExamReport, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(result).into_diagnostic()?);
+    } else {
+        let short = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
+        print!("{}", exam_table(&[(short, result)]));
+    }
+    Ok(())
+}
+
+/// Says what was taken from the papers, and what was not.
+pub fn say_papers(papers: &Papers) {
+    for file in &papers.files {
+        say(format!("papers   {}: {} items ({})", file.path, file.items, file.layout));
+        for (reason, count) in file.refused.iter().chain(&file.mended) {
+            say(format!("         {count}: {reason}"));
+        }
+    }
+}
+
+/// Where a model is, and the run that it belongs to.
+struct FoundModel {
+    directory: PathBuf,
+    run: Option<PathBuf>,
+}
+
+fn find_model(name: &str) -> Result<FoundModel> {
+    let path = Path::new(name);
+    if path.join("recipe.toml").is_file() && path.join("model").is_dir() {
+        return Ok(FoundModel { directory: path.join("model"), run: Some(path.to_path_buf()) });
+    }
+    if path.join("recipe.toml").is_file() {
+        return Err(miette!(
+            help = "let it finish: medley train … --resume; or name a checkpoint in its steps/",
+            "{name}: this run has no model yet"
+        ));
+    }
+    let directory = snapshot(name, None, path)?;
+    // `RUN/model` itself belongs to the run as well.
+    let parent = directory.parent().filter(|parent| parent.join("recipe.toml").is_file());
+    let run = parent.filter(|parent| parent.join("model") == directory).map(Path::to_path_buf);
+    Ok(FoundModel { directory, run })
+}
+
+/// A local directory as it is; `owner/name` else from the hub's cache or the hub.
+pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
+    if local.is_dir() {
+        return Ok(local.to_path_buf());
+    }
+    let looks_like_hub = name.split('/').count() == 2 && !name.starts_with(['.', '/', '~', '-']);
+    if !looks_like_hub {
+        return Err(miette!(
+            help = "name a model directory, an adapter, a run's folder, or a hub model (owner/name)",
+            "{name}: no such directory"
+        ));
+    }
+    say(format!("model    {name} from the hub"));
+    Hub::new().model_snapshot(name, revision).map(|snapshot| snapshot.directory).map_err(report)
+}
+
+fn open(directory: &Path, base: Option<&Path>, place: &RunDevice) -> Result<OpenedModel> {
+    let dtype = place.dtype(None).map_err(report)?;
+    let mut found = base.map(Path::to_path_buf);
+    if found.is_none() && is_adapter(directory) {
+        let named = adapter_base(directory).map_err(report)?;
+        let is_local = Path::new(&named).is_dir() || directory.join(&named).is_dir();
+        found = if is_local { None } else { Some(snapshot(&named, None, Path::new(&named))?) };
+    }
+    open_model(directory, found.as_deref(), &place.device, dtype).map_err(report)
+}
+
+/// Hash of all files that decide the answers: weights, configuration, tokenizer.
+pub fn model_hash(opened: &OpenedModel, directory: &Path) -> Result<String> {
+    let mut folders = vec![opened.base_directory.as_path(), opened.tokenizer_directory.as_path(), directory];
+    folders.sort_unstable();
+    folders.dedup();
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = std::fs::read_dir(folder).map_err(|error| miette!("{}: {error}", folder.display()))?;
+        let deciding = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            [".safetensors", ".json", ".jinja", ".model", ".tiktoken"].iter().any(|ending| name.ends_with(ending))
+        };
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(deciding));
+    }
+    // By name first: the same model in another place has the same hash.
+    files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    medley_experiment::hash_files(&files).into_diagnostic()
+}
+
+/// What is asked, from where.
+struct Settings {
+    spec: ExamSpec,
+    base_dir: PathBuf,
+    system: Option<String>,
+}
+
+fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
+    let of_run = found.run.as_ref().map(|run| run.join("recipe.toml").display().to_string());
+    let mut settings = match args.recipe.clone().or(of_run) {
+        Some(name) => {
+            let resolved = medley_recipe::load(&name, &[] as &[&str])?;
+            Settings { spec: resolved.recipe.exam, base_dir: resolved.base_dir, system: resolved.recipe.chat.system }
+        }
+        None => Settings { spec: bare_spec(), base_dir: PathBuf::new(), system: None },
+    };
+    let spec = &mut settings.spec;
+    if !args.papers.is_empty() {
+        spec.papers = args.papers.iter().map(|pattern| absolute(pattern)).collect::<Result<_>>()?;
+    }
+    if spec.papers.is_empty() {
+        return Err(miette!(
+            help = "name files of items with --papers, or a recipe that does with --recipe",
+            "no exam papers"
+        ));
+    }
+    if let Some(prompt) = &args.prompt {
+        spec.prompt = if matches!(prompt.as_str(), "zh" | "en") { prompt.clone() } else { absolute(prompt)? };
+    }
+    if let Some(answer) = args.answer {
+        spec.answer = match answer {
+            Answer::Letter => AnswerForm::Letter,
+            Answer::Text => AnswerForm::Text,
+        };
+    }
+    if let Some(books) = args.book {
+        spec.books = match books {
+            Books::Open => vec![Book::Open],
+            Books::Closed => vec![Book::Closed],
+            Books::Both => vec![Book::Open, Book::Closed],
+        };
+    }
+    spec.batch_size = args.batch_size.unwrap_or(spec.batch_size);
+    spec.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(spec.max_prompt_tokens);
+    spec.max_new_tokens = args.max_new_tokens.unwrap_or(spec.max_new_tokens);
+    Ok(settings)
+}
+
+/// A path of the command line is relative to the working directory, whatever the recipe's folder.
+fn absolute(pattern: &str) -> Result<String> {
+    let path = std::env::current_dir().into_diagnostic()?.join(pattern);
+    Ok(path.display().to_string())
+}
+
+/// The exam without a recipe.
+fn bare_spec() -> ExamSpec {
+    ExamSpec {
+        papers: Vec::new(),
+        prompt: "zh".to_owned(),
+        answer: AnswerForm::Letter,
+        books: vec![Book::Open, Book::Closed],
+        max_prompt_tokens: 4096,
+        max_new_tokens: 32,
+        batch_size: 16,
+    }
+}
+
+/// A run's own exam goes into the run; everything else into a folder that the model and the question decide, so that the
+/// same command goes on where it was killed.
+fn default_folder(args: &ExamArgs, found: &FoundModel, examined: &Examined) -> PathBuf {
+    let usual = args.papers.is_empty()
+        && args.recipe.is_none()
+        && !args.shuffle_passages
+        && args.limit.is_none()
+        && args.prompt.is_none()
+        && args.answer.is_none()
+        && args.book.is_none()
+        && args.max_prompt_tokens.is_none()
+        && args.max_new_tokens.is_none();
+    match &found.run {
+        Some(run) if usual => run.join("exam"),
+        _ => {
+            let asked = format!(
+                "{} {:?} {:?} {:?} {:?} {:?} {:?}",
+                examined.hash,
+                args.papers,
+                args.recipe,
+                args.prompt,
+                args.answer.map(|answer| matches!(answer, Answer::Text)),
+                (args.shuffle_passages, args.limit),
+                (args.max_prompt_tokens, args.max_new_tokens),
+            );
+            let hash = medley_experiment::hash_bytes(asked.as_bytes());
+            let name = examined.name.trim_end_matches('/').rsplit('/').next().unwrap_or("model");
+            Path::new("checkpoints").join("exams").join(format!("{name}-{}", hash8(&hash)))
+        }
+    }
+}
