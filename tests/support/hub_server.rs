@@ -1,0 +1,354 @@
+//! A small hub on this machine: it speaks Hugging Face's protocol, as far as reading goes, and serves folders.
+//!
+//! Known are `/api/{models,datasets}/ID/revision/REVISION`, `/api/{models,datasets}?search=…`,
+//! `/ID/resolve/REVISION/FILE` and `/datasets/ID/resolve/REVISION/FILE`, with ranges, entity tags, and the redirection
+//! of large files to another address. A commit is a hash of the folder's content, so that a changed file makes a new one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Files of at least so many bytes are "large": the hub tells their SHA-256 and sends them from another address.
+const LARGE: usize = 1024;
+
+/// A running hub; it ends when it is dropped.
+pub struct HubServer {
+    address: SocketAddr,
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Folder of every repository, by its path (`models/owner/name`).
+    folders: HashMap<String, PathBuf>,
+    /// The token that a repository asks for.
+    gates: HashMap<String, String>,
+    /// How many more answers about a file break off in the middle.
+    breaks: HashMap<String, usize>,
+    /// Files of which one byte is wrong.
+    damaged: Vec<String>,
+    /// Method and target of every request.
+    requests: Vec<String>,
+}
+
+struct Request {
+    target: String,
+    headers: HashMap<String, String>,
+}
+
+struct Answer {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    /// Send only so much of the body.
+    cut: Option<usize>,
+}
+
+impl Answer {
+    fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), cut: None }
+    }
+
+    fn error(status: &'static str, code: &str) -> Self {
+        let body = json!({ "error": code }).to_string();
+        Self { headers: vec![("X-Error-Code", code.to_owned())], ..Self::new(status, body) }
+    }
+}
+
+impl HubServer {
+    /// Starts a hub without repositories on a free port.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || {
+                    // A client that goes away in the middle is its own affair.
+                    let _ = stream.and_then(|stream| serve(stream, &shared));
+                });
+            }
+        });
+        Self { address, state, thread: Some(thread) }
+    }
+
+    /// The address for `HF_ENDPOINT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves `folder` as data set `id`.
+    pub fn dataset(&self, id: &str, folder: &Path) {
+        self.inner().folders.insert(format!("datasets/{id}"), folder.to_owned());
+    }
+
+    /// Serves `folder` as model `id`.
+    pub fn model(&self, id: &str, folder: &Path) {
+        self.inner().folders.insert(format!("models/{id}"), folder.to_owned());
+    }
+
+    /// Lets only those who send `token` see a repository (`datasets/ID` or `models/ID`).
+    pub fn gate(&self, repository: &str, token: &str) {
+        self.inner().gates.insert(repository.to_owned(), token.to_owned());
+    }
+
+    /// Breaks the next `times` answers with `file` off in the middle.
+    pub fn break_off(&self, file: &str, times: usize) {
+        self.inner().breaks.insert(file.to_owned(), times);
+    }
+
+    /// Sends `file` with a wrong byte.
+    pub fn damage(&self, file: &str) {
+        self.inner().damaged.push(file.to_owned());
+    }
+
+    /// Method and target of every request so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.inner().requests.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.state.inner.lock().expect("no test panics while it holds the lock")
+    }
+}
+
+impl Drop for HubServer {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::SeqCst);
+        // The listener looks at `stop` once somebody knocks.
+        drop(TcpStream::connect(self.address));
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server has already failed the request that caused it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut headers = HashMap::new();
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = header.split_once(':') {
+            headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    if target.is_empty() {
+        return Ok(());
+    }
+    let answer = {
+        let mut inner = state.inner.lock().expect("no answer panics");
+        inner.requests.push(line.trim().trim_end_matches(" HTTP/1.1").to_owned());
+        answer(&Request { target, headers }, &mut inner)
+    };
+    let mut stream = stream;
+    write!(stream, "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n", answer.status, answer.body.len())?;
+    for (name, value) in &answer.headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    stream.write_all(b"\r\n")?;
+    stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])?;
+    stream.flush()
+}
+
+fn answer(request: &Request, inner: &mut Inner) -> Answer {
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let path = unescape(path.trim_start_matches('/'));
+    if let Some(rest) = path.strip_prefix("api/") {
+        return match rest.split_once("/revision/") {
+            Some((repository, revision)) => describe(repository, revision, request, inner),
+            None => search(rest, query, inner),
+        };
+    }
+    let (large, path) = path.strip_prefix("large/").map_or((false, path.as_str()), |path| (true, path));
+    let Some((repository, rest)) = path.split_once("/resolve/") else {
+        return Answer::error("404 Not Found", "RepoNotFound");
+    };
+    let repository =
+        if repository.starts_with("datasets/") { repository.to_owned() } else { format!("models/{repository}") };
+    let (revision, file) = rest.split_once('/').unwrap_or((rest, ""));
+    send(&repository, revision, file, large, request, inner)
+}
+
+/// The folder of `repository` at `revision`, or why not.
+fn open(repository: &str, revision: &str, request: &Request, inner: &Inner) -> Result<(Files, String), Answer> {
+    let Some(folder) = inner.folders.get(repository) else {
+        return Err(Answer::error("404 Not Found", "RepoNotFound"));
+    };
+    if let Some(token) = inner.gates.get(repository) {
+        match request.headers.get("authorization") {
+            None => return Err(Answer::error("401 Unauthorized", "GatedRepo")),
+            Some(sent) if *sent != format!("Bearer {token}") => {
+                return Err(Answer::error("403 Forbidden", "GatedRepo"));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut files = Files::new();
+    read_folder(folder, "", &mut files);
+    files.sort();
+    let mut hasher = Sha256::new();
+    for (name, content) in &files {
+        hasher.update(format!("{name}\0{}\0", content.len()));
+        hasher.update(content);
+    }
+    let commit = hex(hasher)[..40].to_owned();
+    if revision != "main" && revision != commit {
+        return Err(Answer::error("404 Not Found", "RevisionNotFound"));
+    }
+    Ok((files, commit))
+}
+
+type Files = Vec<(String, Vec<u8>)>;
+
+fn read_folder(folder: &Path, prefix: &str, files: &mut Files) {
+    for entry in fs::read_dir(folder).expect("the served folder") {
+        let entry = entry.expect("an entry");
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            read_folder(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.push((name, fs::read(entry.path()).expect("a file of the served folder")));
+        }
+    }
+}
+
+fn describe(repository: &str, revision: &str, request: &Request, inner: &Inner) -> Answer {
+    let (files, commit) = match open(repository, revision, request, inner) {
+        Ok(opened) => opened,
+        Err(answer) => return answer,
+    };
+    let blobs = request.target.contains("blobs=true");
+    let siblings: Vec<Value> = files
+        .iter()
+        .map(|(name, content)| {
+            let sha256 = hex(Sha256::new_with_prefix(content));
+            let mut sibling = json!({ "rfilename": name });
+            if blobs {
+                sibling["size"] = json!(content.len());
+                sibling["blobId"] = json!(&sha256[..40]);
+                if content.len() >= LARGE {
+                    sibling["lfs"] = json!({ "sha256": sha256, "size": content.len(), "pointerSize": 134 });
+                }
+            }
+            sibling
+        })
+        .collect();
+    let id = repository.split_once('/').map_or("", |(_, id)| id);
+    Answer::new("200 OK", json!({ "id": id, "sha": commit, "siblings": siblings }).to_string())
+}
+
+fn search(kind: &str, query: &str, inner: &Inner) -> Answer {
+    let word = query.split('&').find_map(|pair| pair.strip_prefix("search=")).unwrap_or_default();
+    let word = unescape(word).to_lowercase();
+    let ids = inner.folders.keys().filter_map(|repository| repository.strip_prefix(kind)?.strip_prefix('/'));
+    let near = |id: &&str| {
+        let name = id.rsplit('/').next().unwrap_or(id).to_lowercase();
+        name.contains(&word) || word.contains(&name) || word.get(..4).is_some_and(|start| name.starts_with(start))
+    };
+    let found: Vec<Value> = ids.filter(near).map(|id| json!({ "id": id })).collect();
+    Answer::new("200 OK", Value::from(found).to_string())
+}
+
+fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Request, inner: &mut Inner) -> Answer {
+    let (files, commit) = match open(repository, revision, request, inner) {
+        Ok(opened) => opened,
+        Err(answer) => return answer,
+    };
+    let Some((_, mut content)) = files.into_iter().find(|(name, _)| name == file) else {
+        return Answer::error("404 Not Found", "EntryNotFound");
+    };
+    let sha256 = hex(Sha256::new_with_prefix(&content));
+    let total = content.len();
+    if total >= LARGE && !large {
+        let location = format!("/large/{}", request.target.trim_start_matches('/'));
+        let mut answer = Answer::new("302 Found", "");
+        answer.headers = vec![
+            ("Location", location),
+            ("X-Repo-Commit", commit),
+            ("X-Linked-Etag", format!("\"{sha256}\"")),
+            ("X-Linked-Size", total.to_string()),
+        ];
+        return answer;
+    }
+    if inner.damaged.iter().any(|name| name == file)
+        && let Some(last) = content.last_mut()
+    {
+        *last ^= 1;
+    }
+    let range = request.headers.get("range").and_then(|range| parse_range(range, total));
+    let (status, body) = match range {
+        Some((start, end)) if start <= end && end < total => ("206 Partial Content", content[start..=end].to_vec()),
+        Some(_) => return Answer::error("416 Range Not Satisfiable", "InvalidRange"),
+        None => ("200 OK", content),
+    };
+    let mut answer = Answer::new(status, body);
+    let etag = if total >= LARGE { &sha256[..] } else { &sha256[..40] };
+    answer.headers =
+        vec![("ETag", format!("\"{etag}\"")), ("X-Repo-Commit", commit), ("Accept-Ranges", "bytes".into())];
+    if let Some((start, end)) = range {
+        answer.headers.push(("Content-Range", format!("bytes {start}-{end}/{total}")));
+    }
+    if let Some(times) = inner.breaks.get_mut(file).filter(|times| **times > 0) {
+        *times -= 1;
+        answer.cut = Some(answer.body.len() / 2);
+    }
+    answer
+}
+
+/// First and last byte of `bytes=FIRST-LAST`.
+fn parse_range(range: &str, total: usize) -> Option<(usize, usize)> {
+    let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let end = end.parse().unwrap_or(usize::MAX).min(total.saturating_sub(1));
+    Some((start.parse().ok()?, end))
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut position = 0;
+    while position < bytes.len() {
+        let escaped = (bytes[position] == b'%').then(|| text.get(position + 1..position + 3)).flatten();
+        match escaped.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                position += 3;
+            }
+            None => {
+                decoded.push(bytes[position]);
+                position += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
