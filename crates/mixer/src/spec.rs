@@ -37,7 +37,7 @@ pub enum OnShortage {
 
 /// How many records of every pool are kept back for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Validation {
     /// Share of every pool that is never trained on, 0 to 0.5.
     #[schemars(range(min = 0.0, max = 0.5))]

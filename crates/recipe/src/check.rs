@@ -68,7 +68,8 @@ impl<'a> Checker<'a> {
                 None => "not known here".to_owned(),
             },
         };
-        let message = format!("unknown key `{key}` in {section}");
+        let whereabouts = if self.path.is_empty() { format!("at {section}") } else { format!("in {section}") };
+        let message = format!("unknown key `{key}` {whereabouts}");
         let expected = format!("{section} takes {}", quoted_list(known));
         self.problems.push(Problem::at(&child.key, message, label).with_help(expected));
     }
@@ -175,7 +176,8 @@ fn choices(form: &Value) -> Vec<&str> {
 fn alternatives(forms: &[&Value]) -> String {
     let mut described: Vec<String> = forms.iter().map(|form| describe(form)).collect();
     described.dedup();
-    described.join(" or ")
+    let last = described.pop().unwrap_or_default();
+    if described.is_empty() { last } else { format!("{} or {last}", described.join(", ")) }
 }
 
 /// What a form expects, in words.
@@ -189,18 +191,19 @@ fn describe(form: &Value) -> String {
         "integer" => format!("a whole number{}", describe_range(form)),
         "number" => format!("a number{}", describe_range(form)),
         "boolean" => "true or false".to_owned(),
-        "array" => format!("a list, each {}", alternatives(&forms(&form["items"]))),
+        "array" => format!("a list (each {})", alternatives(&forms(&form["items"]))),
         _ => "a table".to_owned(),
     }
 }
 
 fn describe_range(form: &Value) -> String {
     let bound = |name: &str| form.get(name).and_then(Value::as_f64);
-    let low = bound("minimum").map(|low| format!("at least {low}"));
+    let low = bound("minimum").map(|low| format!("of at least {low}"));
     let low = low.or_else(|| bound("exclusiveMinimum").map(|low| format!("above {low}")));
     let high = bound("maximum").map(|high| format!("at most {high}"));
     let high = high.or_else(|| bound("exclusiveMaximum").map(|high| format!("below {high}")));
     match (low, high) {
+        (None, Some(high)) if !high.starts_with("below") => format!(" of {high}"),
         (Some(low), Some(high)) => format!(" {low} and {high}"),
         (Some(bound), None) | (None, Some(bound)) => format!(" {bound}"),
         (None, None) => String::new(),

@@ -72,8 +72,7 @@ impl Node {
 /// Reads a text; syntax errors are reported together.
 pub(crate) fn parse(source: &Arc<SourceText>, layer: usize) -> Result<Node, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    let mut reader =
-        Reader { source, layer, problems: errors.iter().map(|error| syntax_problem(source, error)).collect() };
+    let mut reader = Reader { source, layer, problems: syntax_problems(source, &errors) };
     let entries = reader.entries(table.get_ref());
     if reader.problems.is_empty() {
         let start = Place { source: Arc::clone(source), span: 0..first_line_length(&source.text) };
@@ -87,10 +86,27 @@ fn first_line_length(text: &str) -> usize {
     text.lines().next().map_or(0, str::len)
 }
 
-fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
-    let span = error.span().unwrap_or(0..0);
-    let place = Place { source: Arc::clone(source), span };
-    Problem::at(&place, format!("not TOML: {}", error.message().replace('\n', "; ")), "here")
+/// The first error at each place: what follows it there is only its echo.
+fn syntax_problems(source: &Arc<SourceText>, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut last_start = None;
+    for error in errors {
+        let span = visible(&source.text, error.span().unwrap_or(0..0));
+        if last_start.replace(span.start) != Some(span.start) {
+            let place = Place { source: Arc::clone(source), span };
+            problems.push(Problem::at(&place, format!("not TOML: {}", error.message().replace('\n', "; ")), "here"));
+        }
+    }
+    problems
+}
+
+/// A span that has a character to point at: an empty one is widened to the character before it.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let before = text[..span.start.min(text.len())].chars().next_back().map_or(0, char::len_utf8);
+    span.start - before..span.start
 }
 
 struct Reader<'a> {

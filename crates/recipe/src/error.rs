@@ -17,6 +17,8 @@ pub(crate) struct SourceText {
     pub(crate) text: String,
     /// The folder that its relative paths start from; a shipped recipe and a `--set` have none.
     pub(crate) folder: Option<PathBuf>,
+    /// Its path under `recipes/`, if it is a shipped recipe.
+    pub(crate) shipped: Option<&'static str>,
     /// Whether it is a `--set` argument.
     pub(crate) is_set: bool,
 }
@@ -72,6 +74,12 @@ impl Problem {
     pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
+    }
+
+    /// Files first, `--set`s after them, each from top to bottom.
+    pub(crate) fn position(&self) -> (bool, Option<String>, usize) {
+        let Some(place) = &self.place else { return (false, None, 0) };
+        (place.source.is_set, Some(place.source.name.clone()), place.span.start)
     }
 
     /// What is wrong, in a line.

@@ -71,7 +71,7 @@ fn collect_chain(recipe: Found, chain: &mut Vec<Found>, problems: &mut Vec<Probl
 /// The base that an `extends` names; nothing where it is no string, which the schema reports.
 fn follow(node: &Node, chain: &[Found]) -> Result<Option<Found>, Box<Problem>> {
     let Some(name) = node.string() else { return Ok(None) };
-    let found = lookup::find_base(name, node.place.source.folder.as_deref()).map_err(|error| {
+    let found = lookup::find_base(name, &node.place.source).map_err(|error| {
         let label = match nearest(name, lookup::shipped_names()) {
             Some(near) => format!("hint: did you mean `{near}`?"),
             None => "not found".to_owned(),
@@ -126,7 +126,8 @@ fn writes_below_ratio(text: &str) -> bool {
 /// Reads `key.path=value`: a TOML value, or a bare word as a string.
 fn parse_set(argument: &str, layer: usize) -> Result<Node, Vec<Problem>> {
     let name = format!("--set {argument}");
-    let source = |text: String| Arc::new(SourceText { name: name.clone(), text, folder: None, is_set: true });
+    let source =
+        |text: String| Arc::new(SourceText { name: name.clone(), text, folder: None, shipped: None, is_set: true });
     let Some((key, value)) = argument.split_once('=') else {
         let written = document_place(&source(argument.to_owned()));
         let help = "--set takes KEY=VALUE, for example --set train.learning_rate=2e-4";

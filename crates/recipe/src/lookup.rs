@@ -42,22 +42,27 @@ impl Found {
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.to_string_lossy().replace('\\', "/");
-        let source = SourceText { name, text, folder: Some(folder.to_owned()), is_set: false };
+        let source = SourceText { name, text, folder: Some(folder.to_owned()), shipped: None, is_set: false };
         Ok(Self { text: Arc::new(source), identity: canonical.to_string_lossy().into_owned() })
     }
 
     fn shipped(name: &str) -> Option<Self> {
         let bare = name.strip_suffix(".toml").unwrap_or(name);
         let &(name, text) = SHIPPED.iter().find(|(shipped, _)| shipped.strip_suffix(".toml") == Some(bare))?;
-        let source =
-            SourceText { name: format!("{name} (shipped)"), text: text.to_owned(), folder: None, is_set: false };
+        let source = SourceText {
+            name: format!("{name} (shipped)"),
+            text: text.to_owned(),
+            folder: None,
+            shipped: Some(name),
+            is_set: false,
+        };
         Some(Self { text: Arc::new(source), identity: format!("shipped:{name}") })
     }
 
     /// A text from memory.
     pub(crate) fn text(name: &str, text: &str, folder: Option<&Path>) -> Self {
         let folder = folder.map(Path::to_owned);
-        let source = SourceText { name: name.to_owned(), text: text.to_owned(), folder, is_set: false };
+        let source = SourceText { name: name.to_owned(), text: text.to_owned(), folder, shipped: None, is_set: false };
         Self { text: Arc::new(source), identity: format!("text:{name}") }
     }
 }
@@ -79,8 +84,11 @@ fn describe(error: &io::Error) -> String {
 }
 
 /// Looks a recipe up: as a path here, in `./recipes`, then among the shipped ones; with or without `.toml`. A run
-/// directory stands for its `recipe.toml`.
+/// directory stands for its `recipe.toml`; `shipped:NAME` looks among the shipped ones only.
 pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
+    if let Some(found) = name.strip_prefix("shipped:").and_then(Found::shipped) {
+        return Ok(found);
+    }
     let mut candidates = vec![PathBuf::from(name), with_toml(Path::new(name)), Path::new(name).join("recipe.toml")];
     if Path::new(name).is_relative() {
         let recipes = Path::new("recipes");
@@ -111,14 +119,29 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
 }
 
 /// Looks up what `extends` names: beside the file that says so, then among the shipped ones.
-pub(crate) fn find_base(name: &str, folder: Option<&Path>) -> Result<Found, NotFound> {
-    if let Some(folder) = folder {
+pub(crate) fn find_base(name: &str, from: &SourceText) -> Result<Found, NotFound> {
+    if let Some(folder) = &from.folder {
         let beside = if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) };
         if let Some(path) = [beside.clone(), with_toml(&beside)].iter().find(|path| path.is_file()) {
             return Found::file(path);
         }
     }
-    Found::shipped(name).ok_or(NotFound::Nowhere)
+    let beside = from.shipped.and_then(|shipped| Found::shipped(&shipped_beside(shipped, name)));
+    beside.or_else(|| Found::shipped(name)).ok_or(NotFound::Nowhere)
+}
+
+/// `name` as seen from a shipped recipe's folder; `..` goes up.
+fn shipped_beside(shipped: &str, name: &str) -> String {
+    let mut parts: Vec<&str> = shipped.split('/').collect();
+    parts.pop();
+    for part in name.split('/').filter(|part| *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
 }
 
 fn with_toml(path: &Path) -> PathBuf {

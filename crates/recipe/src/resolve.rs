@@ -62,7 +62,7 @@ impl fmt::Display for Origin {
 /// Loads a recipe by path or name and lays `--set` arguments (`train.learning_rate=2e-4`) over it.
 ///
 /// A name is looked up as a path here, in `./recipes`, then among the shipped recipes, with or without `.toml`; a run
-/// directory stands for the recipe stored in it.
+/// directory stands for the recipe stored in it. `shipped:NAME` looks among the shipped recipes only.
 ///
 /// # Errors
 /// Everything that is wrong, at once: see [`RecipeErrors`].
@@ -115,6 +115,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     report_missing(&root, &mut problems);
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
+    problems.sort_by_cached_key(Problem::position);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.severity() != Some(Severity::Warning));
     let fail = |problems| Err(RecipeErrors { subject: text.name.clone(), problems });

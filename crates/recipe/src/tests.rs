@@ -132,7 +132,8 @@ fn written_out_and_read_again_a_recipe_is_the_same() {
     let small = read(SMALL, &[]).expect("a sound recipe").recipe;
     let full = read(SMALL, &["train.method=full", "train.max_steps=7"]).expect("a sound recipe").recipe;
     assert_eq!(full.train.method, Method::Full);
-    let odd = read(&SMALL.replace("general", "\"通用 data\""), &["chat.system=引号\"和\\n", "train.epsilon=1e-12"]);
+    let odd = SMALL.replace("[sources.general]", "[sources.\"通用 data\"]").replace("{ general =", "{ \"通用 data\" =");
+    let odd = read(&odd, &["chat.system=引号\"和\\n", "train.epsilon=1e-12"]);
     for recipe in texts.chain([small, full, odd.expect("a sound recipe").recipe]) {
         let text = recipe.to_toml();
         let again = parse("again.toml", &text, None, &[] as &[&str]).expect("what is written can be read").recipe;
@@ -179,6 +180,16 @@ papers = []
       × the recipe `recipe.toml` has 21 errors
 
     Error:
+      × `model.base` is missing
+       ╭─[recipe.toml:2:2]
+     1 │
+     2 │ [model]
+       ·  ──┬──
+       ·    ╰── hint: base = "Qwen/Qwen1.5-0.5B" in [model], or a local directory
+     3 │ bass = "some/model"
+       ╰────
+
+    Error:
       × unknown key `bass` in [model]
        ╭─[recipe.toml:3:1]
      2 │ [model]
@@ -190,7 +201,7 @@ papers = []
       help: [model] takes `base`, `revision`, `dtype`
 
     Error:
-      × `mix.size` is the number 100000; expected a whole number at least 1
+      × `mix.size` is the number 100000; expected a whole number of at least 1
        ╭─[recipe.toml:6:8]
      5 │ [mix]
      6 │ size = 1e5
@@ -211,7 +222,18 @@ papers = []
       help: [mix] takes `size`, `seed`, `ratio`, `on_shortage`, `validation`
 
     Error:
-      × `mix.validation.fraction` is 0.7; expected a number at least 0 and at most 0.5
+      × the ratio of [mix] names `genral`, which is neither a source nor a group
+       ╭─[recipe.toml:8:11]
+     7 │ sede = 3
+     8 │ ratio = { genral = 9, medical = 1 }
+       ·           ───┬──
+       ·              ╰── hint: did you mean `general`?
+     9 │ validation = { fraction = 0.7 }
+       ╰────
+      help: sources and groups: `general`, `tcm`, `western`, `medical`
+
+    Error:
+      × `mix.validation.fraction` is 0.7; expected a number of at least 0 and at most 0.5
         ╭─[recipe.toml:9:27]
       8 │ ratio = { genral = 9, medical = 1 }
       9 │ validation = { fraction = 0.7 }
@@ -221,7 +243,7 @@ papers = []
         ╰────
 
     Error:
-      × `mix.medical.ratio.tcm` is 0; expected a whole number at least 1 and at most 1000000
+      × `mix.medical.ratio.tcm` is 0; expected a whole number of at least 1 and at most 1000000
         ╭─[recipe.toml:12:17]
      11 │ [mix.medical]
      12 │ ratio = { tcm = 0, western = 1.5 }
@@ -231,7 +253,7 @@ papers = []
         ╰────
 
     Error:
-      × `mix.medical.ratio.western` is the number 1.5; expected a whole number at least 1 and at most 1000000
+      × `mix.medical.ratio.western` is the number 1.5; expected a whole number of at least 1 and at most 1000000
         ╭─[recipe.toml:12:30]
      11 │ [mix.medical]
      12 │ ratio = { tcm = 0, western = 1.5 }
@@ -239,14 +261,6 @@ papers = []
         ·                               ╰── wrong type
      13 │
         ╰────
-
-    Error:
-      × `mix.seed` is the string "many"; expected a whole number at least 0
-       ╭─[--set mix.seed=many:1:10]
-     1 │ mix.seed="many"
-       ·          ───┬──
-       ·             ╰── wrong type
-       ╰────
 
     Error:
       × unknown key `colums` in [sources.general]
@@ -261,13 +275,23 @@ papers = []
             `commercial_use`
 
     Error:
-      × `sources.tcm.path` is the number 5; expected a string or a table or a list, each a string or a table
+      × `sources.tcm.path` is the number 5; expected a string, a table or a list (each a string or a table)
         ╭─[recipe.toml:19:8]
      18 │ [sources.tcm]
      19 │ path = 5
         ·        ┬
         ·        ╰── hint: put it in quotes
      20 │
+        ╰────
+
+    Error:
+      × `sources.western.path` is missing
+        ╭─[recipe.toml:21:10]
+     20 │
+     21 │ [sources.western]
+        ·          ───┬───
+        ·             ╰── hint: path = a file, a directory, a glob or a hub data set
+     22 │ licence = "MIT"
         ╰────
 
     Error:
@@ -305,7 +329,7 @@ papers = []
             `save_total_limit`
 
     Error:
-      × `train.lora.rank` is 0; expected a whole number at least 1
+      × `train.lora.rank` is 0; expected a whole number of at least 1
         ╭─[recipe.toml:28:17]
      27 │ max_tokens = 512
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
@@ -326,7 +350,7 @@ papers = []
         ╰────
 
     Error:
-      × `train.lora.dropout` is 1; expected a number at least 0 and below 1
+      × `train.lora.dropout` is 1; expected a number of at least 0 and below 1
         ╭─[recipe.toml:28:60]
      27 │ max_tokens = 512
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
@@ -336,7 +360,7 @@ papers = []
         ╰────
 
     Error:
-      × `train.beta1` is 1; expected a number at least 0 and below 1
+      × `train.beta1` is 1; expected a number of at least 0 and below 1
         ╭─[recipe.toml:29:9]
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
      29 │ beta1 = 1
@@ -346,15 +370,7 @@ papers = []
         ╰────
 
     Error:
-      × `train.epochs` is 0; expected a whole number at least 1
-       ╭─[--set train.epochs=0:1:14]
-     1 │ train.epochs=0
-       ·              ┬
-       ·              ╰── too small
-       ╰────
-
-    Error:
-      × unknown key `exams` in the top level
+      × unknown key `exams` at the top level
         ╭─[recipe.toml:31:2]
      30 │
      31 │ [exams]
@@ -366,50 +382,52 @@ papers = []
             `exam`
 
     Error:
-      × `model.base` is missing
-       ╭─[recipe.toml:2:2]
-     1 │
-     2 │ [model]
-       ·  ──┬──
-       ·    ╰── hint: base = "Qwen/Qwen1.5-0.5B" in [model], or a local directory
-     3 │ bass = "some/model"
+      × `mix.seed` is the string "many"; expected a whole number of at least 0
+       ╭─[--set mix.seed=many:1:10]
+     1 │ mix.seed="many"
+       ·          ───┬──
+       ·             ╰── wrong type
        ╰────
 
     Error:
-      × `sources.western.path` is missing
-        ╭─[recipe.toml:21:10]
-     20 │
-     21 │ [sources.western]
-        ·          ───┬───
-        ·             ╰── hint: path = a file, a directory, a glob or a hub data set
-     22 │ licence = "MIT"
-        ╰────
-
-    Error:
-      × the ratio of [mix] names `genral`, which is neither a source nor a group
-       ╭─[recipe.toml:8:11]
-     7 │ sede = 3
-     8 │ ratio = { genral = 9, medical = 1 }
-       ·           ───┬──
-       ·              ╰── hint: did you mean `general`?
-     9 │ validation = { fraction = 0.7 }
+      × `train.epochs` is 0; expected a whole number of at least 1
+       ╭─[--set train.epochs=0:1:14]
+     1 │ train.epochs=0
+       ·              ┬
+       ·              ╰── too small
        ╰────
-      help: sources and groups: `general`, `tcm`, `western`, `medical`
     "#);
 }
 
 #[test]
 fn syntax_errors_are_reported_together() {
-    assert_snapshot!(errors("[model\nbase = \"x\"\nseed = 2024-01-01\nrank = 99999999999999999999\n", &["nonsense", "train.lora={rank"]), @r#"
+    assert_snapshot!(errors("[model\nbase = \"x\"\n[mix]\nseed = 2024-01-01\nsize = 99999999999999999999\n", &["nonsense", "train.lora={rank"]), @r#"
       × the recipe `recipe.toml` has 5 errors
 
     Error:
       × not TOML: unclosed table, expected `]`
-       ╭─[recipe.toml:1:7]
+       ╭─[recipe.toml:1:6]
      1 │ [model
-       ·       ▲
-       ·       ╰── here
+       ·      ┬
+       ·      ╰── here
      2 │ base = "x"
+       ╰────
+
+    Error:
+      × this value is a date; no setting is one
+       ╭─[recipe.toml:4:8]
+     3 │ [mix]
+     4 │ seed = 2024-01-01
+       ·        ──────────
+     5 │ size = 99999999999999999999
+       ╰────
+
+    Error:
+      × this value is a whole number beyond 64 bits
+       ╭─[recipe.toml:5:8]
+     4 │ seed = 2024-01-01
+     5 │ size = 99999999999999999999
+       ·        ────────────────────
        ╰────
 
     Error:
@@ -422,20 +440,10 @@ fn syntax_errors_are_reported_together() {
 
     Error:
       × not TOML: unclosed inline table, expected `}`
-       ╭─[--set train.lora={rank:1:17]
+       ╭─[--set train.lora={rank:1:16]
      1 │ train.lora={rank
-       ╰────
-
-    Error:
-      × not TOML: invalid literal string, expected `'`
-       ╭─[--set train.lora={rank:1:17]
-     1 │ train.lora={rank
-       ╰────
-
-    Error:
-      × not TOML: invalid literal string, expected `'`
-       ╭─[--set train.lora={rank:1:17]
-     1 │ train.lora={rank
+       ·                ┬
+       ·                ╰── here
        ╰────
     "#);
 }
@@ -446,25 +454,6 @@ fn a_mixture_that_is_no_tree_is_refused() {
         + "[mix.inner]\nratio = { medical = 1, western = 1 }\n[mix.tcm]\nratio = { general = 1 }\n[mix.bare]\n";
     assert_snapshot!(errors(&text, &[]), @r#"
       × the recipe `recipe.toml` has 4 errors
-
-    Error:
-      × `tcm` is a source and a group
-        ╭─[recipe.toml:23:6]
-     22 │ ratio = { medical = 1, western = 1 }
-     23 │ [mix.tcm]
-        ·      ─┬─
-        ·       ╰── [sources.tcm] has the same name
-     24 │ ratio = { general = 1 }
-        ╰────
-
-    Error:
-      × the groups go in a circle: medical -> inner -> medical
-        ╭─[recipe.toml:22:11]
-     21 │ [mix.inner]
-     22 │ ratio = { medical = 1, western = 1 }
-        ·           ───────
-     23 │ [mix.tcm]
-        ╰────
 
     Error:
       × `western` stands in the mixture twice
@@ -484,6 +473,25 @@ fn a_mixture_that_is_no_tree_is_refused() {
         ·                                   ───┬───
         ·                                      ╰── a source or group has one place in the tree
      11 │
+        ╰────
+
+    Error:
+      × the groups go in a circle: medical -> inner -> medical
+        ╭─[recipe.toml:22:11]
+     21 │ [mix.inner]
+     22 │ ratio = { medical = 1, western = 1 }
+        ·           ───────
+     23 │ [mix.tcm]
+        ╰────
+
+    Error:
+      × `tcm` is a source and a group
+        ╭─[recipe.toml:23:6]
+     22 │ ratio = { medical = 1, western = 1 }
+     23 │ [mix.tcm]
+        ·      ─┬─
+        ·       ╰── [sources.tcm] has the same name
+     24 │ ratio = { general = 1 }
         ╰────
     "#);
 }
