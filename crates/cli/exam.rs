@@ -239,7 +239,7 @@ pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<Path
         ));
     }
     say(format!("model    {name} from the hub"));
-    Hub::new().model_snapshot(name, revision).map(|snapshot| snapshot.directory).map_err(report)
+    Hub::from_env().with_bars(progress::bars().clone()).model_snapshot(name, revision).map(|snapshot| snapshot.directory).map_err(report)
 }
 
 fn open(directory: &Path, base: Option<&Path>, place: &RunDevice) -> Result<OpenedModel> {

@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod files;
 mod message;
+mod preview;
 mod sample;
 mod spans;
 mod template;
@@ -16,6 +17,7 @@ mod truncate;
 
 pub use error::{ChatError, Rejection};
 pub use message::{Message, Role};
+pub use preview::{Preview, PreviewStyle};
 pub use sample::{EncodedPrompt, EncodedSample, IGNORED};
 pub use tokenizer::ChatTokenizer;
 pub use truncate::{Cut, CutPart};

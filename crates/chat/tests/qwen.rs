@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use medley_chat::{ChatError, ChatTokenizer, CutPart, IGNORED, Message, Rejection, Role};
+use medley_chat::{ChatError, ChatTokenizer, CutPart, IGNORED, Message, PreviewStyle, Rejection, Role};
 use serde_json::Value;
 
 /// The test data, or `None` with a loud word.
@@ -296,4 +296,29 @@ fn samples_encoded_in_parallel_keep_their_order() {
     for (messages, encoded) in samples.iter().zip(parallel) {
         assert_eq!(encoded, qwen.encode_sample(messages, 64));
     }
+}
+
+#[test]
+fn the_preview_shows_what_is_read_learned_and_cut() {
+    let Some(qwen) = qwen() else { return };
+    let style = PreviewStyle { colour: false, width: 1000, cut_width: 40 };
+    let messages = [user("q"), assistant("答\n二"), user("r"), assistant("b")];
+    let preview = qwen.preview(&messages, 100, style).expect("fits");
+    let system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n";
+    let expected = format!(
+        "{system}<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n⟦答⏎\n二<|im_end|>⟧\n<|im_start|>user\nr<|im_end|>\n\
+         <|im_start|>assistant\n⟦b<|im_end|>⟧\n"
+    );
+    assert_eq!(preview.text, expected);
+
+    let ask = Message::ask("麻黄有何功效？", &passage(40));
+    let messages = [user("早先的问题"), assistant("早先的回答"), ask, assistant(&passage(20))];
+    let answer = qwen.encode(&passage(20)).expect("encodes").len();
+    let preview = qwen.preview(&messages, answer, style).expect("fits");
+    let text = &preview.text;
+    assert!(text.starts_with("⟪user: 早先的问题⏎\nassistant: 早先的回答⏎\n⟫<|im_start|>system"), "{text}");
+    assert!(text.contains("麻黄有何功效？\n⟪第0段：麻黄发汗"), "{text}");
+    assert!(text.contains("⟫…<|im_end|>\n<|im_start|>assistant\n⟦第0段：麻黄发汗解表"), "{text}");
+    assert!(text.ends_with("<|im_end|>⏎\n⟫\n"), "the answer's end is cut: {text}");
+    assert_eq!(preview.sample, qwen.encode_sample(&messages, answer).expect("fits"));
 }

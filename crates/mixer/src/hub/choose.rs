@@ -111,6 +111,23 @@ pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile
     ))
 }
 
+/// The files that a tokenizer is loaded from.
+pub(super) fn tokenizer_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
+    let is_weight = |name: &str| name.contains(".safetensors");
+    let wanted = |file: &&RemoteFile| MODEL_FILES.contains(&file.name.as_str()) && !is_weight(&file.name);
+    let chosen: Vec<RemoteFile> = all.iter().filter(wanted).cloned().collect();
+    if chosen.iter().any(|file| file.name == "tokenizer.json") {
+        return Ok(chosen);
+    }
+    Err(HubError::NoFiles {
+        kind: "model",
+        id: id.to_owned(),
+        problem: "it has no `tokenizer.json`".to_owned(),
+        files: all.iter().map(|file| file.name.clone()).collect(),
+        hint: "look for a revision with it, or save it with transformers: `tokenizer.save_pretrained(…)`".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +182,7 @@ mod tests {
         let adapter = files(&["adapter_config.json", "adapter_model.safetensors"]);
         assert_eq!(model_files("o/n", &adapter).expect("found").len(), 2);
         assert!(model_files("o/n", &files(&["model.safetensors"])).is_err());
+        assert_eq!(names(&tokenizer_files("o/n", &all).expect("found")), ["config.json", "tokenizer.json"]);
+        assert!(tokenizer_files("o/n", &files(&["tokenizer.model"])).is_err());
     }
 }

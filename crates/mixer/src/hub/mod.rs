@@ -151,6 +151,14 @@ impl Hub {
         self.snapshot(RepositoryKind::Model, id, revision, &|all| choose::model_files(id, all))
     }
 
+    /// What is needed of model `id` at `revision` (default `main`) to read its language, without weights.
+    ///
+    /// # Errors
+    /// What is wrong with the id, the revision, the access, the connection, the disk, or the model's formats.
+    pub fn tokenizer_snapshot(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
+        self.snapshot(RepositoryKind::Model, id, revision, &|all| choose::tokenizer_files(id, all))
+    }
+
     fn snapshot(
         &self,
         kind: RepositoryKind,

@@ -1,0 +1,182 @@
+//! `medley preview`: samples as the model will see them.
+
+use std::path::{Path, PathBuf};
+
+use console::{Term, style};
+use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
+use medley_mixer::{MixedRecord, MixtureRatio, hub::Hub};
+use medley_recipe::Resolved;
+use medley_trainer::base::{BaseKind, inspect};
+use miette::{IntoDiagnostic, miette};
+use serde_json::json;
+
+use crate::errors::report;
+use crate::mix::mix_recipe;
+use crate::progress;
+
+/// Columns where standard output is no terminal.
+const PIPE_WIDTH: usize = 100;
+
+/// Columns that are shown of what was cut.
+const CUT_WIDTH: usize = 240;
+
+/// Arguments of `medley preview`.
+#[derive(clap::Args)]
+pub struct PreviewArgs {
+    /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
+    #[arg(long, value_name = "RECIPE")]
+    recipe: String,
+    /// Set a value of the recipe, such as chat.max_tokens=512 (again for more)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How many samples
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    samples: u16,
+    /// Only samples of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// One JSON object per sample, with its ids and labels
+    #[arg(long)]
+    json: bool,
+}
+
+/// Mixes a little, encodes with the recipe's model and shows samples.
+pub fn run(args: PreviewArgs) -> miette::Result<()> {
+    let mut resolved = medley_recipe::load(&args.recipe, &args.set)?;
+    let chat = resolved.recipe.chat.clone();
+    // The tokenizer first: it is the quicker to fail.
+    let directory = tokenizer_directory(&resolved)?;
+    let tokenizer = ChatTokenizer::from_dir(&directory).map_err(report)?.with_system(chat.system);
+    let samples = usize::from(args.samples);
+    make_small(&mut resolved, args.source.as_deref(), samples)?;
+    let mix = mix_recipe(&resolved, None)?;
+    let chosen = take_turns(&mix.train, samples);
+    for (number, record) in chosen.into_iter().enumerate() {
+        let shown = tokenizer.preview(&record.messages, chat.max_tokens, look());
+        if args.json {
+            println!("{}", as_json(record, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?);
+            continue;
+        }
+        let title = format!("{} · {} · {}:{}", number + 1, record.source, record.file, record.line);
+        println!("{}", style(title).bold());
+        match shown {
+            Ok(Preview { sample, text }) => println!("{}\n\n{text}", counts(&sample, chat.max_tokens)),
+            Err(rejection) => println!("{}\n", style(format!("left out: {rejection}")).red()),
+        }
+    }
+    if !args.json {
+        progress::say(legend());
+    }
+    Ok(())
+}
+
+/// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.
+fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
+    let model = &resolved.recipe.model;
+    if let Some(file) = model.base.strip_prefix("init:") {
+        let file = resolved.find(file);
+        return Ok(file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf));
+    }
+    let found = resolved.find(&model.base);
+    if !found.is_dir() {
+        return from_hub(&model.base, model.revision.as_deref());
+    }
+    match inspect(&found).map_err(report)? {
+        BaseKind::Model(directory) => Ok(directory),
+        BaseKind::Adapter { adapter, .. } if adapter.join("tokenizer.json").is_file() => Ok(adapter),
+        BaseKind::Adapter { base, .. } if Path::new(&base).is_dir() => Ok(PathBuf::from(base)),
+        BaseKind::Adapter { base, .. } => from_hub(&base, None),
+    }
+}
+
+fn from_hub(id: &str, revision: Option<&str>) -> miette::Result<PathBuf> {
+    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    Ok(hub.tokenizer_snapshot(id, revision).map_err(report)?.directory)
+}
+
+/// Makes the mix as small as will do: samples are nested, so these are among those of the whole mix.
+fn make_small(resolved: &mut Resolved, source: Option<&str>, samples: usize) -> miette::Result<()> {
+    let mix = &mut resolved.recipe.mix;
+    match source {
+        None => mix.size = mix.size.min(samples * 20),
+        Some(name) if mix.sources.contains_key(name) => {
+            mix.ratio = MixtureRatio::Source(name.to_owned());
+            mix.size = mix.size.min(samples);
+        }
+        Some(name) => {
+            let known: Vec<&str> = mix.sources.keys().map(String::as_str).collect();
+            return Err(miette!(help = "the recipe's sources are {}", known.join(", "), "there is no source `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// The first `count` records, one of every source in turn, so that rare sources are seen too.
+fn take_turns(records: &[MixedRecord], count: usize) -> Vec<&MixedRecord> {
+    let mut seen = std::collections::HashMap::new();
+    let mut turns: Vec<(usize, usize)> = records
+        .iter()
+        .enumerate()
+        .map(|(place, record)| {
+            let turn = seen.entry(record.source.as_str()).or_insert(0);
+            *turn += 1;
+            (*turn, place)
+        })
+        .collect();
+    turns.sort_unstable();
+    turns.into_iter().take(count).map(|(_, place)| &records[place]).collect()
+}
+
+fn look() -> PreviewStyle {
+    let terminal = Term::stdout();
+    let width = if terminal.is_term() { usize::from(terminal.size().1).max(20) } else { PIPE_WIDTH };
+    PreviewStyle { colour: console::colors_enabled(), width, cut_width: CUT_WIDTH }
+}
+
+/// `412 of 1024 tokens, 57 learned, 120 cut (passage 100, history 20)`.
+fn counts(sample: &EncodedSample, max_tokens: usize) -> String {
+    let mut text =
+        format!("{} of at most {max_tokens} tokens, {} learned", sample.input_ids.len(), sample.supervised_tokens());
+    if sample.truncated_tokens > 0 {
+        let parts = [CutPart::Passage, CutPart::Text, CutPart::History, CutPart::Answer];
+        let cut =
+            |part: &CutPart| sample.cuts.iter().filter(|cut| cut.part == *part).map(|cut| cut.tokens).sum::<usize>();
+        let parts: Vec<String> =
+            parts.iter().filter(|part| cut(part) > 0).map(|part| format!("{} {}", part.as_str(), cut(part))).collect();
+        text.push_str(&format!(", {} cut ({})", sample.truncated_tokens, parts.join(", ")));
+    }
+    if sample.supervised_ends == 0 {
+        text.push_str(", no end of turn learned");
+    }
+    text
+}
+
+fn as_json(
+    record: &MixedRecord,
+    sample: Result<&EncodedSample, &medley_chat::Rejection>,
+) -> serde_json::Result<String> {
+    let mut object = json!({ "source": record.source, "file": record.file, "line": record.line });
+    match sample {
+        Ok(sample) => {
+            object["tokens"] = json!(sample.input_ids.len());
+            object["supervised_tokens"] = json!(sample.supervised_tokens());
+            object["truncated_tokens"] = json!(sample.truncated_tokens);
+            object["cuts"] = serde_json::to_value(&sample.cuts)?;
+            object["input_ids"] = json!(sample.input_ids);
+            object["labels"] = json!(sample.labels);
+        }
+        Err(rejection) => {
+            object["rejected"] = json!({ "reason": rejection.reason(), "message": rejection.to_string() })
+        }
+    }
+    serde_json::to_string(&object)
+}
+
+fn legend() -> String {
+    if console::colors_enabled() {
+        let cut = style("cut").red().strikethrough();
+        format!("{} · {} · {cut}", style("read").dim(), style("learned").green())
+    } else {
+        "read · ⟦learned⟧ · ⟪cut⟫".to_owned()
+    }
+}
