@@ -17,6 +17,8 @@ fn main() {
         writeln!(code, "    ({file:?}, include_str!({path:?})),").expect("writing to a string");
     }
     code.push_str("]\n");
+    // Where a shipped recipe's relative paths start from, as long as the source tree is still there.
+    println!("cargo:rustc-env=MEDLEY_RECIPES={}", recipes.display());
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("shipped.rs"), code).expect("the output folder is writable");
 }

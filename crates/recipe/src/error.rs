@@ -15,7 +15,7 @@ pub(crate) struct SourceText {
     pub(crate) name: String,
     /// The text.
     pub(crate) text: String,
-    /// The folder that its relative paths start from; a shipped recipe and a `--set` have none.
+    /// The folder that its relative paths start from; a `--set` has none.
     pub(crate) folder: Option<PathBuf>,
     /// Its path under `recipes/`, if it is a shipped recipe.
     pub(crate) shipped: Option<&'static str>,

@@ -11,6 +11,9 @@ use crate::layers::shipped_help;
 /// Every recipe under `recipes/` when this was built: its path there, and its text.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
+/// The `recipes` folder this was built from.
+const SOURCE_TREE: &str = env!("MEDLEY_RECIPES");
+
 /// A recipe that the binary carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shipped {
@@ -49,10 +52,11 @@ impl Found {
     fn shipped(name: &str) -> Option<Self> {
         let bare = name.strip_suffix(".toml").unwrap_or(name);
         let &(name, text) = SHIPPED.iter().find(|(shipped, _)| shipped.strip_suffix(".toml") == Some(bare))?;
+        let folder = Path::new(SOURCE_TREE).join(name).parent().map(Path::to_owned).filter(|folder| folder.is_dir());
         let source = SourceText {
             name: format!("{name} (shipped)"),
             text: text.to_owned(),
-            folder: None,
+            folder,
             shipped: Some(name),
             is_set: false,
         };
@@ -120,14 +124,17 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
 
 /// Looks up what `extends` names: beside the file that says so, then among the shipped ones.
 pub(crate) fn find_base(name: &str, from: &SourceText) -> Result<Found, NotFound> {
+    if let Some(shipped) = from.shipped {
+        let beside = Found::shipped(&shipped_beside(shipped, name));
+        return beside.or_else(|| Found::shipped(name)).ok_or(NotFound::Nowhere);
+    }
     if let Some(folder) = &from.folder {
         let beside = if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) };
         if let Some(path) = [beside.clone(), with_toml(&beside)].iter().find(|path| path.is_file()) {
             return Found::file(path);
         }
     }
-    let beside = from.shipped.and_then(|shipped| Found::shipped(&shipped_beside(shipped, name)));
-    beside.or_else(|| Found::shipped(name)).ok_or(NotFound::Nowhere)
+    Found::shipped(name).ok_or(NotFound::Nowhere)
 }
 
 /// `name` as seen from a shipped recipe's folder; `..` goes up.

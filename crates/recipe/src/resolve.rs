@@ -25,7 +25,7 @@ pub struct Resolved {
     /// The typed recipe.
     pub recipe: Recipe,
     /// The folder that relative paths start from; what is not found there is looked for in the working directory. A
-    /// shipped recipe has no folder of its own: its paths start from the working directory.
+    /// shipped recipe's is the source tree that this was built from, as long as that is there.
     pub base_dir: PathBuf,
     /// Where each setting came from, by its dotted path as `to_toml` writes it.
     pub origins: IndexMap<String, Origin>,

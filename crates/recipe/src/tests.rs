@@ -580,7 +580,7 @@ fn shipped_recipes_are_found_from_anywhere() {
     for name in ["ratio_9_1", "ratio_9_1.toml"] {
         let resolved = load(name, &[] as &[&str]).expect("a shipped recipe");
         assert_eq!(resolved.recipe.name, "ratio-9-1");
-        assert_eq!(resolved.base_dir, Path::new("."));
+        assert!(resolved.base_dir.join("../crates/recipe").is_dir(), "the source tree is there");
     }
 }
 
