@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::hub::Hub;
 use medley_recipe::Resolved;
 use medley_trainer::Base;
 use medley_trainer::base::{BaseKind, inspect};
 use miette::miette;
 
 use crate::errors::report;
-use crate::progress;
+use crate::exam::snapshot;
 
 /// What a run starts from, and what identifies it.
 pub struct FoundBase {
@@ -30,11 +29,11 @@ pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
     if let Some(file) = model.base.strip_prefix("init:") {
         return fresh(&resolved.find(file));
     }
-    let directory = directory_of(&model.base, model.revision.as_deref(), &resolved.find(&model.base))?;
+    let directory = snapshot(&model.base, model.revision.as_deref(), &resolved.find(&model.base))?;
     let base = match inspect(&directory).map_err(report)? {
         BaseKind::Model(directory) => Base::Model { directory, name: model.base.clone() },
         BaseKind::Adapter { adapter, base } => {
-            let model = directory_of(&base, None, Path::new(&base))?;
+            let model = snapshot(&base, None, Path::new(&base))?;
             Base::Merged { model, adapter }
         }
     };
@@ -61,23 +60,6 @@ fn fresh(file: &Path) -> miette::Result<FoundBase> {
     let tokenizer = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let hash = medley_experiment::hash_bytes(&bytes);
     Ok(FoundBase { base: Base::Fresh { config: file.to_path_buf() }, tokenizer: tokenizer.to_path_buf(), hash })
-}
-
-/// A local directory as it is; anything of the form `owner/name` else from the hub's cache or the hub.
-fn directory_of(name: &str, revision: Option<&str>, local: &Path) -> miette::Result<PathBuf> {
-    if local.is_dir() {
-        return Ok(local.to_path_buf());
-    }
-    let looks_like_hub = name.split('/').count() == 2 && !name.starts_with(['.', '/', '~']) && !name.starts_with("checkpoints/");
-    if !looks_like_hub {
-        return Err(miette!(
-            help = "name a hub model (owner/name), a local directory, an earlier run, or init:FILE in model.base",
-            "{}: no such directory",
-            local.display()
-        ));
-    }
-    progress::say(format!("model    {name} from the hub"));
-    Hub::new().model_snapshot(name, revision).map_err(report)
 }
 
 fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {

@@ -19,7 +19,7 @@ use crate::exam_after::{exam_after, show_exam};
 use crate::logging;
 use crate::mix::mix_recipe;
 use crate::progress::say;
-use crate::recipe::load_recipe;
+use crate::recipe::say_warnings;
 use crate::train_progress::TrainProgress;
 
 /// Arguments of `medley train`.
@@ -84,7 +84,8 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
 }
 
 fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
-    let resolved = load_recipe(&args.recipe, &args.set)?;
+    let resolved = medley_recipe::load(&args.recipe, &args.set)?;
+    say_warnings(&resolved);
     let recipe = &resolved.recipe;
     say(format!("recipe   {} ({})", recipe.name, args.recipe));
     let device = device::select(args.device).map_err(report)?;

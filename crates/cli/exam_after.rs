@@ -1,0 +1,81 @@
+//! The exam at the end of `medley train`: the trained model, and beside it the base as it was.
+
+use std::path::Path;
+
+use burn::tensor::DType;
+use medley_chat::ChatTokenizer;
+use medley_eval::{ExamReport, PromptTemplate, exam_table, load_papers};
+use medley_experiment::RunDir;
+use medley_model::{RunDevice, open_model};
+use medley_recipe::Resolved;
+use medley_trainer::Base;
+
+use crate::base::FoundBase;
+use crate::errors::report;
+use crate::exam::{Examined, Options, examine, model_hash, say_papers};
+use crate::progress::say;
+
+/// Where the base model's answers go, inside the run's exam folder.
+const BASE_FOLDER: &str = "base";
+
+/// Sits the base (unless `skip_base`, or it has no weights worth asking) and the trained model down to the recipe's exam.
+///
+/// # Errors
+/// Papers, template or model that cannot be used, or answers of another exam in the run's folder.
+pub fn exam_after(
+    resolved: &Resolved,
+    base: &FoundBase,
+    device: &RunDevice,
+    dtype: DType,
+    run_dir: &RunDir,
+    skip_base: bool,
+) -> miette::Result<()> {
+    let recipe = &resolved.recipe;
+    let papers = load_papers(&recipe.exam.papers, &resolved.base_dir).map_err(report)?;
+    say_papers(&papers);
+    let template = PromptTemplate::load(&recipe.exam.prompt, &resolved.base_dir).map_err(report)?;
+    let sit = |name: &str, directory: &Path, under: Option<&Path>, folder: &Path| -> miette::Result<()> {
+        say(format!("exam     {} items, {name}", papers.items.len()));
+        let opened = open_model(directory, under, &device.device, dtype).map_err(report)?;
+        let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?;
+        let examined = Examined {
+            name: name.to_owned(),
+            hash: model_hash(&opened, directory)?,
+            opened: &opened,
+            tokenizer: &tokenizer.with_system(recipe.chat.system.clone()),
+            device: device.to_string(),
+        };
+        examine(&examined, &papers, &recipe.exam, &template, Options::default(), folder).map(drop)
+    };
+    let base_folder = run_dir.exam().join(BASE_FOLDER);
+    match &base.base {
+        _ if skip_base => {}
+        Base::Fresh { .. } => {}
+        Base::Model { directory, name } => sit(name, directory, None, &base_folder)?,
+        Base::Merged { model, adapter } => sit(&recipe.model.base, adapter, Some(model), &base_folder)?,
+    }
+    let under = match &base.base {
+        Base::Model { directory, .. } => Some(directory.as_path()),
+        Base::Merged { .. } | Base::Fresh { .. } => None,
+    };
+    sit(&recipe.name, &run_dir.model(), under, &run_dir.exam())
+}
+
+/// Prints the table of a run's exam, from its folder alone.
+///
+/// # Errors
+/// Reports that cannot be read.
+pub fn show_exam(run_dir: &RunDir) -> miette::Result<()> {
+    let mut columns: Vec<(&str, ExamReport)> = Vec::new();
+    for (title, folder) in [("base", run_dir.exam().join(BASE_FOLDER)), ("fine-tuned", run_dir.exam())] {
+        let path = folder.join("report.json");
+        if path.exists() {
+            columns.push((title, ExamReport::read(&path).map_err(report)?));
+        }
+    }
+    let columns: Vec<(&str, &ExamReport)> = columns.iter().map(|(title, report)| (*title, report)).collect();
+    if !columns.is_empty() {
+        println!("{}", exam_table(&columns));
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Whatever is wrong is said with its place and its remedy, and nothing half-written stays behind.
+
+#[path = "support/medley.rs"]
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use support::{refused, succeeds};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn root() -> &'static Path {
+    Path::new(ROOT)
+}
+
+/// `medley train` of the quickstart with these settings must fail and leave `out` as it was.
+fn train_refused(settings: &[&str], more: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let out_text = out.to_string_lossy();
+    let mut arguments = vec!["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", &out_text];
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    arguments.extend(more);
+    let message = refused(root(), &arguments);
+    assert!(!out.exists(), "{} was left behind", out.display());
+    message
+}
+
+/// `medley mix` over one file with this content must fail; the message is returned, and nothing may be written.
+fn mix_refused(name: &str, content: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join(name), content).expect("written");
+    mix_one(folder.path(), name)
+}
+
+fn mix_one(folder: &Path, path: &str) -> String {
+    let recipe = format!(
+        "name = \"x\"\n[model]\nbase = \"none\"\n[mix]\nsize = 2\nratio = {{ pool = 1 }}\nvalidation = {{ fraction = 0.0, max_samples = 1 }}\n\
+         [sources.pool]\npath = \"{path}\"\n"
+    );
+    fs::write(folder.join("recipe.toml"), recipe).expect("written");
+    let message = refused(folder, &["mix", "--recipe", "recipe.toml", "--out", "mixed"]);
+    let written: Vec<_> = fs::read_dir(folder.join("mixed")).into_iter().flatten().flatten().collect();
+    assert!(written.is_empty(), "left behind: {written:?}");
+    message
+}
+
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no «{part}» in: {message}");
+    }
+}
+
+#[test]
+fn recipes() {
+    says(&train_refused(&["train.learning_rat=1"], &[]), &["learning_rat", "learning_rate"]);
+    says(&train_refused(&["train.learning_rate=\"fast\""], &[]), &["train.learning_rate", "fast"]);
+    says(&train_refused(&["mix.size=0"], &[]), &["size"]);
+    says(&refused(root(), &["train", "--recipe", "quikstart"]), &["quikstart", "quickstart"]);
+}
+
+#[test]
+fn a_pool_that_is_too_small() {
+    says(&train_refused(&["mix.size=10000000"], &[]), &["general", "9000000"]);
+}
+
+#[test]
+fn devices_and_number_formats() {
+    says(&train_refused(&["model.dtype=bf16"], &[]), &["bf16", "f32"]);
+    if !cfg!(feature = "cuda") {
+        says(&train_refused(&[], &["--device", "cuda"]), &["--device"]);
+        says(
+            &refused(root(), &["train", "--recipe", "quickstart.toml", "--device", "cuda"]),
+            &["cuda", "--features cuda"],
+        );
+    }
+    says(&refused(root(), &["train", "--recipe", "quickstart.toml", "--device", "tpu"]), &["tpu", "auto"]);
+}
+
+#[test]
+fn models() {
+    says(&train_refused(&["model.base=./no/such/model"], &[]), &["no/such/model"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = folder.path().join("base");
+    fs::create_dir(&base).expect("made");
+    for entry in fs::read_dir(root().join("data/base")).expect("the bundled model").flatten() {
+        fs::copy(entry.path(), base.join(entry.file_name())).expect("copied");
+    }
+    let weights = base.join("model.safetensors");
+    let bytes = fs::read(&weights).expect("readable");
+    let setting = format!("model.base={}", base.display());
+    fs::write(&weights, &bytes[..bytes.len() / 2]).expect("written");
+    let torn = train_refused_with_run(&setting, folder.path());
+    says(&torn, &["model.safetensors"]);
+    fs::remove_file(&weights).expect("removed");
+    says(&train_refused_with_run(&setting, folder.path()), &["safetensors"]);
+}
+
+/// Weights are read when the run has begun: its folder stays, and says that it failed.
+fn train_refused_with_run(setting: &str, folder: &Path) -> String {
+    let out = folder.join("run");
+    let out_text = out.to_string_lossy();
+    let message =
+        refused(root(), &["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", &out_text, "--set", setting]);
+    let _ = fs::remove_dir_all(&out);
+    message
+}
+
+#[test]
+fn data_files() {
+    let good = r#"{"instruction": "何为甲？", "input": "", "output": "甲为一。"}"#;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    says(&mix_one(folder.path(), "nowhere.jsonl"), &["nowhere.jsonl"]);
+    says(&mix_refused("empty.jsonl", b""), &["empty.jsonl"]);
+    says(&mix_refused("list.json", br#"["text", "text"]"#), &["list.json"]);
+    says(&mix_refused("number.jsonl", br#"{"instruction": 3, "output": {"a": 1}}"#), &["number.jsonl", "1"]);
+    says(&mix_refused("keys.jsonl", br#"{"query": "a", "response": "b"}"#), &["keys.jsonl", "query", "columns"]);
+    says(&mix_refused("broken.jsonl", format!("{good}\n{{\"instruction\": \n").as_bytes()), &["broken.jsonl", "2"]);
+    // GBK for 何为甲, not UTF-8.
+    let gbk = [b"{\"instruction\": \"", &[0xba, 0xce, 0xce, 0xaa, 0xbc, 0xd7][..], b"\", \"output\": \"x\"}"].concat();
+    says(&mix_refused("gbk.jsonl", &gbk), &["gbk.jsonl", "UTF-8"]);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    let lines = (0..200).map(|number| good.replace("甲", &number.to_string())).collect::<Vec<_>>().join("\n");
+    packed.write_all(lines.as_bytes()).expect("packed");
+    let packed = packed.finish().expect("packed");
+    says(&mix_refused("torn.jsonl.gz", &packed[..packed.len() - 20]), &["torn.jsonl.gz"]);
+}
+
+#[test]
+fn exam_papers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let paper = folder.path().join("paper.jsonl");
+    let item = r#"{"id": "1", "exam": "nursing", "kind": "single", "question": "q", "options": {"A": "a", "B": "b"}, "answer": ["C"], "passages": []}"#;
+    fs::write(&paper, item).expect("written");
+    let paper = paper.to_string_lossy();
+    let message = refused(root(), &["exam", "--model", "data/base", "--papers", &paper]);
+    says(&message, &["paper.jsonl:1", "answer", "C"]);
+    says(&refused(root(), &["exam", "--model", "data/base", "--papers", "none-*.jsonl"]), &["none-*.jsonl"]);
+    says(&refused(root(), &["exam", "--model", "data/none", "--papers", &paper]), &["data/none"]);
+}
+
+#[test]
+fn a_shipped_recipe_is_found_from_anywhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let shown = succeeds(folder.path(), &["recipe", "show", "ratio_9_1.toml"]);
+    says(&shown, &["general = 9", "ratio_9_1.toml:"]);
+    let listed = succeeds(folder.path(), &["recipe", "list"]);
+    says(&listed, &["quickstart", "size_200k"]);
+}

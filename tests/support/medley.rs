@@ -1,0 +1,39 @@
+//! The `medley` binary as a user runs it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A command in `folder`, not yet started, without colours, the hub, or the caller's terminal.
+pub fn medley(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medley"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.env("NO_COLOR", "1").env("HF_HUB_OFFLINE", "1").env_remove("RUST_LOG");
+    command
+}
+
+/// What the command printed, waited for.
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+    medley(folder, arguments).output().expect("the binary starts")
+}
+
+/// Standard error of a command that must fail, its line breaks and drawing folded away so that texts can be looked for.
+pub fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let text = text(&output.stderr);
+    assert!(!output.status.success(), "must be refused, but printed:\n{text}");
+    assert!(!text.contains("panicked"), "a panic is no error message:\n{text}");
+    text
+}
+
+/// Standard output of a command that must succeed.
+pub fn succeeds(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "failed:\n{}", text(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Printed text in one line, without the bars that frame a wrapped message.
+pub fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace(['│', '╭', '╰', '─', '×'], " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
