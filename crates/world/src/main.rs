@@ -1,0 +1,111 @@
+//! Makes the invented world of the quickstart.
+//!
+//! `make-world --out data` writes what the repository ships: three pools of training data and six exams.
+//! `make-world --base-corpus DIR` writes what the base model is made of: the stages of its corpus, its configuration
+//! and its tokenizer. The same seed always gives the same bytes.
+
+mod corpus;
+mod exams;
+mod knowledge;
+mod lexicon;
+mod pools;
+mod random;
+mod reading;
+mod readme;
+mod tokenizer;
+mod world;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use lexicon::Pool;
+use reading::Turn;
+use world::{Names, World};
+
+/// Makes the invented world of the quickstart.
+#[derive(Parser)]
+struct Args {
+    /// Write the training pools and the exams into this folder.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write the base model's corpus, configuration and tokenizer into this folder.
+    #[arg(long)]
+    base_corpus: Option<PathBuf>,
+    /// Another seed is another world.
+    #[arg(long, default_value_t = 20_240_611)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let names = Names::new(args.seed);
+    let world = World::new(args.seed, &names);
+    let written =
+        args.out.iter().try_for_each(|folder| write_data(folder, args.seed, &names, &world)).and_then(|()| {
+            args.base_corpus.iter().try_for_each(|folder| write_corpus(folder, args.seed, &names, &world))
+        });
+    match written {
+        Ok(()) if args.out.is_none() && args.base_corpus.is_none() => {
+            eprintln!("nothing to do: give --out DIR, --base-corpus DIR or both");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_data(folder: &Path, seed: u64, names: &Names, world: &World) -> io::Result<()> {
+    let alpaca = |turns: Vec<Turn>| {
+        turns.into_iter().map(|turn| json!({"instruction": turn.user, "input": "", "output": turn.assistant})).collect()
+    };
+    write_lines(&folder.join("general/instructions.jsonl"), alpaca(pools::general(seed, names)))?;
+    write_lines(&folder.join("tcm/questions.jsonl"), alpaca(pools::medical(seed, Pool::Tcm, world)))?;
+    write_lines(&folder.join("western/questions.jsonl"), alpaca(pools::medical(seed, Pool::Western, world)))?;
+    write(&folder.join("README.md"), &readme::readme(seed, world))?;
+    write(&folder.join("exams/prompt.jinja"), &exams::prompt_template())?;
+    (0..exams::EXAMS.len()).try_for_each(|exam| {
+        let path = folder.join("exams").join(exams::EXAMS[exam].0).with_extension("jsonl");
+        write_lines(&path, exams::items(seed, exam, names, world))
+    })
+}
+
+fn write_corpus(folder: &Path, seed: u64, names: &Names, world: &World) -> io::Result<()> {
+    for (number, (name, _)) in corpus::STAGES.iter().enumerate() {
+        let chats = corpus::stage(seed, number, names, world);
+        let lines = chats.iter().map(|turns| json!({"messages": messages(turns)})).collect();
+        write_lines(&folder.join(name).with_extension("jsonl"), lines)?;
+    }
+    write_json(&folder.join("init/config.json"), &tokenizer::model_config())?;
+    write_json(&folder.join("init/tokenizer.json"), &tokenizer::tokenizer())?;
+    write_json(&folder.join("init/tokenizer_config.json"), &tokenizer::tokenizer_config())?;
+    write_json(&folder.join("init/generation_config.json"), &tokenizer::generation_config())
+}
+
+fn messages(turns: &[Turn]) -> Vec<Value> {
+    let both = |turn: &Turn| {
+        [json!({"role": "user", "content": turn.user}), json!({"role": "assistant", "content": turn.assistant})]
+    };
+    turns.iter().flat_map(both).collect()
+}
+
+fn write_lines(path: &Path, records: Vec<Value>) -> io::Result<()> {
+    let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+    write(path, &text)
+}
+
+fn write_json(path: &Path, value: &Value) -> io::Result<()> {
+    write(path, &format!("{value:#}\n"))
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    fs::write(path, text)
+}
