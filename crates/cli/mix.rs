@@ -54,14 +54,8 @@ pub fn mix_recipe(resolved: &Resolved, threads: Option<usize>) -> miette::Result
         bar.set_position(now.bytes >> 20);
         bar.set_message(format!("MiB, {} records, {}", now.records, now.source));
     };
-    let hub = Hub::new();
-    let context = MixContext {
-        base_dir,
-        exam_questions: &questions,
-        hub: Some(&hub),
-        threads,
-        progress: Some(&show),
-    };
+    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let context = MixContext { base_dir, exam_questions: &questions, hub: Some(&hub), threads, progress: Some(&show) };
     let mix = medley_mixer::mix(&recipe.mix, &context).map_err(report);
     bar.finish_and_clear();
     mix

@@ -95,3 +95,76 @@ fn is_inert(character: char) -> bool {
 fn full_width_to_ascii(character: char) -> char {
     char::from_u32(character as u32 - 0xfee0).unwrap_or(character)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn turns(turns: &[(Role, &str)]) -> Vec<Message> {
+        turns.iter().map(|(role, text)| Message::new(*role, *text)).collect()
+    }
+
+    /// Computed by an independent implementation of the format above (Python, `blake3`).
+    #[test]
+    fn golden_vectors() {
+        let question =
+            turns(&[(Role::User, " 麻黄有什么功效？\r\n"), (Role::Assistant, "发汗解表，宣肺平喘，利水消肿。")]);
+        assert_eq!(content_id(&question), ContentId(0x596a_825b_7027_f6dd_a60b_ad72_3560_2419));
+        let flu = turns(&[
+            (Role::System, "You are a doctor."),
+            (Role::User, "What is flu?\rAnswer briefly."),
+            (Role::Assistant, "An infection."),
+        ]);
+        assert_eq!(content_id(&flu), ContentId(0x7605_d2f6_14d6_f92c_43a2_cea7_9597_eae8));
+        let empty = turns(&[(Role::User, ""), (Role::Assistant, "\u{3000}")]);
+        assert_eq!(content_id(&empty), ContentId(0x3b68_b22f_97ab_a827_1d74_e418_60e1_00a6));
+    }
+
+    #[test]
+    fn folding() {
+        for (text, folded) in [
+            ("  plain\t", "plain"),
+            ("ＡＢＣ１２３，（％）", "ABC123,(%)"),
+            ("⽤⽅", "用方"),
+            ("\u{2e9f}\u{2ef3}", "母龟"),
+            ("e\u{301}", "é"),
+            ("Ａ\u{30a}", "Å"),
+            ("一\r\n二\r三\n四", "一\n二\n三\n四"),
+            ("\u{3000}里\u{3000}外\u{3000}", "里 外"),
+            // Compatibility forms beyond these are different texts: ² is not 2.
+            ("10²", "10²"),
+        ] {
+            assert_eq!(fold(text), folded, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn roles_and_borders_count() {
+        let ids = [
+            content_id(&turns(&[(Role::User, "ab"), (Role::Assistant, "c")])),
+            content_id(&turns(&[(Role::User, "a"), (Role::Assistant, "bc")])),
+            content_id(&turns(&[(Role::Assistant, "ab"), (Role::User, "c")])),
+            content_id(&turns(&[(Role::System, "ab"), (Role::Assistant, "c")])),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            assert!(!ids[..index].contains(id));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_is_folding_once(text in "\\PC*|[ \\r\\n\u{3000}Ａe\u{301}\u{30a}⽤가ᄀ\u{1161}\u{11a8}]*") {
+            let once = fold(&text).into_owned();
+            prop_assert_eq!(fold(&once), once.as_str());
+        }
+
+        /// The fast way through inert characters gives what NFC of the mapped text gives.
+        #[test]
+        fn folding_composes(text in "[\u{2010}-\u{2027}\u{3001}-\u{3029}一-鿿a-zé\u{300}-\u{320}\u{3099}かᄀ\u{1161}]*") {
+            let composed: String = text.trim().nfc().collect();
+            prop_assert_eq!(fold(&text), composed.as_str());
+        }
+    }
+}

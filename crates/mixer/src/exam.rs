@@ -95,3 +95,43 @@ impl Hasher for Identity {
         self.0 = hash ^ (hash >> 32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(items: &ExamItems, instruction: &str, input: &str) -> bool {
+        items.stand_in(&[Message::ask(instruction, input), Message::new(Role::Assistant, "答")])
+    }
+
+    #[test]
+    fn the_same_question_is_found_however_it_is_written() {
+        let items = ExamItems::new(&["麻黄的功效是（ ）".to_owned(), "Which drug?".to_owned()]);
+        for text in ["麻黄的功效是", "麻黄的功效是?", " 麻黄 的功效，是：", "which   DRUG", "⿇黄的功效是"]
+        {
+            assert!(asks(&items, text, ""), "{text}");
+        }
+        assert!(!asks(&items, "桂枝的功效是", ""));
+        assert!(asks(&items, "麻黄的功效是?", "A. 发汗"), "the instruction alone is the question");
+        assert!(asks(&items, "请回答下列问题", "麻黄的功效是"), "the input alone is the question");
+    }
+
+    #[test]
+    fn only_long_questions_are_looked_for_inside_texts() {
+        let long = "患者女性三十岁，发热恶寒三日，宜用何方";
+        let items = ExamItems::new(&["功效是".to_owned(), long.to_owned(), "！".to_owned()]);
+        assert!(asks(&items, &format!("1. {long}？请说明理由。"), ""));
+        assert!(asks(&items, "看病例", &format!("病例：{long}")));
+        assert!(!asks(&items, "麻黄的功效是什么", ""), "three characters stand in many questions");
+        assert!(!asks(&items, "患者女性三十岁，发热恶寒三日，宜用何药", ""));
+        assert!(!asks(&items, "", ""), "a question of punctuation alone is none");
+        assert!(!asks(&ExamItems::new(&[]), long, ""));
+    }
+
+    #[test]
+    fn answers_are_not_questions() {
+        let items = ExamItems::new(&["麻黄的功效是".to_owned()]);
+        let messages = [Message::new(Role::User, "出一道题"), Message::new(Role::Assistant, "麻黄的功效是")];
+        assert!(!items.stand_in(&messages));
+    }
+}

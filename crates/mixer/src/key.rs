@@ -89,3 +89,38 @@ pub(crate) fn validation_bound(fraction: f64) -> u128 {
     // 2^64 steps are fine enough; the product is exact to a double's 53 bits and the same on every machine.
     u128::from((fraction.clamp(0.0, 1.0) * 18_446_744_073_709_551_616.0) as u64) << 64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTENT: ContentId = ContentId(0x596a_825b_7027_f6dd_a60b_ad72_3560_2419);
+
+    /// Computed by an independent implementation (Python, `blake3`).
+    #[test]
+    fn golden_vectors() {
+        let key = Keyed::draw(42, "tcm").key(CONTENT);
+        assert_eq!(key.to_string(), "c644e3f5456808334ad4a82abf855f18");
+        assert_eq!(Keyed::draw(42, "general").key(CONTENT).to_string(), "c7a51c71a560b491a05178a9312d1c44");
+        assert_eq!(Keyed::draw(43, "tcm").key(CONTENT).to_string(), "9597d4639f6cb79592dfad41a6e9a40d");
+        assert_eq!(Keyed::validation().key(CONTENT).to_string(), "4ff5913240a8a9931029b8592bbb6f35");
+        assert_eq!(Keyed::written_order(42).place(key, 0), 0x3d3c_b85c_e2d5_74e7_e0cd_bfb8_9ca7_1e08);
+        assert_eq!(Keyed::written_order(42).place(key, 1), 0xed9a_e111_2a90_dfa5_7073_b0f1_d26a_28b8);
+        assert_eq!(training_place(7, 1, key, 0), 0xc05c_ef87_8aa7_ef63_6c2d_144d_1a4a_f58b);
+    }
+
+    #[test]
+    fn a_key_is_written_and_read_as_hexadecimal() {
+        let key = Key(0x00ff);
+        let json = serde_json::to_string(&key).expect("serialises");
+        assert_eq!(json, "\"000000000000000000000000000000ff\"");
+        assert_eq!(serde_json::from_str::<Key>(&json).expect("deserialises"), key);
+    }
+
+    #[test]
+    fn the_validation_bound_is_the_fraction() {
+        assert_eq!(validation_bound(0.0), 0);
+        assert_eq!(validation_bound(0.5), 1 << 127);
+        assert_eq!(validation_bound(0.25), 1 << 126);
+    }
+}

@@ -144,3 +144,99 @@ fn gcd(a: u128, b: u128) -> u128 {
 fn lcm(a: u128, b: u128) -> Result<u128, MixError> {
     checked((a / gcd(a, b)).checked_mul(b))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spec::MixtureNode;
+
+    fn leaf(name: &str) -> MixtureNode {
+        MixtureNode { name: name.to_owned(), ratio: MixtureRatio::Source(name.to_owned()) }
+    }
+
+    fn flat(weights: &[u64]) -> Leaves {
+        let children = weights.iter().enumerate().map(|(index, weight)| (*weight, leaf(&index.to_string()))).collect();
+        Leaves::of(&MixtureRatio::Group(children)).expect("a good ratio")
+    }
+
+    #[test]
+    fn nine_to_one_with_halves() {
+        let medical = MixtureRatio::Group(vec![(1, leaf("tcm")), (1, leaf("western"))]);
+        let medical = MixtureNode { name: "medical".to_owned(), ratio: medical };
+        let leaves = Leaves::of(&MixtureRatio::Group(vec![(9, leaf("general")), (1, medical)])).expect("a good ratio");
+        assert_eq!(leaves.counts(2000), [1800, 100, 100]);
+        assert_eq!(leaves.counts(100_000), [90_000, 5_000, 5_000]);
+        assert_eq!(leaves.leaves[1].path, "medical/tcm");
+        assert_eq!((leaves.leaves[1].weight, leaves.total), (1, 20));
+    }
+
+    /// Largest remainder gives 4, 4, 2 of 10 but 5, 5, 1 of 11.
+    #[test]
+    fn the_alabama_paradox_does_not_happen() {
+        let leaves = flat(&[6, 6, 2]);
+        let counts: Vec<_> = (10..=14).map(|size| leaves.counts(size)).collect();
+        assert_eq!(counts, [[5, 4, 1], [5, 5, 1], [6, 5, 1], [6, 6, 1], [6, 6, 2]]);
+    }
+
+    #[test]
+    fn bad_ratios() {
+        let error = |ratio: MixtureRatio| Leaves::of(&ratio).expect_err("a bad ratio").to_string();
+        assert!(error(MixtureRatio::Group(vec![])).contains("is empty"));
+        assert!(error(MixtureRatio::Group(vec![(0, leaf("a"))])).contains("`a` has weight 0"));
+        assert!(error(MixtureRatio::Group(vec![(1, leaf("a")), (2, leaf("a"))])).contains("`a` stands twice"));
+        let huge = MixtureRatio::Group(vec![(u64::MAX, leaf("a")), (u64::MAX - 1, leaf("b"))]);
+        assert!(error(huge).contains("too fine"));
+    }
+
+    fn trees() -> impl Strategy<Value = MixtureRatio> {
+        let leaf = Just(MixtureRatio::Source(String::new()));
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            proptest::collection::vec((1..40u64, inner), 1..5).prop_map(|children| {
+                let node = |(weight, ratio)| (weight, MixtureNode { name: "n".to_owned(), ratio });
+                MixtureRatio::Group(children.into_iter().map(node).collect())
+            })
+        })
+    }
+
+    fn name_leaves(ratio: &mut MixtureRatio, next: &mut usize) {
+        match ratio {
+            MixtureRatio::Source(name) => {
+                *name = next.to_string();
+                *next += 1;
+            }
+            MixtureRatio::Group(children) => {
+                children.iter_mut().for_each(|(_, child)| name_leaves(&mut child.ratio, next))
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn within_one_of_the_share_and_monotone(mut tree in trees(), size in 0..3000usize) {
+            name_leaves(&mut tree, &mut 0);
+            let leaves = Leaves::of(&tree).expect("small weights");
+            let (counts, more) = (leaves.counts(size), leaves.counts(size + 1));
+            prop_assert_eq!(counts.iter().sum::<usize>(), size);
+            for (index, leaf) in leaves.leaves.iter().enumerate() {
+                let quota = leaf.weight * size as u128;
+                let count = counts[index] as u128 * leaves.total;
+                prop_assert!(count < quota + leaves.total && quota < count + leaves.total, "{:?}", counts);
+                prop_assert!(counts[index] <= more[index], "{:?} then {:?}", counts, more);
+            }
+        }
+
+        #[test]
+        fn the_largest_size_fits_and_the_next_does_not(
+            weights in proptest::collection::vec(1..20u64, 1..5),
+            available in proptest::collection::vec(0..200usize, 5),
+        ) {
+            let leaves = flat(&weights);
+            let size = leaves.largest_size(500, &available);
+            let fits = |size: usize| leaves.counts(size).iter().zip(&available).all(|(count, has)| count <= has);
+            prop_assert!(fits(size));
+            prop_assert!(size == 500 || !fits(size + 1));
+        }
+    }
+}

@@ -72,3 +72,42 @@ impl Smallest {
         self.kept.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use medley_chat::Role;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn candidate(text: &str, record: u64) -> Candidate {
+        Candidate { messages: vec![Message::new(Role::User, text)], file: 0, line: record, record }
+    }
+
+    #[test]
+    fn of_two_copies_the_same_is_kept_in_either_order() {
+        let copies = [candidate("问", 9), candidate("问 ", 1), candidate("问", 4)];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let mut smallest = Smallest::new(2);
+            for index in order {
+                smallest.offer(Key(7), copies[index].clone());
+            }
+            assert_eq!(smallest.into_sorted().collect::<Vec<_>>(), [(Key(7), candidate("问", 4))]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_smallest_are_kept(keys in proptest::collection::vec(0..50u128, 0..80), limit in 0..20usize) {
+            let mut smallest = Smallest::new(limit);
+            for key in &keys {
+                smallest.offer(Key(*key), candidate("问", 1));
+            }
+            let mut expected = keys.clone();
+            expected.sort_unstable();
+            expected.dedup();
+            expected.truncate(limit);
+            prop_assert_eq!(smallest.into_sorted().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
+        }
+    }
+}

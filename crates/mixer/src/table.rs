@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::ledger::{Ledger, SourceLedger, TokenCounts};
 
 impl fmt::Display for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}", self.counts_table())?;
+        writeln!(formatter, "{}", self.counts_table().trim_fmt())?;
         self.write_notes(formatter)?;
         if self.sources.values().any(|line| line.tokens.is_some()) {
-            writeln!(formatter, "\n{}", self.token_table())?;
+            writeln!(formatter, "\n{}", self.token_table().trim_fmt())?;
         }
         Ok(())
     }
@@ -109,7 +109,8 @@ fn name(source: &str, line: &SourceLedger) -> String {
 
 fn aligned(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_header(header.iter().copied());
     table
 }
 

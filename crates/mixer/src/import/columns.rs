@@ -21,6 +21,12 @@ impl Column {
         &self.name
     }
 
+    /// Keys of a record in which the value may be: the whole name, or its first part.
+    pub fn keys(&self) -> Vec<String> {
+        let first = self.name.split('.').next().unwrap_or_default();
+        if first == self.name { vec![self.name.clone()] } else { vec![self.name.clone(), first.to_owned()] }
+    }
+
     /// The value; `None` where a key on the way is missing. A key that itself contains the dots wins.
     pub fn value<'a>(&self, record: &'a Map<String, Value>) -> Option<&'a Value> {
         if let Some(value) = record.get(&self.name) {
@@ -32,6 +38,8 @@ impl Column {
             value = match value {
                 Value::Object(object) => object.get(key)?,
                 Value::Array(list) => list.get(key.parse::<usize>().ok()?)?,
+                // What is no list counts as a list of one: sets differ in how deep they nest a single text.
+                single if key == "0" && !single.is_null() => single,
                 _ => return None,
             };
         }

@@ -9,6 +9,13 @@ use crate::read::Problem;
 
 /// The keys that hold the turns.
 pub(super) const KEYS: [&str; 2] = ["messages", "conversations"];
+/// A system message beside the turns.
+const SYSTEM: &str = "system";
+
+/// Every key of a record that is looked at.
+pub(super) fn keys() -> Vec<String> {
+    KEYS.iter().copied().chain([SYSTEM]).map(str::to_owned).collect()
+}
 
 pub(super) fn column() -> Column {
     Column::new(None, "messages", true)
@@ -23,7 +30,7 @@ pub(super) fn import(record: &Map<String, Value>) -> Result<(Imported, Seen), Pr
         return Err(Problem::new(format!("`{key}` is {}; expected a list of turns", kind(turns)), hint));
     };
     let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = record.get("system").and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
+    if let Some(system) = record.get(SYSTEM).and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
         messages.push(Message::new(Role::System, system));
     }
     for (number, turn) in turns.iter().enumerate() {

@@ -162,7 +162,7 @@ impl Splitter {
     fn split_lines(&mut self, bytes: &[u8], from: usize, spans: &mut Vec<Span>) -> usize {
         let mut at = from;
         while at < bytes.len() {
-            let end = match bytes[at..].iter().position(|byte| *byte == b'\n') {
+            let end = match memchr::memchr(b'\n', &bytes[at..]) {
                 Some(length) => at + length,
                 None if self.ended => bytes.len(),
                 None => break,
@@ -232,10 +232,123 @@ fn object_length(bytes: &[u8]) -> Option<usize> {
 fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
         if bytes[at] == b'"' {
             return Some(at + 1);
         }
         at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives one byte at a time, and so every border between reads.
+    struct Trickle(std::io::Cursor<Vec<u8>>);
+
+    impl Read for Trickle {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    fn records(text: &[u8]) -> Result<Vec<(u64, String)>, String> {
+        let mut splitter = Splitter::new(Box::new(Trickle(std::io::Cursor::new(text.to_vec()))));
+        let mut records = Vec::new();
+        loop {
+            match splitter.next_batch() {
+                Ok(Some(batch)) => {
+                    records.extend(batch.spans.iter().map(|span| {
+                        (span.line, String::from_utf8_lossy(&batch.bytes[span.range.clone()]).into_owned())
+                    }))
+                }
+                Ok(None) => return Ok(records),
+                Err((place, problem)) => return Err(format!("{place:?} {} | {}", problem.problem, problem.hint)),
+            }
+        }
+    }
+
+    fn good(text: &str) -> Vec<(u64, String)> {
+        records(text.as_bytes()).expect("well-formed")
+    }
+
+    fn bad(text: &[u8]) -> String {
+        records(text).expect_err("malformed")
+    }
+
+    #[test]
+    fn lines() {
+        let expected = [(1, "{\"a\":1}".to_owned()), (4, "{\"b\":2}".to_owned())];
+        assert_eq!(good("{\"a\":1}\n\n \n{\"b\":2}"), expected);
+        assert_eq!(good("\u{feff}{\"a\":1}\n\n\n{\"b\":2}\n"), expected);
+        assert_eq!(good("\n{\"a\":1}")[0].0, 2);
+    }
+
+    #[test]
+    fn arrays() {
+        let text = "\u{feff} [\n{\"a\": \"]}\\\"{\",\n\"b\":[{}]},{\"c\":2} \n,\n {}\n]\n";
+        let expected = [(2, "{\"a\": \"]}\\\"{\",\n\"b\":[{}]}"), (3, "{\"c\":2}"), (5, "{}")];
+        assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn malformed_files() {
+        for (text, expected) in [
+            ("", "None the file is empty"),
+            (" \n\u{feff}", "neither a JSON array nor JSON Lines"),
+            (" \n ", "None the file is empty"),
+            ("[]", "None the file holds no records"),
+            (
+                "question,answer\n",
+                "Some((1, 1)) neither a JSON array nor JSON Lines: it begins with \"question,answer\\n\"",
+            ),
+            ("[{},\n{\"a\":", "Some((2, 2)) the file ends inside the JSON array: it is truncated"),
+            ("[{}", "the file ends inside the JSON array"),
+            ("[{}\n{}]", "Some((2, 2)) a comma is missing"),
+            ("[1]", "Some((1, 1)) an element of the array is not an object"),
+            ("[{},]", "Some((1, 2)) an element of the array is not an object"),
+            ("[{}] x", "text after the end of the JSON array"),
+            ("PAR1....", "this is a Parquet file"),
+        ] {
+            let message = bad(text.as_bytes());
+            assert!(message.contains(expected), "{text:?}: {message}");
+        }
+        assert!(bad(b"\xff\xfe{\0}\0").contains("UTF-16"));
+    }
+
+    #[test]
+    fn a_record_without_end_is_not_read_into_memory() {
+        let endless = std::io::repeat(b'x').take(64 << 20);
+        let mut splitter = Splitter::new(Box::new(std::io::Cursor::new(b"{").chain(endless)));
+        splitter.longest = 8 << 20;
+        let (place, problem) = splitter.next_batch().expect_err("too long");
+        assert_eq!(place, Some((1, 1)));
+        assert!(problem.problem.contains("longer than 8 MiB"));
+    }
+
+    proptest! {
+        /// Whatever the values hold, each comes out whole.
+        #[test]
+        fn values_come_back(texts in proptest::collection::vec("[\"\\\\{}\\[\\],:\n一]*", 1..8), pretty: bool) {
+            let values: Vec<_> = texts.iter().map(|text| serde_json::json!({ "k": [text, { "x": text }] })).collect();
+            let array = if pretty { serde_json::to_string_pretty(&values) } else { serde_json::to_string(&values) };
+            let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
+            for text in [array.expect("json"), lines] {
+                let found: Vec<serde_json::Value> =
+                    good(&text).iter().map(|(_, record)| serde_json::from_str(record).expect("json")).collect();
+                prop_assert_eq!(&found, &values);
+            }
+        }
+
+        /// No bytes make the splitter panic or hang.
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(b'['), Just(b'{'), Just(b'"'), Just(b'\\'),
+            Just(b']'), Just(b'}'), Just(b','), Just(b'\n'), any::<u8>()], 0..64)) {
+            let _ = records(&bytes);
+        }
     }
 }
