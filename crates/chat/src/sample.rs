@@ -174,9 +174,10 @@ impl ChatTokenizer {
 }
 
 /// Whether a token belongs to `range`: it begins there. One that begins in the template's words and only reaches into
-/// the answer can never be predicted from the prompt, so it does not count.
+/// the answer can never be predicted from the prompt, so it does not count. Some tokenizers trim white space off a
+/// token's bytes; one of white space alone is then empty and lies where the next begins.
 fn is_within((start, end): (usize, usize), range: &Range<usize>) -> bool {
-    range.contains(&start) && (end > start || end <= range.end)
+    if start == end { range.start < start && start <= range.end } else { range.contains(&start) }
 }
 
 /// What is left is too long by its last answer alone: that loses its end, and with it its end of turn.
