@@ -70,11 +70,14 @@ pub struct Shortage {
     pub has: usize,
     /// Records that its share of the mix needs.
     pub needs: usize,
+    /// Where the rest of the records went.
+    pub detail: String,
 }
 
 impl fmt::Display for Shortage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "pool `{}` has {} records and its share needs {}", self.pool, self.has, self.needs)
+        let Self { pool, has, needs, detail } = self;
+        write!(formatter, "pool `{pool}` has {has} records to choose from and its share needs {needs} ({detail})")
     }
 }
 

@@ -73,9 +73,27 @@ fn window_hash(characters: &[char]) -> u64 {
     characters.iter().fold(0, |hash, character| hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character))))
 }
 
-/// Letters, digits and ideographs alone, folded and in lower case.
+/// Letters, digits and ideographs alone, folded and in lower case, without the number that an item may begin with.
 fn compare_form(text: &str) -> String {
-    fold(text).nfkc().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    let folded = fold(text);
+    let mut form = String::with_capacity(folded.len());
+    for character in without_number(&folded).chars() {
+        match character {
+            '\u{4e00}'..='\u{9fff}' => form.push(character),
+            ascii if ascii.is_ascii() => form.extend(ascii.is_ascii_alphanumeric().then(|| ascii.to_ascii_lowercase())),
+            other => {
+                let letters = std::iter::once(other).nfkc().filter(|letter| letter.is_alphanumeric());
+                form.extend(letters.flat_map(char::to_lowercase));
+            }
+        }
+    }
+    form
+}
+
+/// "17. 患者" is "患者"; "2型糖尿病" stays.
+fn without_number(text: &str) -> &str {
+    let rest = text.trim_start_matches(|character: char| character.is_ascii_digit());
+    if rest.len() == text.len() { text } else { rest.strip_prefix(['.', '、', ')', ':']).unwrap_or(text) }
 }
 
 /// The keys are hashes already; their upper bits are mixed well by the multiplication.
@@ -107,11 +125,19 @@ mod tests {
     #[test]
     fn the_same_question_is_found_however_it_is_written() {
         let items = ExamItems::new(&["麻黄的功效是（ ）".to_owned(), "Which drug?".to_owned()]);
-        for text in ["麻黄的功效是", "麻黄的功效是?", " 麻黄 的功效，是：", "which   DRUG", "⿇黄的功效是"]
-        {
+        for text in [
+            "麻黄的功效是",
+            "麻黄的功效是?",
+            " 麻黄 的功效，是：",
+            "１７．麻黄的功效是",
+            "which   DRUG",
+            "⿇黄的功效是",
+        ] {
             assert!(asks(&items, text, ""), "{text}");
         }
         assert!(!asks(&items, "桂枝的功效是", ""));
+        assert!(asks(&ExamItems::new(&["3、麻黄的功效是".to_owned()]), "麻黄的功效是", ""));
+        assert!(!asks(&ExamItems::new(&["2型糖尿病".to_owned()]), "型糖尿病", ""));
         assert!(asks(&items, "麻黄的功效是?", "A. 发汗"), "the instruction alone is the question");
         assert!(asks(&items, "请回答下列问题", "麻黄的功效是"), "the input alone is the question");
     }

@@ -96,6 +96,19 @@ impl SourceLedger {
         self.rejected.values().map(|counted| counted.count).sum()
     }
 
+    /// In words, what became of the records read that cannot be chosen.
+    pub(crate) fn whereabouts(&self) -> String {
+        let gone = [
+            (self.rejected_in_all(), "rejected"),
+            (self.exam_items.count, "exam items"),
+            (self.duplicates_within, "copies"),
+            (self.duplicates_across_in_all(), "in pools named earlier"),
+            (self.held_out, "held out for validation"),
+        ];
+        let gone = gone.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+        format!("{} read{}", self.read, gone.collect::<String>())
+    }
+
     /// Records that belong to any pool named earlier.
     pub fn duplicates_across_in_all(&self) -> u64 {
         self.duplicates_across.values().sum()

@@ -257,6 +257,7 @@ fn settle_shortage(
         pool: leaves.leaves[index].source.clone(),
         has: available[index],
         needs: counts[index],
+        detail: drawn[leaves.leaves[index].source.as_str()].ledger.whereabouts(),
     };
     let short: Vec<Shortage> = (0..counts.len()).map(shortage).filter(|pool| pool.has < pool.needs).collect();
     if short.is_empty() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use medley_mixer::hub::{Hub, HubConfig, HubError, Snapshot};
 
 #[path = "../../../tests/support/hub_server.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
 mod hub_server;
 
 use hub_server::HubServer;

@@ -103,7 +103,10 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
     put(folder.path(), "tcm.jsonl", numbered("中", 0..3) + &line("空", ""));
     let pools = [("general", 9, "general.jsonl"), ("tcm", 1, "tcm.jsonl")];
     let error = run(folder.path(), &spec(100, &pools)).expect_err("too small").to_string();
-    assert!(error.contains("pool `tcm` has 3 records and its share needs 10"), "{error}");
+    assert!(
+        error.contains("pool `tcm` has 3 records to choose from and its share needs 10 (4 read, 1 rejected)"),
+        "{error}"
+    );
     assert!(error.contains("on_shortage = \"repeat\""), "{error}");
 
     let shrunk = mixed(folder.path(), &MixSpec { on_shortage: OnShortage::Shrink, ..spec(100, &pools) });

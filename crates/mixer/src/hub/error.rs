@@ -93,8 +93,6 @@ pub enum HubError {
         kind: &'static str,
         /// Its id.
         id: String,
-        /// Branch, tag or commit.
-        revision: String,
         /// Why the hub is not asked.
         why: String,
         /// What the cache lacks.

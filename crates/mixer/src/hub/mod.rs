@@ -234,7 +234,6 @@ impl Hub {
         let missing = |what: String| HubError::NotCached {
             kind: kind.name(),
             id: id.to_owned(),
-            revision: revision.to_owned(),
             why: why.clone(),
             what,
             looked_in: cache.folder().to_owned(),
