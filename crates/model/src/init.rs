@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::config::{DecoderConfig, Keys, PositionEncoding, read_object};
 use crate::decoder::{Decoder, DecoderLayer};
-use crate::error::{ModelError, Result};
+use crate::error::Result;
 use crate::parameter::Parameter;
 use crate::rope::inverse_frequencies;
 use crate::skeleton::skeleton;
@@ -24,13 +24,13 @@ pub struct InitConfig {
     /// `[layer, head, offset]`: the query and key biases of that query head are set so that it starts by attending to
     /// the token `offset` positions before (0 is the token itself).
     pub offset_heads: Vec<[usize; 3]>,
-    /// Score of the wanted offset above the mean of the others, in nats.
+    /// Score of the wanted offset in nats; those of far offsets are about 0.
     pub offset_strength: f64,
 }
 
 impl Default for InitConfig {
     fn default() -> Self {
-        Self { std: 0.02, offset_heads: Vec::new(), offset_strength: 30.0 }
+        Self { std: 0.02, offset_heads: Vec::new(), offset_strength: 20.0 }
     }
 }
 
@@ -112,13 +112,13 @@ fn set_offset_head(layer: &mut DecoderLayer, config: &DecoderConfig, [head, offs
     let PositionEncoding::Rope { theta } = config.position;
     let frequencies = inverse_frequencies(theta, config.head_dim);
     let half = config.head_dim / 2;
-    // Pairs that hardly turn over a sample add the same to every offset: only those that turn are used.
-    let turning: Vec<bool> = frequencies.iter().map(|&frequency| frequency > 0.02).collect();
-    let pairs = turning.iter().filter(|&&turns| turns).count().max(1) as f64;
-    let size = (strength * (config.head_dim as f64).sqrt() / pairs).sqrt();
+    // Fast pairs tell neighbours apart best; pairs that hardly turn over a sample would add the same to every offset.
+    let weight = |frequency: f32| if frequency > 0.02 { f64::from(frequency).sqrt() } else { 0.0 };
+    let total: f64 = frequencies.iter().map(|&frequency| weight(frequency)).sum();
     let (mut query, mut key) = (vec![0.0f32; 2 * half], vec![0.0f32; 2 * half]);
-    for i in (0..half).filter(|&i| turning[i]) {
-        let phase = offset as f64 * f64::from(frequencies[i]);
+    for (i, &frequency) in frequencies.iter().enumerate() {
+        let size = (strength * (config.head_dim as f64).sqrt() * weight(frequency) / total).sqrt();
+        let phase = offset as f64 * f64::from(frequency);
         key[i] = size as f32;
         // The query turned back by the phase meets the key that stands `offset` before it.
         query[i] = (size * phase.cos()) as f32;
@@ -137,10 +137,56 @@ fn put(bias: &mut Option<Tensor<1>>, start: usize, values: &[f32]) {
     }
 }
 
-/// Reads only the configuration of an `init:FILE`.
-///
-/// # Errors
-/// As [`InitConfig::from_file`].
-pub fn init_file_config(path: &Path) -> std::result::Result<DecoderConfig, ModelError> {
-    InitConfig::from_file(path).map(|(config, _)| config)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::Pack;
+
+    fn config() -> DecoderConfig {
+        let text = r#"{"model_type": "qwen2", "vocab_size": 50, "hidden_size": 128, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": true}"#;
+        let map = serde_json::from_str(text).expect("JSON");
+        DecoderConfig::from_map(map, Path::new("config.json")).expect("a sound configuration")
+    }
+
+    #[test]
+    fn offset_heads_attend_to_their_offset() {
+        let device = Device::flex();
+        let offset_heads = vec![[0, 0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4]];
+        let init = InitConfig { offset_heads, ..InitConfig::default() };
+        let model = Decoder::init(config(), &init, 1, &device, DType::F32);
+        let ids: Vec<u32> = (0..40).map(|i| i * 7 % 50).collect();
+        let pack = Pack::new(&model.config, &[40], &device, DType::F32);
+        let normed = model.layers[0].input_layernorm.forward(model.embed(&ids));
+        let (q, k, _) = model.layers[0].self_attn.queries_keys_values(normed, &pack, 0);
+        let scores = q.swap_dims(0, 1).matmul(k.swap_dims(0, 1).transpose()) * model.layers[0].self_attn.scale();
+        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        for head in 0..4 {
+            for token in 10..40 {
+                let row = &scores[(head * 40 + token) * 40..][..=token];
+                let total: f32 = row.iter().map(|score| score.exp()).sum();
+                let share = row[token - head - 1].exp() / total;
+                assert!(share > 0.8, "head {head} gives {share} of token {token} to its offset");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_depend_on_the_seed_alone() {
+        let make = |seed| Decoder::init(config(), &InitConfig::default(), seed, &Device::flex(), DType::F32);
+        let values = |model: Decoder| -> Vec<f32> {
+            model
+                .parameters()
+                .into_iter()
+                .flat_map(|(_, value)| value.into_data().iter::<f32>().collect::<Vec<_>>())
+                .collect()
+        };
+        let (one, two, other) = (values(make(1)), values(make(1)), values(make(2)));
+        assert_eq!(one, two);
+        assert_ne!(one, other);
+        assert_eq!(one.len(), config().parameter_count());
+        let embedding = &one[..50 * 128];
+        let deviation = (embedding.iter().map(|value| value * value).sum::<f32>() / embedding.len() as f32).sqrt();
+        assert!((deviation - 0.02).abs() < 0.001, "{deviation}");
+    }
 }

@@ -53,7 +53,7 @@ impl Parameter {
     /// When the data is neither of one nor of two dimensions.
     pub fn from_data(data: TensorData, device: &Device, dtype: DType) -> Self {
         let options = (device, dtype);
-        match data.shape.len() {
+        match data.shape().len() {
             1 => Self::Vector(Tensor::from_data(data, options)),
             2 => Self::Matrix(Tensor::from_data(data, options)),
             dimensions => panic!("a weight has one or two dimensions, not {dimensions}"),

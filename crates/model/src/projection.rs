@@ -1,7 +1,7 @@
 //! A linear layer with an optional LoRA adapter beside it.
 
 use burn::Tensor;
-use medley_ops::{keyed_dropout, linear};
+use medley_ops::{LowRank, adapted_linear, linear};
 
 use crate::pack::Pack;
 use crate::parameter::Slots;
@@ -36,17 +36,16 @@ impl Projection {
     /// # Shapes
     /// - `input`: [tokens, in]; output: [tokens, out]
     pub fn forward(&self, input: Tensor<2>, pack: &Pack, layer: usize, module: Module) -> Tensor<2> {
-        let Some(lora) = &self.lora else {
-            return linear(input, self.weight.clone(), self.bias.clone());
-        };
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let Some(lora) = &self.lora else { return linear(input, weight, bias) };
         let keys = if lora.dropout > 0.0 { pack.dropout_keys(layer, module as u64) } else { None };
-        let seen = match keys {
-            None => input.clone(),
-            Some(keys) => keyed_dropout(input.clone(), &keys, lora.dropout),
+        let adapter = LowRank {
+            a: lora.a.clone(),
+            b: lora.b.clone(),
+            scale: lora.scale,
+            dropout: keys.map(|keys| (keys, lora.dropout)),
         };
-        let output = linear(input, self.weight.clone(), self.bias.clone());
-        let low_rank = linear(seen, lora.a.clone(), None) * lora.scale;
-        output + linear(low_rank, lora.b.clone(), None)
+        adapted_linear(input, weight, bias, adapter)
     }
 
     /// Adds the adapter to the weight and drops it.

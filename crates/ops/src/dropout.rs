@@ -112,6 +112,20 @@ impl DropoutBackend for Flex {
     }
 }
 
+/// `sum += dropout(values)`, row by row.
+pub(crate) fn add_dropped(sum: &mut [f32], values: &[f32], keys: &[u64], p: f32) {
+    let width = sum.len() / keys.len().max(1);
+    let (lowest, scale) = (threshold(p), 1.0 / (1.0 - p));
+    let rows = sum.par_chunks_exact_mut(width.max(1)).zip(values.par_chunks_exact(width.max(1)));
+    rows.zip(keys.par_iter()).with_min_len(16).for_each(|((sum, values), &key)| {
+        vectorize(|| {
+            for (feature, (sum, value)) in sum.iter_mut().zip(values).enumerate() {
+                *sum += if hash(key, feature as u32) >= lowest { value * scale } else { 0.0 };
+            }
+        });
+    });
+}
+
 #[derive(Debug)]
 struct DropoutBackward;
 

@@ -10,11 +10,13 @@
 //! | [`linear_cross_entropy`] | loss and gradients of a language-model head, never the whole logits |
 //! | [`causal_attention`], [`cached_attention`] | exact attention over packed samples, grouped heads |
 //! | [`linear`] | `x W^T + b` with the weight as a checkpoint stores it |
+//! | [`adapted_linear`] | a frozen linear layer with a low-rank adapter |
 //! | [`rms_norm`], [`rotate_halves`], [`swiglu`] | the other parts of a decoder layer |
 //! | [`keyed_dropout`] | dropout whose mask is a hash of token and feature |
 //! | [`embedding_gradient`], [`squared_norm`] | reductions that reach a weight, in a fixed order |
 //! | [`inject_gradient`] | a scalar whose backward pass hands a given gradient to a tensor |
 
+mod adapter;
 mod attention;
 mod cross_entropy;
 mod dropout;
@@ -29,6 +31,7 @@ mod rope;
 mod simd;
 mod swiglu;
 
+pub use adapter::{LowRank, adapted_linear};
 pub use attention::{Segment, cached_attention, causal_attention};
 pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy};
 pub use dropout::keyed_dropout;

@@ -6,8 +6,16 @@ use burn::backend::Cube;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, Shape, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, FloatDType, Shape, TensorMetadata, backend_extension};
+use burn::tensor::DType;
+use rayon::prelude::*;
+
+use crate::flex::{Contiguous, tensor};
+use crate::product::{View, product};
+use crate::simd::vectorize;
 
 /// `x W^T + b`.
 ///
@@ -20,8 +28,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, Shape, TensorMetadata, ba
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     let (input, weight) = (input.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
-        None => <Dispatch as LinearBackend>::linear(input, weight),
-        Some(bias) => <Dispatch as LinearBackend>::linear_bias(input, weight, bias.into_dispatch()),
+        None => <Dispatch as LinearBackend>::plain_linear(input, weight),
+        Some(bias) => <Dispatch as LinearBackend>::biased_linear(input, weight, bias.into_dispatch()),
     })
 }
 
@@ -29,19 +37,77 @@ pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> T
 #[backend_extension(Flex, Cube: cfg(any(feature = "wgpu", feature = "cuda")), Autodiff)]
 pub trait LinearBackend: Backend {
     /// Without a bias.
-    fn linear(input: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn plain_linear(input: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(input, Self::float_transpose(weight))
     }
 
     /// With a bias.
-    fn linear_bias(input: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn biased_linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let out = bias.shape()[0];
         let product = Self::float_matmul(input, Self::float_transpose(weight));
         Self::float_add(product, Self::float_reshape(bias, Shape::new([1, out])))
     }
 }
 
-impl LinearBackend for Flex {}
+impl LinearBackend for Flex {
+    fn biased_linear(input: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let tokens = input.layout().shape()[0];
+        let (out, width) = (weight.layout().shape()[0], weight.layout().shape()[1]);
+        if input.dtype() != DType::F32 {
+            return Self::float_add(Self::plain_linear(input, weight), Self::float_reshape(bias, Shape::new([1, out])));
+        }
+        let [input, weight, bias] = [input, weight, bias].map(Contiguous::new);
+        let mut output = repeat_bias(bias.slice(), tokens, out);
+        let (input, weight) = (View::rows(input.slice(), width), View::rows(weight.slice(), width).transposed());
+        // SAFETY: the output is an owned vector of tokens * out elements, the views cover both matrices.
+        unsafe { product([tokens, width, out], input, weight, output.as_mut_ptr(), out, true, 1.0, true) };
+        tensor(output, [tokens, out])
+    }
+}
+
+/// One copy of the bias for every token, zeros without one.
+pub(crate) fn repeat_bias(bias: &[f32], tokens: usize, out: usize) -> Vec<f32> {
+    if bias.is_empty() { vec![0.0; tokens * out] } else { bias.repeat(tokens) }
+}
+
+/// Sums over the rows, as the gradient of a bias needs them.
+pub trait LinearKernels: LinearBackend {
+    /// [tokens, out] to [out].
+    fn column_sum(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let out = gradient.shape()[1];
+        Self::float_reshape(Self::float_sum_dim(gradient, 0), Shape::new([out]))
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl LinearKernels for Cube {}
+
+impl LinearKernels for Flex {
+    /// Blocks of rows side by side, then the blocks in their order.
+    fn column_sum(gradient: FlexTensor) -> FlexTensor {
+        const ROWS: usize = 128;
+        let out = gradient.layout().shape()[1];
+        let dtype = gradient.dtype();
+        let gradient = Contiguous::new(Self::float_cast(gradient, FloatDType::F32));
+        let add = |sum: &mut [f32], row: &[f32]| sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        let blocks: Vec<Vec<f32>> = gradient
+            .slice()
+            .par_chunks(ROWS * out)
+            .map(|block| {
+                let mut sum = vec![0.0f32; out];
+                vectorize(|| block.chunks_exact(out).for_each(|row| add(&mut sum, row)));
+                sum
+            })
+            .collect();
+        let mut sum = vec![0.0f32; out];
+        blocks.iter().for_each(|block| add(&mut sum, block));
+        Self::float_cast(tensor(sum, [out]), dtype.into())
+    }
+}
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl LinearBackend for Cube {}
@@ -78,16 +144,14 @@ impl<B: Backend> Backward<B, 2> for LinearBackward {
 #[derive(Debug)]
 struct LinearBiasBackward;
 
-impl<B: Backend> Backward<B, 3> for LinearBiasBackward {
+impl<B: LinearKernels> Backward<B, 3> for LinearBiasBackward {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         let [input, weight, bias] = ops.parents;
         if let Some(bias) = bias {
-            let out = gradient.shape()[1];
-            let sum = B::float_reshape(B::float_sum_dim(gradient.clone(), 0), Shape::new([out]));
-            grads.register::<B>(bias.id, sum);
+            grads.register::<B>(bias.id, B::column_sum(gradient.clone()));
         }
         for (parent, value) in [input, weight].into_iter().zip(gradients::<B>(&gradient, ops.state)) {
             if let (Some(parent), Some(value)) = (parent, value) {
@@ -97,21 +161,25 @@ impl<B: Backend> Backward<B, 3> for LinearBiasBackward {
     }
 }
 
-impl<B: LinearBackend, C: CheckpointStrategy> LinearBackend for Autodiff<B, C> {
-    fn linear(input: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+impl<B: LinearKernels, C: CheckpointStrategy> LinearBackend for Autodiff<B, C> {
+    fn plain_linear(input: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let prepared = LinearBackward.prepare::<C>([input.node(), weight.node()]).compute_bound().stateful();
         let keep = (weight.is_tracked(), input.is_tracked());
         let (input, weight) = (input.primitive().clone(), weight.primitive().clone());
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let state = (keep.0.then(|| input.clone()), keep.1.then(|| weight.clone()));
-                prepared.finish(state, B::linear(input, weight))
+                prepared.finish(state, B::plain_linear(input, weight))
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::linear(input, weight)),
+            OpsKind::UnTracked(prepared) => prepared.finish(B::plain_linear(input, weight)),
         }
     }
 
-    fn linear_bias(input: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn biased_linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let nodes = [input.node(), weight.node(), bias.node()];
         let prepared = LinearBiasBackward.prepare::<C>(nodes).compute_bound().stateful();
         let keep = (weight.is_tracked(), input.is_tracked());
@@ -120,9 +188,9 @@ impl<B: LinearBackend, C: CheckpointStrategy> LinearBackend for Autodiff<B, C> {
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let state = (keep.0.then(|| input.clone()), keep.1.then(|| weight.clone()));
-                prepared.finish(state, B::linear_bias(input, weight, bias))
+                prepared.finish(state, B::biased_linear(input, weight, bias))
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::linear_bias(input, weight, bias)),
+            OpsKind::UnTracked(prepared) => prepared.finish(B::biased_linear(input, weight, bias)),
         }
     }
 }

@@ -1,0 +1,120 @@
+//! `medley chat`: talk to a model, a line at a time.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use medley_chat::{ChatTokenizer, Message, Role};
+use medley_model::{Decoder, DeviceRequest, GenerateOptions, device, generate_with, open_model};
+use miette::{IntoDiagnostic, Result, bail};
+
+/// Arguments of `medley chat`.
+#[derive(Args)]
+pub struct ChatArgs {
+    /// A model directory in Hugging Face layout, or the directory of a PEFT adapter
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The base model of an adapter, if it is not where adapter_config.json says
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Answer this and stop (without it: one answer for every line that you type)
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// System message before the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Longest answer in tokens
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    max_new_tokens: usize,
+    /// auto, cuda, wgpu or cpu
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceRequest::Auto)]
+    device: DeviceRequest,
+}
+
+/// Runs `medley chat`.
+pub fn run(args: ChatArgs) -> Result<()> {
+    let place = device::select(args.device).into_diagnostic()?;
+    eprintln!("device: {place}");
+    let dtype = place.dtype(None).into_diagnostic()?;
+    let opened = open_model(&args.model, args.base.as_deref(), &place.device, dtype).into_diagnostic()?;
+    let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).into_diagnostic()?;
+    tokenizer.check_vocabulary(opened.model.config.vocab_size).into_diagnostic()?;
+    let session = Session { model: opened.model, tokenizer, max_new_tokens: args.max_new_tokens };
+    let mut messages = Vec::new();
+    messages.extend(args.system.map(|text| Message::new(Role::System, text)));
+    match args.prompt {
+        Some(prompt) => session.answer(&mut messages, &prompt),
+        None => session.converse(messages),
+    }
+}
+
+struct Session {
+    model: Decoder,
+    tokenizer: ChatTokenizer,
+    max_new_tokens: usize,
+}
+
+impl Session {
+    /// One answer for every line of standard input, until it ends.
+    fn converse(&self, mut messages: Vec<Message>) -> Result<()> {
+        let interactive = std::io::stdin().is_terminal();
+        let fresh = messages.clone();
+        if interactive {
+            eprintln!("An empty line starts a new conversation, Ctrl-D ends.");
+        }
+        loop {
+            if interactive {
+                eprint!("> ");
+            }
+            let mut line = String::new();
+            if std::io::stdin().lock().read_line(&mut line).into_diagnostic()? == 0 {
+                return Ok(());
+            }
+            match line.trim() {
+                "" => messages.clone_from(&fresh),
+                text => self.answer(&mut messages, text)?,
+            }
+        }
+    }
+
+    /// Prints the answer to standard output as it grows, and appends both turns to the conversation.
+    fn answer(&self, messages: &mut Vec<Message>, text: &str) -> Result<()> {
+        messages.push(Message::new(Role::User, text));
+        let prompt = self.tokenizer.encode_prompt(messages).into_diagnostic()?;
+        let longest = self.model.config.max_position_embeddings;
+        if prompt.len() >= longest {
+            bail!("the conversation is {} tokens long, the model takes {longest}", prompt.len());
+        }
+        let options = GenerateOptions {
+            max_new_tokens: self.max_new_tokens.min(longest - prompt.len()),
+            batch_size: 1,
+            stop_ids: self.tokenizer.end_of_turn().to_vec(),
+            vocab_limit: Some(self.tokenizer.vocab_size()),
+        };
+        let mut printed = String::new();
+        let mut ids = Vec::new();
+        let mut failed = None;
+        generate_with(&self.model, &[prompt], &options, &mut |_, id| {
+            ids.push(id);
+            // A character may be cut between two tokens: what is certain is printed, the rest waits.
+            let text = self.tokenizer.decode(&ids);
+            let certain = text.trim_end_matches('\u{fffd}');
+            if let Some(new) = certain.strip_prefix(printed.as_str()) {
+                failed = failed.take().or(print(new).err());
+                printed = certain.to_owned();
+            }
+        });
+        failed.map_or(Ok(()), Err).into_diagnostic()?;
+        let whole = self.tokenizer.decode(&ids);
+        let rest = whole.strip_prefix(printed.as_str()).unwrap_or_default();
+        print(rest).and_then(|()| print("\n")).into_diagnostic()?;
+        messages.push(Message::new(Role::Assistant, whole));
+        Ok(())
+    }
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    output.flush()
+}
