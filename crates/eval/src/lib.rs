@@ -15,6 +15,7 @@ mod read;
 mod score;
 mod sit;
 mod solver;
+mod table;
 
 pub use baselines::{guess_credit, string_match_credit};
 pub use error::EvalError;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::EvalError;
 use crate::import::{Imported, Layout};
 use crate::item::{Item, Place};
+use crate::table;
 
 /// The items of an exam and the files that they come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -220,20 +221,24 @@ fn object(value: Value, place: &Place) -> Result<Map<String, Value>, EvalError> 
 }
 
 fn table_records(path: &Path, name: &str, text: &str) -> Result<Vec<Record>, EvalError> {
-    let failed = |error: csv::Error| {
-        EvalError::file(path, format!("is neither JSON nor a CSV table: {error}"), "write one JSON object a line")
+    let rows = table::rows(text).map_err(|line| {
+        let reason = format!("line {line}: a quoted field has no end, or is followed by text");
+        EvalError::file(path, reason, "write one JSON object a line, or a CSV table")
+    })?;
+    let mut rows = rows.into_iter();
+    let Some((_, headers)) = rows.next() else {
+        return Ok(Vec::new());
     };
-    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(failed)?.clone();
-    let mut records = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(failed)?;
-        let number = row.position().map_or(0, |position| position.line() as usize);
-        let fields =
-            headers.iter().zip(row.iter()).map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())));
-        records.push((fields.collect(), Place { file: name.to_owned(), number, in_array: false }));
-    }
-    Ok(records)
+    let record = |(number, row): (usize, Vec<String>)| {
+        let place = Place { file: name.to_owned(), number, in_array: false };
+        if row.len() != headers.len() {
+            let reason = format!("has {} fields, the first line names {}", row.len(), headers.len());
+            return Err(place.item_error("record", reason, "write one JSON object a line, or a CSV table"));
+        }
+        let fields = headers.iter().cloned().zip(row.into_iter().map(Value::String));
+        Ok((fields.collect(), place))
+    };
+    rows.map(record).collect()
 }
 
 #[cfg(test)]

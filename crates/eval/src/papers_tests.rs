@@ -67,6 +67,9 @@ fn bad_papers_are_refused_by_file_and_line() {
     folder.write("records.json", "[1]");
     folder.write("keys.jsonl", "{\"text\": \"x\"}\n");
     folder.write("gbk.jsonl", [line("a").as_bytes(), b"{\"id\": \"\xd6\xd0\"}"].concat());
+    folder.write("open.csv", "question,A,B,answer,parse\n\"x,甲,乙,A,\n");
+    folder.write("ragged.csv", "question,A,B,answer,parse\nx,甲,乙\n");
+    folder.write("prose.txt", "一段文字\n");
     let packed = gzip(line("a").as_bytes());
     folder.write("cut.jsonl.gz", &packed[..packed.len() / 2]);
     for (name, expected) in [
@@ -79,6 +82,9 @@ fn bad_papers_are_refused_by_file_and_line() {
         ("keys.jsonl", "has the keys text, of no known layout"),
         ("gbk.jsonl", "gbk.jsonl: line 2 is not UTF-8"),
         ("cut.jsonl.gz", "cut.jsonl.gz: damaged gzip"),
+        ("open.csv", "open.csv: line 2: a quoted field has no end"),
+        ("ragged.csv", "ragged.csv:2: `record` has 3 fields, the first line names 5"),
+        ("prose.txt", "prose.txt: holds no record"),
         ("absent-*.jsonl", "absent-*.jsonl: no such paper"),
         ("a[.jsonl", "a[.jsonl: Pattern syntax error"),
     ] {
