@@ -1,0 +1,147 @@
+//! What a run starts from: a model directory, an earlier run, a PEFT adapter, or fresh random weights.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use medley_model::{Decoder, adapter_base, copy_companions, is_adapter};
+
+use crate::checkpoint::write_whole;
+use crate::error::TrainError;
+
+/// What stands in a directory that a recipe names as its base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseKind {
+    /// A model in Hugging Face layout.
+    Model(PathBuf),
+    /// A PEFT adapter; it belongs on top of `base`, a directory or a hub id as its configuration names it.
+    Adapter {
+        /// The adapter's directory.
+        adapter: PathBuf,
+        /// `base_model_name_or_path`.
+        base: String,
+    },
+}
+
+/// What a run starts from, found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// A model in Hugging Face layout, trained on as it is.
+    Model {
+        /// Its directory.
+        directory: PathBuf,
+        /// What an adapter names as its base: a hub id or a directory.
+        name: String,
+    },
+    /// A PEFT adapter: it is added to the model's weights, and training begins anew on the sum.
+    Merged {
+        /// The directory of the adapter's base.
+        model: PathBuf,
+        /// The adapter's directory.
+        adapter: PathBuf,
+    },
+    /// Fresh random weights in the shape of a configuration.
+    Fresh {
+        /// A file like `config.json`, with how to initialise.
+        config: PathBuf,
+    },
+}
+
+/// Says what stands in `directory`; an earlier run's directory stands for its `model/`.
+///
+/// # Errors
+/// When it is none of these, or an adapter that does not name its base.
+pub fn inspect(directory: &Path) -> Result<BaseKind, TrainError> {
+    let problem = |problem: &str| TrainError::Base { path: directory.to_path_buf(), problem: problem.to_owned() };
+    if directory.join("run.json").exists() {
+        let model = directory.join("model");
+        return match model.exists() {
+            true => inspect(&model),
+            false => Err(problem("this run has no model/ yet: finish it first with --resume")),
+        };
+    }
+    if is_adapter(directory) {
+        let base = named_base(directory)?;
+        return Ok(BaseKind::Adapter { adapter: directory.to_path_buf(), base });
+    }
+    if directory.join("config.json").exists() {
+        return Ok(BaseKind::Model(directory.to_path_buf()));
+    }
+    Err(problem("there is no config.json, adapter_config.json or run.json: name a model, an adapter or a run"))
+}
+
+/// The base that a PEFT adapter names; a relative path is looked up from the adapter's directory first.
+fn named_base(directory: &Path) -> Result<String, TrainError> {
+    let base = adapter_base(directory)?;
+    let beside = directory.join(&base);
+    Ok(if beside.is_dir() { beside.to_string_lossy().into_owned() } else { base })
+}
+
+impl Base {
+    /// Loads the weights, with an adapter added to them, or draws them by `seed`.
+    ///
+    /// # Errors
+    /// When files are missing, damaged or do not fit each other.
+    pub fn load(&self, seed: u64, device: &Device, dtype: DType) -> Result<Decoder, TrainError> {
+        Ok(match self {
+            Self::Model { directory, .. } => Decoder::load(directory, device, dtype)?,
+            Self::Merged { model, adapter } => {
+                let mut decoder = Decoder::load(model, device, dtype)?;
+                decoder.load_adapter(adapter)?;
+                decoder.merge();
+                decoder
+            }
+            Self::Fresh { config } => Decoder::init_from_file(config, seed, device, dtype)?,
+        })
+    }
+
+    /// What a new adapter names as its base. Weights that stand in no directory yet (merged or fresh ones) are written to
+    /// `place` first, so that the adapter can be used on what it was trained on.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn name_for_adapter(
+        &self,
+        decoder: &Decoder,
+        place: &Path,
+        tokenizer: &Path,
+    ) -> Result<String, TrainError> {
+        if let Self::Model { name, .. } = self {
+            return Ok(name.clone());
+        }
+        if !place.exists() {
+            write_whole(place, |folder| {
+                decoder.save(folder, decoder.dtype())?;
+                Ok(copy_companions(tokenizer, folder)?)
+            })?;
+        }
+        let absolute = place.canonicalize().map_err(TrainError::io(place))?;
+        Ok(absolute.to_string_lossy().into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_base_is_told_by_what_stands_in_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (model, adapter, run) = (folder.path().join("m"), folder.path().join("a"), folder.path().join("r"));
+        for directory in [&model, &adapter, &run] {
+            fs::create_dir(directory).expect("made");
+        }
+        assert!(inspect(&model).expect_err("empty").to_string().contains("config.json"));
+        fs::write(model.join("config.json"), "{}").expect("written");
+        assert_eq!(inspect(&model).expect("a model"), BaseKind::Model(model.clone()));
+        fs::write(adapter.join("adapter_config.json"), "{}").expect("written");
+        assert!(inspect(&adapter).expect_err("no base").to_string().contains("base_model_name_or_path"));
+        fs::write(adapter.join("adapter_config.json"), r#"{"base_model_name_or_path": "../m"}"#).expect("written");
+        let base = adapter.join("../m").to_string_lossy().into_owned();
+        assert_eq!(inspect(&adapter).expect("an adapter"), BaseKind::Adapter { adapter: adapter.clone(), base });
+        fs::write(run.join("run.json"), "{}").expect("written");
+        assert!(inspect(&run).expect_err("unfinished").to_string().contains("--resume"));
+        fs::rename(&model, run.join("model")).expect("moved");
+        assert_eq!(inspect(&run).expect("a run"), BaseKind::Model(run.join("model")));
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run writes down while it goes on: metrics lines, progress, and the position that a checkpoint saves.
+
+use std::time::Instant;
+
+use crate::batching::Batches;
+use crate::checkpoint::RunPosition;
+use crate::error::TrainError;
+use crate::metrics::{Metrics, MetricsWriter, TrainMetrics, ValidationMetrics, now, resident_memory};
+use crate::observer::{Event, Observer, StepProgress};
+use crate::step::BatchSummary;
+
+/// Keeps the run's counts and tells them to metrics and observer.
+pub(crate) struct Journal<'a> {
+    position: RunPosition,
+    writer: MetricsWriter,
+    observer: &'a dyn Observer,
+    logging_steps: usize,
+    total_steps: usize,
+    samples: usize,
+    /// Seconds of the run before this process.
+    seconds_before: f64,
+    started: Instant,
+    /// Tokens of this process, and when its last metrics line was written.
+    own_tokens: u64,
+    own_steps: usize,
+    line_written: Instant,
+    line_tokens: u64,
+}
+
+impl<'a> Journal<'a> {
+    pub(crate) fn new(
+        position: RunPosition,
+        writer: MetricsWriter,
+        observer: &'a dyn Observer,
+        logging_steps: usize,
+        total_steps: usize,
+        samples: usize,
+    ) -> Self {
+        Self {
+            seconds_before: f64::from_bits(position.seconds_bits),
+            position,
+            writer,
+            observer,
+            logging_steps: logging_steps.max(1),
+            total_steps,
+            samples,
+            started: Instant::now(),
+            own_tokens: 0,
+            own_steps: 0,
+            line_written: Instant::now(),
+            line_tokens: 0,
+        }
+    }
+
+    /// Steps taken.
+    pub(crate) fn step(&self) -> usize {
+        self.position.step
+    }
+
+    /// Step and loss of the last validation.
+    pub(crate) fn last_validation(&self) -> Option<(usize, f64)> {
+        self.position.last_validation.map(|(step, bits)| (step, f64::from_bits(bits)))
+    }
+
+    /// Counts a step and shows it.
+    pub(crate) fn count_step(
+        &mut self,
+        batch: BatchSummary,
+        lr: f64,
+        grad_norm: f64,
+        batches: &Batches,
+    ) -> Result<(), TrainError> {
+        let at = &mut self.position;
+        at.step += 1;
+        let place = batches.position(at.step);
+        (at.epoch, at.offset) = (place.epoch, place.offset);
+        at.tokens += batch.tokens as u64;
+        at.supervised_tokens += batch.supervised_tokens as u64;
+        at.window_loss_bits = (f64::from_bits(at.window_loss_bits) + batch.loss_sum).to_bits();
+        at.window_supervised += batch.supervised_tokens as u64;
+        self.own_tokens += batch.tokens as u64;
+        self.line_tokens += batch.tokens as u64;
+        self.own_steps += 1;
+        let elapsed = self.started.elapsed().as_secs_f64().max(1e-9);
+        self.observer.observe(&Event::Step(StepProgress {
+            step: self.position.step,
+            total_steps: self.total_steps,
+            loss: batch.loss(),
+            lr,
+            tokens_per_second: self.own_tokens as f64 / elapsed,
+            seconds_left: elapsed / self.own_steps as f64 * (self.total_steps - self.position.step) as f64,
+        }));
+        if self.position.step % self.logging_steps == 0 || self.position.step == self.total_steps {
+            self.write_line(lr, grad_norm)?;
+        }
+        Ok(())
+    }
+
+    fn write_line(&mut self, lr: f64, grad_norm: f64) -> Result<(), TrainError> {
+        let at = &mut self.position;
+        let in_epoch = at.offset as f64 / self.samples as f64;
+        let line = TrainMetrics {
+            step: at.step,
+            epoch: at.epoch as f64 + in_epoch,
+            loss: f64::from_bits(at.window_loss_bits) / at.window_supervised as f64,
+            lr,
+            grad_norm,
+            tokens: at.tokens,
+            supervised_tokens: at.supervised_tokens,
+            tokens_per_second: self.line_tokens as f64 / self.line_written.elapsed().as_secs_f64().max(1e-9),
+            seconds: self.seconds_before + self.started.elapsed().as_secs_f64(),
+            memory_bytes: resident_memory(),
+            time: now(),
+        };
+        (at.window_loss_bits, at.window_supervised) = (0, 0);
+        (self.line_written, self.line_tokens) = (Instant::now(), 0);
+        self.observer.observe(&Event::Metrics(&line));
+        self.writer.write(&Metrics::Train(line))
+    }
+
+    /// Writes down a validation; the lowest loss so far is remembered.
+    pub(crate) fn validated(&mut self, line: &ValidationMetrics) -> Result<(), TrainError> {
+        let best = self.position.best.map_or(f64::INFINITY, |(_, bits)| f64::from_bits(bits));
+        if line.loss < best {
+            self.position.best = Some((line.step, line.loss.to_bits()));
+        }
+        self.position.last_validation = Some((line.step, line.loss.to_bits()));
+        self.observer.observe(&Event::Validation(line));
+        self.writer.write(&Metrics::Validation(line.clone()))
+    }
+
+    /// The position that a checkpoint saves now.
+    pub(crate) fn position(&self) -> RunPosition {
+        let seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
+        RunPosition { seconds_bits: seconds.to_bits(), ..self.position.clone() }
+    }
+}

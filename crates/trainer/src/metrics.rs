@@ -1,0 +1,223 @@
+//! `metrics.jsonl`: one JSON object a line, the same run's TensorBoard events beside it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use medley_experiment::atomic;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::tensorboard::EventWriter;
+
+/// A line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Metrics {
+    /// Training since the line before.
+    Train(TrainMetrics),
+    /// A pass over the held-out samples.
+    Validation(ValidationMetrics),
+}
+
+/// Training since the line before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainMetrics {
+    /// Optimizer steps taken so far.
+    pub step: usize,
+    /// Passes over the data so far.
+    pub epoch: f64,
+    /// Mean loss of a supervised token, over the steps since the line before.
+    pub loss: f64,
+    /// Learning rate of the last step.
+    pub lr: f64,
+    /// Global norm of the last step's gradient, before clipping.
+    pub grad_norm: f64,
+    /// Tokens computed so far.
+    pub tokens: u64,
+    /// Tokens that the loss counted so far.
+    pub supervised_tokens: u64,
+    /// Tokens computed per second since the line before.
+    pub tokens_per_second: f64,
+    /// Seconds of training so far, over all processes that worked on the run.
+    pub seconds: f64,
+    /// Resident memory of this process in bytes; 0 where the system does not tell.
+    pub memory_bytes: u64,
+    /// Seconds since 1970.
+    pub time: f64,
+}
+
+/// A pass over the held-out samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationMetrics {
+    /// Optimizer steps taken so far.
+    pub step: usize,
+    /// Mean loss of a supervised token, over all sources.
+    pub loss: f64,
+    /// The same of each source alone.
+    pub sources: BTreeMap<String, f64>,
+    /// Supervised tokens.
+    pub supervised_tokens: u64,
+    /// Seconds that the pass took.
+    pub seconds: f64,
+    /// Seconds since 1970.
+    pub time: f64,
+}
+
+impl Metrics {
+    /// Optimizer steps taken so far.
+    pub fn step(&self) -> usize {
+        match self {
+            Self::Train(line) => line.step,
+            Self::Validation(line) => line.step,
+        }
+    }
+
+    fn time(&self) -> f64 {
+        match self {
+            Self::Train(line) => line.time,
+            Self::Validation(line) => line.time,
+        }
+    }
+
+    fn scalars(&self) -> Vec<(String, f64)> {
+        let named = |name: &str, value: f64| (name.to_owned(), value);
+        match self {
+            Self::Train(line) => vec![
+                named("train/loss", line.loss),
+                named("train/learning_rate", line.lr),
+                named("train/grad_norm", line.grad_norm),
+                named("train/tokens_per_second", line.tokens_per_second),
+                named("train/memory_bytes", line.memory_bytes as f64),
+                named("train/epoch", line.epoch),
+            ],
+            Self::Validation(line) => {
+                let sources = line.sources.iter().map(|(source, &loss)| (format!("validation/loss/{source}"), loss));
+                std::iter::once(named("validation/loss", line.loss)).chain(sources).collect()
+            }
+        }
+    }
+}
+
+/// Writes `metrics.jsonl` and the events file beside it.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    path: PathBuf,
+    file: File,
+    events: EventWriter,
+}
+
+impl MetricsWriter {
+    /// Opens the run's metrics, keeping the lines up to `resumed_step` and cutting off what came after, so that no step stands there
+    /// twice. The events file is written anew from those lines.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn open(path: &Path, resumed_step: usize) -> Result<Self, TrainError> {
+        let kept: Vec<Metrics> = read(path)?.into_iter().filter(|line| line.step() <= resumed_step).collect();
+        let kept = if resumed_step == 0 { Vec::new() } else { kept };
+        let mut text = Vec::new();
+        for line in &kept {
+            text.extend(json_line(line));
+        }
+        atomic::write_file(path, &text).map_err(TrainError::io(path))?;
+        let events_path = path.with_file_name("events.out.tfevents.1.medley");
+        let events = EventWriter::create(&events_path).map_err(TrainError::io(&events_path))?;
+        let file = OpenOptions::new().append(true).open(path).map_err(TrainError::io(path))?;
+        let mut writer = Self { path: path.to_path_buf(), file, events };
+        for line in &kept {
+            writer.write_events(line)?;
+        }
+        Ok(writer)
+    }
+
+    /// Adds a line; it is in the file when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&mut self, line: &Metrics) -> Result<(), TrainError> {
+        self.file.write_all(&json_line(line)).map_err(TrainError::io(&self.path))?;
+        self.write_events(line)
+    }
+
+    fn write_events(&mut self, line: &Metrics) -> Result<(), TrainError> {
+        self.events.write(line.time(), line.step(), &line.scalars()).map_err(TrainError::io(&self.path))
+    }
+}
+
+/// The lines of a metrics file, none where there is no file. A last line that a killed process left unfinished is passed over.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Metrics>, TrainError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(TrainError::io(path))?,
+    };
+    let mut lines = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(TrainError::io(path))?;
+        lines.extend(serde_json::from_str::<Metrics>(&line));
+    }
+    Ok(lines)
+}
+
+fn json_line(line: &Metrics) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).expect("numbers and strings always become JSON");
+    text.push(b'\n');
+    text
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+pub(crate) fn resident_memory() -> u64 {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return 0 };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: usize) -> Metrics {
+        Metrics::Validation(ValidationMetrics {
+            step,
+            loss: 1.5,
+            sources: BTreeMap::from([("中医".to_owned(), 1.25)]),
+            supervised_tokens: 10,
+            seconds: 0.1,
+            time: 1.7e9,
+        })
+    }
+
+    #[test]
+    fn resuming_cuts_off_later_and_unfinished_lines() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("metrics.jsonl");
+        let mut writer = MetricsWriter::open(&path, 0).expect("new");
+        (1..=4).for_each(|step| writer.write(&line(step)).expect("written"));
+        drop(writer);
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(b"{\"kind\":\"tra"))
+            .expect("written");
+        let mut writer = MetricsWriter::open(&path, 2).expect("resumed");
+        writer.write(&line(3)).expect("written");
+        assert_eq!(read(&path).expect("readable"), [line(1), line(2), line(3)]);
+        MetricsWriter::open(&path, 0).expect("started anew");
+        assert!(read(&path).expect("readable").is_empty());
+    }
+
+    #[test]
+    fn memory_is_told() {
+        assert!(!cfg!(target_os = "linux") || resident_memory() > 1 << 20);
+    }
+}

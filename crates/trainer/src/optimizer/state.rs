@@ -1,0 +1,112 @@
+//! Optimizer state in and out of safetensors: `<parameter name>.first`, `.second`, `.master`, each `[elements]` in f32, and the
+//! number of steps taken in the metadata.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use burn::Tensor;
+use burn::tensor::{DType, Device, TensorData};
+use safetensors::{Dtype, SafeTensors, View};
+
+use super::{Optimizer, ParameterState, Treatment};
+use crate::error::TrainError;
+use crate::parameters::ParameterInfo;
+
+/// A tensor that is read from its device only when it is written.
+struct Stored {
+    tensor: Tensor<1>,
+    shape: [usize; 1],
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = self.tensor.clone().into_data().try_to_vec::<f32>().expect("optimizer state is f32");
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+    fn data_len(&self) -> usize {
+        self.shape[0] * size_of::<f32>()
+    }
+}
+
+impl Optimizer {
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let mut tensors = BTreeMap::new();
+        for (name, state) in &self.states {
+            let parts =
+                [("first", Some(&state.first)), ("second", state.second.as_ref()), ("master", state.master.as_ref())];
+            for (part, tensor) in parts {
+                if let Some(tensor) = tensor {
+                    let stored = Stored { tensor: tensor.clone(), shape: tensor.dims() };
+                    tensors.insert(format!("{name}.{part}"), stored);
+                }
+            }
+        }
+        let metadata = HashMap::from([("step".to_owned(), self.step.to_string())]);
+        safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => TrainError::io(path)(source),
+            other => problem(path, other.to_string()),
+        })
+    }
+
+    /// Reads the state that [`save`](Self::save) wrote; `parameters` are the model's, `dtype` is their precision.
+    ///
+    /// # Errors
+    /// When it cannot be read, or lacks a trained parameter, or holds another one or another size.
+    pub fn load(
+        &mut self,
+        path: &Path,
+        parameters: &[ParameterInfo],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(), TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| problem(path, error.to_string()))?;
+        let step = metadata.metadata().as_ref().and_then(|entries| entries.get("step")?.parse().ok());
+        self.step = step.ok_or_else(|| problem(path, "the number of steps is missing".into()))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| problem(path, error.to_string()))?;
+        let mut unread: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
+        self.states.clear();
+        for info in parameters.iter().filter(|_| self.step > 0) {
+            let Some(treatment) = self.treatments.get(&info.name) else { continue };
+            let elements = info.elements();
+            let mut take = |part: &str| {
+                let name = format!("{}.{part}", info.name);
+                unread.retain(|other| *other != name);
+                read(&file, &name, elements, device).map_err(|message| problem(path, message))
+            };
+            let first = take("first")?;
+            let second = if matches!(treatment, Treatment::AdamW { .. }) { Some(take("second")?) } else { None };
+            let master = if dtype == DType::F32 { None } else { Some(take("master")?) };
+            self.states.insert(info.name.clone(), ParameterState { first, second, master });
+        }
+        match unread.first() {
+            None => Ok(()),
+            Some(name) => Err(problem(path, format!("holds {name}, which this model does not train"))),
+        }
+    }
+}
+
+fn read(file: &SafeTensors<'_>, name: &str, elements: usize, device: &Device) -> Result<Tensor<1>, String> {
+    let view = file.tensor(name).map_err(|_| format!("{name} is missing"))?;
+    if view.dtype() != Dtype::F32 || view.shape() != [elements] {
+        return Err(format!("{name} is {:?} {:?} where f32 [{elements}] is due", view.dtype(), view.shape()));
+    }
+    let values: Vec<f32> =
+        view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+    Ok(Tensor::from_data(TensorData::new(values, [elements]), (device, DType::F32)))
+}
+
+fn problem(path: &Path, problem: String) -> TrainError {
+    TrainError::OptimizerState { path: path.to_path_buf(), problem }
+}

@@ -1,0 +1,107 @@
+//! A resumed run ends with the same bits as one that was never interrupted.
+
+use std::fs;
+use std::path::Path;
+
+use medley_recipe::{Optimizer, TrainSpec};
+
+use super::{Watcher, lora, samples, spec, train};
+use crate::metrics::{self, Metrics};
+use crate::{Silent, TrainError};
+
+/// Metrics without what depends on the clock.
+fn timeless(path: &Path) -> Vec<Metrics> {
+    let mut lines = metrics::read(path).expect("readable");
+    for line in &mut lines {
+        match line {
+            Metrics::Train(line) => {
+                (line.tokens_per_second, line.seconds, line.memory_bytes, line.time) = (0.0, 0.0, 0, 0.0);
+            }
+            Metrics::Validation(line) => (line.seconds, line.time) = (0.0, 0.0),
+        }
+    }
+    lines
+}
+
+fn same_files(a: &Path, b: &Path, names: &[&str]) {
+    for name in names {
+        let (a, b) = (fs::read(a.join(name)).expect("readable"), fs::read(b.join(name)).expect("readable"));
+        assert!(a == b, "{name} differs");
+    }
+}
+
+fn interrupted_equals_whole(spec: &TrainSpec, weights: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    // 11 samples in steps of 4: three steps an epoch, the last of them smaller.
+    let samples = samples(11);
+    let outcome = train(&whole, spec, &samples, false, &Silent).expect("trains");
+    assert_eq!((outcome.step, outcome.finished), (9, true));
+    // Stopped in the first epoch, at its end, and in the last one.
+    for (stop, resumed_from) in [(2, None), (3, Some(2)), (7, Some(3))] {
+        let watcher = Watcher { stop_after: Some(stop), ..Watcher::default() };
+        let outcome = train(&parts, spec, &samples, true, &watcher).expect("trains");
+        assert_eq!((outcome.step, outcome.finished, outcome.resumed_from), (stop, false, resumed_from));
+    }
+    let last = train(&parts, spec, &samples, true, &Silent).expect("trains");
+    assert_eq!((last.step, last.finished, last.resumed_from), (9, true, Some(7)));
+    assert_eq!((last.validation, last.best_validation), (outcome.validation, outcome.best_validation));
+    same_files(&whole.join("steps/9"), &parts.join("steps/9"), &[weights, "optimizer.safetensors"]);
+    same_files(&whole.join("model"), &parts.join("model"), &[weights, "README.md"]);
+    assert_eq!(timeless(&whole.join("metrics.jsonl")), timeless(&parts.join("metrics.jsonl")));
+}
+
+#[test]
+fn full() {
+    interrupted_equals_whole(&spec(), "model.safetensors");
+}
+
+#[test]
+fn full_with_muon() {
+    interrupted_equals_whole(&TrainSpec { optimizer: Optimizer::Muon, ..spec() }, "model.safetensors");
+}
+
+#[test]
+fn lora_with_dropout() {
+    interrupted_equals_whole(&TrainSpec { method: lora(), ..spec() }, "adapter_model.safetensors");
+}
+
+#[test]
+fn checkpoints_are_not_overwritten_unasked_and_torn_ones_are_passed_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = folder.path().join("run");
+    let samples = samples(11);
+    let stop = Watcher { stop_after: Some(4), ..Watcher::default() };
+    train(&run, &spec(), &samples, true, &stop).expect("trains");
+    assert!(stop.notes.borrow()[0].contains("no checkpoint yet"));
+    let refused = train(&run, &spec(), &samples, false, &Silent).expect_err("holds checkpoints").to_string();
+    assert!(refused.contains("--resume"), "{refused}");
+    fs::write(run.join("steps/4/optimizer.safetensors"), "torn").expect("written");
+    let watcher = Watcher { stop_after: Some(5), ..Watcher::default() };
+    let outcome = train(&run, &spec(), &samples, true, &watcher).expect("trains");
+    assert_eq!(outcome.resumed_from, Some(2));
+    let notes = watcher.notes.borrow().join("\n");
+    assert!(notes.contains("steps/4: optimizer.safetensors is damaged") && notes.contains("steps/2"), "{notes}");
+}
+
+#[test]
+fn optimizer_state_must_be_complete() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = folder.path().join("run");
+    let watcher = Watcher { stop_after: Some(2), ..Watcher::default() };
+    train(&run, &spec(), &samples(11), true, &watcher).expect("trains");
+    let path = run.join("steps/2/optimizer.safetensors");
+    let bytes = fs::read(&path).expect("readable");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("whole");
+    let kept = file.tensors().into_iter().filter(|(name, _)| name != "model.norm.weight.second");
+    let step = std::collections::HashMap::from([("step".to_owned(), "2".to_owned())]);
+    safetensors::serialize_to_file(kept, Some(step), &path).expect("written");
+    let state = fs::read_to_string(run.join("steps/2/state.json")).expect("readable");
+    let mut state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    // A checkpoint that is whole by its own account, but of a program that forgot a moment.
+    state["files"].as_array_mut().expect("a list").retain(|file| file["name"] != "optimizer.safetensors");
+    fs::write(run.join("steps/2/state.json"), state.to_string()).expect("written");
+    let error = train(&run, &spec(), &samples(11), true, &Silent).expect_err("incomplete");
+    assert!(matches!(&error, TrainError::OptimizerState { .. }), "{error}");
+    assert!(error.to_string().contains("model.norm.weight.second is missing"), "{error}");
+}
