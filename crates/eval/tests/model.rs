@@ -124,7 +124,7 @@ fn answers_do_not_depend_on_the_batch() {
     write_papers(path);
     let words = write_tokenizer(path);
     // A context in which the longest passages do not fit; more rows than tokens, as Qwen has.
-    write_init(path, words + 9, 220);
+    write_init(path, words + 9, 180);
     let candidate = Candidate::new(path);
     let papers = load_papers(&["papers.jsonl".to_owned()], path).expect("good papers");
     let alone = candidate.sit(&papers, &spec(1, AnswerForm::Letter), None, &path.join("alone"));
@@ -134,7 +134,7 @@ fn answers_do_not_depend_on_the_batch() {
     let open = alone.book(Book::Open).expect("asked");
     assert!(open.truncated_prompts > 0 && open.truncated_prompts < 11, "{}", open.truncated_prompts);
     assert_eq!(alone.book(Book::Closed).expect("asked").truncated_prompts, 0);
-    assert_eq!(alone.inputs.max_prompt_tokens, 214);
+    assert_eq!(alone.inputs.max_prompt_tokens, 174);
     let different: BTreeSet<String> = answers(&path.join("alone"))
         .iter()
         .skip(1)
