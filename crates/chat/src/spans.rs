@@ -172,7 +172,9 @@ mod tests {
         let messages: Vec<Message> = turns
             .iter()
             .enumerate()
-            .map(|(place, text)| Message::new(if place % 2 == 0 { Role::User } else { Role::Assistant }, *text))
+            .map(|(place, text)| {
+                Message::new(if place.is_multiple_of(2) { Role::User } else { Role::Assistant }, *text)
+            })
             .collect();
         let specials: Vec<String> = specials.iter().map(|special| (*special).to_owned()).collect();
         let closing = closing(&template, &specials);

@@ -58,13 +58,14 @@ impl ChatTokenizer {
         let eos = id("eos_token", &settings.eos_token)?;
         let pad = id("pad_token", &settings.pad_token)?;
         let specials = special_tokens(&tokenizer, settings.eos_token.as_deref());
-        let ends: Vec<String> =
-            specials.iter().filter(|token| Some(*token) != settings.bos_token.as_ref()).cloned().collect();
+        let (bos_token, eos_token) = (settings.bos_token.as_ref(), settings.eos_token.as_ref());
+        // A token that begins a text ends no turn, unless the model has but one for both.
+        let may_end = |token: &&String| Some(*token) != bos_token || bos_token == eos_token;
+        let ends: Vec<String> = specials.iter().filter(may_end).cloned().collect();
         let closing = spans::closing(&template, &ends);
-        let closing_id = closing.as_ref().and_then(|closing| {
-            let token = ends.iter().filter(|token| closing.ends_with(*token)).max_by_key(|token| token.len())?;
-            tokenizer.token_to_id(token)
-        });
+        // The longest first, as they are sorted.
+        let closing_token = closing.as_ref().and_then(|text| ends.iter().find(|token| text.ends_with(*token)));
+        let closing_id = closing_token.and_then(|token| tokenizer.token_to_id(token));
         let mut end_of_turn: Vec<u32> = closing_id.into_iter().chain(eos).chain(settings.stop_ids).collect();
         let mut seen = std::collections::HashSet::new();
         end_of_turn.retain(|id| seen.insert(*id));

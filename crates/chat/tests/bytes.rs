@@ -90,7 +90,7 @@ fn learned(tokenizer: &ChatTokenizer, sample: &EncodedSample) -> Vec<String> {
 }
 
 fn conversation(turns: &[String]) -> Vec<Message> {
-    let role = |place: usize| if place % 2 == 0 { Role::User } else { Role::Assistant };
+    let role = |place: usize| if place.is_multiple_of(2) { Role::User } else { Role::Assistant };
     turns.iter().enumerate().map(|(place, text)| Message::new(role(place), text)).collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use ureq::http::{HeaderMap, Response};
+use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::cache::{RepositoryCache, sha256};
@@ -114,7 +114,9 @@ impl Client {
         let address =
             format!("{}/api/{}/{id}/revision/{}?blobs=true", self.endpoint, kind.plural(), escape(revision, false));
         let mut response = self.get(&address, 0).map_err(|error| self.unreachable(id, error.to_string()))?;
-        self.check_status(kind, id, revision, &response)?;
+        if !response.status().is_success() {
+            return Err(self.refused(kind, id, revision, &response));
+        }
         let odd = |problem: String| HubError::Protocol { id: id.to_owned(), endpoint: self.endpoint.clone(), problem };
         let text = read_text(&mut response).map_err(|error| self.unreachable(id, error.to_string()))?;
         let answer: InfoAnswer = serde_json::from_str(&text).map_err(|error| odd(error.to_string()))?;
@@ -177,25 +179,15 @@ impl Client {
             if attempt > 0 {
                 std::thread::sleep(Duration::from_millis(200 << attempt));
             }
-            let start = length(part);
-            if start > 0 && expected == Some(start) {
+            if length(part) > 0 && expected == Some(length(part)) {
                 return Ok(());
             }
-            let start = if expected.is_some_and(|expected| start > expected) { 0 } else { start };
-            let response = match self.get(&address, start) {
-                Ok(response) => response,
-                Err(error) => {
-                    problem = Some(error.to_string());
-                    continue;
-                }
+            problem = match self.receive(&address, part, &mut expected, &bar) {
+                Err(Failed::Cache(source)) => return Err(HubError::Cache { path: part.to_owned(), source }),
+                Err(Failed::Status(response)) => return Err(self.refused(kind, id, commit, &response)),
+                Err(Failed::Connection(problem)) => Some(problem),
+                Ok(()) => None,
             };
-            if response.status().is_server_error() {
-                problem = Some(format!("HTTP {}", response.status()));
-                continue;
-            }
-            self.check_status(kind, id, commit, &response)?;
-            expected = expected.or_else(|| announced(&response));
-            problem = copy(response, start, part, &bar)?;
             if problem.is_none() && expected.is_none_or(|expected| expected == length(part)) {
                 bar.finish_and_clear();
                 return Ok(());
@@ -209,6 +201,25 @@ impl Client {
             }
             _ => Err(self.unreachable(id, problem.unwrap_or_else(|| format!("`{}` has no content", file.name)))),
         }
+    }
+
+    /// One attempt to fill `part` from where it ends.
+    fn receive(&self, address: &str, part: &Path, expected: &mut Option<u64>, bar: &ProgressBar) -> Result<(), Failed> {
+        let here = length(part);
+        let start = if expected.is_some_and(|expected| here > expected) { 0 } else { here };
+        let response = self.get(address, start).map_err(|error| Failed::Connection(error.to_string()))?;
+        let status = response.status();
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            fs::remove_file(part).map_err(Failed::Cache)?;
+        }
+        if status.is_server_error() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Err(Failed::Connection(format!("HTTP {status}")));
+        }
+        if !status.is_success() {
+            return Err(Failed::Status(Box::new(response)));
+        }
+        *expected = expected.or_else(|| announced(&response));
+        copy(response, start, part, bar)
     }
 
     fn get(&self, address: &str, start: u64) -> Result<Response<Body>, ureq::Error> {
@@ -226,37 +237,31 @@ impl Client {
         HubError::Unreachable { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
     }
 
-    fn check_status(
-        &self,
-        kind: RepositoryKind,
-        id: &str,
-        revision: &str,
-        response: &Response<Body>,
-    ) -> Result<(), HubError> {
+    /// What an answer other than success means.
+    fn refused(&self, kind: RepositoryKind, id: &str, revision: &str, response: &Response<Body>) -> HubError {
         let status = response.status().as_u16();
         let code = header(response.headers(), "x-error-code").unwrap_or_default();
         let (id, endpoint) = (id.to_owned(), self.endpoint.clone());
         match status {
-            200 | 206 => Ok(()),
             404 if code == "RevisionNotFound" => {
-                Err(HubError::NoRevision { kind: kind.name(), id, revision: revision.to_owned() })
+                HubError::NoRevision { kind: kind.name(), id, revision: revision.to_owned() }
             }
             404 => {
                 let nearest = self.nearest(kind, &id);
-                Err(HubError::NotFound { kind: kind.name(), id, endpoint, nearest })
+                HubError::NotFound { kind: kind.name(), id, endpoint, nearest }
             }
             401 | 403 => {
                 let owner = if kind == RepositoryKind::Dataset { "datasets/" } else { "" };
-                Err(HubError::Denied {
+                HubError::Denied {
                     kind: kind.name(),
                     status,
                     has_token: self.token.is_some(),
                     page: format!("{endpoint}/{owner}{id}"),
                     nearest: self.nearest(kind, &id),
                     id,
-                })
+                }
             }
-            _ => Err(HubError::Unreachable { id, endpoint, problem: format!("HTTP {}", response.status()) }),
+            _ => HubError::Unreachable { id, endpoint, problem: format!("HTTP {}", response.status()) },
         }
     }
 
@@ -282,32 +287,40 @@ impl Client {
     }
 }
 
-/// Writes a response's body to `part` from byte `start` on. `Some` is what broke the connection off; what had arrived
-/// stays.
-fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar) -> Result<Option<String>, HubError> {
-    let goes_on = response.status().as_u16() == 206;
-    let in_cache = |source| HubError::Cache { path: part.to_owned(), source };
-    let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(in_cache)?;
+/// Why an attempt to fetch a file did not succeed.
+enum Failed {
+    /// Worth another attempt; what had arrived stays.
+    Connection(String),
+    /// The hub says no.
+    Status(Box<Response<Body>>),
+    /// The disk says no.
+    Cache(io::Error),
+}
+
+/// Writes a response's body to `part` from byte `start` on.
+fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar) -> Result<(), Failed> {
+    let goes_on = response.status() == StatusCode::PARTIAL_CONTENT;
+    let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(Failed::Cache)?;
     // A server without ranges begins anew.
     if !goes_on || start == 0 {
-        file.set_len(0).map_err(in_cache)?;
+        file.set_len(0).map_err(Failed::Cache)?;
     }
     bar.set_position(length(part));
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 17];
-    let problem = loop {
+    let received = loop {
         match body.read(&mut buffer) {
-            Ok(0) => break None,
+            Ok(0) => break Ok(()),
             Ok(read) => {
-                file.write_all(&buffer[..read]).map_err(in_cache)?;
+                file.write_all(&buffer[..read]).map_err(Failed::Cache)?;
                 bar.inc(read as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Some(error.to_string()),
+            Err(error) => break Err(Failed::Connection(error.to_string())),
         }
     };
-    file.sync_data().map_err(in_cache)?;
-    Ok(problem)
+    file.sync_data().map_err(Failed::Cache)?;
+    received
 }
 
 /// Length of the whole file that a response announces.
