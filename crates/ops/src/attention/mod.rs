@@ -238,3 +238,44 @@ impl<B: AttentionKernels, C: CheckpointStrategy> AttentionBackend for Autodiff<B
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    fn random(shape: [usize; 3], seed: usize) -> FloatTensor<Flex> {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i * 7919 + seed * 104_729) as f32).sin()).collect();
+        let tensor = Tensor::<3>::from_data(TensorData::new(values, shape), &Device::flex());
+        tensor.try_into_primitive::<Flex>().expect("the device is Flex")
+    }
+
+    fn close(what: &str, left: FloatTensor<Flex>, right: FloatTensor<Flex>) {
+        let (left, right) = (left.into_data(), right.into_data());
+        assert_eq!(left.shape(), right.shape(), "{what}");
+        let worst = left.iter::<f32>().zip(right.iter::<f32>()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 2e-5, "{what} is off by {worst:e}");
+    }
+
+    /// The path of the GPUs, on the CPU: tiles of 512 rows need a longer sample to meet.
+    #[test]
+    fn composed_and_tiled_kernels_agree() {
+        let segment =
+            |start, count| Segment { query_start: start, query_count: count, key_start: start, key_count: count };
+        let segments: Arc<[Segment]> = vec![segment(0, 5), segment(5, 1100), segment(1105, 40)].into();
+        let [q, k, v] = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([1145, heads, 6], seed));
+        let problem = Problem::new::<Flex>(&q, &k, segments, 0.4);
+        let (tiled, tiled_log) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
+        let (composed, composed_log) = composed::forward::<Flex>(q.clone(), k.clone(), v.clone(), &problem);
+        close("output", composed.clone(), tiled.clone());
+        let upstream = random([1145, 4, 6], 4);
+        let saved = |output, log_sum_exp| Saved { q: q.clone(), k: k.clone(), v: v.clone(), output, log_sum_exp };
+        let one = tiled::backward(saved(tiled, tiled_log), upstream.clone(), &problem);
+        let other = composed::backward::<Flex>(saved(composed, composed_log), upstream, &problem);
+        for (name, (one, other)) in ["q", "k", "v"].into_iter().zip(one.into_iter().zip(other)) {
+            close(name, other, one);
+        }
+    }
+}
