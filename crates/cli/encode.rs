@@ -63,7 +63,7 @@ fn origin(record: &MixedRecord) -> SampleOrigin {
     SampleOrigin {
         source: record.source.clone(),
         file: record.file.clone(),
-        line: record.line as usize,
+        line: record.line,
         key: record.key,
         copy: record.copy,
     }
@@ -86,11 +86,8 @@ impl Losses {
             let chosen = records.iter().filter(|record| &record.source == source).count();
             let line = format!("{lost} of {chosen} samples of `{source}` cannot be used, the first is {first}");
             if *lost as f64 > TOLERATED_LOSS * chosen as f64 {
-                return Err(miette!(
-                    help = "raise chat.max_tokens (now {}), or mend or leave out these records",
-                    chat.max_tokens
-                )
-                .wrap_err(line));
+                let help = format!("raise chat.max_tokens (now {}), or mend or leave out these records", chat.max_tokens);
+                return Err(miette!(help = help, "{line}"));
             }
             progress::say(format!("note: {line}"));
         }

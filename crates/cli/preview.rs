@@ -105,7 +105,8 @@ fn make_small(resolved: &mut Resolved, source: Option<&str>, samples: usize) -> 
         }
         Some(name) => {
             let known: Vec<&str> = mix.sources.keys().map(String::as_str).collect();
-            return Err(miette!(help = "the recipe's sources are {}", known.join(", "), "there is no source `{name}`"));
+            let help = format!("the recipe's sources are {}", known.join(", "));
+            return Err(miette!(help = help, "there is no source `{name}`"));
         }
     }
     Ok(())
