@@ -29,6 +29,20 @@ impl Counted {
         }
     }
 
+    /// The examples in one line, each file named once: `a.jsonl:3, 17, b.jsonl:2, …`.
+    pub(crate) fn places(&self) -> String {
+        let mut last = "";
+        let mut places = Vec::new();
+        for (file, line) in self.examples.iter().filter_map(|place| place.rsplit_once(':')) {
+            places.push(if file == last { line.to_owned() } else { format!("{file}:{line}") });
+            last = file;
+        }
+        if self.count > self.examples.len() as u64 {
+            places.push("…".to_owned());
+        }
+        places.join(", ")
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.count += other.count;
         let room = EXAMPLES - self.examples.len();

@@ -70,9 +70,7 @@ impl Ledger {
             let reasons = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
             let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
             for (reason, counted) in reasons.chain(exam) {
-                let more = if counted.count > counted.examples.len() as u64 { ", …" } else { "" };
-                let places = counted.examples.join(", ");
-                writeln!(formatter, "{source}: {} {reason} ({places}{more})", grouped(counted.count))?;
+                writeln!(formatter, "{source}: {} {reason} ({})", grouped(counted.count), counted.places())?;
             }
             for (owner, count) in &line.duplicates_across {
                 writeln!(formatter, "{source}: {} belong to `{owner}`, which is named first", grouped(*count))?;

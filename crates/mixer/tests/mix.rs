@@ -336,7 +336,7 @@ fn the_mix_hash_follows_what_decides_and_nothing_else() {
 #[test]
 fn the_ledger_reads_well() {
     let folder = folder();
-    put(folder.path(), "general.jsonl", numbered("通", 0..2000) + &line("空", "") + &numbered("通", 0..2));
+    put(folder.path(), "general.jsonl", numbered("通", 0..2000) + &line("空", "").repeat(4) + &numbered("通", 0..2));
     put(folder.path(), "tcm.jsonl", numbered("中", 0..300) + &numbered("通", 0..7));
     let pools = [("general", 9, "general.jsonl"), ("tcm", 1, "tcm.jsonl")];
     let text = mixed(folder.path(), &spec(1500, &pools)).ledger.to_string();
@@ -344,10 +344,10 @@ fn the_ledger_reads_well() {
     insta::assert_snapshot!(text, @r"
     source    read  rejected  exam  copies  elsewhere  held out  available  asked  chosen     share
     ────────────────────────────────────────────────────────────────────────────────────────────────
-    general  2,003         1     0       2          0         0      2,000  1,350   1,350   90.00 %
+    general  2,006         4     0       2          0         0      2,000  1,350   1,350   90.00 %
     tcm        307         0     0       0          7         0        300    150     150   10.00 %
-    in all   2,310         1     0       2          7         0      2,300  1,500   1,500  100.00 %
-    general: 1 empty answer (general.jsonl:2001)
+    in all   2,313         4     0       2          7         0      2,300  1,500   1,500  100.00 %
+    general: 4 empty answer (general.jsonl:2001, 2002, 2003, …)
     tcm: 7 belong to `general`, which is named first
     ");
 }
