@@ -110,7 +110,7 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
         NotFound::Nowhere => {
             let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
             let hint = match nearest(&with_toml(Path::new(&*file)).to_string_lossy(), shipped_names()) {
-                Some(near) => format!("hint: did you mean `{near}`?\n"),
+                Some(near) => format!("did you mean `{near}`?\n"),
                 None => String::new(),
             };
             let message = format!("no recipe `{name}` here, in ./recipes or among the shipped ones");

@@ -571,7 +571,7 @@ fn bases_in_a_circle_are_named() {
 fn an_unknown_name_lists_the_shipped_recipes() {
     let error = load("ratio_9_2", &[] as &[&str]).expect_err("no such recipe");
     let shown = render(&error);
-    assert!(shown.contains("hint: did you mean `ratio_9_1.toml`?"), "{shown}");
+    assert!(shown.contains("help: did you mean `ratio_9_1.toml`?"), "{shown}");
     assert!(shown.contains("`size_200k.toml`"), "{shown}");
 }
 
