@@ -107,7 +107,8 @@ pub fn run(args: ExamArgs) -> Result<()> {
         device: place.to_string(),
     };
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args, &found, &examined));
-    say(format!("exam     {} items into {}", papers.items.len(), folder.display()));
+    let asked = args.limit.map_or(papers.items.len(), |limit| limit.min(papers.items.len()));
+    say(format!("exam     {asked} items into {}", folder.display()));
     let options = Options { exchange_passages: args.shuffle_passages, limit: args.limit };
     let result = examine(&examined, &papers, &settings.spec, &template, options, &folder)?;
     show(&examined.name, &result, args.json)
@@ -231,7 +232,9 @@ pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<Path
     if local.is_dir() {
         return Ok(local.to_path_buf());
     }
-    let looks_like_hub = name.split('/').count() == 2 && !name.starts_with(['.', '/', '~', '-']);
+    let named =
+        name.split_once('/').is_some_and(|(owner, id)| !owner.is_empty() && !id.is_empty() && !id.contains('/'));
+    let looks_like_hub = named && !name.starts_with(['.', '~', '-']);
     if !looks_like_hub {
         return Err(miette!(
             help = "name a model directory, an adapter, a run's folder, or a hub model (owner/name)",
@@ -239,7 +242,11 @@ pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<Path
         ));
     }
     say(format!("model    {name} from the hub"));
-    Hub::from_env().with_bars(progress::bars().clone()).model_snapshot(name, revision).map(|snapshot| snapshot.directory).map_err(report)
+    Hub::from_env()
+        .with_bars(progress::bars().clone())
+        .model_snapshot(name, revision)
+        .map(|snapshot| snapshot.directory)
+        .map_err(report)
 }
 
 fn open(directory: &Path, base: Option<&Path>, place: &RunDevice) -> Result<OpenedModel> {
