@@ -1,15 +1,13 @@
 //! Whatever is wrong is said with its place and its remedy, and nothing half-written stays behind.
 
-#[path = "support/medley.rs"]
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use support::{refused, succeeds};
+
+use crate::support::{refused, succeeds};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -106,8 +104,10 @@ fn models() {
 fn train_refused_with_run(setting: &str, folder: &Path) -> String {
     let out = folder.join("run");
     let out_text = out.to_string_lossy();
-    let message =
-        refused(root(), &["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", &out_text, "--set", setting]);
+    let message = refused(
+        root(),
+        &["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", &out_text, "--set", setting],
+    );
     let _ = fs::remove_dir_all(&out);
     message
 }

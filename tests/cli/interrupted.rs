@@ -1,15 +1,13 @@
 //! Runs that are killed, stopped, started twice, damaged or out of disk.
 
-#[path = "support/medley.rs"]
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use support::{medley, refused, run, succeeds, text};
+
+use crate::support::{medley, refused, run, succeeds, text};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -84,7 +82,10 @@ fn a_killed_run_ends_with_the_same_bits() {
         assert!(said.contains("resumed from step 1"), "{said}");
         let weights = if method == "full" { "model.safetensors" } else { "adapter_model.safetensors" };
         assert_eq!(hash(&whole.join("model").join(weights)), hash(&torn.join("model").join(weights)), "{method}");
-        assert_eq!(hash(&whole.join("steps/20/optimizer.safetensors")), hash(&torn.join("steps/20/optimizer.safetensors")));
+        assert_eq!(
+            hash(&whole.join("steps/20/optimizer.safetensors")),
+            hash(&torn.join("steps/20/optimizer.safetensors"))
+        );
         assert_eq!(losses(&whole), losses(&torn));
     }
 }
@@ -148,7 +149,8 @@ fn checkpoints_of_other_runs_and_torn_ones() {
     let again = refused(root(), &arguments(&out_text, &[]));
     assert!(again.contains("--resume"), "{again}");
     let newest = fs::read_dir(out.join("steps")).expect("steps").flatten();
-    let newest = newest.filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok()).max().expect("a checkpoint");
+    let newest =
+        newest.filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok()).max().expect("a checkpoint");
     let weights = out.join(format!("steps/{newest}/model.safetensors"));
     let mut bytes = fs::read(&weights).expect("weights");
     let middle = bytes.len() / 2;
@@ -174,7 +176,8 @@ fn a_full_disk_keeps_the_last_good_checkpoint() {
     }
     let out = place.join("run");
     let message = refused(root(), &arguments(&out.to_string_lossy(), &[]));
-    let steps = fs::read_dir(out.join("steps")).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    let steps = fs::read_dir(out.join("steps"))
+        .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
     let unmounted = || Command::new("umount").arg(&place_text).status();
     let steps = steps.unwrap_or_default();
     let whole = steps.iter().filter(|name| !name.to_string_lossy().starts_with('.')).count();

@@ -1,0 +1,6 @@
+//! The binary as a user runs it, from one end to the other.
+
+mod errors;
+mod interrupted;
+mod real_data;
+mod support;
