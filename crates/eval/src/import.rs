@@ -108,18 +108,7 @@ impl Layout {
                 multiple: kind_of(&optional(record, "question_type")),
                 explanation: optional(record, "explanation"),
             },
-            Self::CmbPrompt => {
-                let (question, options) = split_prompt(&field("prompt")?);
-                let meta = record.get("meta").and_then(Value::as_object).cloned().unwrap_or_default();
-                Draft {
-                    exam: UNKNOWN_EXAM.to_owned(),
-                    question,
-                    options,
-                    key: field("gt_answer")?,
-                    multiple: kind_of(&optional(&meta, "question_type")),
-                    explanation: optional(&meta, "explanation"),
-                }
-            }
+            Self::CmbPrompt => prompt_draft(record, &field("prompt")?, field("gt_answer")?),
             Self::CmExam => Draft {
                 exam: UNKNOWN_EXAM.to_owned(),
                 question: field("Question")?,
@@ -154,6 +143,20 @@ impl Layout {
             },
             Self::Medley => unreachable!("Medley's own layout is read strictly"),
         })
+    }
+}
+
+/// CMB rows as prompts keep the type of the question and the explanation apart, in `meta`.
+fn prompt_draft(record: &Map<String, Value>, prompt: &str, key: String) -> Draft {
+    let (question, options) = split_prompt(prompt);
+    let meta = record.get("meta").and_then(Value::as_object).cloned().unwrap_or_default();
+    Draft {
+        exam: UNKNOWN_EXAM.to_owned(),
+        question,
+        options,
+        key,
+        multiple: kind_of(&optional(&meta, "question_type")),
+        explanation: optional(&meta, "explanation"),
     }
 }
 
