@@ -1,7 +1,9 @@
 //! Batched greedy generation with a key-value cache.
 //!
 //! Prompts are packed, never padded, and every sequence has its own rows in the cache, so a prompt's answer does not
-//! depend on what else is in its batch.
+//! depend on what else is in its batch. On the CPU that holds to the last bit: a row of a matrix product is the same
+//! whatever stands beside it, but for products of one to three rows, which take another path through the kernels; so
+//! there are never fewer than four.
 
 use std::sync::Arc;
 
@@ -33,6 +35,9 @@ impl Default for GenerateOptions {
 
 /// Tokens of prompts that go through the layers together.
 const PREFILL_TOKENS: usize = 8192;
+
+/// Rows from which on a row's product does not depend on their number.
+const STEADY_ROWS: usize = 4;
 
 /// The most likely continuation of every prompt, token by token, without the stop id.
 ///
@@ -147,26 +152,24 @@ impl<'a> Batch<'a> {
     fn step(&mut self) {
         let model = self.model;
         let (device, count) = (model.device(), self.active.len());
-        let ids: Vec<u32> = self.active.iter().map(|sequence| sequence.next).collect();
+        // Too few sequences are filled up with copies of the first, whose results nobody reads.
+        let filled = || self.active.iter().chain(std::iter::repeat(&self.active[0])).take(count.max(STEADY_ROWS));
+        let ids: Vec<u32> = filled().map(|sequence| sequence.next).collect();
         let rows: Vec<i32> = self.active.iter().map(|sequence| (sequence.first_row + sequence.length) as i32).collect();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), (&device, DType::I32));
-        let positions = self.active.iter().map(|sequence| sequence.length);
+        let positions = filled().map(|sequence| sequence.length);
         let pack = Pack {
-            cu_seqlens: (0..=count).collect(),
+            cu_seqlens: (0..=ids.len()).collect(),
             rotation: rotation(&model.config, positions, &device, model.dtype()),
             dropout: None,
         };
-        let segments: Arc<[Segment]> = self
-            .active
-            .iter()
-            .enumerate()
-            .map(|(query, sequence)| Segment {
-                query_start: query,
-                query_count: 1,
-                key_start: sequence.first_row,
-                key_count: sequence.length + 1,
-            })
-            .collect();
+        let segments = filled().enumerate().map(|(query, sequence)| Segment {
+            query_start: query,
+            query_count: 1,
+            key_start: sequence.first_row,
+            key_count: sequence.length + 1,
+        });
+        let segments: Arc<[Segment]> = segments.collect();
         let mut hidden = model.embed(&ids);
         for (layer, cache) in model.layers.iter().zip(&mut self.caches) {
             hidden = cache.forward(layer, hidden, &pack, &rows, &segments);
@@ -199,10 +202,11 @@ impl LayerCache {
     }
 }
 
-/// Writes new rows where the cache holds zeros.
+/// Writes new rows where the cache holds zeros; rows of `values` beyond the given ones are left out.
 fn add_rows(cache: &mut Tensor<3>, rows: &Tensor<1, Int>, values: Tensor<3>) {
     // Taken out of its place so that the backend owns the only handle and writes in place.
     let owned = std::mem::replace(cache, Tensor::empty([1, 1, 1], (&values.device(), values.dtype())));
+    let values = values.narrow(0, 0, rows.dims()[0]);
     *cache = owned.select_assign(0, rows.clone(), values, IndexingUpdateOp::Add);
 }
 
@@ -214,26 +218,36 @@ fn prefill_group(
     options: &GenerateOptions,
     parts: &mut [(Vec<Tensor<3>>, Vec<Tensor<3>>)],
 ) -> Vec<u32> {
-    let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
+    let mut lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
+    let mut ids = prompts.concat();
+    if ids.len() < STEADY_ROWS {
+        // A last prompt that nobody asked for.
+        lengths.push(STEADY_ROWS);
+        ids.extend([0; STEADY_ROWS]);
+    }
     let (device, dtype) = (model.device(), model.dtype());
     let pack = Pack::new(&model.config, &lengths, &device, dtype);
-    let mut hidden = model.embed(&prompts.concat());
+    let mut hidden = model.embed(&ids);
     for (layer, (keys, values)) in model.layers.iter().zip(parts) {
         let attention = &layer.self_attn;
         let normed = layer.input_layernorm.forward(hidden.clone());
         let (q, k, v) = attention.queries_keys_values(normed, &pack, layer.index);
         let [_, heads, head_dim] = k.dims();
         let room = Tensor::<3>::zeros([options.max_new_tokens, heads, head_dim], (&device, dtype));
-        for borders in pack.cu_seqlens.windows(2) {
+        for borders in pack.cu_seqlens.windows(2).take(prompts.len()) {
             keys.extend([k.clone().slice(s![borders[0]..borders[1]]), room.clone()]);
             values.extend([v.clone().slice(s![borders[0]..borders[1]]), room.clone()]);
         }
         let attended = causal_attention(q, k, v, &pack.cu_seqlens, attention.scale());
         hidden = layer.feed_forward(hidden + attention.output(attended, &pack, layer.index), &pack);
     }
-    let last: Vec<i32> = pack.cu_seqlens[1..].iter().map(|&end| end as i32 - 1).collect();
-    let last = Tensor::<1, Int>::from_data(TensorData::new(last, [prompts.len()]), (&device, DType::I32));
-    most_likely(model, hidden.select(0, last), options)
+    let mut last: Vec<i32> = pack.cu_seqlens[1..=prompts.len()].iter().map(|&end| end as i32 - 1).collect();
+    last.resize(prompts.len().max(STEADY_ROWS), 0);
+    let count = last.len();
+    let last = Tensor::<1, Int>::from_data(TensorData::new(last, [count]), (&device, DType::I32));
+    let mut next = most_likely(model, hidden.select(0, last), options);
+    next.truncate(prompts.len());
+    next
 }
 
 /// The most likely next id of every row; of equal ones the lowest.

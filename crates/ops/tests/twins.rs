@@ -153,6 +153,22 @@ fn linear_layers() {
     compare("with bias", &run(&inputs, |[x, w, b]| linear(x, w, Some(bias(b)))), &expected);
 }
 
+/// Generation relies on it: an answer must not depend on what else is in its batch.
+#[test]
+fn a_row_does_not_depend_on_the_others_from_four_rows_on() {
+    let device = Device::flex();
+    for (width, out) in [(64, 96), (128, 344), (512, 650), (1024, 300)] {
+        let (input, weight) = (random([300, width], 1, &device), random([out, width], 2, &device));
+        for bias in [None, Some(random([out], 3, &device))] {
+            let whole = elements(linear(input.clone(), weight.clone(), bias.clone()));
+            for rows in [4, 5, 7, 16, 17, 33, 64, 100] {
+                let part = linear(input.clone().narrow(0, 0, rows), weight.clone(), bias.clone());
+                assert_eq!(elements(part), whole[..rows * out], "{rows} rows of {width}, bit for bit");
+            }
+        }
+    }
+}
+
 #[test]
 fn adapters() {
     let keys = dropout_keys(37);
