@@ -48,7 +48,7 @@ fn the_cut_changes_nothing_but_rounding() {
         let decoder = decoder(lora);
         let lengths: Vec<usize> = samples(10).iter().map(Sample::computed_tokens).collect();
         let cut_into = |budget: usize| crate::batching::micro_batches(&lengths, budget).len();
-        let budgets = [10_000, lengths.iter().sum::<usize>() * 6 / 10, 30];
+        let budgets = [10_000, lengths.iter().sum::<usize>() * 6 / 10, 24];
         assert_eq!(budgets.map(cut_into), [1, 2, 5], "the budgets cut into 1, 2 and 5 micro-batches");
         let (whole, loss) = gradients(&decoder, &TrainSpec { tokens_per_micro_batch: budgets[0], ..spec() });
         for budget in &budgets[1..] {

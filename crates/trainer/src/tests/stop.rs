@@ -22,6 +22,7 @@ fn a_loss_that_is_not_finite_names_its_samples() {
         }
     }
     decoder.config.tie_word_embeddings = false;
+    decoder.config.source.insert("tie_word_embeddings".into(), false.into());
     decoder.save(&base, DType::F32).expect("saved");
     let mut samples = samples(11);
     samples[6].input_ids[1] = 150;
