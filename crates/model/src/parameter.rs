@@ -74,18 +74,6 @@ impl Parameter {
         }
     }
 
-    /// `self + other`, of the same shape.
-    ///
-    /// # Panics
-    /// When one is a vector and the other a matrix.
-    pub fn add(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Vector(left), Self::Vector(right)) => Self::Vector(left + right),
-            (Self::Matrix(left), Self::Matrix(right)) => Self::Matrix(left + right),
-            _ => panic!("a vector cannot be added to a matrix"),
-        }
-    }
-
     /// `self * factor`.
     pub fn scale(self, factor: f64) -> Self {
         match self {
@@ -120,6 +108,22 @@ impl Parameter {
         match self {
             Self::Vector(tensor) => tensor.grad_remove(gradients).map(Self::Vector),
             Self::Matrix(tensor) => tensor.grad_remove(gradients).map(Self::Matrix),
+        }
+    }
+}
+
+impl std::ops::Add for Parameter {
+    type Output = Self;
+
+    /// Elementwise, for equal shapes.
+    ///
+    /// # Panics
+    /// When one is a vector and the other a matrix.
+    fn add(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Vector(left), Self::Vector(right)) => Self::Vector(left + right),
+            (Self::Matrix(left), Self::Matrix(right)) => Self::Matrix(left + right),
+            _ => panic!("a vector cannot be added to a matrix"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
-use burn::tensor::{DType, Device, TensorData};
+use burn::tensor::{DType, Device};
 use medley_model::{
     Decoder, DropoutContext, EMBED_TOKENS, LM_HEAD, Pack, Parameter, forward_backward_layer, forward_backward_norm,
 };
@@ -156,18 +156,4 @@ pub fn values(parameter: Parameter) -> Vec<f32> {
 
 pub fn elements<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
-}
-
-/// Uniform numbers in [-1, 1) from a small generator of the tests' own.
-pub fn noise(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let draw = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(draw).collect()
-}
-
-pub fn random(shape: [usize; 2], seed: u64, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(noise(shape.iter().product(), seed), shape), (device, DType::F32))
 }
