@@ -42,6 +42,8 @@ path = ["medical-western/huatuo_llama_med.jsonl.gz", "medical-western/huatuo26m_
 papers = "exam.jsonl"
 "#;
 
+const ITEM: &str = r#"{"id": "1", "exam": "pharmacist", "kind": "single", "question": "1. 大蒜的性状有哪些（ ）", "options": {"A": "甲", "B": "乙"}, "answer": ["A"], "passages": []}"#;
+
 fn data() -> Option<PathBuf> {
     let data = std::env::var_os("MEDLEY_TEST_DATA").map(PathBuf::from);
     if data.is_none() {
@@ -57,7 +59,7 @@ fn kitchen(data: &Path) -> tempfile::TempDir {
         std::os::unix::fs::symlink(data.join(set), folder.path().join(set)).expect("a link");
     }
     fs::write(folder.path().join("recipe.toml"), RECIPE).expect("written");
-    fs::write(folder.path().join("exam.jsonl"), "{\"question\":\"1. 大蒜的性状有哪些（ ）\"}\n").expect("written");
+    fs::write(folder.path().join("exam.jsonl"), ITEM).expect("written");
     fs::write(folder.path().join("none.json"), "{}").expect("written");
     folder
 }

@@ -86,7 +86,8 @@ impl Losses {
             let chosen = records.iter().filter(|record| &record.source == source).count();
             let line = format!("{lost} of {chosen} samples of `{source}` cannot be used, the first is {first}");
             if *lost as f64 > TOLERATED_LOSS * chosen as f64 {
-                let help = format!("raise chat.max_tokens (now {}), or mend or leave out these records", chat.max_tokens);
+                let help =
+                    format!("raise chat.max_tokens (now {}), or mend or leave out these records", chat.max_tokens);
                 return Err(miette!(help = help, "{line}"));
             }
             progress::say(format!("note: {line}"));

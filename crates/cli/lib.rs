@@ -5,6 +5,7 @@
 
 mod base;
 mod chat;
+mod choice;
 mod encode;
 mod errors;
 mod exam;

@@ -2,21 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{Mix, MixContext, MixError, MixProgress, MixSpec, exam_questions, hub::Hub};
+use medley_eval::load_papers;
+use medley_mixer::{Mix, MixContext, MixProgress, MixSpec, hub::Hub};
 use medley_recipe::Resolved;
-use miette::{IntoDiagnostic, MietteDiagnostic, Report};
+use miette::IntoDiagnostic;
 
+use crate::choice::RecipeChoice;
+use crate::errors::report;
 use crate::progress;
 
 /// Arguments of `medley mix`.
 #[derive(clap::Args)]
 pub struct MixArgs {
-    /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
-    #[arg(long, value_name = "RECIPE")]
-    recipe: String,
-    /// Set a value of the recipe, such as mix.size=2000 (again for more)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeChoice,
     /// Where mix.jsonl, validation.jsonl, ledger.json and manifest.json go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -30,7 +29,7 @@ pub struct MixArgs {
 
 /// Mixes, writes and prints the ledger.
 pub fn run(args: MixArgs) -> miette::Result<()> {
-    let resolved = medley_recipe::load(&args.recipe, &args.set)?;
+    let resolved = args.recipe.load()?;
     let mix = mix_recipe(&resolved, args.threads.map(usize::from))?;
     mix.write(&args.out).map_err(report)?;
     if args.json {
@@ -47,7 +46,8 @@ pub fn mix_recipe(resolved: &Resolved, threads: Option<usize>) -> miette::Result
     let recipe = &resolved.recipe;
     say_licences(&recipe.mix);
     let base_dir: &Path = &resolved.base_dir;
-    let questions = exam_questions(&recipe.exam.papers, base_dir).map_err(report)?;
+    let papers = load_papers(&recipe.exam.papers, base_dir).map_err(report)?;
+    let questions: Vec<String> = papers.questions().map(str::to_owned).collect();
     let bar = progress::bar("mixing", 0);
     let show = |now: MixProgress<'_>| {
         bar.set_length(now.total_bytes >> 20);
@@ -69,12 +69,4 @@ fn say_licences(spec: &MixSpec) {
             progress::say(format!("note: `{}` ({name}) is not for commercial use ({licence})", part.path));
         }
     }
-}
-
-/// The error as the command line shows it, its hint apart.
-pub fn report(error: MixError) -> Report {
-    let text = error.to_string();
-    let (problem, hint) = text.split_once("\n  hint: ").unwrap_or((&text, ""));
-    let diagnostic = MietteDiagnostic::new(problem);
-    Report::new(if hint.is_empty() { diagnostic } else { diagnostic.with_help(hint) })
 }

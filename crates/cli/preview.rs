@@ -10,6 +10,7 @@ use medley_trainer::base::{BaseKind, inspect};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
+use crate::choice::RecipeChoice;
 use crate::errors::report;
 use crate::mix::mix_recipe;
 use crate::progress;
@@ -23,12 +24,8 @@ const CUT_WIDTH: usize = 240;
 /// Arguments of `medley preview`.
 #[derive(clap::Args)]
 pub struct PreviewArgs {
-    /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
-    #[arg(long, value_name = "RECIPE")]
-    recipe: String,
-    /// Set a value of the recipe, such as chat.max_tokens=512 (again for more)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeChoice,
     /// How many samples
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     samples: u16,
@@ -42,7 +39,7 @@ pub struct PreviewArgs {
 
 /// Mixes a little, encodes with the recipe's model and shows samples.
 pub fn run(args: PreviewArgs) -> miette::Result<()> {
-    let mut resolved = medley_recipe::load(&args.recipe, &args.set)?;
+    let mut resolved = args.recipe.load()?;
     let chat = resolved.recipe.chat.clone();
     // The tokenizer first: it is the quicker to fail.
     let directory = tokenizer_directory(&resolved)?;

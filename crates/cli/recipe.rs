@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use console::{Style, measure_text_width};
-use medley_recipe::{Resolved, json_schema, load, shipped};
-use miette::{IntoDiagnostic, Report};
+use medley_recipe::{json_schema, load, shipped};
+use miette::IntoDiagnostic;
+
+use crate::choice;
 
 /// Arguments of `medley recipe`.
 #[derive(Args)]
@@ -50,21 +52,13 @@ pub fn run(args: RecipeArgs) -> miette::Result<()> {
 }
 
 fn show(args: &ShowArgs) -> miette::Result<()> {
-    let resolved = load(&args.name, &args.set)?;
-    say_warnings(&resolved);
+    let resolved = choice::load(&args.name, &args.set)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&resolved.recipe).into_diagnostic()?);
     } else {
         print!("{}", colour_comments(&resolved.show()));
     }
     Ok(())
-}
-
-/// What is doubtful in a recipe goes to standard error.
-pub fn say_warnings(resolved: &Resolved) {
-    for warning in &resolved.warnings {
-        eprintln!("{:?}", Report::new(warning.clone()));
-    }
 }
 
 /// Origins are told in a quieter colour where the terminal has colours.

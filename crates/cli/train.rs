@@ -13,24 +13,20 @@ use medley_trainer::{Card, CardSource, Identity, Sample, TrainInput, TrainOutcom
 use miette::{IntoDiagnostic, miette};
 
 use crate::base::{FoundBase, find_base};
+use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::exam_after::{exam_after, show_exam};
 use crate::logging;
 use crate::mix::mix_recipe;
 use crate::progress::say;
-use crate::recipe::say_warnings;
 use crate::train_progress::TrainProgress;
 
 /// Arguments of `medley train`.
 #[derive(clap::Args)]
 pub struct TrainArgs {
-    /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
-    #[arg(long, value_name = "RECIPE")]
-    recipe: String,
-    /// Set a value of the recipe, such as train.learning_rate=2e-4 (again for more)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeChoice,
     /// The run's folder [default: checkpoints/<name>-<hash>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -63,7 +59,8 @@ struct Prepared {
 pub fn run(args: TrainArgs) -> miette::Result<()> {
     let prepared = prepare(&args)?;
     let recipe = &prepared.resolved.recipe;
-    let root = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(recipe.run_name(&prepared.train_hash)));
+    let root =
+        args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(recipe.run_name(&prepared.train_hash)));
     let run_dir = RunDir::open(&root).map_err(report)?;
     let before = known_state(&run_dir, &prepared)?;
     logging::log_to(&run_dir.log()).into_diagnostic()?;
@@ -84,10 +81,9 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
 }
 
 fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
-    let resolved = medley_recipe::load(&args.recipe, &args.set)?;
-    say_warnings(&resolved);
+    let resolved = args.recipe.load()?;
     let recipe = &resolved.recipe;
-    say(format!("recipe   {} ({})", recipe.name, args.recipe));
+    say(format!("recipe   {} ({})", recipe.name, args.recipe.name));
     let device = device::select(args.device).map_err(report)?;
     let dtype = device.dtype(requested(recipe.model.dtype)).map_err(report)?;
     say(format!("device   {device}"));
@@ -140,12 +136,7 @@ fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> mie
     Ok(state)
 }
 
-fn train_and_examine(
-    args: &TrainArgs,
-    prepared: &Prepared,
-    run_dir: &RunDir,
-    state: &RunState,
-) -> miette::Result<()> {
+fn train_and_examine(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir, state: &RunState) -> miette::Result<()> {
     let mut state = state.clone();
     if state.status != Status::Trained {
         let outcome = train(args, prepared, run_dir)?;

@@ -18,7 +18,6 @@ mod ledger;
 mod locate;
 mod manifest;
 mod mix;
-mod papers;
 mod quota;
 mod read;
 mod record;
@@ -36,7 +35,6 @@ pub use ledger::{Counted, Ledger, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
 pub use mix::{Mix, MixContext, MixProgress, mix};
-pub use papers::exam_questions;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
 pub use spec::{
