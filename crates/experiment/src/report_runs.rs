@@ -163,13 +163,15 @@ impl RunSummary {
 
 const REWRITE: &str = "this file is written by `medley train`; restore it or train again";
 
-const SEEDS_AND_SPEED: [&str; 9] = [
+const SEEDS_AND_SPEED: [&str; 11] = [
     "name",
+    "description",
     "mix.seed",
     "train.seed",
     "train.tokens_per_micro_batch",
     "train.block_policy",
     "train.logging_steps",
+    "train.eval_steps",
     "train.save_steps",
     "train.save_total_limit",
     "exam.batch_size",
