@@ -1,5 +1,6 @@
 //! Bad models and adapters get errors that name the file and all that is wrong.
 
+#[expect(dead_code, reason = "parity.rs uses the rest")]
 mod common;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! The same passes on a wgpu adapter (software Vulkan will do) as on the CPU.
 #![cfg(feature = "wgpu")]
 
+#[expect(dead_code, reason = "parity.rs uses the rest")]
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
 //! Fixtures that transformers and PEFT made (`tests/parity/make_models.py`), and passes over them.
-#![expect(dead_code, reason = "every test file uses its own part of this one")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
