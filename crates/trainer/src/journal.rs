@@ -90,7 +90,7 @@ impl<'a> Journal<'a> {
             tokens_per_second: self.own_tokens as f64 / elapsed,
             seconds_left: elapsed / self.own_steps as f64 * (self.total_steps - self.position.step) as f64,
         }));
-        if self.position.step % self.logging_steps == 0 || self.position.step == self.total_steps {
+        if self.position.step.is_multiple_of(self.logging_steps) || self.position.step == self.total_steps {
             self.write_line(lr, grad_norm)?;
         }
         Ok(())

@@ -269,6 +269,6 @@ impl<'a> Run<'a> {
 
     fn due(&self, every: usize) -> bool {
         let step = self.journal.step();
-        step == self.rate.total_steps || (every > 0 && step % every == 0)
+        step == self.rate.total_steps || (every > 0 && step.is_multiple_of(every))
     }
 }

@@ -125,7 +125,7 @@ pub(crate) mod tests {
         let label = |(at, &token): (usize, &u32)| if at < silent { IGNORED } else { i64::from(token) };
         Sample {
             origin: SampleOrigin {
-                source: if key % 2 == 0 { "general" } else { "medical" }.into(),
+                source: if key.is_multiple_of(2) { "general" } else { "medical" }.into(),
                 file: "train.jsonl".into(),
                 line: key as u64 + 1,
                 key: Key(key as u128 * 0x9e37_79b9_7f4a_7c15),
