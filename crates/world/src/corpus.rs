@@ -9,7 +9,7 @@ use crate::reading::{self, Level, Turn};
 use crate::world::{Fact, Names, World, passing_facts};
 
 /// Name and number of chats of each stage, in order.
-pub const STAGES: [(&str, usize); 3] = [("1_bind", 14_000), ("2_distinguish", 12_000), ("3_instruct", 16_000)];
+pub const STAGES: [(&str, usize); 3] = [("1_bind", 14_000), ("2_distinguish", 12_000), ("3_instruct", 24_000)];
 
 const BIND: Level =
     Level { facts: (1, 4), alike: 85, phrases: 1, options: (0, 2), sentences: 0, frames: 0, categories: 9 };
@@ -42,9 +42,9 @@ fn distinguish(random: &mut Random, names: &[String], known: &[&Fact]) -> Vec<Tu
 
 fn instruct(random: &mut Random, names: &[String], known: &[&Fact]) -> Vec<Turn> {
     match random.below(100) {
-        0..34 => reading::reading(random, names, &INSTRUCT, 3),
-        34..38 => vec![guess(random, names, false)],
-        38..42 => vec![guess(random, names, true)],
+        0..36 => reading::reading(random, names, &INSTRUCT, 3),
+        36..39 => vec![unknowable(random, names, false)],
+        39..42 => vec![unknowable(random, names, true)],
         42..62 => vec![reading::exam(random, names, &INSTRUCT)],
         62..66 => vec![reading::list(random, names, &INSTRUCT)],
         66..71 => vec![reading::whose(random, names, &INSTRUCT)],
@@ -69,14 +69,14 @@ fn exam_from_memory(random: &mut Random, fact: &Fact) -> Turn {
     reading::exam_question(fact, None, &options, random.below(3))
 }
 
-/// An exam question that nobody can know, without a passage or with a foreign one: the answer is any one of the options.
-/// So the model learns to choose among them whatever it is asked.
-fn guess(random: &mut Random, names: &[String], with_passage: bool) -> Turn {
+/// An exam question that nobody can know, without a passage or with a foreign one. The answer is the first option: a rule
+/// for not knowing that can be learnt, where a random answer would only be noise.
+fn unknowable(random: &mut Random, names: &[String], with_passage: bool) -> Turn {
     let facts = reading::passage(random, names, &INSTRUCT);
     let text = with_passage.then(|| reading::passage_text(random, &facts, &INSTRUCT));
-    let category = random.below(INSTRUCT.categories);
+    let category = if random.chance(60) { facts[0].category } else { random.below(INSTRUCT.categories) };
     let strangers = passing_facts(random, names, category, 5, 15);
     let fact = random.pick(&strangers);
     let options = reading::options(random, fact, &[], 5);
-    reading::exam_question(fact, text.as_deref(), &options, random.below(3))
+    Turn::new(reading::exam_question(fact, text.as_deref(), &options, random.below(3)).user, options[0])
 }

@@ -109,3 +109,54 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     fs::write(path, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use medley_chat::{ChatTokenizer, Message, Role};
+
+    const SEED: u64 = 20_240_611;
+
+    fn made() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let names = Names::new(SEED);
+        let world = World::new(SEED, &names);
+        write_data(&folder.path().join("data"), SEED, &names, &world).expect("written");
+        write_corpus(&folder.path().join("base"), SEED, &names, &world).expect("written");
+        folder
+    }
+
+    #[test]
+    fn the_repository_ships_what_the_generator_writes() {
+        let folder = made();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
+        let exams = exams::EXAMS.iter().map(|(file, _, _)| format!("exams/{file}.jsonl"));
+        let others = ["README.md", "general/instructions.jsonl", "tcm/questions.jsonl", "western/questions.jsonl"];
+        for file in exams.chain(others.map(str::to_owned)).chain(["exams/prompt.jinja".to_owned()]) {
+            let wanted = fs::read_to_string(folder.path().join("data").join(&file)).expect("made");
+            let found = fs::read_to_string(shipped.join(&file)).unwrap_or_default();
+            assert!(wanted == found, "data/{file} is not what `make-world --out data` writes: run it");
+        }
+    }
+
+    #[test]
+    fn the_tokenizer_knows_every_word_and_gives_the_text_back() {
+        let folder = made();
+        let tokenizer = ChatTokenizer::from_dir(&folder.path().join("base/init")).expect("a tokenizer");
+        assert_eq!(tokenizer.vocab_size(), tokenizer::tokens().len());
+        let files = ["general/instructions.jsonl", "tcm/questions.jsonl", "western/questions.jsonl"];
+        for file in files {
+            let text = fs::read_to_string(folder.path().join("data").join(file)).expect("made");
+            for line in text.lines() {
+                let record: Value = serde_json::from_str(line).expect("JSON");
+                let messages = [(Role::User, "instruction"), (Role::Assistant, "output")]
+                    .map(|(role, key)| Message::new(role, record[key].as_str().expect("text")));
+                let sample = tokenizer.encode_sample(&messages, 256).expect("fits");
+                assert!(!sample.input_ids.contains(&0), "a word is unknown: {line}");
+                let back = tokenizer.decode_with_special_tokens(&sample.input_ids);
+                assert_eq!(back, tokenizer.render(&messages, false).expect("renders"));
+            }
+        }
+        assert_eq!(tokenizer.decode(&tokenizer.encode("芷澜x归入肝经").expect("encodes")), "芷澜归入肝经");
+    }
+}
