@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-STRING = re.compile(r'"((?:[^"\\\n]|\\.){24,})"')
+# A string of some length that is no key: keys are the format's, not the data's.
+STRING = re.compile(r'"((?:[^"\\\n]|\\.){24,})"(?!\s*:)')
 DATA = {".json", ".jsonl", ".csv", ".txt", ".gz", ".tsv"}
 
 

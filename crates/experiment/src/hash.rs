@@ -42,7 +42,9 @@ mod tests {
             path
         };
         let (a, b, c) = (write("a", "xy"), write("b", "z"), write("c", "xyz"));
-        let hash = |files: &[&PathBuf]| hash_files(&files.iter().map(|&path| path.clone()).collect::<Vec<_>>()).expect("readable");
+        let hash = |files: &[&PathBuf]| {
+            hash_files(&files.iter().map(|&path| path.clone()).collect::<Vec<_>>()).expect("readable")
+        };
         assert_eq!(hash(&[&a, &b]), hash(&[&a, &b]));
         assert_ne!(hash(&[&a, &b]), hash(&[&b, &a]));
         assert_ne!(hash(&[&a, &b]), hash(&[&c]));

@@ -9,11 +9,11 @@ pub mod statistics;
 mod tables;
 mod tables_exam;
 
+pub use hash::{hash_bytes, hash_files};
 pub use medley_mixer::atomic;
+pub use records::{RunState, Status, seconds_since_1970};
 pub use report::{ExamReport, ReportError};
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};
+pub use run_dir::{RunDir, RunDirError};
 pub use tables::{CITATION, PaperTable, RunTable, TableCell, tabulate};
 pub use tables_exam::exam_table;
-pub use hash::{hash_bytes, hash_files};
-pub use records::{RunState, Status, seconds_since_1970};
-pub use run_dir::{RunDir, RunDirError};
