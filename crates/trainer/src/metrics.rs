@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -116,18 +116,16 @@ impl MetricsWriter {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn open(path: &Path, resumed_step: usize) -> Result<Self, TrainError> {
-        let kept: Vec<Metrics> = read(path)?.into_iter().filter(|line| line.step() <= resumed_step).collect();
-        let kept = if resumed_step == 0 { Vec::new() } else { kept };
-        let mut text = Vec::new();
-        for line in &kept {
-            text.extend(json_line(line));
-        }
-        atomic::write_file(path, &text).map_err(TrainError::io(path))?;
+        let mut kept = read_lines(path)?;
+        kept.retain(|(_, line)| resumed_step > 0 && line.step() <= resumed_step);
+        // The lines' own text: numbers that were read and written again could differ in their last digit.
+        let text: String = kept.iter().flat_map(|(text, _)| [text.as_str(), "\n"]).collect();
+        atomic::write_file(path, text.as_bytes()).map_err(TrainError::io(path))?;
         let events_path = path.with_file_name("events.out.tfevents.1.medley");
         let events = EventWriter::create(&events_path).map_err(TrainError::io(&events_path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(TrainError::io(path))?;
         let mut writer = Self { path: path.to_path_buf(), file, events };
-        for line in &kept {
+        for (_, line) in &kept {
             writer.write_events(line)?;
         }
         Ok(writer)
@@ -152,16 +150,16 @@ impl MetricsWriter {
 /// # Errors
 /// When the file cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Metrics>, TrainError> {
-    let file = match File::open(path) {
+    Ok(read_lines(path)?.into_iter().map(|(_, line)| line).collect())
+}
+
+fn read_lines(path: &Path) -> Result<Vec<(String, Metrics)>, TrainError> {
+    let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened.map_err(TrainError::io(path))?,
+        read => read.map_err(TrainError::io(path))?,
     };
-    let mut lines = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(TrainError::io(path))?;
-        lines.extend(serde_json::from_str::<Metrics>(&line));
-    }
-    Ok(lines)
+    let texts = bytes.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    Ok(texts.filter_map(|text| Some((text.to_owned(), serde_json::from_str(text).ok()?))).collect())
 }
 
 fn json_line(line: &Metrics) -> Vec<u8> {
@@ -189,7 +187,8 @@ mod tests {
     fn line(step: usize) -> Metrics {
         Metrics::Validation(ValidationMetrics {
             step,
-            loss: 1.5,
+            // Read and written again by serde_json, this number ends in another digit.
+            loss: 1.061_518_091_932_496_7,
             sources: BTreeMap::from([("中医".to_owned(), 1.25)]),
             supervised_tokens: 10,
             seconds: 0.1,
@@ -204,14 +203,16 @@ mod tests {
         let mut writer = MetricsWriter::open(&path, 0).expect("new");
         (1..=4).for_each(|step| writer.write(&line(step)).expect("written"));
         drop(writer);
+        let written = std::fs::read_to_string(&path).expect("readable");
         OpenOptions::new()
             .append(true)
             .open(&path)
-            .and_then(|mut file| file.write_all(b"{\"kind\":\"tra"))
+            .and_then(|mut file| file.write_all(b"{\"kind\":\"\xe4\xb8"))
             .expect("written");
         let mut writer = MetricsWriter::open(&path, 2).expect("resumed");
         writer.write(&line(3)).expect("written");
-        assert_eq!(read(&path).expect("readable"), [line(1), line(2), line(3)]);
+        let resumed = std::fs::read_to_string(&path).expect("readable");
+        assert_eq!(resumed.lines().collect::<Vec<_>>(), written.lines().take(3).collect::<Vec<_>>());
         MetricsWriter::open(&path, 0).expect("started anew");
         assert!(read(&path).expect("readable").is_empty());
     }
