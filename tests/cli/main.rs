@@ -2,5 +2,6 @@
 
 mod errors;
 mod interrupted;
+mod quickstart;
 mod real_data;
 mod support;

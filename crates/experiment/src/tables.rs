@@ -276,7 +276,7 @@ fn show_cell(cell: &TableCell) -> String {
 }
 
 fn show_percent(estimate: &Estimate) -> String {
-    crate::tables_exam::show(estimate, false)
+    crate::tables_exam::show(estimate)
 }
 
 /// `10k` for 10,000.

@@ -16,7 +16,7 @@ struct Column<'a> {
 }
 
 /// Lays out reports side by side: guess and string match (of the first), then every named report open-book and
-/// closed-book, all as percentages with their 95 % intervals.
+/// closed-book, all in percent; averages with their 95 % intervals (those of single exams stand in the reports).
 pub fn exam_table(columns: &[(&str, &ExamReport)]) -> String {
     let Some((_, first)) = columns.first() else {
         return String::new();
@@ -29,10 +29,16 @@ pub fn exam_table(columns: &[(&str, &ExamReport)]) -> String {
     for (row, exam) in first.guess.exams.iter().enumerate() {
         table.add_row(exam_row(row, exam, &laid_out));
     }
-    let averages = laid_out.iter().map(|column| show(&column.scores.average, column.exact));
+    let averages = laid_out.iter().map(|column| percent(column.scores.average.value));
     table.add_row(["average".to_owned(), first.items.to_string()].into_iter().chain(averages));
-    let content =
-        laid_out.iter().map(|column| column.model.map(|model| show(&model.content.average, false)).unwrap_or_default());
+    let intervals = laid_out.iter().map(|column| match column.exact {
+        true => String::new(),
+        false => interval(&column.scores.average),
+    });
+    table.add_row(["95 % interval".to_owned(), String::new()].into_iter().chain(intervals));
+    let content = laid_out
+        .iter()
+        .map(|column| column.model.map(|model| percent(model.content.average.value)).unwrap_or_default());
     table.add_row(["right in content".to_owned(), String::new()].into_iter().chain(content));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -45,7 +51,7 @@ fn lay_out<'a>(columns: &[(&str, &'a ExamReport)], first: &'a ExamReport) -> Vec
     let mut laid_out = vec![plain("guess", &first.guess, true), plain("string match", &first.string_match, false)];
     for (name, report) in columns {
         for model in &report.books {
-            let title = format!("{name}, {}", book_name(model.book));
+            let title = format!("{name}\n{}", book_name(model.book));
             laid_out.push(Column { title, scores: &model.strict, model: Some(model), exact: false });
         }
     }
@@ -60,13 +66,13 @@ fn exam_row(row: usize, exam: &ExamScore, columns: &[Column]) -> Vec<String> {
         let exams = &column.scores.exams;
         let score = exams.get(row).filter(|score| score.exam == exam.exam);
         let score = score.or_else(|| exams.iter().find(|score| score.exam == exam.exam));
-        cells.push(score.map(|score| show(&score.accuracy, column.exact)).unwrap_or_else(|| "-".to_owned()));
+        cells.push(score.map(|score| percent(score.accuracy.value)).unwrap_or_else(|| "-".to_owned()));
     }
     cells
 }
 
 fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
-    let mut notes = String::from("accuracy in %, with its 95 % interval; average: unweighted over exams\n");
+    let mut notes = String::from("accuracy in %; average: unweighted over exams\n");
     if first.guess.exams.iter().any(|exam| exam.small) {
         notes += "* fewer than 100 items: too few to conclude about this exam by itself\n";
     }
@@ -113,10 +119,19 @@ fn book_name(book: Book) -> &'static str {
     }
 }
 
+/// `62.3`.
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+/// `[55.1, 69.0]`, in percent.
+fn interval(estimate: &Estimate) -> String {
+    format!("[{:.1}, {:.1}]", 100.0 * estimate.low, 100.0 * estimate.high)
+}
+
 /// `62.3 [55.1, 69.0]`, in percent.
-pub(crate) fn show(estimate: &Estimate, exact: bool) -> String {
-    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|share| 100.0 * share);
-    if exact { format!("{value:.1}") } else { format!("{value:.1} [{low:.1}, {high:.1}]") }
+pub(crate) fn show(estimate: &Estimate) -> String {
+    format!("{} {}", percent(estimate.value), interval(estimate))
 }
 
 fn signed(estimate: &Estimate) -> String {

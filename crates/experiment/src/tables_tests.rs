@@ -207,15 +207,17 @@ fn every_number_of_the_paper_is_there() {
 fn the_table_after_an_exam() {
     let (base, tuned) = (ExamReport { items_without_passage: 7, ..exam(0.55) }, exam(0.62));
     insta::assert_snapshot!(crate::exam_table(&[("base", &base), ("tuned", &tuned)]), @r#"
-    ┌──────────────────┬───────┬───────┬───────────────────┬───────────────────┬───────────────────┬───────────────────┬────────────────────┐
-    │ exam             ┆ items ┆ guess ┆      string match ┆   base, open book ┆ base, closed book ┆  tuned, open book ┆ tuned, closed book │
-    ╞══════════════════╪═══════╪═══════╪═══════════════════╪═══════════════════╪═══════════════════╪═══════════════════╪════════════════════╡
-    │ physician        ┆   120 ┆  20.0 ┆ 31.0 [23.5, 38.5] ┆ 55.0 [49.0, 61.0] ┆ 24.0 [18.0, 30.0] ┆ 62.0 [56.0, 68.0] ┆  24.0 [18.0, 30.0] │
-    │ nursing*         ┆    60 ┆  20.0 ┆ 31.0 [23.5, 38.5] ┆ 55.0 [49.0, 61.0] ┆ 24.0 [18.0, 30.0] ┆ 62.0 [56.0, 68.0] ┆  24.0 [18.0, 30.0] │
-    │ average          ┆   180 ┆  20.0 ┆ 31.0 [26.0, 36.0] ┆ 55.0 [51.0, 59.0] ┆ 24.0 [20.0, 28.0] ┆ 62.0 [58.0, 66.0] ┆  24.0 [20.0, 28.0] │
-    │ right in content ┆       ┆       ┆                   ┆ 57.0 [53.0, 61.0] ┆ 26.0 [22.0, 30.0] ┆ 64.0 [60.0, 68.0] ┆  26.0 [22.0, 30.0] │
-    └──────────────────┴───────┴───────┴───────────────────┴───────────────────┴───────────────────┴───────────────────┴────────────────────┘
-    accuracy in %, with its 95 % interval; average: unweighted over exams
+    ┌──────────────────┬───────┬───────┬──────────────┬──────────────┬──────────────┬──────────────┬──────────────┐
+    │ exam             ┆ items ┆ guess ┆ string match ┆         base ┆         base ┆        tuned ┆        tuned │
+    │                  ┆       ┆       ┆              ┆    open book ┆  closed book ┆    open book ┆  closed book │
+    ╞══════════════════╪═══════╪═══════╪══════════════╪══════════════╪══════════════╪══════════════╪══════════════╡
+    │ physician        ┆   120 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
+    │ nursing*         ┆    60 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
+    │ average          ┆   180 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
+    │ 95 % interval    ┆       ┆       ┆ [26.0, 36.0] ┆ [51.0, 59.0] ┆ [20.0, 28.0] ┆ [58.0, 66.0] ┆ [20.0, 28.0] │
+    │ right in content ┆       ┆       ┆              ┆         57.0 ┆         26.0 ┆         64.0 ┆         26.0 │
+    └──────────────────┴───────┴───────┴──────────────┴──────────────┴──────────────┴──────────────┴──────────────┘
+    accuracy in %; average: unweighted over exams
     * fewer than 100 items: too few to conclude about this exam by itself
     7 of 180 items have no passage: open book is closed book for them
     base, open book: no option found 3, wrong 50, prompts with passages cut 1, lure chosen 4 of 40
