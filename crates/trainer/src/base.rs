@@ -29,7 +29,7 @@ pub enum Base {
     Model {
         /// Its directory.
         directory: PathBuf,
-        /// What an adapter names as its base: a hub id or a directory.
+        /// As the recipe names it; an adapter on a hub model names this, one on a local model its absolute directory.
         name: String,
     },
     /// A PEFT adapter: it is added to the model's weights, and training begins anew on the sum.
@@ -105,8 +105,15 @@ impl Base {
         place: &Path,
         tokenizer: &Path,
     ) -> Result<String, TrainError> {
-        if let Self::Model { name, .. } = self {
-            return Ok(name.clone());
+        let absolute = |path: &Path| -> Result<String, TrainError> {
+            let path = path.canonicalize().map_err(TrainError::io(path))?;
+            Ok(path.to_string_lossy().into_owned())
+        };
+        if let Self::Model { directory, name } = self {
+            // The hub's cache keeps owner/name under models--owner--name; anything else is a directory of the user's.
+            let cached = format!("models--{}", name.replace('/', "--"));
+            let from_hub = directory.components().any(|part| part.as_os_str().to_string_lossy() == cached);
+            return if from_hub { Ok(name.clone()) } else { absolute(directory) };
         }
         if !place.exists() {
             write_whole(place, |folder| {
@@ -114,8 +121,7 @@ impl Base {
                 Ok(copy_companions(tokenizer, folder)?)
             })?;
         }
-        let absolute = place.canonicalize().map_err(TrainError::io(place))?;
-        Ok(absolute.to_string_lossy().into_owned())
+        absolute(place)
     }
 }
 

@@ -59,6 +59,9 @@ fn training_goes_on_from_an_adapter_and_from_fresh_weights() {
     let lora = medley_recipe::TrainSpec { method: super::lora(), max_steps: Some(2), ..spec() };
     let first = folder.path().join("first");
     train(&first, &lora, &samples(11), false, &Silent).expect("trains");
+    // PEFT finds a local base from any working directory.
+    let named = medley_model::adapter_base(&first.join("model")).expect("named");
+    assert_eq!(std::path::PathBuf::from(named), tiny_base().canonicalize().expect("there"));
     let second = folder.path().join("second");
     let merged = Base::Merged { model: tiny_base(), adapter: first.join("model") };
     train_from(merged, &second, &lora, &samples(11), false, &Silent, &Device::flex()).expect("trains");
