@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use medley_chat::{ChatTokenizer, Message, Role};
-use medley_model::{Decoder, DeviceRequest, GenerateOptions, device, generate_with, open_model};
+use medley_model::{Decoder, DeviceRequest, GenerateOptions, generate_with};
 use miette::{IntoDiagnostic, Result, bail};
+
+use crate::models::find_model;
 
 /// Arguments of `medley chat`.
 #[derive(Args)]
 pub struct ChatArgs {
-    /// A model directory in Hugging Face layout, or the directory of a PEFT adapter
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// A model directory in Hugging Face layout, a PEFT adapter, a run's folder, or a hub model (owner/name)
+    #[arg(long, value_name = "MODEL")]
+    model: String,
     /// The base model of an adapter, if it is not where adapter_config.json says
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
@@ -33,13 +35,9 @@ pub struct ChatArgs {
 
 /// Runs `medley chat`.
 pub fn run(args: ChatArgs) -> Result<()> {
-    let place = device::select(args.device).into_diagnostic()?;
-    eprintln!("device: {place}");
-    let dtype = place.dtype(None).into_diagnostic()?;
-    let opened = open_model(&args.model, args.base.as_deref(), &place.device, dtype).into_diagnostic()?;
-    let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).into_diagnostic()?;
-    tokenizer.check_vocabulary(opened.model.config.vocab_size).into_diagnostic()?;
-    let session = Session { model: opened.model, tokenizer, max_new_tokens: args.max_new_tokens };
+    let loaded = find_model(&args.model)?.load(args.base.as_deref(), args.device, None)?;
+    let session =
+        Session { model: loaded.opened.model, tokenizer: loaded.tokenizer, max_new_tokens: args.max_new_tokens };
     let mut messages = Vec::new();
     messages.extend(args.system.map(|text| Message::new(Role::System, text)));
     match args.prompt {

@@ -7,12 +7,12 @@ use medley_chat::ChatTokenizer;
 use medley_eval::{
     ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, exam_table, fit_context, load_papers, sit,
 };
-use medley_mixer::hub::Hub;
-use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, is_adapter, open_model};
+use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
+use crate::models::{FoundModel, find_model, model_hash};
 use crate::progress::{self, say};
 
 /// Arguments of `medley exam`.
@@ -94,17 +94,13 @@ pub fn run(args: ExamArgs) -> Result<()> {
     let papers = load_papers(&settings.spec.papers, &settings.base_dir).map_err(report)?;
     say_papers(&papers);
     let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
-    let place = device::select(args.device).map_err(report)?;
-    say(format!("device   {place}"));
-    let opened = open(&found.directory, args.base.as_deref(), &place)?;
-    let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?.with_system(settings.system);
-    tokenizer.check_vocabulary(opened.model.config.vocab_size).map_err(report)?;
+    let loaded = found.load(args.base.as_deref(), args.device, settings.system)?;
     let examined = Examined {
         name: args.model.clone(),
-        hash: model_hash(&opened, &found.directory)?,
-        opened: &opened,
-        tokenizer: &tokenizer,
-        device: place.to_string(),
+        hash: model_hash(&loaded.opened, &found.directory)?,
+        opened: &loaded.opened,
+        tokenizer: &loaded.tokenizer,
+        device: loaded.device.to_string(),
     };
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args, &found, &examined));
     let asked = args.limit.map_or(papers.items.len(), |limit| limit.min(papers.items.len()));
@@ -201,82 +197,6 @@ pub fn say_papers(papers: &Papers) {
             say(format!("         {count}: {reason}"));
         }
     }
-}
-
-/// Where a model is, and the run that it belongs to.
-struct FoundModel {
-    directory: PathBuf,
-    run: Option<PathBuf>,
-}
-
-fn find_model(name: &str) -> Result<FoundModel> {
-    let path = Path::new(name);
-    if path.join("recipe.toml").is_file() && path.join("model").is_dir() {
-        return Ok(FoundModel { directory: path.join("model"), run: Some(path.to_path_buf()) });
-    }
-    if path.join("recipe.toml").is_file() {
-        return Err(miette!(
-            help = "let it finish: medley train … --resume; or name a checkpoint in its steps/",
-            "{name}: this run has no model yet"
-        ));
-    }
-    let directory = snapshot(name, None, path)?;
-    // `RUN/model` itself belongs to the run as well.
-    let parent = directory.parent().filter(|parent| parent.join("recipe.toml").is_file());
-    let run = parent.filter(|parent| parent.join("model") == directory).map(Path::to_path_buf);
-    Ok(FoundModel { directory, run })
-}
-
-/// A local directory as it is; `owner/name` else from the hub's cache or the hub.
-pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
-    if local.is_dir() {
-        return Ok(local.to_path_buf());
-    }
-    let named =
-        name.split_once('/').is_some_and(|(owner, id)| !owner.is_empty() && !id.is_empty() && !id.contains('/'));
-    let looks_like_hub = named && !name.starts_with(['.', '~', '-']);
-    if !looks_like_hub {
-        return Err(miette!(
-            help = "name a model directory, an adapter, a run's folder, or a hub model (owner/name)",
-            "{name}: no such directory"
-        ));
-    }
-    say(format!("model    {name} from the hub"));
-    Hub::from_env()
-        .with_bars(progress::bars().clone())
-        .model_snapshot(name, revision)
-        .map(|snapshot| snapshot.directory)
-        .map_err(report)
-}
-
-fn open(directory: &Path, base: Option<&Path>, place: &RunDevice) -> Result<OpenedModel> {
-    let dtype = place.dtype(None).map_err(report)?;
-    let mut found = base.map(Path::to_path_buf);
-    if found.is_none() && is_adapter(directory) {
-        let named = adapter_base(directory).map_err(report)?;
-        let is_local = Path::new(&named).is_dir() || directory.join(&named).is_dir();
-        found = if is_local { None } else { Some(snapshot(&named, None, Path::new(&named))?) };
-    }
-    open_model(directory, found.as_deref(), &place.device, dtype).map_err(report)
-}
-
-/// Hash of all files that decide the answers: weights, configuration, tokenizer.
-pub fn model_hash(opened: &OpenedModel, directory: &Path) -> Result<String> {
-    let mut folders = vec![opened.base_directory.as_path(), opened.tokenizer_directory.as_path(), directory];
-    folders.sort_unstable();
-    folders.dedup();
-    let mut files = Vec::new();
-    for folder in folders {
-        let entries = std::fs::read_dir(folder).map_err(|error| miette!("{}: {error}", folder.display()))?;
-        let deciding = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            [".safetensors", ".json", ".jinja", ".model", ".tiktoken"].iter().any(|ending| name.ends_with(ending))
-        };
-        files.extend(entries.flatten().map(|entry| entry.path()).filter(deciding));
-    }
-    // By name first: the same model in another place has the same hash.
-    files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
-    medley_experiment::hash_files(&files).into_diagnostic()
 }
 
 /// What is asked, from where.

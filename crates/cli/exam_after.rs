@@ -12,7 +12,8 @@ use medley_trainer::Base;
 
 use crate::base::FoundBase;
 use crate::errors::report;
-use crate::exam::{Examined, Options, examine, model_hash, say_papers};
+use crate::exam::{Examined, Options, examine, say_papers};
+use crate::models::model_hash;
 use crate::progress::say;
 
 /// Where the base model's answers go, inside the run's exam folder.

@@ -12,6 +12,7 @@ mod exam;
 mod exam_after;
 mod logging;
 mod mix;
+mod models;
 mod preview;
 mod progress;
 mod recipe;
@@ -89,6 +90,7 @@ pub fn train() -> ExitCode {
 }
 
 fn run(global: &Global, command: impl FnOnce() -> miette::Result<()>) -> ExitCode {
+    quiet_drivers();
     logging::start(global.verbose);
     match command() {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,5 +99,13 @@ fn run(global: &Global, command: impl FnOnce() -> miette::Result<()>) -> ExitCod
             eprintln!("{report:?}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Mesa's Vulkan drivers complain on standard error, once a probe, where no session has set this variable.
+fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the process has just started and has one thread.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }

@@ -1,0 +1,121 @@
+//! Models by the names that a user gives them.
+
+use std::path::{Path, PathBuf};
+
+use medley_chat::ChatTokenizer;
+use medley_mixer::hub::Hub;
+use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, is_adapter, open_model};
+use miette::{IntoDiagnostic, Result, miette};
+
+use crate::errors::report;
+use crate::progress::{self, say};
+
+/// Where a model is, and the run that it belongs to.
+pub struct FoundModel {
+    /// Weights and configuration, or an adapter.
+    pub directory: PathBuf,
+    /// The run's folder, where it is a run's.
+    pub run: Option<PathBuf>,
+}
+
+/// What `--model` names: a model directory, an adapter, a run's folder, or a hub model, which is fetched.
+///
+/// # Errors
+/// Nothing of that name, or a run without a model yet.
+pub fn find_model(name: &str) -> Result<FoundModel> {
+    let path = Path::new(name);
+    if path.join("recipe.toml").is_file() && path.join("model").is_dir() {
+        return Ok(FoundModel { directory: path.join("model"), run: Some(path.to_path_buf()) });
+    }
+    if path.join("recipe.toml").is_file() {
+        return Err(miette!(
+            help = "let it finish: medley train … --resume; or name a checkpoint in its steps/",
+            "{name}: this run has no model yet"
+        ));
+    }
+    let directory = snapshot(name, None, path)?;
+    // `RUN/model` itself belongs to the run as well.
+    let parent = directory.parent().filter(|parent| parent.join("recipe.toml").is_file());
+    let run = parent.filter(|parent| parent.join("model") == directory).map(Path::to_path_buf);
+    Ok(FoundModel { directory, run })
+}
+
+/// A local directory as it is; `owner/name` else from the hub's cache or the hub.
+///
+/// # Errors
+/// Neither here nor on the hub.
+pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
+    if local.is_dir() {
+        return Ok(local.to_path_buf());
+    }
+    let named =
+        name.split_once('/').is_some_and(|(owner, id)| !owner.is_empty() && !id.is_empty() && !id.contains('/'));
+    let looks_like_hub = named && !name.starts_with(['.', '~', '-']);
+    if !looks_like_hub {
+        return Err(miette!(
+            help = "name a model directory, an adapter, a run's folder, or a hub model (owner/name)",
+            "{name}: no such directory"
+        ));
+    }
+    say(format!("model    {name} from the hub"));
+    Hub::from_env()
+        .with_bars(progress::bars().clone())
+        .model_snapshot(name, revision)
+        .map(|snapshot| snapshot.directory)
+        .map_err(report)
+}
+
+/// A model in memory, with its tokenizer.
+pub struct LoadedModel {
+    /// The weights.
+    pub opened: OpenedModel,
+    /// Its tokenizer and chat template.
+    pub tokenizer: ChatTokenizer,
+    /// What it computes on.
+    pub device: RunDevice,
+}
+
+impl FoundModel {
+    /// Loads it onto the device that was asked for; an adapter is added to its base, which `base` names where its own
+    /// configuration does not lead there.
+    ///
+    /// # Errors
+    /// No such device, files that do not fit each other, a tokenizer larger than the embedding.
+    pub fn load(&self, base: Option<&Path>, request: DeviceRequest, system: Option<String>) -> Result<LoadedModel> {
+        let device = device::select(request).map_err(report)?;
+        say(format!("device   {device}"));
+        let dtype = device.dtype(None).map_err(report)?;
+        let mut found = base.map(Path::to_path_buf);
+        if found.is_none() && is_adapter(&self.directory) {
+            let named = adapter_base(&self.directory).map_err(report)?;
+            let is_local = Path::new(&named).is_dir() || self.directory.join(&named).is_dir();
+            found = if is_local { None } else { Some(snapshot(&named, None, Path::new(&named))?) };
+        }
+        let opened = open_model(&self.directory, found.as_deref(), &device.device, dtype).map_err(report)?;
+        let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?.with_system(system);
+        tokenizer.check_vocabulary(opened.model.config.vocab_size).map_err(report)?;
+        Ok(LoadedModel { opened, tokenizer, device })
+    }
+}
+
+/// Hash of all files that decide the answers: weights, configuration, tokenizer.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn model_hash(opened: &OpenedModel, directory: &Path) -> Result<String> {
+    let mut folders = vec![opened.base_directory.as_path(), opened.tokenizer_directory.as_path(), directory];
+    folders.sort_unstable();
+    folders.dedup();
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = std::fs::read_dir(folder).map_err(|error| miette!("{}: {error}", folder.display()))?;
+        let deciding = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            [".safetensors", ".json", ".jinja", ".model", ".tiktoken"].iter().any(|ending| name.ends_with(ending))
+        };
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(deciding));
+    }
+    // By name first: the same model in another place has the same hash.
+    files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    medley_experiment::hash_files(&files).into_diagnostic()
+}
