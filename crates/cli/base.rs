@@ -31,13 +31,7 @@ pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
     }
     let directory = snapshot(&model.base, model.revision.as_deref(), &resolved.find(&model.base))?;
     let base = match inspect(&directory).map_err(report)? {
-        // An adapter names its base as others can find it: the hub id, or the directory from anywhere on this machine.
-        BaseKind::Model(directory) => {
-            let local = resolved.find(&model.base).is_dir();
-            let absolute = directory.canonicalize().unwrap_or_else(|_| directory.clone());
-            let name = if local { absolute.to_string_lossy().into_owned() } else { model.base.clone() };
-            Base::Model { directory, name }
-        }
+        BaseKind::Model(directory) => Base::Model { directory, name: model.base.clone() },
         BaseKind::Adapter { adapter, base } => {
             let model = snapshot(&base, None, Path::new(&base))?;
             Base::Merged { model, adapter }

@@ -149,7 +149,7 @@ fn exam_papers() {
 fn a_shipped_recipe_is_found_from_anywhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let shown = succeeds(folder.path(), &["recipe", "show", "ratio_9_1.toml"]);
-    says(&shown, &["general = 9", "ratio_9_1.toml:"]);
+    says(&shown, &["general = 9", "ratio_9_1.toml (shipped):"]);
     let listed = succeeds(folder.path(), &["recipe", "list"]);
     says(&listed, &["quickstart", "size_200k"]);
 }
