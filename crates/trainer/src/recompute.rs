@@ -65,9 +65,10 @@ impl Block {
 }
 
 /// What the forward pass keeps of a layer.
+#[expect(clippy::large_enum_variant, reason = "one per layer, and a tensor's handle is large already")]
 enum Kept {
     Input(Tensor<2>),
-    Graph(Box<Block>),
+    Graph(Block),
 }
 
 /// Loss and gradients of one micro-batch: adds the gradients of every trained parameter, multiplied by `scale`, to `into` and
@@ -90,7 +91,7 @@ pub fn forward_backward(
             BlockPolicy::Keep => {
                 let block = Block::layer(layer, hidden, pack, input_gradient(layer));
                 hidden = block.value();
-                kept.push(Kept::Graph(Box::new(block)));
+                kept.push(Kept::Graph(block));
             }
             BlockPolicy::Recompute => {
                 kept.push(Kept::Input(hidden.clone()));
@@ -105,7 +106,7 @@ pub fn forward_backward(
     for (layer, kept) in decoder.layers.iter().zip(kept).rev() {
         let Some(gradient) = upstream else { break };
         let block = match kept {
-            Kept::Graph(block) => *block,
+            Kept::Graph(block) => block,
             Kept::Input(input) => Block::layer(layer, input, pack, input_gradient(layer)),
         };
         upstream = block.backward(gradient, into);
