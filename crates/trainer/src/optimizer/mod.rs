@@ -1,4 +1,4 @@
-//! Update rules: [`adamw`] for everything, or [`muon`] for the matrices inside the blocks and AdamW for the rest.
+//! Update rules: `adamw` for everything, or `muon` for the matrices inside the blocks and AdamW for the rest.
 //!
 //! All state is f32 and kept by parameter name. Where weights are of less precision, their master copy is f32 as well.
 

@@ -1,4 +1,4 @@
-//! Muon (Keller Jordan, https://github.com/KellerJordan/Muon): momentum 0.95 with Nesterov, the update of a matrix replaced by
+//! Muon (Keller Jordan, <https://github.com/KellerJordan/Muon>): momentum 0.95 with Nesterov, the update of a matrix replaced by
 //! the nearest orthogonal one (five Newton-Schulz steps, here in f32), scaled by `sqrt(max(1, rows / columns))`.
 
 use std::collections::BTreeMap;
