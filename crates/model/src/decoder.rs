@@ -194,7 +194,7 @@ impl DecoderLayer {
 /// Root-mean-square normalisation.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
-    /// [hidden].
+    /// `[hidden]`.
     pub weight: Tensor<1>,
     /// Added to the mean square.
     pub epsilon: f64,

@@ -13,7 +13,7 @@ use crate::parameter::Slots;
 pub struct Projection {
     /// [out, in], as checkpoints store it.
     pub weight: Tensor<2>,
-    /// [out].
+    /// `[out]`.
     pub bias: Option<Tensor<1>>,
     /// The adapter.
     pub lora: Option<Adapter>,

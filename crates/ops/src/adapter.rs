@@ -35,7 +35,7 @@ pub struct LowRank {
 /// costs its own small products and [tokens, rank] of memory.
 ///
 /// # Shapes
-/// - `input`: [tokens, in]; `weight`: [out, in]; `bias`: [out]; output: [tokens, out]
+/// - `input`: [tokens, in]; `weight`: [out, in]; `bias`: `[out]`; output: [tokens, out]
 pub fn adapted_linear(input: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, adapter: LowRank) -> Tensor<2> {
     let (weight, bias) = (weight.without_autodiff(), bias.map(Tensor::without_autodiff));
     if !is_flex(&input.device()) || input.dtype() != DType::F32 {

@@ -23,7 +23,7 @@ use crate::simd::vectorize;
 /// pays for at every step), and only the gradients that somebody wants are computed.
 ///
 /// # Shapes
-/// - `input`: [tokens, in]; `weight`: [out, in]; `bias`: [out]
+/// - `input`: [tokens, in]; `weight`: [out, in]; `bias`: `[out]`
 /// - output: [tokens, out]
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     let (input, weight) = (input.into_dispatch(), weight.into_dispatch());

@@ -19,7 +19,7 @@ const ROWS: usize = 32;
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, computed in f32.
 ///
 /// # Shapes
-/// - `input`, output: [tokens, hidden]; `weight`: [hidden]
+/// - `input`, output: [tokens, hidden]; `weight`: `[hidden]`
 pub fn rms_norm(input: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
     if is_flex(&input.device()) && input.dtype() == DType::F32 {
         let (input, weight) = (input.into_dispatch(), weight.into_dispatch());
