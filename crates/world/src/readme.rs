@@ -1,8 +1,8 @@
 //! What stands beside the data.
 
 use crate::exams::{EXAMS, ITEMS};
-use crate::lexicon::words;
 use crate::pools::{GENERAL, MEDICAL};
+use crate::tokenizer::tokens;
 use crate::world::World;
 
 /// `data/README.md`.
@@ -25,13 +25,14 @@ pub fn readme(seed: u64, world: &World) -> String {
          | `western/questions.jsonl` | {MEDICAL} | questions about drugs, diseases and tests, answered from memory |\n\
          {exams}\
          | `exams/prompt.jinja` | | the exams' prompt |\n\
-         | `base/` | | the base model: Qwen2 architecture, {} tokens, made by `just base-model` (recipes/base) |\n\n\
+         | `base/` | | the base model: Qwen2 architecture, {} tokens, made by `just base-model` (recipes/base); transformers 5 reads its \
+         tokenizer with `PreTrainedTokenizerFast` |\n\n\
          The two medical pools teach {} facts about {} entities, each in several wordings; the base model has heard half of \
          them. An exam item has five options, its answer stands in its two passages, and so do at least two of the wrong \
          options, said of other names. The letters of the answers are balanced. Three items in five ask about names that \
          stand in no training record. Two in five ask about entities that the pools teach, and their passages say something \
          else: `lure` is the letter of what the pools teach. No record of the pools uses an exam's wording of a question.\n",
-        words().len(),
+        tokens().len(),
         world.entities.len() * 3,
         world.entities.len(),
     )
