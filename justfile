@@ -26,10 +26,24 @@ table4-quick:
     for ratio in 9_1 4_1 1_1 1_4 1_9; do \
         ./target/release/medley train --recipe quickstart.toml \
             --set name=quick-$ratio --set "mix.ratio={ general = ${ratio%_*}, medical = ${ratio#*_} }" \
-            --out checkpoints/quick-$ratio; \
+            --out checkpoints/quick-$ratio --skip-base-exam || exit 1; \
     done
     ./target/release/medley report checkpoints/quick-9_1 checkpoints/quick-4_1 checkpoints/quick-1_1 \
         checkpoints/quick-1_4 checkpoints/quick-1_9 --paper 4
+
+# The bundled base model anew: its corpus, three stages of training, data/base (some ten minutes on two cores).
+base-model:
+    cargo build --release
+    rm -rf checkpoints/base
+    cargo run --release -p medley-world -- --base-corpus checkpoints/base/corpus
+    for stage in 1_bind 2_distinguish 3_instruct; do \
+        ./target/release/medley train --recipe recipes/base/$stage.toml --out checkpoints/base/$stage --device cpu || exit 1; \
+    done
+    mkdir -p data/base && cp checkpoints/base/3_instruct/model/* data/base/
+
+# The bundled pools and exams anew.
+world:
+    cargo run --release -p medley-world -- --out data
 
 # The CUDA build (needs LLVM, see README).
 cuda:
