@@ -168,10 +168,12 @@ fn from_hub(part: &SourcePart, hub: Option<&dyn DatasetHub>) -> Result<Located, 
         ));
     };
     let fetched = hub.dataset_files(id, part.revision.as_deref(), part.files.as_deref()).map_err(|error| {
-        (
-            format!("data set `{id}`: {error}"),
-            "check the name and the connection (HF_ENDPOINT, HF_TOKEN), or give a local path".to_owned(),
-        )
+        // The hub's own errors name the data set and end in their own hint.
+        let text = error.to_string();
+        match text.split_once("\n  hint: ") {
+            Some((problem, hint)) => (problem.to_owned(), hint.to_owned()),
+            None => (format!("data set `{id}`: {text}"), "check the name, or give a local path".to_owned()),
+        }
     })?;
     if fetched.files.is_empty() {
         return Err((

@@ -454,3 +454,14 @@ fn the_message_columns_of_a_part_override_nothing_else() {
     assert_eq!(answer, Some("一\n二"));
     assert_eq!(mix.manifest.sources["a"].files.iter().map(|file| file.part).collect::<Vec<_>>(), [0, 1]);
 }
+
+#[test]
+fn an_empty_text_is_no_history() {
+    let folder = folder();
+    put(folder.path(), "a.jsonl", "{\"instruction\":\"甲？\",\"output\":\"乙\",\"history\":\"\"}\n");
+    let mix = mixed(folder.path(), &spec(1, &[("a", 1, "a.jsonl")]));
+    assert_eq!(mix.train[0].messages.len(), 2);
+    put(folder.path(), "a.jsonl", "{\"instruction\":\"甲？\",\"output\":\"乙\",\"history\":\"丙\"}\n");
+    let error = run(folder.path(), &spec(1, &[("a", 1, "a.jsonl")])).expect_err("no list").to_string();
+    assert!(error.contains("a.jsonl:1") && error.contains("`history` is a text"), "{error}");
+}

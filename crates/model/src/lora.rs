@@ -103,7 +103,9 @@ impl Decoder {
         for module in Module::ALL {
             let Some(lora) = &first.projection(module).lora else { continue };
             let rank = lora.a.dims()[0];
-            let (alpha, dropout) = (lora.scale * rank as f64, f64::from(lora.dropout));
+            let alpha = lora.scale * rank as f64;
+            // As it was written, not as f32 rounds it.
+            let dropout = lora.dropout.to_string().parse().unwrap_or_else(|_| f64::from(lora.dropout));
             let config = config.get_or_insert(LoraConfig { rank, alpha, dropout, target: Vec::new() });
             config.target.push(module.name().to_owned());
         }

@@ -64,6 +64,8 @@ fn earlier_turns(history: &Value, name: &str) -> Result<Vec<Message>, Problem> {
     let hint = "earlier turns are a list of [user, assistant] pairs";
     let turns = match history {
         Value::Null => return Ok(Vec::new()),
+        // Some sets write an empty text where there is no history.
+        Value::String(text) if is_blank(text) => return Ok(Vec::new()),
         Value::Array(turns) => turns,
         other => return Err(Problem::new(format!("`{name}` is {}; expected a list", kind(other)), hint)),
     };
