@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_eval::{ExamReport, PromptTemplate, exam_table, load_papers};
-use medley_experiment::RunDir;
+use medley_eval::{ExamReport, PromptTemplate, compare_runs, exam_table, load_papers};
+use medley_experiment::{RunDir, book_name, paired_note};
 use medley_model::{RunDevice, open_model};
 use medley_recipe::Resolved;
 use medley_trainer::Base;
@@ -67,16 +67,22 @@ pub fn exam_after(
 /// # Errors
 /// Reports that cannot be read.
 pub fn show_exam(run_dir: &RunDir) -> miette::Result<()> {
-    let mut columns: Vec<(&str, ExamReport)> = Vec::new();
-    for (title, folder) in [("base", run_dir.exam().join(BASE_FOLDER)), ("fine-tuned", run_dir.exam())] {
-        let path = folder.join("report.json");
-        if path.exists() {
-            columns.push((title, ExamReport::read(&path).map_err(report)?));
+    let tuned = read_report(&run_dir.exam())?;
+    let base = read_report(&run_dir.exam().join(BASE_FOLDER))?;
+    let columns = [("base", &base), ("fine-tuned", &tuned)];
+    let columns: Vec<(&str, &ExamReport)> =
+        columns.into_iter().filter_map(|(title, report)| Some((title, report.as_ref()?))).collect();
+    print!("{}", exam_table(&columns));
+    if let (Some(tuned), Some(_)) = (&tuned, &base) {
+        for book in &tuned.books {
+            let paired = compare_runs(&run_dir.exam(), &run_dir.exam().join(BASE_FOLDER), book.book).map_err(report)?;
+            print!("{}", paired_note(&format!("fine-tuned minus base, {}", book_name(book.book)), &paired));
         }
     }
-    let columns: Vec<(&str, &ExamReport)> = columns.iter().map(|(title, report)| (*title, report)).collect();
-    if !columns.is_empty() {
-        println!("{}", exam_table(&columns));
-    }
     Ok(())
+}
+
+fn read_report(folder: &Path) -> miette::Result<Option<ExamReport>> {
+    let path = folder.join("report.json");
+    if path.exists() { ExamReport::read(&path).map(Some).map_err(report) } else { Ok(None) }
 }

@@ -16,4 +16,4 @@ pub use report::{ExamReport, ReportError};
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};
 pub use run_dir::{RunDir, RunDirError};
 pub use tables::{CITATION, PaperTable, RunTable, TableCell, tabulate};
-pub use tables_exam::exam_table;
+pub use tables_exam::{book_name, exam_table, paired_note};

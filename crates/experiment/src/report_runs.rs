@@ -163,13 +163,14 @@ impl RunSummary {
 
 const REWRITE: &str = "this file is written by `medley train`; restore it or train again";
 
-const SEEDS_AND_SPEED: [&str; 11] = [
+const SEEDS_AND_SPEED: [&str; 12] = [
     "name",
     "description",
     "mix.seed",
     "train.seed",
     "train.tokens_per_micro_batch",
     "train.block_policy",
+    "train.optimizer_in_backward",
     "train.logging_steps",
     "train.eval_steps",
     "train.save_steps",

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use medley_recipe::Book;
 
-use crate::report::{BookReport, ExamReport, ExamScore, Scores};
+use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, Scores};
 use crate::statistics::Estimate;
 
 /// One column of the table.
@@ -88,14 +88,16 @@ fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
             notes += &failure_note(name, book);
         }
         if let Some(paired) = &report.open_minus_closed {
-            let difference = signed(&paired.difference);
-            notes += &format!(
-                "{name}, open minus closed: {difference} points, McNemar's exact p = {}\n",
-                p_value(paired.p_value)
-            );
+            notes += &paired_note(&format!("{name}, open minus closed"), paired);
         }
     }
     notes
+}
+
+/// A paired comparison as a line: the difference with its 95 % interval, and McNemar's test.
+pub fn paired_note(title: &str, paired: &PairedComparison) -> String {
+    let (difference, p) = (signed(&paired.difference), p_value(paired.p_value));
+    format!("{title}: {difference} points, McNemar's exact p = {p}\n")
 }
 
 fn failure_note(name: &str, book: &BookReport) -> String {
@@ -112,7 +114,8 @@ fn failure_note(name: &str, book: &BookReport) -> String {
     format!("{name}, {}: {}\n", book_name(book.book), parts.join(", "))
 }
 
-fn book_name(book: Book) -> &'static str {
+/// `open book` or `closed book`.
+pub fn book_name(book: Book) -> &'static str {
     match book {
         Book::Open => "open book",
         Book::Closed => "closed book",
