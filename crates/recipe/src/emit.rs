@@ -248,6 +248,7 @@ fn raw_train(recipe: &Recipe) -> RawTrain {
         batch_size: train.batch_size,
         tokens_per_micro_batch: train.tokens_per_micro_batch,
         block_policy: train.block_policy,
+        optimizer_in_backward: train.optimizer_in_backward,
         seed: train.seed,
         logging_steps: train.logging_steps,
         eval_steps: train.eval_steps,

@@ -2,8 +2,8 @@
 //!
 //! Names and paths do not decide a result; the contents they lead to do. So the hash takes the mix's own hash (in its
 //! manifest), one of the base weights and one of tokenizer and template, and of the recipe exactly what matters:
-//! `model.dtype`, `[chat]`, and of `[train]` all but `tokens_per_micro_batch`, `block_policy`, `logging_steps`,
-//! `eval_steps`, `save_steps` and `save_total_limit`, which change speed, memory or what is looked at.
+//! `model.dtype`, `[chat]`, and of `[train]` all but `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`,
+//! `logging_steps`, `eval_steps`, `save_steps` and `save_total_limit`, which change speed, memory or what is looked at.
 
 use serde_json::{Value, json};
 

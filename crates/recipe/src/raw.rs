@@ -234,6 +234,9 @@ pub(crate) struct RawTrain {
     pub(crate) tokens_per_micro_batch: usize,
     /// Which activations are kept between forward and backward: memory and speed only, never the result.
     pub(crate) block_policy: BlockPolicy,
+    /// Update each block as soon as the backward pass has its gradient, so that never all gradients are alive: less
+    /// memory, the same result. For `method = "full"` with `max_grad_norm = 0` and steps that fit into one micro-batch.
+    pub(crate) optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub(crate) seed: u64,
     /// A line of metrics every so many steps.
@@ -267,6 +270,7 @@ impl Default for RawTrain {
             batch_size: 64,
             tokens_per_micro_batch: 8192,
             block_policy: BlockPolicy::default(),
+            optimizer_in_backward: false,
             seed: 42,
             logging_steps: 10,
             eval_steps: 100,

@@ -115,6 +115,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     report_missing(&root, &mut problems);
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
+    report_optimizer_in_backward(&root, &mut problems);
     problems.sort_by_cached_key(Problem::position);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.severity() != Some(Severity::Warning));
@@ -160,6 +161,31 @@ fn report_repeated_books(root: &Node, problems: &mut Vec<Problem>) {
         if books[..index].iter().any(|earlier| earlier.string() == book.string()) {
             problems.push(Problem::at(&book.place, "`exam.books` names a book twice", "again"));
         }
+    }
+}
+
+/// What `optimizer_in_backward` cannot go together with, written or by default.
+fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
+    let Some(train) = root.get(&["train"]) else { return };
+    let Some(wish) = train.get(&["optimizer_in_backward"]) else { return };
+    if !matches!(wish.value, NodeValue::Boolean(true)) {
+        return;
+    }
+    let method = train.get(&["method"]);
+    if method.is_none_or(|method| method.string() == Some("lora")) {
+        let message = "`train.optimizer_in_backward` is for full fine-tuning; `train.method` is \"lora\"";
+        let problem = Problem::at(&method.unwrap_or(wish).place, message, "hint: method = \"full\" in [train]");
+        problems.push(problem.with_help("the gradients of adapters are small: with LoRA leave the key out"));
+    }
+    let limit = train.get(&["max_grad_norm"]);
+    let is_off =
+        |limit: &Node| matches!(limit.value, NodeValue::Integer(0)) || matches!(limit.value, NodeValue::Float(0.0));
+    if !limit.is_some_and(is_off) {
+        let message = "`train.optimizer_in_backward` leaves no way to clip: `train.max_grad_norm` must be 0";
+        let problem = Problem::at(&limit.unwrap_or(wish).place, message, "hint: max_grad_norm = 0 in [train]");
+        problems.push(problem.with_help(
+            "clipping needs the norm of the whole gradient, which is known only when every block has been updated",
+        ));
     }
 }
 
@@ -253,6 +279,7 @@ fn train_spec(raw: RawTrain) -> TrainSpec {
         batch_size: raw.batch_size,
         tokens_per_micro_batch: raw.tokens_per_micro_batch,
         block_policy: raw.block_policy,
+        optimizer_in_backward: raw.optimizer_in_backward,
         seed: raw.seed,
         logging_steps: raw.logging_steps,
         eval_steps: raw.eval_steps,

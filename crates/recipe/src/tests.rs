@@ -103,6 +103,7 @@ fn a_small_recipe_gets_every_default() {
     batch_size = 64
     tokens_per_micro_batch = 8192
     block_policy = "recompute"
+    optimizer_in_backward = false
     seed = 42
     logging_steps = 10
     eval_steps = 100
@@ -325,8 +326,8 @@ papers = []
         ╰────
       help: [train] takes `method`, `lora`, `optimizer`, `learning_rate`, `schedule`, `warmup_ratio`,
             `weight_decay`, `beta1`, `beta2`, `epsilon`, `max_grad_norm`, `epochs`, `max_steps`, `batch_size`,
-            `tokens_per_micro_batch`, `block_policy`, `seed`, `logging_steps`, `eval_steps`, `save_steps`,
-            `save_total_limit`
+            `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`, `seed`, `logging_steps`,
+            `eval_steps`, `save_steps`, `save_total_limit`
 
     Error:
       × `train.lora.rank` is 0; expected a whole number of at least 1
@@ -659,9 +660,56 @@ fn the_hash_follows_what_decides_the_weights() {
     for other in deciding.into_iter().chain(["model.dtype=f32", "train.max_steps=4", "train.beta2=0.95"]) {
         assert_ne!(of(&[other]), plain, "{other}");
     }
+    let full = ["train.method=full", "train.max_grad_norm=0", "train.optimizer_in_backward=true"];
+    assert_eq!(of(&full), of(&full[..2]), "updates in the backward pass change no weight");
     let recipe = read(SMALL, &[]).expect("a sound recipe").recipe;
     assert_ne!(recipe.train_hash("ab", "c", ""), recipe.train_hash("a", "bc", ""));
     assert_eq!(recipe.run_name("0123456789abcdef"), "recipe-01234567");
+}
+
+#[test]
+fn updates_in_the_backward_pass_need_full_fine_tuning_without_clipping() {
+    let with = |lines: &str| format!("{SMALL}\n[train]\noptimizer_in_backward = true\n{lines}");
+    let sound = with("method = \"full\"\nmax_grad_norm = 0\n");
+    assert!(read(&sound, &[]).expect("a sound recipe").recipe.train.optimizer_in_backward);
+    // A later layer may switch it off again.
+    read(&with(""), &["train.optimizer_in_backward=false"]).expect("a sound recipe");
+    assert_snapshot!(errors(&with("method = \"full\"\nmax_grad_norm = 1.0\n"), &[]), @r#"
+      × the recipe `recipe.toml` has an error
+
+    Error:
+      × `train.optimizer_in_backward` leaves no way to clip: `train.max_grad_norm` must be 0
+        ╭─[recipe.toml:25:17]
+     24 │ method = "full"
+     25 │ max_grad_norm = 1.0
+        ·                 ─┬─
+        ·                  ╰── hint: max_grad_norm = 0 in [train]
+        ╰────
+      help: clipping needs the norm of the whole gradient, which is known only when every block has been updated
+    "#);
+    assert_snapshot!(errors(&with(""), &[]), @r#"
+      × the recipe `recipe.toml` has 2 errors
+
+    Error:
+      × `train.optimizer_in_backward` is for full fine-tuning; `train.method` is "lora"
+        ╭─[recipe.toml:23:25]
+     22 │ [train]
+     23 │ optimizer_in_backward = true
+        ·                         ──┬─
+        ·                           ╰── hint: method = "full" in [train]
+        ╰────
+      help: the gradients of adapters are small: with LoRA leave the key out
+
+    Error:
+      × `train.optimizer_in_backward` leaves no way to clip: `train.max_grad_norm` must be 0
+        ╭─[recipe.toml:23:25]
+     22 │ [train]
+     23 │ optimizer_in_backward = true
+        ·                         ──┬─
+        ·                           ╰── hint: max_grad_norm = 0 in [train]
+        ╰────
+      help: clipping needs the norm of the whole gradient, which is known only when every block has been updated
+    "#);
 }
 
 #[test]

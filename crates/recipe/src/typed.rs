@@ -89,6 +89,9 @@ pub struct TrainSpec {
     pub tokens_per_micro_batch: usize,
     /// Which block inputs are kept: memory and speed only, never the result.
     pub block_policy: BlockPolicy,
+    /// Update each block as soon as its gradient exists: memory only, never the result. Full fine-tuning without
+    /// clipping, and steps of one micro-batch.
+    pub optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub seed: u64,
     /// A line of metrics every so many steps.
