@@ -9,6 +9,7 @@ use std::ops::Range;
 use medley_chat::IGNORED;
 use medley_mixer::{Key, training_place};
 
+use crate::error::TrainError;
 use crate::sample::Sample;
 
 /// Where every optimizer step of a run finds its samples.
@@ -65,6 +66,22 @@ impl Batches {
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         order[offset..order.len().min(offset + self.batch_size)].to_vec()
+    }
+
+    /// Whether each of the first `steps` steps is a single micro-batch.
+    ///
+    /// # Errors
+    /// [`TrainError::StepIsCut`] with the largest step that is not.
+    pub fn check_uncut(&mut self, samples: &[Sample], steps: usize, budget: usize) -> Result<(), TrainError> {
+        let cut = |step: usize| {
+            let lengths: Vec<usize> = self.step(step).iter().map(|&at| samples[at].computed_tokens()).collect();
+            let is_cut = micro_batches(&lengths, budget).len() > 1;
+            is_cut.then(|| (lengths.iter().sum::<usize>(), lengths.len(), step + 1))
+        };
+        match (0..steps).filter_map(cut).max() {
+            None => Ok(()),
+            Some((tokens, samples, step)) => Err(TrainError::StepIsCut { step, tokens, samples, budget }),
+        }
     }
 
     fn epoch_order(&self, epoch: usize) -> Vec<usize> {

@@ -67,6 +67,22 @@ pub enum TrainError {
         /// How many samples were run alone.
         looked_at: usize,
     },
+    /// A step would be cut, and may not be.
+    #[error(
+        "step {step} has {tokens} tokens in {samples} samples, more than `train.tokens_per_micro_batch` = {budget}, and with \
+         `train.optimizer_in_backward` a step is one micro-batch: set `train.tokens_per_micro_batch` to {tokens} (no step \
+         needs more), lower `train.batch_size`, or leave `train.optimizer_in_backward` out"
+    )]
+    StepIsCut {
+        /// The largest optimizer step (1-based) that would be cut.
+        step: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Its samples.
+        samples: usize,
+        /// The token budget.
+        budget: usize,
+    },
     /// A checkpoint was made by another run.
     #[error(
         "checkpoint {} was made from other {what} ({found} there, {expected} here); resuming would mix two runs: \
@@ -142,7 +158,7 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
 }
 
 fn non_finite_message(step: usize, what: &str, offenders: &[SampleOrigin], looked_at: usize) -> String {
-    let mut text = format!("step {step}: the {what} is not a finite number; the step was not taken. ");
+    let mut text = format!("step {step}: the {what} is not a finite number; nothing of the step is kept. ");
     if offenders.is_empty() {
         text.push_str("No sample gives it when run alone: lower `train.learning_rate`, or train in f32. ");
     } else if offenders.len() == looked_at && looked_at > 1 {

@@ -7,6 +7,7 @@
 //! | `batching.rs` | which samples a step trains, and how it is cut into micro-batches |
 //! | `recompute.rs` | loss and gradients, one block at a time |
 //! | `step.rs` | the gradient of a batch, its norm, clipping, numbers that are not finite |
+//! | `in_backward.rs` | the same batch, each block updated as soon as its gradient exists |
 //! | `optimizer/` | AdamW, Muon, and their state in files |
 //! | `schedule.rs` | learning rates |
 //! | `validation.rs` | loss on held-out samples, per source |
@@ -19,6 +20,7 @@ pub mod batching;
 pub mod card;
 pub mod checkpoint;
 mod error;
+mod in_backward;
 mod journal;
 pub mod metrics;
 pub mod observer;

@@ -11,6 +11,16 @@ use medley_recipe::BlockPolicy;
 use crate::batching::MicroBatch;
 use crate::parameters::{self, TensorMap};
 
+/// The model that a pass runs on, and what becomes of its gradients.
+pub trait GradientSink {
+    /// The model as it stands.
+    fn decoder(&self) -> &Decoder;
+
+    /// Takes the gradients of one block by parameter name. Blocks come from the head down to the embedding (which comes once,
+    /// also where it is the head); the pass does not read a block's weights again, so they may be updated at once.
+    fn take(&mut self, gradients: TensorMap);
+}
+
 /// A part of the model that was run with a graph of its own.
 struct Block {
     input: Tensor<2>,
@@ -20,8 +30,8 @@ struct Block {
 }
 
 impl Block {
-    /// The input's gradient is kept only where something below needs it.
-    fn layer(layer: &DecoderLayer, input: Tensor<2>, pack: &Pack, input_gradient: bool) -> Self {
+    /// The input's gradient is kept only where something below needs it: everywhere if `all` weights are trained.
+    fn layer(layer: &DecoderLayer, input: Tensor<2>, pack: &Pack, all: bool) -> Self {
         let mut layer = layer.clone();
         let mut leaves = Vec::new();
         for mut slot in layer.trainable_slots() {
@@ -29,7 +39,7 @@ impl Block {
             slot.set(leaf.clone());
             leaves.push((slot.name, leaf));
         }
-        let input = if input_gradient { input.autodiff().require_grad() } else { input };
+        let input = if all || layer.index > 0 { input.autodiff().require_grad() } else { input };
         Self { output: layer.forward(input.clone(), pack), input, leaves }
     }
 
@@ -49,18 +59,15 @@ impl Block {
         self.output.clone().without_autodiff()
     }
 
-    /// Adds the gradients of the trained parameters to `into` and returns that of the input, where it was asked for.
-    fn backward(self, upstream: Tensor<2>, into: &mut TensorMap) -> Option<Tensor<2>> {
+    /// The gradient of the input, where it was asked for, and those of the trained parameters.
+    fn backward(self, upstream: Tensor<2>) -> (Option<Tensor<2>>, TensorMap) {
         if !self.output.is_tracked() {
-            return None;
+            return (None, TensorMap::new());
         }
         let mut gradients = inject_gradient(self.output, upstream).backward();
-        for (name, leaf) in self.leaves {
-            if let Some(gradient) = leaf.gradient(&mut gradients) {
-                parameters::add(into, &name, gradient.flatten().cast(DType::F32));
-            }
-        }
-        if self.input.is_autodiff() { self.input.grad_remove(&mut gradients) } else { None }
+        let of_leaf = |(name, leaf): (String, Parameter)| Some((name, flat(leaf.gradient(&mut gradients)?)));
+        let trained = self.leaves.into_iter().filter_map(of_leaf).collect();
+        (if self.input.is_autodiff() { self.input.grad_remove(&mut gradients) } else { None }, trained)
     }
 }
 
@@ -71,25 +78,20 @@ enum Kept {
     Graph(Block),
 }
 
-/// Loss and gradients of one micro-batch: adds the gradients of every trained parameter, multiplied by `scale`, to `into` and
-/// returns the loss summed over the supervised tokens, not scaled. Where that is not finite, `into` is of no use.
-pub fn forward_backward(
+/// The last layer's output, and what is kept of every layer.
+fn forward(
     decoder: &Decoder,
     batch: &MicroBatch,
     pack: &Pack,
-    scale: f64,
     policy: BlockPolicy,
-    into: &mut TensorMap,
-) -> f64 {
-    // Adapters are trained alone, or else everything is.
-    let all = !decoder.is_adapted();
-    let input_gradient = |layer: &DecoderLayer| all || layer.index > 0;
+    all: bool,
+) -> (Tensor<2>, Vec<Kept>) {
     let mut hidden = decoder.embed(&batch.input_ids);
     let mut kept = Vec::with_capacity(decoder.layers.len());
     for layer in &decoder.layers {
         match policy {
             BlockPolicy::Keep => {
-                let block = Block::layer(layer, hidden, pack, input_gradient(layer));
+                let block = Block::layer(layer, hidden, pack, all);
                 hidden = block.value();
                 kept.push(Kept::Graph(block));
             }
@@ -99,30 +101,59 @@ pub fn forward_backward(
             }
         }
     }
+    (hidden, kept)
+}
+
+/// Loss and gradients of one micro-batch: hands the gradients of every trained parameter, multiplied by `scale`, to `sink` and
+/// returns the loss summed over the supervised tokens, not scaled. Where that is not finite, the sink gets nothing.
+pub fn forward_backward(
+    sink: &mut impl GradientSink,
+    batch: &MicroBatch,
+    pack: &Pack,
+    scale: f64,
+    policy: BlockPolicy,
+) -> f64 {
+    let decoder = sink.decoder();
+    // Adapters are trained alone, or else everything is.
+    let all = !decoder.is_adapted();
+    let (hidden, kept) = forward(decoder, batch, pack, policy, all);
     let norm = Block::norm(&decoder.norm, hidden, all);
     let wants = if all { Gradients::HiddenAndWeight } else { Gradients::Hidden };
     let head = linear_cross_entropy(norm.value(), decoder.head_weight(), &batch.targets, scale, wants);
-    let mut upstream = norm.backward(head.hidden_gradient.expect("asked for"), into);
-    for (layer, kept) in decoder.layers.iter().zip(kept).rev() {
+    if !head.loss_sum.is_finite() {
+        return head.loss_sum;
+    }
+    let mut head_gradient = head.weight_gradient.map(|gradient| flat(Parameter::Matrix(gradient)));
+    if decoder.lm_head.is_some()
+        && let Some(gradient) = head_gradient.take()
+    {
+        sink.take(TensorMap::from([(LM_HEAD.to_owned(), gradient)]));
+    }
+    let (mut upstream, gradients) = norm.backward(head.hidden_gradient.expect("asked for"));
+    sink.take(gradients);
+    for (index, kept) in kept.into_iter().enumerate().rev() {
         let Some(gradient) = upstream else { break };
         let block = match kept {
             Kept::Graph(block) => block,
-            Kept::Input(input) => Block::layer(layer, input, pack, input_gradient(layer)),
+            Kept::Input(input) => Block::layer(&sink.decoder().layers[index], input, pack, all),
         };
-        upstream = block.backward(gradient, into);
+        let (below, gradients) = block.backward(gradient);
+        sink.take(gradients);
+        upstream = below;
     }
     if let (true, Some(gradient)) = (all, upstream) {
-        let rows = decoder.embed_tokens.dims()[0];
+        let rows = sink.decoder().embed_tokens.dims()[0];
         let embedding = embedding_gradient(&batch.input_ids, gradient, rows);
-        add_matrix(into, EMBED_TOKENS, embedding);
-    }
-    if let Some(gradient) = head.weight_gradient {
+        let mut gradients = TensorMap::from([(EMBED_TOKENS.to_owned(), flat(Parameter::Matrix(embedding)))]);
         // A tied head is the embedding: its two gradients add up.
-        add_matrix(into, if decoder.lm_head.is_some() { LM_HEAD } else { EMBED_TOKENS }, gradient);
+        if let Some(gradient) = head_gradient {
+            parameters::add(&mut gradients, EMBED_TOKENS, gradient);
+        }
+        sink.take(gradients);
     }
     head.loss_sum
 }
 
-fn add_matrix(into: &mut TensorMap, name: &str, gradient: Tensor<2>) {
-    parameters::add(into, name, Parameter::Matrix(gradient).flatten().cast(DType::F32));
+fn flat(gradient: Parameter) -> Tensor<1> {
+    gradient.flatten().cast(DType::F32)
 }

@@ -162,8 +162,11 @@ impl<'a> Run<'a> {
         decoder: &Decoder,
     ) -> Result<Self, TrainError> {
         let spec = input.spec;
-        let batches = Batches::new(input.samples, spec.batch_size, spec.seed);
+        let mut batches = Batches::new(input.samples, spec.batch_size, spec.seed);
         let total_steps = batches.total_steps(spec.epochs, spec.max_steps);
+        if spec.optimizer_in_backward {
+            batches.check_uncut(input.samples, total_steps, spec.tokens_per_micro_batch)?;
+        }
         let resumed_from = resumed.as_ref().map(|checkpoint| checkpoint.position.step);
         let position = resumed.map_or_else(RunPosition::default, |checkpoint| checkpoint.position);
         let writer = MetricsWriter::open(&input.run_dir.metrics(), position.step)?;

@@ -1,4 +1,4 @@
-//! One optimizer step: the gradient of a batch, its norm, and what to say when a number is not finite.
+//! The gradient of a batch, its norm, and what to say when a number is not finite.
 
 use burn::Tensor;
 use medley_model::{Decoder, DropoutContext, Pack};
@@ -7,8 +7,8 @@ use medley_recipe::TrainSpec;
 
 use crate::batching::{MicroBatch, micro_batches};
 use crate::error::TrainError;
-use crate::parameters::TensorMap;
-use crate::recompute::forward_backward;
+use crate::parameters::{self, TensorMap};
+use crate::recompute::{GradientSink, forward_backward};
 use crate::sample::{Sample, SampleOrigin};
 
 /// The gradient of a batch.
@@ -38,6 +38,30 @@ impl BatchSummary {
     }
 }
 
+/// Adds up the gradients of a batch's micro-batches.
+struct Sum<'a> {
+    decoder: &'a Decoder,
+    gradients: TensorMap,
+}
+
+impl<'a> Sum<'a> {
+    fn new(decoder: &'a Decoder) -> Self {
+        Self { decoder, gradients: TensorMap::new() }
+    }
+}
+
+impl GradientSink for Sum<'_> {
+    fn decoder(&self) -> &Decoder {
+        self.decoder
+    }
+
+    fn take(&mut self, gradients: TensorMap) {
+        for (name, gradient) in gradients {
+            parameters::add(&mut self.gradients, &name, gradient);
+        }
+    }
+}
+
 /// Computes the gradients of a run's batches.
 #[derive(Clone, Copy, Debug)]
 pub struct GradientContext<'a> {
@@ -51,38 +75,48 @@ impl GradientContext<'_> {
     /// # Errors
     /// [`TrainError::NonFinite`] when a loss is not a finite number, with the samples that give it.
     pub fn gradient(&self, decoder: &Decoder, batch: &[&Sample], step: usize) -> Result<BatchGradient, TrainError> {
+        let mut sum = Sum::new(decoder);
+        let summary = self.pass(&mut sum, batch, step)?;
+        Ok(BatchGradient { gradients: sum.gradients, summary })
+    }
+
+    /// Hands the gradient of `batch` at `step` to `sink`, once for every micro-batch.
+    pub(crate) fn pass(
+        &self,
+        sink: &mut impl GradientSink,
+        batch: &[&Sample],
+        step: usize,
+    ) -> Result<BatchSummary, TrainError> {
         let lengths: Vec<usize> = batch.iter().map(|sample| sample.computed_tokens()).collect();
         let supervised_tokens: usize = batch.iter().map(|sample| sample.supervised_tokens()).sum();
-        let mut gradients = TensorMap::new();
         let mut loss_sum = 0.0;
         for cut in micro_batches(&lengths, self.spec.tokens_per_micro_batch) {
             let first = cut.start;
             let samples = &batch[cut];
-            let loss = self.micro_batch(decoder, samples, first, step, supervised_tokens, &mut gradients);
+            let loss = self.micro_batch(sink, samples, first, step, supervised_tokens);
             if !loss.is_finite() {
-                return Err(self.non_finite("loss", decoder, samples, first, step));
+                return Err(self.non_finite("loss", sink.decoder(), samples, first, step));
             }
             loss_sum += loss;
         }
-        let summary = BatchSummary { loss_sum, supervised_tokens, tokens: lengths.iter().sum() };
-        Ok(BatchGradient { gradients, summary })
+        Ok(BatchSummary { loss_sum, supervised_tokens, tokens: lengths.iter().sum() })
     }
 
     fn micro_batch(
         &self,
-        decoder: &Decoder,
+        sink: &mut impl GradientSink,
         samples: &[&Sample],
         first: usize,
         step: usize,
         supervised_tokens: usize,
-        into: &mut TensorMap,
     ) -> f64 {
         let packed = MicroBatch::pack(samples, first);
+        let decoder = sink.decoder();
         let pack = Pack::new(&decoder.config, &packed.lengths(), &decoder.device(), decoder.dtype());
         let dropout = DropoutContext { seed: self.spec.seed, step: step as u64, samples: &packed.sample_ids };
         let pack = pack.with_dropout(&dropout);
         let scale = 1.0 / supervised_tokens as f64;
-        forward_backward(decoder, &packed, &pack, scale, self.spec.block_policy, into)
+        forward_backward(sink, &packed, &pack, scale, self.spec.block_policy)
     }
 
     /// The norm of all gradients together.
@@ -101,7 +135,7 @@ impl GradientContext<'_> {
     }
 
     /// Runs the samples one by one to find out which of them give a number that is not finite.
-    fn non_finite(
+    pub(crate) fn non_finite(
         &self,
         what: &'static str,
         decoder: &Decoder,
@@ -110,10 +144,10 @@ impl GradientContext<'_> {
         step: usize,
     ) -> TrainError {
         let gives_it = |(place, sample): &(usize, &&Sample)| {
-            let mut gradients = TensorMap::new();
+            let mut sum = Sum::new(decoder);
             let supervised = sample.supervised_tokens();
-            let loss = self.micro_batch(decoder, &[sample], first + place, step, supervised, &mut gradients);
-            !loss.is_finite() || !global_norm(&gradients).is_finite()
+            let loss = self.micro_batch(&mut sum, &[sample], first + place, step, supervised);
+            !loss.is_finite() || !global_norm(&sum.gradients).is_finite()
         };
         let offenders = samples.iter().enumerate().filter(gives_it);
         let offenders: Vec<SampleOrigin> = offenders.map(|(_, sample)| sample.origin.clone()).collect();

@@ -83,26 +83,41 @@ impl Optimizer {
     /// Takes one step with learning rate `lr`, every gradient multiplied by `clip` first.
     ///
     /// # Panics
-    /// When a trained parameter has no gradient: a defect of the backward pass that must not train on unseen.
-    pub fn step(&mut self, decoder: &mut Decoder, mut gradients: TensorMap, lr: f64, clip: f64) {
-        for name in self.treatments.keys() {
-            assert!(gradients.contains_key(name), "the backward pass gave {name} no gradient");
-        }
+    /// When a trained parameter has no gradient.
+    pub fn step(&mut self, decoder: &mut Decoder, gradients: TensorMap, lr: f64, clip: f64) {
+        self.assert_complete(|name| gradients.contains_key(name));
+        self.begin_step();
+        self.update(decoder, gradients, lr, clip);
+    }
+
+    /// Counts a step; its gradients are then handed to [`update`](Self::update), all together or block by block.
+    pub fn begin_step(&mut self) {
         self.step += 1;
+    }
+
+    /// # Panics
+    /// When a trained parameter has no gradient: a defect of the backward pass that must not train on unseen.
+    pub fn assert_complete(&self, has_gradient: impl Fn(&str) -> bool) {
+        for name in self.treatments.keys() {
+            assert!(has_gradient(name), "the backward pass gave {name} no gradient");
+        }
+    }
+
+    /// Updates the parameters that have a gradient here.
+    pub fn update(&mut self, decoder: &mut Decoder, mut gradients: TensorMap, lr: f64, clip: f64) {
         let mut directions = self.muon_directions(&mut gradients, clip);
         for mut slot in decoder.slots() {
             let Some(&treatment) = self.treatments.get(&slot.name) else { continue };
+            let given = match treatment {
+                Treatment::AdamW { .. } => gradients.remove(&slot.name),
+                Treatment::Muon { .. } => directions.remove(&slot.name),
+            };
+            let Some(given) = given else { continue };
             let parameter = slot.get();
             let weight = parameter.clone().flatten();
             let updated = match treatment {
-                Treatment::AdamW { decay } => {
-                    let gradient = gradients.remove(&slot.name).expect("checked above");
-                    self.adamw(&slot.name, weight, gradient, lr, clip, decay)
-                }
-                Treatment::Muon { .. } => {
-                    let direction = directions.remove(&slot.name).expect("one for every matrix");
-                    self.apply_direction(&slot.name, weight, direction, lr)
-                }
+                Treatment::AdamW { decay } => self.adamw(&slot.name, weight, given, lr, clip, decay),
+                Treatment::Muon { .. } => self.apply_direction(&slot.name, weight, given, lr),
             };
             slot.set(parameter.like(updated));
         }
@@ -141,12 +156,13 @@ impl Optimizer {
         weight
     }
 
-    /// Advances the momentum of every Muon matrix and orthogonalises the updates.
+    /// Advances the momentum of the Muon matrices that have a gradient here and orthogonalises the updates.
     fn muon_directions(&mut self, gradients: &mut TensorMap, clip: f64) -> TensorMap {
         let mut updates = Vec::new();
         for (name, treatment) in &self.treatments {
             let &Treatment::Muon { rows, columns } = treatment else { continue };
-            let gradient = gradients.remove(name).expect("checked by the caller").cast(DType::F32) * clip;
+            let Some(gradient) = gradients.remove(name) else { continue };
+            let gradient = gradient.cast(DType::F32) * clip;
             let state = self.states.remove(name).unwrap_or_else(|| ParameterState::new(&gradient, false));
             let (first, update) = muon::momentum(state.first, gradient);
             self.states.insert(name.clone(), ParameterState { first, second: None, master: state.master });

@@ -32,11 +32,16 @@ pub fn train(input: &TrainInput<'_>, observer: &dyn Observer) -> Result<TrainOut
     let mut run = Run::start(input, observer, resumed, &parameters, &decoder)?;
     while let Some(batch) = run.next_batch() {
         // Gradient of the mean loss of the batch's supervised tokens, cut into micro-batches under the token budget.
-        let gradient = context.gradient(&decoder, &batch.samples, batch.step)?;
-        let norm = context.global_norm(&gradient.gradients, &decoder, &batch.samples, batch.step)?;
-        optimizer.step(&mut decoder, gradient.gradients, batch.lr, clip_factor(norm, input.spec.max_grad_norm));
+        let (summary, norm) = if input.spec.optimizer_in_backward {
+            context.step_in_backward(&mut decoder, &mut optimizer, &batch.samples, batch.step, batch.lr)?
+        } else {
+            let gradient = context.gradient(&decoder, &batch.samples, batch.step)?;
+            let norm = context.global_norm(&gradient.gradients, &decoder, &batch.samples, batch.step)?;
+            optimizer.step(&mut decoder, gradient.gradients, batch.lr, clip_factor(norm, input.spec.max_grad_norm));
+            (gradient.summary, norm)
+        };
 
-        run.log(gradient.summary, batch.lr, norm)?;
+        run.log(summary, batch.lr, norm)?;
         run.validate_when_due(&decoder)?;
         run.save_when_due(|folder| {
             decoder.save(folder, input.dtype)?;

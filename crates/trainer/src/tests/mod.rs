@@ -1,6 +1,7 @@
 //! Tests of whole runs.
 
 mod cut;
+mod in_backward;
 mod parity;
 mod resume;
 mod speed;
@@ -34,6 +35,7 @@ pub(crate) fn spec() -> TrainSpec {
         batch_size: 4,
         tokens_per_micro_batch: 24,
         block_policy: BlockPolicy::Recompute,
+        optimizer_in_backward: false,
         seed: 5,
         logging_steps: 2,
         eval_steps: 3,

@@ -10,7 +10,7 @@ use crate::metrics::{self, Metrics};
 use crate::{Silent, TrainError};
 
 /// Metrics without what depends on the clock.
-fn timeless(path: &Path) -> Vec<Metrics> {
+pub(super) fn timeless(path: &Path) -> Vec<Metrics> {
     let mut lines = metrics::read(path).expect("readable");
     for line in &mut lines {
         match line {
@@ -23,7 +23,7 @@ fn timeless(path: &Path) -> Vec<Metrics> {
     lines
 }
 
-fn same_files(a: &Path, b: &Path, names: &[&str]) {
+pub(super) fn same_files(a: &Path, b: &Path, names: &[&str]) {
     for name in names {
         let (a, b) = (fs::read(a.join(name)).expect("readable"), fs::read(b.join(name)).expect("readable"));
         assert!(a == b, "{name} differs");
