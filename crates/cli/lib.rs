@@ -17,6 +17,7 @@ mod preview;
 mod progress;
 mod recipe;
 mod report;
+mod runs;
 mod train;
 mod train_progress;
 
@@ -67,6 +68,8 @@ enum Command {
     Exam(Box<exam::ExamArgs>),
     /// Tabulate runs as the paper's Table 4 or 5
     Report(report::ReportArgs),
+    /// List runs and how they stand
+    Runs(runs::RunsArgs),
 }
 
 /// Runs `medley` with the process's arguments.
@@ -80,6 +83,7 @@ pub fn medley() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Exam(args) => exam::run(*args),
         Command::Report(args) => report::run(args),
+        Command::Runs(args) => runs::run(args),
     })
 }
 

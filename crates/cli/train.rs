@@ -140,6 +140,7 @@ fn train_and_examine(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir, st
     let mut state = state.clone();
     if state.status != Status::Trained {
         let outcome = train(args, prepared, run_dir)?;
+        state = run_dir.state().map_err(report)?;
         state.step = outcome.step;
         state.total_steps = outcome.total_steps;
         let status = if outcome.finished { Status::Trained } else { Status::Stopped };
@@ -176,7 +177,7 @@ fn train(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir) -> miette::Res
         resume: args.resume,
         card: card(recipe, &prepared.mix),
     };
-    let progress = TrainProgress::new(stop_requested()?);
+    let progress = TrainProgress::new(run_dir, stop_requested()?);
     let outcome = medley_trainer::train(&input, &progress).map_err(report);
     progress.finish();
     outcome

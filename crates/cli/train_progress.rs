@@ -4,23 +4,33 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
+use medley_experiment::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
 use medley_trainer::metrics::ValidationMetrics;
 use medley_trainer::{Event, Observer};
 
 use crate::progress::{self, say};
 
-/// Shows a training run on standard error.
-pub struct TrainProgress {
+/// Shows a training run on standard error, and notes in its folder how many steps it has.
+pub struct TrainProgress<'a> {
     bar: ProgressBar,
+    run_dir: &'a RunDir,
     stop: &'static AtomicBool,
     lines: bool,
 }
 
-impl TrainProgress {
+impl<'a> TrainProgress<'a> {
     /// Ends the run with a checkpoint once `stop` is set.
-    pub fn new(stop: &'static AtomicBool) -> Self {
+    pub fn new(run_dir: &'a RunDir, stop: &'static AtomicBool) -> Self {
         let lines = !std::io::stderr().is_terminal();
-        Self { bar: progress::bar("training", 0), stop, lines }
+        Self { bar: progress::bar("training", 0), run_dir, stop, lines }
+    }
+
+    /// Writes down what is known now that the first step is due: whoever looks at the run wants to know how far it is.
+    fn note_start(&self, total_steps: usize, resumed_from: Option<usize>) -> Result<(), RunDirError> {
+        let mut state = self.run_dir.state()?;
+        state.total_steps = total_steps;
+        state.resumed.extend(resumed_from.map(|step| Resumed { step, time: seconds_since_1970() }));
+        self.run_dir.write_state(&state.with_status(Status::Training))
     }
 
     /// Takes the line away.
@@ -29,7 +39,7 @@ impl TrainProgress {
     }
 }
 
-impl Observer for TrainProgress {
+impl Observer for TrainProgress<'_> {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Started { resumed_from, total_steps, trainable_parameters, parameters } => {
@@ -38,6 +48,9 @@ impl Observer for TrainProgress {
                 let from = resumed_from.map_or(String::new(), |step| format!(", resumed from step {step}"));
                 let (trained, all) = (trainable_parameters, parameters);
                 say(format!("training {total_steps} steps, {trained} of {all} parameters{from}"));
+                if let Err(error) = self.note_start(*total_steps, *resumed_from) {
+                    tracing::warn!("{error}");
+                }
             }
             Event::Step(step) => {
                 self.bar.set_position(step.step as u64);

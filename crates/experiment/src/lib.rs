@@ -1,17 +1,19 @@
 //! Run directories, records, statistics and tables: everything that is known of a run, from its folder alone.
 
 mod hash;
+pub mod metrics;
 mod records;
 pub mod report;
 mod report_runs;
 mod run_dir;
+pub mod runs;
 pub mod statistics;
 mod tables;
 mod tables_exam;
 
 pub use hash::{hash_bytes, hash_files};
 pub use medley_mixer::atomic;
-pub use records::{RunState, Status, seconds_since_1970};
+pub use records::{Resumed, RunState, Status, seconds_since_1970};
 pub use report::{ExamReport, ReportError};
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};
 pub use run_dir::{RunDir, RunDirError};

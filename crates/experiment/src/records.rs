@@ -32,6 +32,15 @@ impl std::fmt::Display for Status {
     }
 }
 
+/// A process that went on where another one had stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The checkpoint that it went on from.
+    pub step: usize,
+    /// Seconds since 1970.
+    pub time: u64,
+}
+
 /// `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
@@ -53,6 +62,9 @@ pub struct RunState {
     pub step: usize,
     /// Optimizer steps in all.
     pub total_steps: usize,
+    /// Every time that a process went on from a checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumed>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -72,6 +84,7 @@ impl RunState {
             updated: now,
             step: 0,
             total_steps: 0,
+            resumed: Vec::new(),
             error: None,
         }
     }

@@ -1,8 +1,9 @@
 //! A run's folder: the only database there is.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use medley_mixer::atomic;
 
@@ -79,9 +80,17 @@ impl RunDir {
     /// # Errors
     /// [`RunDirError::NotARun`] when there is no readable `run.json`.
     pub fn view(root: &Path) -> Result<Self, RunDirError> {
+        Self::look(root).map(|(run, _)| run)
+    }
+
+    /// Like [`RunDir::view`], with the state that was found.
+    ///
+    /// # Errors
+    /// [`RunDirError::NotARun`] when there is no readable `run.json`.
+    pub fn look(root: &Path) -> Result<(Self, RunState), RunDirError> {
         let run = Self { root: root.to_path_buf(), lock: None };
-        run.state()?;
-        Ok(run)
+        let state = run.state()?;
+        Ok((run, state))
     }
 
     /// The folder itself.
@@ -166,6 +175,19 @@ impl RunDir {
         atomic::write_file(&self.root.join(name), &bytes).map_err(io)
     }
 
+    /// The process that works in this run now, as its lock says; `None` where there is none. Looking keeps nobody out.
+    pub fn worker(&self) -> Option<String> {
+        if self.is_locked() {
+            return Some(own_name());
+        }
+        let mut file = File::open(self.root.join(".lock")).ok()?;
+        // Shared: two that look at once do not take each other for a worker.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
     /// Whether this process holds the lock.
     pub fn is_locked(&self) -> bool {
         self.lock.is_some()
@@ -176,17 +198,37 @@ fn take_lock(root: &Path) -> Result<File, RunDirError> {
     let path = root.join(".lock");
     let io = |error| RunDirError::Io { path: path.clone(), error };
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        // What the holder wrote is only for the message.
-        let _ = file.read_to_string(&mut holder);
-        let holder = if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
-        return Err(RunDirError::Locked { path: root.to_path_buf(), holder });
+    if !try_lock(&file) {
+        return Err(RunDirError::Locked { path: root.to_path_buf(), holder: holder(&mut file) });
     }
     file.set_len(0).map_err(io)?;
     file.seek(SeekFrom::Start(0)).map_err(io)?;
-    write!(file, "process {}", std::process::id()).map_err(io)?;
+    write!(file, "{}", own_name()).map_err(io)?;
     Ok(file)
+}
+
+/// Tries a few times: who only looks at the run ([`RunDir::worker`]) holds the lock for a moment.
+fn try_lock(file: &File) -> bool {
+    (0..LOCK_ATTEMPTS).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        file.try_lock().is_ok()
+    })
+}
+
+const LOCK_ATTEMPTS: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+fn own_name() -> String {
+    format!("process {}", std::process::id())
+}
+
+/// What the lock's holder wrote of itself; it is only for messages.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -201,7 +243,10 @@ mod tests {
         let first = RunDir::open(&root).expect("free");
         let message = RunDir::open(&root).expect_err("held").to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        let looking = RunDir { root: root.clone(), lock: None };
+        assert_eq!(looking.worker(), Some(own_name()));
         drop(first);
+        assert_eq!(looking.worker(), None);
         RunDir::open(&root).expect("free again");
     }
 

@@ -1,102 +1,32 @@
 //! `metrics.jsonl`: one JSON object a line, the same run's TensorBoard events beside it.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use medley_experiment::atomic;
-use serde::{Deserialize, Serialize};
+use medley_experiment::metrics::read_lines;
+pub use medley_experiment::metrics::{Metrics, TrainMetrics, ValidationMetrics, read};
 
 use crate::error::TrainError;
 use crate::tensorboard::EventWriter;
 
-/// A line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Metrics {
-    /// Training since the line before.
-    Train(TrainMetrics),
-    /// A pass over the held-out samples.
-    Validation(ValidationMetrics),
-}
-
-/// Training since the line before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainMetrics {
-    /// Optimizer steps taken so far.
-    pub step: usize,
-    /// Passes over the data so far.
-    pub epoch: f64,
-    /// Mean loss of a supervised token, over the steps since the line before.
-    pub loss: f64,
-    /// Learning rate of the last step.
-    pub lr: f64,
-    /// Global norm of the last step's gradient, before clipping.
-    pub grad_norm: f64,
-    /// Tokens computed so far.
-    pub tokens: u64,
-    /// Tokens that the loss counted so far.
-    pub supervised_tokens: u64,
-    /// Tokens computed per second since the line before.
-    pub tokens_per_second: f64,
-    /// Seconds of training so far, over all processes that worked on the run.
-    pub seconds: f64,
-    /// Resident memory of this process in bytes; 0 where the system does not tell.
-    pub memory_bytes: u64,
-    /// Seconds since 1970.
-    pub time: f64,
-}
-
-/// A pass over the held-out samples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ValidationMetrics {
-    /// Optimizer steps taken so far.
-    pub step: usize,
-    /// Mean loss of a supervised token, over all sources.
-    pub loss: f64,
-    /// The same of each source alone.
-    pub sources: BTreeMap<String, f64>,
-    /// Supervised tokens.
-    pub supervised_tokens: u64,
-    /// Seconds that the pass took.
-    pub seconds: f64,
-    /// Seconds since 1970.
-    pub time: f64,
-}
-
-impl Metrics {
-    /// Optimizer steps taken so far.
-    pub fn step(&self) -> usize {
-        match self {
-            Self::Train(line) => line.step,
-            Self::Validation(line) => line.step,
-        }
-    }
-
-    fn time(&self) -> f64 {
-        match self {
-            Self::Train(line) => line.time,
-            Self::Validation(line) => line.time,
-        }
-    }
-
-    fn scalars(&self) -> Vec<(String, f64)> {
-        let named = |name: &str, value: f64| (name.to_owned(), value);
-        match self {
-            Self::Train(line) => vec![
-                named("train/loss", line.loss),
-                named("train/learning_rate", line.lr),
-                named("train/grad_norm", line.grad_norm),
-                named("train/tokens_per_second", line.tokens_per_second),
-                named("train/memory_bytes", line.memory_bytes as f64),
-                named("train/epoch", line.epoch),
-            ],
-            Self::Validation(line) => {
-                let sources = line.sources.iter().map(|(source, &loss)| (format!("validation/loss/{source}"), loss));
-                std::iter::once(named("validation/loss", line.loss)).chain(sources).collect()
-            }
+/// Names and values of a line's TensorBoard scalars.
+fn scalars(line: &Metrics) -> Vec<(String, f64)> {
+    let named = |name: &str, value: f64| (name.to_owned(), value);
+    match line {
+        Metrics::Train(line) => vec![
+            named("train/loss", line.loss),
+            named("train/learning_rate", line.lr),
+            named("train/grad_norm", line.grad_norm),
+            named("train/tokens_per_second", line.tokens_per_second),
+            named("train/memory_bytes", line.memory_bytes as f64),
+            named("train/epoch", line.epoch),
+        ],
+        Metrics::Validation(line) => {
+            let sources = line.sources.iter().map(|(source, &loss)| (format!("validation/loss/{source}"), loss));
+            std::iter::once(named("validation/loss", line.loss)).chain(sources).collect()
         }
     }
 }
@@ -116,7 +46,7 @@ impl MetricsWriter {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn open(path: &Path, resumed_step: usize) -> Result<Self, TrainError> {
-        let mut kept = read_lines(path)?;
+        let mut kept = read_lines(path).map_err(TrainError::io(path))?;
         kept.retain(|(_, line)| resumed_step > 0 && line.step() <= resumed_step);
         // The lines' own text: numbers that were read and written again could differ in their last digit.
         let text: String = kept.iter().flat_map(|(text, _)| [text.as_str(), "\n"]).collect();
@@ -141,25 +71,8 @@ impl MetricsWriter {
     }
 
     fn write_events(&mut self, line: &Metrics) -> Result<(), TrainError> {
-        self.events.write(line.time(), line.step(), &line.scalars()).map_err(TrainError::io(&self.path))
+        self.events.write(line.time(), line.step(), &scalars(line)).map_err(TrainError::io(&self.path))
     }
-}
-
-/// The lines of a metrics file, none where there is no file. A last line that a killed process left unfinished is passed over.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn read(path: &Path) -> Result<Vec<Metrics>, TrainError> {
-    Ok(read_lines(path)?.into_iter().map(|(_, line)| line).collect())
-}
-
-fn read_lines(path: &Path) -> Result<Vec<(String, Metrics)>, TrainError> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.map_err(TrainError::io(path))?,
-    };
-    let texts = bytes.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    Ok(texts.filter_map(|text| Some((text.to_owned(), serde_json::from_str(text).ok()?))).collect())
 }
 
 fn json_line(line: &Metrics) -> Vec<u8> {
@@ -182,6 +95,8 @@ pub(crate) fn resident_memory() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn line(step: usize) -> Metrics {

@@ -1,0 +1,106 @@
+//! Numbers, spans of time and dates as people read them.
+
+/// `34s`, `12m05s`, `3h20m`, `2d04h`.
+pub(crate) fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+    match whole {
+        0..60 => format!("{whole}s"),
+        60..3600 => format!("{minutes}m{:02}s", whole % 60),
+        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// `now`, `5m ago`: seconds before `now`.
+pub(crate) fn ago(time: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(time);
+    match seconds {
+        0..5 => "now".to_owned(),
+        5..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{}m ago", seconds / 60),
+        3600..172_800 => format!("{}h ago", seconds / 3600),
+        _ => format!("{}d ago", seconds / 86_400),
+    }
+}
+
+/// `5,644`, `14.4k`, `1.23M`: three digits.
+pub(crate) fn short(number: f64) -> String {
+    let magnitude = number.abs();
+    let scaled = |unit: f64, name: &str| {
+        let value = number / unit;
+        let digits = usize::from(value.abs() < 100.0) + usize::from(value.abs() < 10.0);
+        format!("{value:.digits$}{name}")
+    };
+    match magnitude {
+        _ if !number.is_finite() => "not a number".to_owned(),
+        magnitude if magnitude >= 999_500_000.0 => scaled(1e9, "G"),
+        magnitude if magnitude >= 999_500.0 => scaled(1e6, "M"),
+        magnitude if magnitude >= 9_999.5 => scaled(1e3, "k"),
+        magnitude if magnitude >= 100.0 => grouped(number.round() as i64),
+        _ => significant(number, 3),
+    }
+}
+
+/// `digits` significant digits, without trailing zeros; an exponent for the very small and the very large.
+pub(crate) fn significant(number: f64, digits: usize) -> String {
+    if !number.is_finite() {
+        return "not a number".to_owned();
+    }
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    let exponent = number.abs().log10().floor() as i32;
+    if !(-4..9).contains(&exponent) {
+        let text = format!("{number:.*e}", digits.saturating_sub(1));
+        let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{power}", trimmed(mantissa));
+    }
+    let places = (digits as i32 - 1 - exponent).max(0) as usize;
+    trimmed(&format!("{number:.places$}")).to_owned()
+}
+
+fn trimmed(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+/// `1,234,567`.
+pub(crate) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_dates() {
+        let spans = [0.4, 59.6, 3599.0, 3600.0, 90_000.0, -3.0].map(span);
+        assert_eq!(spans, ["0s", "1m00s", "59m59s", "1h00m", "1d01h", "0s"]);
+        assert_eq!(
+            [0, 60, 7200, 100_000, 200_000].map(|then| ago(1_000_000 - then, 1_000_000)),
+            ["now", "1m ago", "2h ago", "27h ago", "2d ago"]
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(
+            [5644.2, 14_419.0, 1.061_5, 2.0, 0.000_123_4, 999_700.0, 3.2e9].map(short),
+            ["5,644", "14.4k", "1.06", "2", "0.000123", "1.00M", "3.20G"]
+        );
+        assert_eq!(
+            [1e-5, 0.0, f64::NAN, 1234.5, 2.5e12].map(|number| significant(number, 3)),
+            ["1e-5", "0", "not a number", "1234", "2.5e12"]
+        );
+        assert_eq!([0, 999, -1000, 1_234_567].map(grouped), ["0", "999", "-1,000", "1,234,567"]);
+    }
+}
