@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use medley_chat::{ChatTokenizer, Message};
 use medley_mixer::{Mix, MixedRecord, TokenCounts};
 use medley_recipe::ChatSpec;
-use medley_trainer::{Sample, SampleOrigin};
+use medley_trainer::Sample;
 use miette::miette;
 
 use crate::progress;
@@ -52,21 +52,11 @@ fn encode_records(
                     line.truncated_samples += u64::from(encoded.truncated_tokens > 0);
                     line.truncated_tokens += encoded.truncated_tokens as u64;
                 }
-                samples.push(Sample { origin: origin(record), input_ids: encoded.input_ids, labels: encoded.labels });
+                samples.push(Sample::new(record, encoded));
             }
         }
     }
     samples
-}
-
-fn origin(record: &MixedRecord) -> SampleOrigin {
-    SampleOrigin {
-        source: record.source.clone(),
-        file: record.file.clone(),
-        line: record.line,
-        key: record.key,
-        copy: record.copy,
-    }
 }
 
 /// Samples that could not be encoded, by source.

@@ -1,5 +1,7 @@
 //! `medley preview`: samples as the model will see them.
 
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use console::{Term, style};
@@ -7,10 +9,12 @@ use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
 use medley_mixer::{MixedRecord, MixtureRatio, hub::Hub};
 use medley_recipe::Resolved;
 use medley_trainer::base::{BaseKind, inspect};
+use medley_trainer::batching::Batches;
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
 use crate::choice::RecipeChoice;
+use crate::encode::encode;
 use crate::errors::report;
 use crate::mix::mix_recipe;
 use crate::progress;
@@ -32,39 +36,93 @@ pub struct PreviewArgs {
     /// Only samples of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// The samples of these optimizer steps, in training order: 17, or 10-20
+    #[arg(long, value_name = "STEPS", conflicts_with_all = ["samples", "source"], value_parser = steps)]
+    step: Option<RangeInclusive<usize>>,
     /// One JSON object per sample, with its ids and labels
     #[arg(long)]
     json: bool,
 }
 
-/// Mixes a little, encodes with the recipe's model and shows samples.
+/// `17` or `10-20`, from 1 as in the metrics.
+fn steps(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|_| format!("`{text}` is not the number of a step"));
+    let (first, last) = (number(first)?, number(last)?);
+    if first == 0 || last < first {
+        return Err("steps count from 1, and a range goes up, such as 10-20".to_owned());
+    }
+    Ok(first..=last)
+}
+
+/// Mixes, encodes with the recipe's model and shows samples.
 pub fn run(args: PreviewArgs) -> miette::Result<()> {
     let mut resolved = args.recipe.load()?;
     let chat = resolved.recipe.chat.clone();
     // The tokenizer first: it is the quicker to fail.
     let directory = tokenizer_directory(&resolved)?;
-    let tokenizer = ChatTokenizer::from_dir(&directory).map_err(report)?.with_system(chat.system);
-    let samples = usize::from(args.samples);
-    make_small(&mut resolved, args.source.as_deref(), samples)?;
-    let mix = mix_recipe(&resolved, None)?;
-    let chosen = take_turns(&mix.train, samples);
-    for (number, record) in chosen.into_iter().enumerate() {
-        let shown = tokenizer.preview(&record.messages, chat.max_tokens, look());
-        if args.json {
-            println!("{}", as_json(record, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?);
-            continue;
-        }
-        let title = format!("{} · {} · {}:{}", number + 1, record.source, record.file, record.line);
-        println!("{}", style(title).bold());
-        match shown {
-            Ok(Preview { sample, text }) => println!("{}\n\n{text}", counts(&sample, chat.max_tokens)),
-            Err(rejection) => println!("{}\n", style(format!("left out: {rejection}")).red()),
+    let tokenizer = ChatTokenizer::from_dir(&directory).map_err(report)?.with_system(chat.system.clone());
+    let show = Show { tokenizer: &tokenizer, max_tokens: chat.max_tokens, json: args.json };
+    match args.step {
+        Some(steps) => show_steps(&resolved, &show, steps)?,
+        None => {
+            let samples = usize::from(args.samples);
+            make_small(&mut resolved, args.source.as_deref(), samples)?;
+            let mix = mix_recipe(&resolved, None)?;
+            for (number, record) in take_turns(&mix.train, samples).into_iter().enumerate() {
+                show.record(record, &format!("{}", number + 1), None)?;
+            }
         }
     }
     if !args.json {
         progress::say(legend());
     }
     Ok(())
+}
+
+/// The whole mix as training would see it, and of it what these steps train.
+fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>) -> miette::Result<()> {
+    let (recipe, spec) = (&resolved.recipe, &resolved.recipe.train);
+    let mut mix = mix_recipe(resolved, None)?;
+    let (train, _) = encode(&mut mix, show.tokenizer, &recipe.chat)?;
+    let records: HashMap<_, _> = mix.train.iter().map(|record| ((record.key, record.copy), record)).collect();
+    let mut batches = Batches::new(&train, spec.batch_size, spec.seed);
+    let total = batches.total_steps(spec.epochs, spec.max_steps);
+    if *steps.end() > total {
+        return Err(miette!("step {} is past the end: this recipe trains {total} steps", steps.end()));
+    }
+    for step in steps {
+        for (number, index) in batches.step(step - 1).into_iter().enumerate() {
+            let origin = &train[index].origin;
+            let record = records[&(origin.key, origin.copy)];
+            show.record(record, &format!("step {step}, {}", number + 1), Some(step))?;
+        }
+    }
+    Ok(())
+}
+
+/// How samples are shown.
+struct Show<'a> {
+    tokenizer: &'a ChatTokenizer,
+    max_tokens: usize,
+    json: bool,
+}
+
+impl Show<'_> {
+    fn record(&self, record: &MixedRecord, place: &str, step: Option<usize>) -> miette::Result<()> {
+        let shown = self.tokenizer.preview(&record.messages, self.max_tokens, look());
+        if self.json {
+            println!("{}", as_json(record, step, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?);
+            return Ok(());
+        }
+        let title = format!("{place} · {} · {}:{}", record.source, record.file, record.line);
+        println!("{}", style(title).bold());
+        match shown {
+            Ok(Preview { sample, text }) => println!("{}\n\n{text}", counts(&sample, self.max_tokens)),
+            Err(rejection) => println!("{}\n", style(format!("left out: {rejection}")).red()),
+        }
+        Ok(())
+    }
 }
 
 /// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.
@@ -111,7 +169,7 @@ fn make_small(resolved: &mut Resolved, source: Option<&str>, samples: usize) -> 
 
 /// The first `count` records, one of every source in turn, so that rare sources are seen too.
 fn take_turns(records: &[MixedRecord], count: usize) -> Vec<&MixedRecord> {
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = HashMap::new();
     let mut turns: Vec<(usize, usize)> = records
         .iter()
         .enumerate()
@@ -151,9 +209,13 @@ fn counts(sample: &EncodedSample, max_tokens: usize) -> String {
 
 fn as_json(
     record: &MixedRecord,
+    step: Option<usize>,
     sample: Result<&EncodedSample, &medley_chat::Rejection>,
 ) -> serde_json::Result<String> {
     let mut object = json!({ "source": record.source, "file": record.file, "line": record.line });
+    if let Some(step) = step {
+        object["step"] = json!(step);
+    }
     match sample {
         Ok(sample) => {
             object["tokens"] = json!(sample.input_ids.len());

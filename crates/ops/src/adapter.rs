@@ -12,8 +12,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::DType;
 
 use crate::dropout::{DropoutBackend, add_dropped, keyed_dropout};
-use crate::flex::{Contiguous, is_flex, tensor};
-use crate::linear::{linear, repeat_bias};
+use crate::flex::{Contiguous, dims, is_flex, tensor};
+use crate::linear::linear;
 use crate::product::{View, product};
 
 /// The adapter of [`adapted_linear`].
@@ -106,10 +106,6 @@ pub struct Saved<B: Backend> {
     settings: Settings,
 }
 
-fn dims(tensor: &FlexTensor) -> [usize; 2] {
-    [tensor.layout().shape()[0], tensor.layout().shape()[1]]
-}
-
 /// The adapter's input: `input` itself or with features dropped.
 fn seen(input: &FlexTensor, settings: &Settings) -> Contiguous {
     Contiguous::new(if settings.p > 0.0 {
@@ -143,7 +139,7 @@ impl AdapterKernels for Flex {
         let ([tokens, width], [out, _], [rank, _]) = (dims(&input), dims(&weight), dims(&a));
         let seen = seen(&input, settings);
         let [input, weight, bias, a, b] = [input, weight, bias, a, b].map(Contiguous::new);
-        let mut output = repeat_bias(bias.slice(), tokens, out);
+        let mut output = if bias.slice().is_empty() { vec![0.0; tokens * out] } else { bias.slice().repeat(tokens) };
         let mut low = vec![0.0f32; tokens * rank];
         let weights = View::rows(weight.slice(), width).transposed();
         let (a, b) = (View::rows(a.slice(), width).transposed(), View::rows(b.slice(), rank).transposed());

@@ -23,6 +23,11 @@ impl Contiguous {
     }
 }
 
+/// Rows and columns of a matrix.
+pub(crate) fn dims(tensor: &FlexTensor) -> [usize; 2] {
+    [tensor.layout().shape()[0], tensor.layout().shape()[1]]
+}
+
 /// A new tensor that owns `values`.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))

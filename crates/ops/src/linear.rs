@@ -13,8 +13,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, FloatDType, Shape, Tensor
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use crate::flex::{Contiguous, tensor};
-use crate::product::{View, product};
+use crate::flex::{Contiguous, dims, tensor};
+use crate::product::{View, filled, product};
 use crate::simd::vectorize;
 
 /// `x W^T + b`.
@@ -54,14 +54,27 @@ pub trait LinearBackend: Backend {
 }
 
 impl LinearBackend for Flex {
+    fn plain_linear(input: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        if input.dtype() != DType::F32 {
+            return Self::float_matmul(input, Self::float_transpose(weight));
+        }
+        let ([tokens, width], out) = (dims(&input), dims(&weight)[0]);
+        let [input, weight] = [input, weight].map(Contiguous::new);
+        let (input, weight) = (View::rows(input.slice(), width), View::rows(weight.slice(), width).transposed());
+        // SAFETY: the product writes every element, the views cover both matrices.
+        let output = unsafe {
+            filled(tokens * out, |output| product([tokens, width, out], input, weight, output, out, false, 1.0, true))
+        };
+        tensor(output, [tokens, out])
+    }
+
     fn biased_linear(input: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let tokens = input.layout().shape()[0];
-        let (out, width) = (weight.layout().shape()[0], weight.layout().shape()[1]);
+        let ([tokens, width], out) = (dims(&input), dims(&weight)[0]);
         if input.dtype() != DType::F32 {
             return Self::float_add(Self::plain_linear(input, weight), Self::float_reshape(bias, Shape::new([1, out])));
         }
         let [input, weight, bias] = [input, weight, bias].map(Contiguous::new);
-        let mut output = repeat_bias(bias.slice(), tokens, out);
+        let mut output = bias.slice().repeat(tokens);
         let (input, weight) = (View::rows(input.slice(), width), View::rows(weight.slice(), width).transposed());
         // SAFETY: the output is an owned vector of tokens * out elements, the views cover both matrices.
         unsafe { product([tokens, width, out], input, weight, output.as_mut_ptr(), out, true, 1.0, true) };
@@ -69,13 +82,18 @@ impl LinearBackend for Flex {
     }
 }
 
-/// One copy of the bias for every token, zeros without one.
-pub(crate) fn repeat_bias(bias: &[f32], tokens: usize, out: usize) -> Vec<f32> {
-    if bias.is_empty() { vec![0.0; tokens * out] } else { bias.repeat(tokens) }
-}
-
-/// Sums over the rows, as the gradient of a bias needs them.
+/// The products and sums of the backward pass.
 pub trait LinearKernels: LinearBackend {
+    /// [tokens, out] times [out, in]: the gradient of the input.
+    fn input_gradient(gradient: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(gradient, weight)
+    }
+
+    /// The transpose of [tokens, out] times [tokens, in]: the gradient of the weight.
+    fn weight_gradient(gradient: FloatTensor<Self>, input: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(Self::float_transpose(gradient), input)
+    }
+
     /// [tokens, out] to [out].
     fn column_sum(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         let out = gradient.shape()[1];
@@ -87,6 +105,34 @@ pub trait LinearKernels: LinearBackend {
 impl LinearKernels for Cube {}
 
 impl LinearKernels for Flex {
+    fn input_gradient(gradient: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        if gradient.dtype() != DType::F32 {
+            return Self::float_matmul(gradient, weight);
+        }
+        let ([tokens, out], width) = (dims(&gradient), dims(&weight)[1]);
+        let [gradient, weight] = [gradient, weight].map(Contiguous::new);
+        let (gradient, weight) = (View::rows(gradient.slice(), out), View::rows(weight.slice(), width));
+        // SAFETY: the product writes every element, the views cover both matrices.
+        let result = unsafe {
+            filled(tokens * width, |to| product([tokens, out, width], gradient, weight, to, width, false, 1.0, true))
+        };
+        tensor(result, [tokens, width])
+    }
+
+    fn weight_gradient(gradient: FlexTensor, input: FlexTensor) -> FlexTensor {
+        if gradient.dtype() != DType::F32 {
+            return Self::float_matmul(Self::float_transpose(gradient), input);
+        }
+        let ([tokens, out], width) = (dims(&gradient), dims(&input)[1]);
+        let [gradient, input] = [gradient, input].map(Contiguous::new);
+        let (gradient, input) = (View::rows(gradient.slice(), out).transposed(), View::rows(input.slice(), width));
+        // SAFETY: as above.
+        let result = unsafe {
+            filled(out * width, |to| product([out, tokens, width], gradient, input, to, width, false, 1.0, true))
+        };
+        tensor(result, [out, width])
+    }
+
     /// Blocks of rows side by side, then the blocks in their order.
     fn column_sum(gradient: FlexTensor) -> FlexTensor {
         const ROWS: usize = 128;
@@ -113,12 +159,12 @@ impl LinearKernels for Flex {
 impl LinearBackend for Cube {}
 
 /// Gradients of input and weight, each only where asked for.
-fn gradients<B: Backend>(
+fn gradients<B: LinearKernels>(
     gradient: &FloatTensor<B>,
     (input, weight): (Option<FloatTensor<B>>, Option<FloatTensor<B>>),
 ) -> [Option<FloatTensor<B>>; 2] {
-    let d_input = weight.map(|weight| B::float_matmul(gradient.clone(), weight));
-    let d_weight = input.map(|input| B::float_matmul(B::float_transpose(gradient.clone()), input));
+    let d_input = weight.map(|weight| B::input_gradient(gradient.clone(), weight));
+    let d_weight = input.map(|input| B::weight_gradient(gradient.clone(), input));
     [d_input, d_weight]
 }
 
@@ -128,7 +174,7 @@ struct LinearBackward;
 /// The input where the weight's gradient is wanted, the weight where the input's is.
 type State<B> = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
 
-impl<B: Backend> Backward<B, 2> for LinearBackward {
+impl<B: LinearKernels> Backward<B, 2> for LinearBackward {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {

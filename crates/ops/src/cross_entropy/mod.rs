@@ -1,7 +1,7 @@
 //! Cross-entropy of a linear head, and its gradients, without ever holding the whole logits.
 
-mod chunked;
 mod composed;
+mod tiled;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, Int, TensorData};
@@ -11,8 +11,8 @@ use crate::flex::is_flex;
 /// The label of a token that is not supervised.
 pub const IGNORED_LABEL: i64 = -100;
 
-/// Bytes of logits that are held at a time on the CPU and on a GPU.
-const LOGITS_BYTES_CPU: usize = 32 << 20;
+/// Bytes of logits that are held at a time on the CPU (for a trained head; a frozen one holds a few tiles) and on a GPU.
+const LOGITS_BYTES_CPU: usize = 192 << 20;
 const LOGITS_BYTES_GPU: usize = 512 << 20;
 
 /// Which gradients to compute.
@@ -72,7 +72,7 @@ pub fn linear_cross_entropy(
     let all = rows.len() == tokens;
     let gathered = if all { hidden.clone() } else { hidden.clone().select(0, index(&rows, &device)) };
     let flex = is_flex(&device) && hidden.dtype() == DType::F32;
-    let solve = if flex { chunked::solve } else { composed::solve };
+    let solve = if flex { tiled::solve } else { composed::solve };
     let solved = solve(gathered, weight, &targets, scale as f32, wants);
     let mut token_losses = vec![0.0f32; tokens];
     rows.iter().zip(&solved.losses).for_each(|(&row, &loss)| token_losses[row] = loss);
