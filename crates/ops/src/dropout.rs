@@ -13,7 +13,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Int, TensorData};
 use rayon::prelude::*;
 
-use crate::flex::{Contiguous, is_flex, tensor};
+use crate::flex::{Contiguous, init, is_flex, tensor, uninit};
 use crate::simd::vectorize;
 
 /// Zeroes every feature with probability `p` and divides the others by `1 - p`.
@@ -98,32 +98,38 @@ impl DropoutBackend for Flex {
     fn keyed_dropout(input: FlexTensor, keys: Arc<[u64]>, p: f32) -> FlexTensor {
         let shape = input.layout().shape().clone();
         let input = Contiguous::new(input);
-        let (lowest, scale) = (threshold(p), 1.0 / (1.0 - p));
-        let mut output = vec![0.0f32; input.slice().len()];
+        let mask = RowMask::new(p);
+        let mut output = uninit(input.slice().len());
         let rows = output.par_chunks_exact_mut(shape[1]).zip(input.slice().par_chunks_exact(shape[1]));
         rows.zip(keys.par_iter()).with_min_len(16).for_each(|((output, input), &key)| {
             vectorize(|| {
-                for (feature, (output, input)) in output.iter_mut().zip(input).enumerate() {
-                    *output = if hash(key, feature as u32) >= lowest { input * scale } else { 0.0 };
+                for (feature, (output, &input)) in output.iter_mut().zip(input).enumerate() {
+                    output.write(mask.apply(input, key, feature));
                 }
             });
         });
-        tensor(output, shape)
+        // SAFETY: every row was written.
+        tensor(unsafe { init(output) }, shape)
     }
 }
 
-/// `sum += dropout(values)`, row by row.
-pub(crate) fn add_dropped(sum: &mut [f32], values: &[f32], keys: &[u64], p: f32) {
-    let width = sum.len() / keys.len().max(1);
-    let (lowest, scale) = (threshold(p), 1.0 / (1.0 - p));
-    let rows = sum.par_chunks_exact_mut(width.max(1)).zip(values.par_chunks_exact(width.max(1)));
-    rows.zip(keys.par_iter()).with_min_len(16).for_each(|((sum, values), &key)| {
-        vectorize(|| {
-            for (feature, (sum, value)) in sum.iter_mut().zip(values).enumerate() {
-                *sum += if hash(key, feature as u32) >= lowest { value * scale } else { 0.0 };
-            }
-        });
-    });
+/// The dropout of single elements, for kernels that apply it to rows on their way.
+#[derive(Clone, Copy)]
+pub(crate) struct RowMask {
+    lowest: u32,
+    scale: f32,
+}
+
+impl RowMask {
+    pub(crate) fn new(p: f32) -> Self {
+        Self { lowest: threshold(p), scale: 1.0 / (1.0 - p) }
+    }
+
+    /// The value of feature `feature` in the row of `key` after dropout.
+    #[inline(always)]
+    pub(crate) fn apply(self, value: f32, key: u64, feature: usize) -> f32 {
+        if hash(key, feature as u32) >= self.lowest { value * self.scale } else { 0.0 }
+    }
 }
 
 #[derive(Debug)]

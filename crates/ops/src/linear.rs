@@ -14,7 +14,7 @@ use burn::tensor::DType;
 use rayon::prelude::*;
 
 use crate::flex::{Contiguous, dims, tensor};
-use crate::product::{View, filled, product};
+use crate::product::{Block, View, filled, finished_product, product};
 use crate::simd::vectorize;
 
 /// `x W^T + b`.
@@ -74,10 +74,14 @@ impl LinearBackend for Flex {
             return Self::float_add(Self::plain_linear(input, weight), Self::float_reshape(bias, Shape::new([1, out])));
         }
         let [input, weight, bias] = [input, weight, bias].map(Contiguous::new);
-        let mut output = bias.slice().repeat(tokens);
         let (input, weight) = (View::rows(input.slice(), width), View::rows(weight.slice(), width).transposed());
-        // SAFETY: the output is an owned vector of tokens * out elements, the views cover both matrices.
-        unsafe { product([tokens, width, out], input, weight, output.as_mut_ptr(), out, true, 1.0, true) };
+        // SAFETY: the product writes every element, the views cover both matrices, a block is its task's own.
+        let output = unsafe {
+            filled(tokens * out, |to| {
+                let finish = |block: &Block| block.add_to_rows(bias.slice());
+                finished_product([tokens, width, out], input, weight, to, out, false, 1.0, finish);
+            })
+        };
         tensor(output, [tokens, out])
     }
 }

@@ -1,5 +1,7 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019).
 
+use std::mem::MaybeUninit;
+
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -10,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use crate::flex::{Contiguous, is_flex, tensor};
+use crate::flex::{Contiguous, init, is_flex, tensor, uninit};
 use crate::simd::{dot, vectorize};
 
 /// Rows that one task handles, and the block whose sum is one term of the weight's gradient.
@@ -45,18 +47,19 @@ impl NormBackend for Flex {
         let (input, weight) = (Contiguous::new(input), Contiguous::new(weight));
         let (input, weight) = (input.slice(), weight.slice());
         let hidden = shape[1];
-        let mut output = vec![0.0f32; input.len()];
+        let mut output = uninit(input.len());
         output.par_chunks_mut(hidden * ROWS).zip(input.par_chunks(hidden * ROWS)).for_each(|(output, input)| {
             vectorize(|| {
                 for (output, input) in output.chunks_exact_mut(hidden).zip(input.chunks_exact(hidden)) {
                     let scale = inverse_rms(input, epsilon);
                     for ((output, value), weight) in output.iter_mut().zip(input).zip(weight) {
-                        *output = value * scale * weight;
+                        output.write(value * scale * weight);
                     }
                 }
             });
         });
-        tensor(output, shape)
+        // SAFETY: the chunks cover it, and each was written.
+        tensor(unsafe { init(output) }, shape)
     }
 }
 
@@ -83,7 +86,7 @@ impl NormKernels for Flex {
         let (input, weight, gradient) = (input.slice(), weight.slice(), gradient.slice());
         let hidden = shape[1];
         let block = hidden * ROWS;
-        let mut d_input = vec![0.0f32; input.len()];
+        let mut d_input = uninit(input.len());
         let mut partial = vec![0.0f32; shape[0].div_ceil(ROWS) * hidden];
         let outputs = d_input.par_chunks_mut(block).zip(partial.par_chunks_mut(hidden));
         let inputs = input.par_chunks(block).zip(gradient.par_chunks(block));
@@ -94,23 +97,30 @@ impl NormKernels for Flex {
         for partial in partial.chunks_exact(hidden) {
             d_weight.iter_mut().zip(partial).for_each(|(sum, value)| *sum += value);
         }
-        [tensor(d_input, shape), tensor(d_weight, [hidden])]
+        // SAFETY: as in the forward pass.
+        [tensor(unsafe { init(d_input) }, shape), tensor(d_weight, [hidden])]
     }
 }
 
 #[inline(always)]
-fn backward_rows([input, gradient, weight]: [&[f32]; 3], d_input: &mut [f32], d_weight: &mut [f32], epsilon: f32) {
+fn backward_rows(
+    [input, gradient, weight]: [&[f32]; 3],
+    d_input: &mut [MaybeUninit<f32>],
+    d_weight: &mut [f32],
+    epsilon: f32,
+) {
     let hidden = weight.len();
+    let mut weighted = vec![0.0f32; hidden];
     let rows = input.chunks_exact(hidden).zip(gradient.chunks_exact(hidden));
     for ((input, gradient), d_input) in rows.zip(d_input.chunks_exact_mut(hidden)) {
         let scale = inverse_rms(input, epsilon);
-        for ((d, gradient), weight) in d_input.iter_mut().zip(gradient).zip(weight) {
-            *d = gradient * weight;
+        for ((weighted, gradient), weight) in weighted.iter_mut().zip(gradient).zip(weight) {
+            *weighted = gradient * weight;
         }
-        let shared = dot(d_input, input) * scale * scale / hidden as f32;
-        let both = input.iter().zip(gradient);
-        for ((d, d_weight), (input, gradient)) in d_input.iter_mut().zip(&mut *d_weight).zip(both) {
-            *d = scale * (*d - input * shared);
+        let shared = dot(&weighted, input) * scale * scale / hidden as f32;
+        let both = weighted.iter().zip(input).zip(gradient);
+        for ((d_input, d_weight), ((weighted, input), gradient)) in d_input.iter_mut().zip(&mut *d_weight).zip(both) {
+            d_input.write(scale * (weighted - input * shared));
             *d_weight += gradient * input * scale;
         }
     }

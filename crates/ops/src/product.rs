@@ -5,6 +5,7 @@ use std::ops::Range;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use crate::flex::{init, uninit};
 use crate::simd::SharedMut;
 
 /// Most rows and columns of the output that one task computes. The `gemm` crate reaches a core's peak on its own but loses a third
@@ -89,6 +90,44 @@ impl Block {
     pub(crate) fn out(&self) -> *mut f32 {
         self.out.at(self.rows.start * self.stride + self.columns.start)
     }
+
+    /// Its part of a row, counted from its first.
+    ///
+    /// # Safety
+    /// Only for the task that the block was handed to, one row at a time.
+    #[expect(clippy::mut_from_ref, reason = "the block stands for memory that the task owns")]
+    pub(crate) unsafe fn row(&self, row: usize) -> &mut [f32] {
+        let start = self.out.at((self.rows.start + row) * self.stride + self.columns.start);
+        // SAFETY: the rows of the block are the task's own, and written.
+        unsafe { std::slice::from_raw_parts_mut(start, self.columns.len()) }
+    }
+
+    /// Adds a bias, or nothing if that is empty, to every row.
+    ///
+    /// # Safety
+    /// As for [`row`](Self::row).
+    pub(crate) unsafe fn add_to_rows(&self, bias: &[f32]) {
+        if bias.is_empty() {
+            return;
+        }
+        let bias = &bias[self.columns.clone()];
+        for row in 0..self.rows.len() {
+            // SAFETY: passed on to the caller.
+            let row = unsafe { self.row(row) };
+            row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+        }
+    }
+
+    /// Adds the block's part of `scale * left * right` for whole factors [rows, k] and [k, columns].
+    ///
+    /// # Safety
+    /// As for [`row`](Self::row), and the views must cover the factors.
+    pub(crate) unsafe fn add_product(&self, k: usize, left: View, right: View, scale: f32) {
+        let (left, right) = (left.from_row(self.rows.start), right.from_column(self.columns.start));
+        let sizes = [self.rows.len(), k, self.columns.len()];
+        // SAFETY: passed on to the caller.
+        unsafe { block(sizes, left, right, self.out(), self.stride, true, scale) };
+    }
 }
 
 /// [`product`] on all threads, whose every block is handed to `finish` as soon as it is written.
@@ -159,14 +198,13 @@ unsafe fn block(
     }
 }
 
-/// A vector of `len` elements that `fill` writes; zeroing it first would cost a pass over memory.
+/// A vector of `len` elements that `fill` writes.
 ///
 /// # Safety
 /// `fill` must write every one of the elements that its pointer begins.
 pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(*mut f32)) -> Vec<f32> {
-    let mut values: Vec<f32> = Vec::with_capacity(len);
-    fill(values.as_mut_ptr());
-    // SAFETY: the capacity is `len`, and the caller says that all of it was written.
-    unsafe { values.set_len(len) };
-    values
+    let mut values = uninit(len);
+    fill(values.as_mut_ptr().cast());
+    // SAFETY: the caller says that all of it was written.
+    unsafe { init(values) }
 }

@@ -13,7 +13,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, s};
 use rayon::prelude::*;
 
-use crate::flex::{Contiguous, is_flex, tensor};
+use crate::flex::{Contiguous, init, is_flex, tensor, uninit};
 use crate::simd::vectorize;
 
 /// Cosines and sines of every token's angles, on the host and on the device.
@@ -84,7 +84,7 @@ impl RotaryBackend for Flex {
         let row = shape[1] * shape[2];
         let half = table.half;
         let input = Contiguous::new(input);
-        let mut output = vec![0.0f32; input.slice().len()];
+        let mut output = uninit(input.slice().len());
         let rows = output.par_chunks_exact_mut(row).zip(input.slice().par_chunks_exact(row));
         let tables = table.cos.par_chunks_exact(half).zip(table.sin.par_chunks_exact(half));
         rows.zip(tables).with_min_len(16).for_each(|((output, input), (cos, sin))| {
@@ -93,13 +93,14 @@ impl RotaryBackend for Flex {
                     let ((out_first, out_second), (first, second)) = (output.split_at_mut(half), input.split_at(half));
                     for i in 0..half {
                         let sin = sin[i] * direction;
-                        out_first[i] = first[i] * cos[i] - second[i] * sin;
-                        out_second[i] = second[i] * cos[i] + first[i] * sin;
+                        out_first[i].write(first[i] * cos[i] - second[i] * sin);
+                        out_second[i].write(second[i] * cos[i] + first[i] * sin);
                     }
                 }
             });
         });
-        tensor(output, shape)
+        // SAFETY: every row was written.
+        tensor(unsafe { init(output) }, shape)
     }
 }
 

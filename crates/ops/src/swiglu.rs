@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, activation};
 use rayon::prelude::*;
 
-use crate::flex::{Contiguous, is_flex, tensor};
+use crate::flex::{Contiguous, init, is_flex, tensor, uninit};
 use crate::simd::{exp, vectorize};
 
 /// Elements that one task handles.
@@ -39,16 +39,17 @@ impl SwigluBackend for Flex {
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
         let shape = gate.layout().shape().clone();
         let (gate, up) = (Contiguous::new(gate), Contiguous::new(up));
-        let mut output = vec![0.0f32; gate.slice().len()];
+        let mut output = uninit(gate.slice().len());
         let inputs = gate.slice().par_chunks(CHUNK).zip(up.slice().par_chunks(CHUNK));
         output.par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, (gate, up))| {
             vectorize(|| {
                 for ((output, &gate), up) in output.iter_mut().zip(gate).zip(up) {
-                    *output = gate / (1.0 + exp(-gate)) * up;
+                    output.write(gate / (1.0 + exp(-gate)) * up);
                 }
             });
         });
-        tensor(output, shape)
+        // SAFETY: the chunks cover it, and each was written.
+        tensor(unsafe { init(output) }, shape)
     }
 }
 
@@ -63,8 +64,7 @@ impl SwigluKernels for Flex {
     fn gradients(gate: FlexTensor, up: FlexTensor, gradient: FlexTensor) -> [FlexTensor; 2] {
         let shape = gate.layout().shape().clone();
         let (gate, up, gradient) = (Contiguous::new(gate), Contiguous::new(up), Contiguous::new(gradient));
-        let mut d_gate = vec![0.0f32; gate.slice().len()];
-        let mut d_up = vec![0.0f32; gate.slice().len()];
+        let [mut d_gate, mut d_up] = [(); 2].map(|()| uninit(gate.slice().len()));
         let inputs = gate.slice().par_chunks(CHUNK).zip(up.slice().par_chunks(CHUNK));
         let inputs = inputs.zip(gradient.slice().par_chunks(CHUNK));
         let outputs = d_gate.par_chunks_mut(CHUNK).zip(d_up.par_chunks_mut(CHUNK));
@@ -73,11 +73,13 @@ impl SwigluKernels for Flex {
                 let inputs = gate.iter().zip(up).zip(gradient);
                 for ((d_gate, d_up), ((&gate, up), gradient)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
                     let sigmoid = 1.0 / (1.0 + exp(-gate));
-                    *d_up = gradient * gate * sigmoid;
-                    *d_gate = gradient * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+                    d_up.write(gradient * gate * sigmoid);
+                    d_gate.write(gradient * up * sigmoid * (1.0 + gate * (1.0 - sigmoid)));
                 }
             });
         });
+        // SAFETY: as in the forward pass.
+        let [d_gate, d_up] = [d_gate, d_up].map(|values| unsafe { init(values) });
         [tensor(d_gate, shape.clone()), tensor(d_up, shape)]
     }
 }

@@ -1,20 +1,20 @@
 //! A frozen linear layer with a low-rank adapter (Hu et al. 2021), as one operation.
 
+mod kernel;
+
 use std::sync::Arc;
 
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::DType;
 
-use crate::dropout::{DropoutBackend, add_dropped, keyed_dropout};
-use crate::flex::{Contiguous, dims, is_flex, tensor};
+use crate::dropout::keyed_dropout;
+use crate::flex::is_flex;
 use crate::linear::linear;
-use crate::product::{View, product};
 
 /// The adapter of [`adapted_linear`].
 #[derive(Clone, Debug)]
@@ -104,93 +104,6 @@ pub struct Saved<B: Backend> {
     b: FloatTensor<B>,
     low: FloatTensor<B>,
     settings: Settings,
-}
-
-/// The adapter's input: `input` itself or with features dropped.
-fn seen(input: &FlexTensor, settings: &Settings) -> Contiguous {
-    Contiguous::new(if settings.p > 0.0 {
-        Flex::keyed_dropout(input.clone(), settings.keys.clone(), settings.p)
-    } else {
-        input.clone()
-    })
-}
-
-impl AdapterBackend for Flex {
-    fn adapted_linear(
-        input: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        a: FlexTensor,
-        b: FlexTensor,
-        settings: Settings,
-    ) -> FlexTensor {
-        Self::forward(input, weight, bias, [a, b], &settings).0
-    }
-}
-
-impl AdapterKernels for Flex {
-    fn forward(
-        input: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        [a, b]: [FlexTensor; 2],
-        settings: &Settings,
-    ) -> (FlexTensor, FlexTensor) {
-        let ([tokens, width], [out, _], [rank, _]) = (dims(&input), dims(&weight), dims(&a));
-        let seen = seen(&input, settings);
-        let [input, weight, bias, a, b] = [input, weight, bias, a, b].map(Contiguous::new);
-        let mut output = if bias.slice().is_empty() { vec![0.0; tokens * out] } else { bias.slice().repeat(tokens) };
-        let mut low = vec![0.0f32; tokens * rank];
-        let weights = View::rows(weight.slice(), width).transposed();
-        let (a, b) = (View::rows(a.slice(), width).transposed(), View::rows(b.slice(), rank).transposed());
-        let (input, seen) = (View::rows(input.slice(), width), View::rows(seen.slice(), width));
-        let accumulate = !bias.slice().is_empty();
-        // SAFETY: the outputs are owned vectors of these sizes, the views cover the matrices named above.
-        unsafe {
-            product([tokens, width, out], input, weights, output.as_mut_ptr(), out, accumulate, 1.0, true);
-            product([tokens, width, rank], seen, a, low.as_mut_ptr(), rank, false, 1.0, true);
-            let update = View::rows(&low, rank);
-            product([tokens, rank, out], update, b, output.as_mut_ptr(), out, true, settings.scale, true);
-        }
-        (tensor(output, [tokens, out]), tensor(low, [tokens, rank]))
-    }
-
-    fn backward(saved: Saved<Self>, gradient: FlexTensor, wants_input: bool) -> [Option<FlexTensor>; 3] {
-        let ([tokens, out], [rank, width]) = (dims(&gradient), dims(&saved.a));
-        let Settings { scale, ref keys, p } = saved.settings;
-        let seen = seen(&saved.input, &saved.settings);
-        let [weight, a, b, low, gradient] = [saved.weight, saved.a, saved.b, saved.low, gradient].map(Contiguous::new);
-        let upstream = View::rows(gradient.slice(), out);
-        let (a, b) = (View::rows(a.slice(), width), View::rows(b.slice(), rank));
-        let mut d_low = vec![0.0f32; tokens * rank];
-        let mut d_a = vec![0.0f32; rank * width];
-        let mut d_b = vec![0.0f32; out * rank];
-        // SAFETY: as in the forward pass.
-        unsafe {
-            let low = View::rows(low.slice(), rank);
-            product([tokens, out, rank], upstream, b, d_low.as_mut_ptr(), rank, false, scale, true);
-            product([out, tokens, rank], upstream.transposed(), low, d_b.as_mut_ptr(), rank, false, scale, true);
-            let (d_low, seen) = (View::rows(&d_low, rank), View::rows(seen.slice(), width));
-            product([rank, tokens, width], d_low.transposed(), seen, d_a.as_mut_ptr(), width, false, 1.0, true);
-        }
-        let d_input = wants_input.then(|| {
-            let mut d_input = vec![0.0f32; tokens * width];
-            let (weights, d_low) = (View::rows(weight.slice(), width), View::rows(&d_low, rank));
-            // SAFETY: as in the forward pass.
-            unsafe {
-                product([tokens, out, width], upstream, weights, d_input.as_mut_ptr(), width, false, 1.0, true);
-                if p == 0.0 {
-                    product([tokens, rank, width], d_low, a, d_input.as_mut_ptr(), width, true, 1.0, true);
-                } else {
-                    let mut update = vec![0.0f32; tokens * width];
-                    product([tokens, rank, width], d_low, a, update.as_mut_ptr(), width, false, 1.0, true);
-                    add_dropped(&mut d_input, &update, keys, p);
-                }
-            }
-            tensor(d_input, [tokens, width])
-        });
-        [d_input, Some(tensor(d_a, [rank, width])), Some(tensor(d_b, [out, rank]))]
-    }
 }
 
 #[derive(Debug)]
