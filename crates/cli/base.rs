@@ -8,7 +8,7 @@ use medley_trainer::base::{BaseKind, inspect};
 use miette::miette;
 
 use crate::errors::report;
-use crate::models::snapshot;
+use crate::models::{description, snapshot};
 
 /// What a run starts from, and what identifies it.
 pub struct FoundBase {
@@ -25,41 +25,59 @@ pub struct FoundBase {
 /// # Errors
 /// Nothing of that name here or on the hub, or a directory that holds no model.
 pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
-    let model = &resolved.recipe.model;
-    if let Some(file) = model.base.strip_prefix("init:") {
-        return fresh(&resolved.find(file));
-    }
-    let directory = snapshot(&model.base, model.revision.as_deref(), &resolved.find(&model.base))?;
-    let base = match inspect(&directory).map_err(report)? {
-        BaseKind::Model(directory) => Base::Model { directory, name: model.base.clone() },
-        BaseKind::Adapter { adapter, base } => {
-            let model = snapshot(&base, None, Path::new(&base))?;
-            Base::Merged { model, adapter }
+    let (base, tokenizer) = locate(resolved, snapshot)?;
+    let hash = match &base {
+        Base::Merged { model, adapter } => hash_of(&[model, adapter])?,
+        Base::Model { directory, .. } => hash_of(&[directory])?,
+        Base::Fresh { config } => {
+            let bytes = std::fs::read(config).map_err(|error| miette!("{}: {error}", config.display()))?;
+            medley_experiment::hash_bytes(&bytes)
         }
-    };
-    let (tokenizer, hash) = match &base {
-        Base::Merged { model, adapter } => {
-            let tokenizer = if adapter.join("tokenizer.json").exists() { adapter } else { model };
-            (tokenizer.clone(), hash_of(&[model, adapter])?)
-        }
-        Base::Model { directory, .. } => (directory.clone(), hash_of(&[directory])?),
-        Base::Fresh { .. } => unreachable!("an `init:` base was handled above"),
     };
     Ok(FoundBase { base, tokenizer, hash })
 }
 
+/// The recipe's base and the directory of its tokenizer; of a hub model the weights are not fetched.
+///
+/// # Errors
+/// As [`find_base`].
+pub fn describe_base(resolved: &Resolved) -> miette::Result<(Base, PathBuf)> {
+    locate(resolved, description)
+}
+
+type Fetch = fn(&str, Option<&str>, &Path) -> miette::Result<PathBuf>;
+
+fn locate(resolved: &Resolved, fetch: Fetch) -> miette::Result<(Base, PathBuf)> {
+    let model = &resolved.recipe.model;
+    if let Some(file) = model.base.strip_prefix("init:") {
+        return fresh(resolved.find(file));
+    }
+    let directory = fetch(&model.base, model.revision.as_deref(), &resolved.find(&model.base))?;
+    Ok(match inspect(&directory).map_err(report)? {
+        BaseKind::Model(directory) => {
+            (Base::Model { directory: directory.clone(), name: model.base.clone() }, directory)
+        }
+        BaseKind::Adapter { adapter, base } => {
+            let model = fetch(&base, None, Path::new(&base))?;
+            let own = adapter.join("tokenizer.json").exists();
+            let tokenizer = if own { adapter.clone() } else { model.clone() };
+            (Base::Merged { model, adapter }, tokenizer)
+        }
+    })
+}
+
 /// Fresh weights: the tokenizer stands beside the file.
-fn fresh(file: &Path) -> miette::Result<FoundBase> {
-    let bytes = std::fs::read(file).map_err(|error| {
+fn fresh(config: PathBuf) -> miette::Result<(Base, PathBuf)> {
+    std::fs::metadata(&config).map_err(|error| {
         miette!(
             help = "model.base = \"init:FILE\" wants a config.json-like file, relative to the recipe's folder or here",
             "{}: {error}",
-            file.display()
+            config.display()
         )
     })?;
-    let tokenizer = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let hash = medley_experiment::hash_bytes(&bytes);
-    Ok(FoundBase { base: Base::Fresh { config: file.to_path_buf() }, tokenizer: tokenizer.to_path_buf(), hash })
+    let tokenizer = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tokenizer = tokenizer.to_path_buf();
+    Ok((Base::Fresh { config }, tokenizer))
 }
 
 fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {

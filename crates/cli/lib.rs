@@ -13,6 +13,8 @@ mod exam_after;
 mod logging;
 mod mix;
 mod models;
+mod plan;
+mod plan_table;
 mod preview;
 mod progress;
 mod recipe;
@@ -58,6 +60,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Mix the data of a recipe at its exact ratio and size
     Mix(mix::MixArgs),
+    /// What a recipe's training will take: memory by part, steps, operations, disk
+    Plan(plan::PlanArgs),
     /// Show samples as the model will see them: prompt, supervised, cut
     Preview(preview::PreviewArgs),
     /// Show, list and describe recipes
@@ -78,6 +82,7 @@ pub fn medley() -> ExitCode {
     run(&global, || match command {
         Command::Train(args) => train::run(*args),
         Command::Mix(args) => mix::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Chat(args) => chat::run(args),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use medley_chat::ChatTokenizer;
-use medley_mixer::hub::Hub;
+use medley_mixer::hub::{Hub, HubError, Snapshot};
 use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, is_adapter, open_model};
 use miette::{IntoDiagnostic, Result, miette};
 
@@ -45,6 +45,26 @@ pub fn find_model(name: &str) -> Result<FoundModel> {
 /// # Errors
 /// Neither here nor on the hub.
 pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
+    local_or(name, local, |hub| {
+        say(format!("model    {name} from the hub"));
+        hub.model_snapshot(name, revision)
+    })
+}
+
+/// The same without the weights of a hub model: configuration and tokenizer.
+///
+/// # Errors
+/// Neither here nor on the hub.
+pub fn description(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
+    // An adapter has no tokenizer of its own at times; it is small.
+    local_or(name, local, |hub| hub.tokenizer_snapshot(name, revision).or_else(|_| hub.model_snapshot(name, revision)))
+}
+
+fn local_or(
+    name: &str,
+    local: &Path,
+    fetch: impl FnOnce(&Hub) -> std::result::Result<Snapshot, HubError>,
+) -> Result<PathBuf> {
     if local.is_dir() {
         return Ok(local.to_path_buf());
     }
@@ -57,12 +77,8 @@ pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<Path
             "{name}: no such directory"
         ));
     }
-    say(format!("model    {name} from the hub"));
-    Hub::from_env()
-        .with_bars(progress::bars().clone())
-        .model_snapshot(name, revision)
-        .map(|snapshot| snapshot.directory)
-        .map_err(report)
+    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    fetch(&hub).map(|snapshot| snapshot.directory).map_err(report)
 }
 
 /// A model in memory, with its tokenizer.

@@ -8,7 +8,7 @@ use medley_chat::ChatTokenizer;
 use medley_experiment::{RunDir, RunState, Status};
 use medley_mixer::Mix;
 use medley_model::{DeviceRequest, RunDevice, device};
-use medley_recipe::{DtypeSpec, Recipe, Resolved};
+use medley_recipe::{DtypeSpec, Recipe, Resolved, TrainSpec};
 use medley_trainer::{Card, CardSource, Identity, Sample, TrainInput, TrainOutcome};
 use miette::{IntoDiagnostic, miette};
 
@@ -19,6 +19,7 @@ use crate::errors::report;
 use crate::exam_after::{exam_after, show_exam};
 use crate::logging;
 use crate::mix::mix_recipe;
+use crate::plan;
 use crate::progress::say;
 use crate::train_progress::TrainProgress;
 
@@ -39,6 +40,9 @@ pub struct TrainArgs {
     /// Sit only the trained model, not the base, down to the exam
     #[arg(long)]
     skip_base_exam: bool,
+    /// Train although the plan says that memory or disk is not enough
+    #[arg(long)]
+    ignore_plan: bool,
 }
 
 /// All that is known before training starts.
@@ -69,8 +73,9 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
         say("this run is complete; its report again (train anew with --out, or another seed)");
         return show_exam(&run_dir);
     }
+    let spec = planned(&args, &prepared, &run_dir, before.as_ref())?;
     let state = begin(&run_dir, &prepared, before)?;
-    let result = train_and_examine(&args, &prepared, &run_dir, &state);
+    let result = train_and_examine(&args, &prepared, &spec, &run_dir, &state);
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
         let failed = RunState { error: Some(error.to_string()), ..latest.with_status(Status::Failed) };
@@ -121,6 +126,30 @@ fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<R
     ))
 }
 
+/// The settings with the block policy in force, where memory and disk are enough; a trained run's as they are.
+fn planned(
+    args: &TrainArgs,
+    prepared: &Prepared,
+    run_dir: &RunDir,
+    before: Option<&RunState>,
+) -> miette::Result<TrainSpec> {
+    let spec = &prepared.resolved.recipe.train;
+    if before.is_some_and(|state| state.status == Status::Trained) {
+        return Ok(spec.clone());
+    }
+    plan::check(&plan::Start {
+        spec,
+        base: &prepared.base.base,
+        config: &prepared.base.base.config().map_err(report)?,
+        dtype: prepared.dtype,
+        device: prepared.device.kind,
+        samples: &prepared.train,
+        validation: &prepared.validation,
+        root: run_dir.root(),
+        ignore_plan: args.ignore_plan,
+    })
+}
+
 /// Writes down what the run is about to do.
 fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> miette::Result<RunState> {
     let toml = prepared.resolved.to_toml();
@@ -136,10 +165,16 @@ fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> mie
     Ok(state)
 }
 
-fn train_and_examine(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir, state: &RunState) -> miette::Result<()> {
+fn train_and_examine(
+    args: &TrainArgs,
+    prepared: &Prepared,
+    spec: &TrainSpec,
+    run_dir: &RunDir,
+    state: &RunState,
+) -> miette::Result<()> {
     let mut state = state.clone();
     if state.status != Status::Trained {
-        let outcome = train(args, prepared, run_dir)?;
+        let outcome = train(args, prepared, spec, run_dir)?;
         state = run_dir.state().map_err(report)?;
         state.step = outcome.step;
         state.total_steps = outcome.total_steps;
@@ -160,10 +195,10 @@ fn train_and_examine(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir, st
     show_exam(run_dir)
 }
 
-fn train(args: &TrainArgs, prepared: &Prepared, run_dir: &RunDir) -> miette::Result<TrainOutcome> {
+fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunDir) -> miette::Result<TrainOutcome> {
     let recipe = &prepared.resolved.recipe;
     let input = TrainInput {
-        spec: &recipe.train,
+        spec,
         base: prepared.base.base.clone(),
         tokenizer: &prepared.base.tokenizer,
         device: &prepared.device.device,

@@ -46,6 +46,9 @@ pub struct TrainMetrics {
     pub seconds: f64,
     /// Resident memory of this process in bytes; 0 where the system does not tell.
     pub memory_bytes: u64,
+    /// The most that was resident so far in this process, in bytes; 0 where the system does not tell.
+    #[serde(default)]
+    pub peak_memory_bytes: u64,
     /// Seconds since 1970.
     #[serde(deserialize_with = "number")]
     pub time: f64,
@@ -258,6 +261,7 @@ pub(crate) mod tests {
             tokens_per_second: 5000.0,
             seconds: 0.5 * step as f64,
             memory_bytes: 1 << 30,
+            peak_memory_bytes: 1 << 30,
             time: 1.7e9 + 0.5 * step as f64,
         }
     }

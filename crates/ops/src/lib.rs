@@ -33,7 +33,7 @@ mod swiglu;
 
 pub use adapter::{LowRank, adapted_linear};
 pub use attention::{Segment, cached_attention, causal_attention};
-pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy};
+pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy, linear_cross_entropy_bytes};
 pub use dropout::keyed_dropout;
 pub use flex::is_flex;
 pub use inject::inject_gradient;

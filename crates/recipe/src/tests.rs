@@ -102,7 +102,7 @@ fn a_small_recipe_gets_every_default() {
     epochs = 1
     batch_size = 64
     tokens_per_micro_batch = 8192
-    block_policy = "recompute"
+    block_policy = "auto"
     optimizer_in_backward = false
     seed = 42
     logging_steps = 10

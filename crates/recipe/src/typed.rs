@@ -87,7 +87,7 @@ pub struct TrainSpec {
     pub batch_size: usize,
     /// Token budget of one forward and backward pass: memory and speed only, never the result.
     pub tokens_per_micro_batch: usize,
-    /// Which block inputs are kept: memory and speed only, never the result.
+    /// What is kept of each block between forward and backward: memory and speed only, never the result.
     pub block_policy: BlockPolicy,
     /// Update each block as soon as its gradient exists: memory only, never the result. Full fine-tuning without
     /// clipping, and steps of one micro-batch.
@@ -155,11 +155,24 @@ pub enum Schedule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockPolicy {
-    /// Keep every block's input, recompute inside one block at a time.
+    /// `keep` where the memory plan says that it fits this machine with a margin, else `recompute`.
     #[default]
+    Auto,
+    /// Keep every block's input, recompute inside one block at a time.
     Recompute,
     /// Keep every block's graph: fastest, most memory.
     Keep,
+}
+
+impl BlockPolicy {
+    /// As a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Recompute => "recompute",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 /// The exam.

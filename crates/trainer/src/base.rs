@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use medley_model::{Decoder, adapter_base, copy_companions, is_adapter};
+use medley_model::{Decoder, DecoderConfig, InitConfig, adapter_base, copy_companions, is_adapter};
 
 use crate::checkpoint::write_whole;
 use crate::error::TrainError;
@@ -92,6 +92,23 @@ impl Base {
             }
             Self::Fresh { config } => Decoder::init_from_file(config, seed, device, dtype)?,
         })
+    }
+
+    /// The shape of the model, without its weights.
+    ///
+    /// # Errors
+    /// When the configuration is missing or cannot be used.
+    pub fn config(&self) -> Result<DecoderConfig, TrainError> {
+        Ok(match self {
+            Self::Model { directory, .. } => DecoderConfig::from_dir(directory)?,
+            Self::Merged { model, .. } => DecoderConfig::from_dir(model)?,
+            Self::Fresh { config } => InitConfig::from_file(config)?.0,
+        })
+    }
+
+    /// Whether its weights stand in no directory yet, so that they are written beside an adapter that is trained on them.
+    pub fn is_new(&self) -> bool {
+        !matches!(self, Self::Model { .. })
     }
 
     /// What a new adapter names as its base. Weights that stand in no directory yet (merged or fresh ones) are written to

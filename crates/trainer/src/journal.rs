@@ -5,7 +5,9 @@ use std::time::Instant;
 use crate::batching::Batches;
 use crate::checkpoint::RunPosition;
 use crate::error::TrainError;
-use crate::metrics::{Metrics, MetricsWriter, TrainMetrics, ValidationMetrics, now, resident_memory};
+use crate::metrics::{
+    Metrics, MetricsWriter, TrainMetrics, ValidationMetrics, now, peak_resident_memory, resident_memory,
+};
 use crate::observer::{Event, Observer, StepProgress};
 use crate::step::BatchSummary;
 
@@ -110,6 +112,7 @@ impl<'a> Journal<'a> {
             tokens_per_second: self.line_tokens as f64 / self.line_written.elapsed().as_secs_f64().max(1e-9),
             seconds: self.seconds_before + self.started.elapsed().as_secs_f64(),
             memory_bytes: resident_memory(),
+            peak_memory_bytes: peak_resident_memory(),
             time: now(),
         };
         (at.window_loss_bits, at.window_supervised) = (0, 0);

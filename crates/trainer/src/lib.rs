@@ -14,6 +14,7 @@
 //! | `checkpoint.rs` | `steps/<n>/`, whole or not at all; which one to resume from |
 //! | `metrics.rs`, `tensorboard.rs` | `metrics.jsonl` and TensorBoard events |
 //! | `base.rs` | what a run starts from |
+//! | `plan/` | what a run will take: memory by part, disk, operations; which settings would fit |
 
 pub mod base;
 pub mod batching;
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod observer;
 pub mod optimizer;
 pub mod parameters;
+pub mod plan;
 pub mod recipes;
 pub mod recompute;
 mod run;

@@ -95,7 +95,7 @@ fn forward(
                 hidden = block.value();
                 kept.push(Kept::Graph(block));
             }
-            BlockPolicy::Recompute => {
+            BlockPolicy::Recompute | BlockPolicy::Auto => {
                 kept.push(Kept::Input(hidden.clone()));
                 hidden = layer.forward(hidden, pack);
             }
@@ -106,6 +106,7 @@ fn forward(
 
 /// Loss and gradients of one micro-batch: hands the gradients of every trained parameter, multiplied by `scale`, to `sink` and
 /// returns the loss summed over the supervised tokens, not scaled. Where that is not finite, the sink gets nothing.
+/// `Auto`, which the plan resolves before a run, recomputes here.
 pub fn forward_backward(
     sink: &mut impl GradientSink,
     batch: &MicroBatch,

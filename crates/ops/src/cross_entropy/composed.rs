@@ -9,7 +9,7 @@ pub(super) fn solve(hidden: Tensor<2>, weight: Tensor<2>, targets: &[usize], sca
     let (device, dtype) = (hidden.device(), hidden.dtype());
     let [tokens, _] = hidden.dims();
     let vocabulary = weight.dims()[0];
-    let chunk = (LOGITS_BYTES_GPU / 4 / vocabulary).max(16).min(tokens);
+    let chunk = chunk(tokens, vocabulary);
     let (mut losses, mut d_hidden, mut d_weight) = (Vec::new(), Vec::new(), None::<Tensor<2>>);
     for first in (0..tokens).step_by(chunk) {
         let rows = chunk.min(tokens - first);
@@ -42,4 +42,18 @@ pub(super) fn solve(hidden: Tensor<2>, weight: Tensor<2>, targets: &[usize], sca
         hidden_gradient: (!d_hidden.is_empty()).then(|| Tensor::cat(d_hidden, 0)),
         weight_gradient: d_weight,
     }
+}
+
+/// Tokens whose logits are held at a time.
+fn chunk(tokens: usize, vocabulary: usize) -> usize {
+    (LOGITS_BYTES_GPU / 4 / vocabulary).max(16).min(tokens)
+}
+
+/// Bytes that [`solve`] holds at its fullest, its results counted in: logits, their exponentials and their gradient are
+/// buffers of their own, and parts stand beside their sum.
+pub(super) fn bytes(tokens: usize, [vocabulary, width]: [usize; 2], wants: Gradients, element: usize) -> usize {
+    let logits = 4 * chunk(tokens, vocabulary) * vocabulary * size_of::<f32>();
+    let hidden = if wants == Gradients::None { 0 } else { 2 * tokens * width * element };
+    let weight = if wants == Gradients::HiddenAndWeight { 2 * vocabulary * width * element } else { 0 };
+    logits + hidden + weight
 }

@@ -92,6 +92,22 @@ pub fn linear_cross_entropy(
     }
 }
 
+/// Bytes that [`linear_cross_entropy`] holds at its fullest for so many supervised tokens, the gradients that it gives counted
+/// in; `element` is the size of a number of the hidden states.
+pub fn linear_cross_entropy_bytes(
+    supervised: usize,
+    [vocabulary, width]: [usize; 2],
+    wants: Gradients,
+    element: usize,
+    on_cpu: bool,
+) -> usize {
+    if on_cpu {
+        tiled::bytes(supervised, [vocabulary, width], wants)
+    } else {
+        composed::bytes(supervised, [vocabulary, width], wants, element)
+    }
+}
+
 fn target(label: i64, vocabulary: usize) -> usize {
     let target = usize::try_from(label).ok().filter(|&target| target < vocabulary);
     target.unwrap_or_else(|| panic!("label {label} is outside the vocabulary of {vocabulary}"))

@@ -60,6 +60,29 @@ pub(super) fn solve(hidden: Tensor<2>, weight: Tensor<2>, targets: &[usize], sca
     }
 }
 
+/// Bytes that [`solve`] holds at its fullest, its results counted in.
+pub(super) fn bytes(tokens: usize, [vocabulary, width]: [usize; 2], wants: Gradients) -> usize {
+    let (number, softmax) = (size_of::<f32>(), size_of::<Softmax>());
+    let parts = vocabulary.div_ceil(TILES_OF_A_TASK * TILE);
+    if wants == Gradients::HiddenAndWeight {
+        let chunk = chunk(tokens, vocabulary);
+        let sums = parts * chunk * width + chunk * vocabulary;
+        let results = tokens * (width + 1) + vocabulary * width;
+        return (sums + results) * number + vocabulary.div_ceil(TILE) * chunk * softmax;
+    }
+    let width = if wants == Gradients::None { 0 } else { width };
+    let blocks = tokens.div_ceil(BLOCK).min((TASKS / parts).max(1));
+    let logits = rayon::current_num_threads() * BLOCK * TILE.min(vocabulary);
+    let sums = blocks * parts * BLOCK * width;
+    (tokens * (width + 1) + sums + logits) * number + blocks * parts * BLOCK * softmax
+}
+
+/// Tokens whose exponentials are kept at a time for a trained head.
+fn chunk(tokens: usize, vocabulary: usize) -> usize {
+    let most = (LOGITS_BYTES_CPU / 4 / vocabulary).max(16).min(tokens).max(1);
+    tokens.div_ceil(tokens.div_ceil(most).max(1))
+}
+
 /// The problem.
 struct Head<'a> {
     /// [tokens, width].
@@ -237,8 +260,7 @@ impl Head<'_> {
     /// Losses and gradients of hidden states and weight.
     fn trained(&self) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let (tokens, width, vocabulary) = (self.tokens(), self.width, self.vocabulary);
-        let most = (LOGITS_BYTES_CPU / 4 / vocabulary).max(16).min(tokens);
-        let chunk = tokens.div_ceil(tokens.div_ceil(most));
+        let chunk = chunk(tokens, vocabulary);
         let mut losses = vec![0.0f32; tokens];
         let mut d_hidden = vec![0.0f32; tokens * width];
         let mut exponentials = vec![0.0f32; chunk * vocabulary];

@@ -16,6 +16,9 @@ use medley_recipe::{Optimizer as Rule, TrainSpec};
 
 use crate::parameters::{ParameterInfo, TensorMap};
 
+/// Muon works on matrices of one shape together, up to this many elements.
+pub(crate) use muon::STACK_ELEMENTS;
+
 /// AdamW's share of the learning rate where Muon has the matrices.
 const REST_OF_MUON: f64 = 0.5;
 

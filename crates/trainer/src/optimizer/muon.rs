@@ -11,7 +11,7 @@ const MOMENTUM: f64 = 0.95;
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 const STEPS: usize = 5;
 /// Matrices of one shape are worked on together, up to this many elements.
-const STACK_ELEMENTS: usize = 1 << 25;
+pub(crate) const STACK_ELEMENTS: usize = 1 << 25;
 
 /// The advanced momentum, and the update that looks ahead.
 pub(super) fn momentum(momentum: Tensor<1>, gradient: Tensor<1>) -> (Tensor<1>, Tensor<1>) {

@@ -15,7 +15,8 @@ pub(super) fn timeless(path: &Path) -> Vec<Metrics> {
     for line in &mut lines {
         match line {
             Metrics::Train(line) => {
-                (line.tokens_per_second, line.seconds, line.memory_bytes, line.time) = (0.0, 0.0, 0, 0.0);
+                (line.tokens_per_second, line.seconds, line.time) = (0.0, 0.0, 0.0);
+                (line.memory_bytes, line.peak_memory_bytes) = (0, 0);
             }
             Metrics::Validation(line) => (line.seconds, line.time) = (0.0, 0.0),
         }

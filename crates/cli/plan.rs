@@ -1,0 +1,210 @@
+//! `medley plan`: what a recipe's training will take, and whether this machine has it.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::DType;
+use medley_chat::ChatTokenizer;
+use medley_model::{DecoderConfig, DeviceKind, DeviceRequest, device};
+use medley_recipe::{Recipe, TrainSpec};
+use medley_trainer::metrics::resident_memory;
+use medley_trainer::plan::{Budget, Plan, PlanInput, Remedy};
+use medley_trainer::{Base, Sample};
+use miette::{IntoDiagnostic, miette};
+
+use crate::base::describe_base;
+use crate::choice::RecipeChoice;
+use crate::encode::encode;
+use crate::errors::report;
+use crate::mix::mix_recipe;
+use crate::plan_table::{self, bytes};
+use crate::progress::say;
+
+/// Arguments of `medley plan`.
+#[derive(clap::Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    recipe: RecipeChoice,
+    /// auto, cuda, wgpu or cpu; a GPU need not be here
+    #[arg(long, default_value = "auto")]
+    device: DeviceRequest,
+    /// Memory to plan for, such as 24GiB [default: this machine's, or its control group's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    budget: Option<usize>,
+    /// The run's folder, whose disk is looked at [default: checkpoints]
+    #[arg(long, value_name = "DIR", default_value = "checkpoints", hide_default_value = true)]
+    out: PathBuf,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Mixes, encodes, and prints what training would take; no weight is read.
+pub fn run(args: PlanArgs) -> miette::Result<()> {
+    let resolved = args.recipe.load()?;
+    let recipe = &resolved.recipe;
+    let kind = device_kind(args.device)?;
+    let (base, tokenizer) = describe_base(&resolved)?;
+    let config = base.config().map_err(report)?;
+    let tokenizer = ChatTokenizer::from_dir(&tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
+    let mut mix = mix_recipe(&resolved, None)?;
+    let (samples, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
+    let budget = args.budget.map(Budget::given).or_else(|| Budget::of(kind));
+    let input = PlanInput {
+        spec: &recipe.train,
+        config: &config,
+        dtype: recipe_dtype(recipe, kind),
+        device: kind,
+        samples: &samples,
+        validation: &validation,
+        process: resident_memory() as usize,
+        budget: budget.as_ref(),
+        root: &args.out,
+        saves_base: base.is_new(),
+    };
+    let plan = Plan::new(&input).ok_or_else(|| miette!("there is nothing to train on: the mix has no samples"))?;
+    let remedies = if plan.fits() { Vec::new() } else { input.remedies() };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&plan_table::json(&plan, &remedies)).into_diagnostic()?);
+        return Ok(());
+    }
+    println!("{}", plan_table::table(&plan, &input));
+    if !plan.fits() {
+        say(format!("this does not fit; {}", advice(&remedies)));
+    }
+    if !plan.disk.fits() {
+        say("the disk does not hold this run's checkpoints and model");
+    }
+    Ok(())
+}
+
+fn device_kind(request: DeviceRequest) -> miette::Result<DeviceKind> {
+    Ok(match request {
+        DeviceRequest::Cpu => DeviceKind::Cpu,
+        DeviceRequest::Cuda => DeviceKind::Cuda,
+        DeviceRequest::Wgpu => DeviceKind::Wgpu,
+        DeviceRequest::Auto => device::select(request).map_err(report)?.kind,
+    })
+}
+
+fn recipe_dtype(recipe: &Recipe, device: DeviceKind) -> DType {
+    use medley_recipe::DtypeSpec;
+    match recipe.model.dtype {
+        DtypeSpec::F32 => DType::F32,
+        DtypeSpec::Bf16 => DType::BF16,
+        DtypeSpec::Auto if device == DeviceKind::Cuda => DType::BF16,
+        DtypeSpec::Auto => DType::F32,
+    }
+}
+
+/// A training that is about to start.
+pub struct Start<'a> {
+    pub spec: &'a TrainSpec,
+    pub base: &'a Base,
+    pub config: &'a DecoderConfig,
+    pub dtype: DType,
+    pub device: DeviceKind,
+    pub samples: &'a [Sample],
+    pub validation: &'a [Sample],
+    pub root: &'a Path,
+    /// Train although the plan says that the memory is not enough.
+    pub ignore_plan: bool,
+}
+
+/// Says what the training will take, and gives its settings with the block policy in force.
+///
+/// # Errors
+/// Too little memory or disk, with the settings that would fit.
+pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
+    let budget = Budget::of(start.device);
+    let input = PlanInput {
+        spec: start.spec,
+        config: start.config,
+        dtype: start.dtype,
+        device: start.device,
+        samples: start.samples,
+        validation: start.validation,
+        process: resident_memory() as usize,
+        budget: budget.as_ref(),
+        root: start.root,
+        saves_base: start.base.is_new(),
+    };
+    // Training itself says best what is wrong with an empty mix.
+    let Some(plan) = Plan::new(&input) else { return Ok(start.spec.clone()) };
+    plan_table::lines(&plan).into_iter().for_each(say);
+    if !plan.fits() {
+        let problem = plan_table::too_large(&plan);
+        let advice = advice(&input.remedies());
+        if !start.ignore_plan {
+            let help = format!("{advice}; or train all the same with --ignore-plan");
+            return Err(miette!(help = help, "{problem}"));
+        }
+        say(format!("note: {problem}; {advice}"));
+    }
+    if !plan.disk.fits() {
+        let free = bytes(plan.disk.free.unwrap_or(0));
+        let problem = format!(
+            "{}: {} are free and this run writes up to {} ({} checkpoints of {}, and the model)",
+            start.root.display(),
+            free,
+            bytes(plan.disk.total - plan.disk.written.min(plan.disk.total)),
+            plan.disk.checkpoints,
+            bytes(plan.disk.checkpoint)
+        );
+        if !start.ignore_plan {
+            let help = "make room, name another folder with --out, or keep fewer checkpoints (train.save_total_limit); \
+                        or train all the same with --ignore-plan";
+            return Err(miette!(help = help, "{problem}"));
+        }
+        say(format!("note: {problem}"));
+    }
+    Ok(TrainSpec { block_policy: plan.block_policy, ..start.spec.clone() })
+}
+
+/// `this would fit: train.block_policy = "recompute" (1.2 GiB)`.
+fn advice(remedies: &[Remedy]) -> String {
+    let shown = |remedy: &Remedy| {
+        let changes: Vec<String> = remedy.changes.iter().map(|change| change.to_string()).collect();
+        let note = if remedy.same_result { "the same result" } else { "another training" };
+        format!("{} ({}, {note})", changes.join(" with "), bytes(remedy.peak as u64))
+    };
+    match remedies {
+        [] => "no setting that is known would fit: take a smaller model, or a machine with more memory".to_owned(),
+        all => format!("this would fit: {}", all.iter().map(shown).collect::<Vec<_>>().join("; or ")),
+    }
+}
+
+/// `24GiB`, `24G`, `512MiB`, `8e9` are sizes; a bare number counts bytes.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1048576.0,
+        "g" | "gib" => 1073741824.0,
+        "t" | "tib" => 1099511627776.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        other => return Err(format!("`{other}` is no unit of memory, expected MiB, GiB, MB or GB")),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 => Ok((number * factor) as usize),
+        _ => Err(format!("`{}` is no number of bytes; write for example 24GiB", number.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [("24GiB", 24 << 30), ("1.5g", 3 << 29), ("512 MiB", 512 << 20), ("8GB", 8_000_000_000)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        assert!(parse_bytes("24 apples").expect_err("no unit").contains("apples"));
+        assert!(parse_bytes("GiB").is_err());
+    }
+}

@@ -1,0 +1,432 @@
+//! What is alive at the moments of a run at which most memory is: a table of buffers, added up.
+//!
+//! The terms are read off the code: `recompute.rs` (what forward keeps, what backward replays), the operations' saved
+//! tensors in `medley-ops`, the optimizer, and how weights are saved. On the CPU every buffer is what the formulas say;
+//! on GPUs the operations are compositions with more temporaries, which are counted by the same formulas with the
+//! composition's own terms, and have not been measured.
+
+use burn::tensor::DType;
+use medley_model::{DecoderConfig, DeviceKind, Module};
+use medley_ops::{Gradients, linear_cross_entropy_bytes};
+use medley_recipe::{BlockPolicy, Optimizer, TrainSpec};
+use serde::Serialize;
+
+use super::sizes::ModelSizes;
+use super::workload::BatchSize;
+use crate::optimizer::STACK_ELEMENTS;
+
+/// Bytes of an f32.
+const F32: usize = 4;
+
+/// Query rows of a tile of attention on the CPU and on GPUs.
+const TILE_CPU: usize = 64;
+const TILE_GPU: usize = 512;
+
+/// Bytes by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Parts {
+    /// Program, tokenizer, the mix's records and the encoded samples; on a GPU its driver and kernels.
+    pub process: usize,
+    /// The model's weights.
+    pub weights: usize,
+    /// LoRA factors.
+    pub adapters: usize,
+    /// Gradients that wait for the optimizer.
+    pub gradients: usize,
+    /// Moments, and f32 master weights where the model's are of less precision.
+    pub optimizer: usize,
+    /// What forward keeps for backward: inputs of blocks, or whole graphs.
+    pub blocks: usize,
+    /// What a pass over one block, or an update, needs beside that.
+    pub workspace: usize,
+    /// Last hidden states, a chunk of logits and the gradients that the loss gives.
+    pub loss: usize,
+}
+
+impl Parts {
+    /// Bytes in all.
+    pub fn total(&self) -> usize {
+        self.named().into_iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Every part with its name.
+    pub fn named(&self) -> [(&'static str, usize); 8] {
+        [
+            ("process", self.process),
+            ("weights", self.weights),
+            ("adapters", self.adapters),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("blocks", self.blocks),
+            ("workspace", self.workspace),
+            ("loss", self.loss),
+        ]
+    }
+}
+
+/// When in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// The head's logits and their gradients are computed.
+    Loss,
+    /// The backward pass is in the last block: nothing of the others is freed yet.
+    LastBlock,
+    /// The backward pass is in the first block: all other gradients are there.
+    FirstBlock,
+    /// The embedding's gradient joins the others.
+    Embedding,
+    /// The optimizer updates the weights.
+    Update,
+    /// Held-out samples are passed over.
+    Validation,
+    /// A checkpoint is written.
+    Checkpoint,
+}
+
+impl Moment {
+    /// For a reader.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Loss => "the loss of the largest micro-batch",
+            Self::LastBlock => "the last block's backward pass",
+            Self::FirstBlock => "the first block's backward pass",
+            Self::Embedding => "the embedding's gradient",
+            Self::Update => "the optimizer's update",
+            Self::Validation => "validation",
+            Self::Checkpoint => "writing a checkpoint",
+        }
+    }
+}
+
+/// The fullest moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peak {
+    /// When.
+    pub moment: Moment,
+    /// What is there at that moment.
+    pub parts: Parts,
+    /// The most of each part, at whatever moment.
+    pub largest: Parts,
+}
+
+/// The memory of a run by moments.
+#[derive(Clone, Debug)]
+pub struct MemoryModel {
+    sizes: ModelSizes,
+    /// Bytes of a weight and of an activation.
+    element: usize,
+    cpu: bool,
+    threads: usize,
+    optimizer: Optimizer,
+    in_backward: bool,
+    process: usize,
+}
+
+impl MemoryModel {
+    /// The model of a run of `spec`; `process` are the bytes that are there without any tensor.
+    pub fn new(config: &DecoderConfig, spec: &TrainSpec, dtype: DType, device: DeviceKind, process: usize) -> Self {
+        Self {
+            sizes: ModelSizes::new(config, spec),
+            element: dtype.size(),
+            cpu: device == DeviceKind::Cpu,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            optimizer: spec.optimizer,
+            in_backward: spec.optimizer_in_backward,
+            process,
+        }
+    }
+
+    /// The sizes that it was made from.
+    pub fn sizes(&self) -> &ModelSizes {
+        &self.sizes
+    }
+
+    /// The moment with most memory, over these micro-batches (at least one) and all that happens beside them.
+    pub fn peak(&self, batches: &[BatchSize], validation: &[BatchSize], policy: BlockPolicy) -> Peak {
+        let of_batches = batches.iter().flat_map(|batch| self.training(batch, policy));
+        let of_validation = validation.iter().map(|batch| (Moment::Validation, self.validation(batch)));
+        let beside = [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint())];
+        let fixed = self.fixed();
+        let mut peak = Peak { moment: Moment::Checkpoint, parts: fixed, largest: fixed };
+        for (moment, parts) in of_batches.chain(of_validation).chain(beside) {
+            peak.largest = peak.largest.each_max(&parts);
+            if parts.total() > peak.parts.total() {
+                (peak.moment, peak.parts) = (moment, parts);
+            }
+        }
+        peak
+    }
+
+    /// The most that training this micro-batch takes.
+    pub fn training_peak(&self, batch: &BatchSize, policy: BlockPolicy) -> usize {
+        self.training(batch, policy).into_iter().map(|(_, parts)| parts.total()).max().unwrap_or(0)
+    }
+
+    /// What is there from the first step to the last.
+    fn fixed(&self) -> Parts {
+        let ModelSizes { parameters, .. } = self.sizes;
+        Parts {
+            process: self.process,
+            weights: parameters * self.element,
+            adapters: self.sizes.adapter_parameters() * self.element,
+            optimizer: self.optimizer_state(),
+            ..Parts::default()
+        }
+    }
+
+    fn optimizer_state(&self) -> usize {
+        let trained = self.sizes.trained();
+        let muon = match self.optimizer {
+            Optimizer::Muon => self.muon_parameters(),
+            Optimizer::AdamW => 0,
+        };
+        let moments = 2 * trained - muon;
+        let masters = if self.element < F32 { trained } else { 0 };
+        (moments + masters) * F32
+    }
+
+    /// Weights that Muon has: the matrices inside the blocks.
+    fn muon_parameters(&self) -> usize {
+        let layer = self.sizes.adapters.as_ref().map_or(self.sizes.layer_matrices, |adapters| adapters.layer);
+        layer * self.sizes.layers
+    }
+
+    /// The moments of a micro-batch's forward and backward pass.
+    fn training(&self, batch: &BatchSize, policy: BlockPolicy) -> Vec<(Moment, Parts)> {
+        let sizes = &self.sizes;
+        let row = batch.tokens * self.element;
+        let (hidden, graph) = (sizes.hidden * row, self.graph(batch));
+        let keep = policy == BlockPolicy::Keep;
+        let kept = |blocks: usize| blocks * if keep { hidden + graph } else { hidden };
+        let replayed = if keep { 0 } else { graph };
+        let workspace = replayed + self.backward(batch);
+        let table = if sizes.full() { sizes.table() * F32 } else { 0 };
+        let wants = if sizes.full() { Gradients::HiddenAndWeight } else { Gradients::Hidden };
+        let layers = sizes.layers * sizes.trained_layer() * F32;
+        // Gradients of the step's earlier micro-batches are there all the time.
+        let (before, new) = match (batch.accumulates, self.in_backward) {
+            (true, _) => (sizes.trained() * F32, sizes.trained_layer() * F32),
+            (false, false) => (0, layers),
+            (false, true) => (0, sizes.trained_layer() * F32),
+        };
+        // An untied head's gradient goes to the sum, or to the optimizer, at once.
+        let head = if sizes.tied || !batch.accumulates && !self.in_backward { table } else { 0 };
+        let fixed = self.fixed();
+        vec![
+            (
+                Moment::Loss,
+                Parts {
+                    gradients: before,
+                    blocks: kept(sizes.layers),
+                    loss: 2 * hidden + self.loss(batch, wants),
+                    ..fixed
+                },
+            ),
+            (
+                Moment::LastBlock,
+                Parts {
+                    gradients: before + head + sizes.trained_layer() * F32,
+                    blocks: kept(sizes.layers),
+                    workspace,
+                    ..fixed
+                },
+            ),
+            (Moment::FirstBlock, Parts { gradients: before + head + new, blocks: kept(1), workspace, ..fixed }),
+            (
+                Moment::Embedding,
+                Parts {
+                    gradients: before + head + table + if self.in_backward { 0 } else { layers.min(new) },
+                    workspace: hidden,
+                    ..fixed
+                },
+            ),
+        ]
+    }
+
+    /// What a block's graph keeps beside the block's input.
+    fn graph(&self, batch: &BatchSize) -> usize {
+        let sizes = &self.sizes;
+        let &ModelSizes { hidden, intermediate, queries, keys, heads, .. } = sizes;
+        let saved = |modules: &[Module], width: usize| if sizes.keeps_input(modules) { width } else { 0 };
+        // The norm's output is the input of q, k and v; attention keeps q, k, v and its output, which o reads.
+        let attention = saved(&[Module::QProj, Module::KProj, Module::VProj], hidden) + 2 * queries + 2 * keys;
+        // The second norm keeps its input; gate and up read its output; the gate's backward pass needs both sides.
+        let feed_forward = hidden
+            + saved(&[Module::GateProj, Module::UpProj], hidden)
+            + 2 * intermediate
+            + saved(&[Module::DownProj], intermediate);
+        let mut row = (attention + feed_forward) * self.element + heads * F32;
+        if let Some(adapters) = &sizes.adapters {
+            row += adapters.modules.len() * adapters.rank * self.element;
+            // One 64-bit key per token and adapter.
+            row += if adapters.dropout { adapters.modules.len() * size_of::<u64>() } else { 0 };
+        }
+        batch.tokens * (row + if self.cpu { 0 } else { self.composed_graph() })
+    }
+
+    /// What the composed operations of GPUs keep of a token in addition.
+    fn composed_graph(&self) -> usize {
+        let sizes = &self.sizes;
+        // Two norms keep the squares' root and the normalised row in f32; silu keeps its own output.
+        let plain = 2 * 2 * sizes.hidden * F32 + 2 * sizes.intermediate * self.element;
+        let dropped = sizes.adapters.as_ref().filter(|adapters| adapters.dropout).map_or(0, |adapters| {
+            adapters.modules.iter().map(|&module| sizes.shape(module)[1]).sum::<usize>() * self.element
+        });
+        plain + dropped
+    }
+
+    /// What the backward pass of one block holds at its fullest beside the block's input and graph: the gradient of the
+    /// block's output, and what the feed-forward layer or attention needs.
+    fn backward(&self, batch: &BatchSize) -> usize {
+        let &ModelSizes { hidden, intermediate, queries, keys, .. } = &self.sizes;
+        let dropout = self
+            .sizes
+            .adapters
+            .as_ref()
+            .is_some_and(|adapters| adapters.dropout && adapters.modules.contains(&Module::DownProj));
+        // Either down's (dropped input, gradient of the input, the adapter's part of it) or the gate's (its output's
+        // gradient and those of both sides, when what down read is gone).
+        let feed_forward = hidden + if dropout { 3 * intermediate } else { 2 * intermediate };
+        // By then the feed-forward layer's buffers are freed.
+        let freed =
+            2 * intermediate + hidden + if self.sizes.keeps_input(&[Module::DownProj]) { intermediate } else { 0 };
+        let grouped = if keys < queries { 2 * keys } else { 0 };
+        let attention = (hidden + 4 * queries + grouped).saturating_sub(freed);
+        let tile = if self.cpu { self.threads * 2 * TILE_CPU } else { 6 * TILE_GPU * self.sizes.heads };
+        batch.tokens * feed_forward.max(attention) * self.element + tile * batch.longest * F32
+    }
+
+    /// The gathered supervised rows, and what the head's kernel holds and gives.
+    fn loss(&self, batch: &BatchSize, wants: Gradients) -> usize {
+        let &ModelSizes { hidden, vocabulary, .. } = &self.sizes;
+        let gathered = if batch.supervised < batch.tokens { batch.supervised * hidden * self.element } else { 0 };
+        gathered + linear_cross_entropy_bytes(batch.supervised, [vocabulary, hidden], wants, self.element, self.cpu)
+    }
+
+    /// A pass without a graph: the block's input and what its feed-forward layer holds, or the head.
+    fn validation(&self, batch: &BatchSize) -> Parts {
+        let &ModelSizes { hidden, intermediate, .. } = &self.sizes;
+        let row = batch.tokens * self.element;
+        let block = (3 * hidden + 3 * intermediate) * row;
+        let head = 2 * hidden * row + self.loss(batch, Gradients::None);
+        Parts { workspace: block, ..self.fixed() }.max(Parts { loss: head, ..self.fixed() })
+    }
+
+    /// The optimizer at work on all gradients.
+    fn update(&self) -> Parts {
+        let gradients = if self.in_backward { 0 } else { self.sizes.trained() * F32 };
+        let largest = self.sizes.largest_trained();
+        let workspace = match self.optimizer {
+            // A copy of the weight, updated beside the one in the model; composed operations have more of them.
+            Optimizer::AdamW => largest * F32 * if self.cpu { 1 } else { 4 },
+            Optimizer::Muon => self.muon_workspace(),
+        };
+        Parts { gradients, workspace, ..self.fixed() }
+    }
+
+    /// Directions of all matrices, and the stack of one shape under Newton-Schulz.
+    fn muon_workspace(&self) -> usize {
+        let matrices = if self.in_backward { 1 } else { self.sizes.layers };
+        let directions = self.muon_parameters() / self.sizes.layers.max(1) * matrices;
+        let widest = Module::ALL.into_iter().map(|module| self.sizes.matrix(module)).max().unwrap_or(0);
+        let stack = (2 * matrices * widest).min(STACK_ELEMENTS.max(widest));
+        (directions + 3 * stack) * F32
+    }
+
+    /// Tensors are encoded one after the other.
+    fn checkpoint(&self) -> Parts {
+        let largest = self.sizes.largest_trained();
+        Parts { workspace: 2 * largest * F32, ..self.fixed() }
+    }
+}
+
+impl Parts {
+    fn max(self, other: Self) -> Self {
+        if self.total() >= other.total() { self } else { other }
+    }
+
+    fn each_max(&self, other: &Self) -> Self {
+        Self {
+            process: self.process.max(other.process),
+            weights: self.weights.max(other.weights),
+            adapters: self.adapters.max(other.adapters),
+            gradients: self.gradients.max(other.gradients),
+            optimizer: self.optimizer.max(other.optimizer),
+            blocks: self.blocks.max(other.blocks),
+            workspace: self.workspace.max(other.workspace),
+            loss: self.loss.max(other.loss),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sizes::tests::config;
+    use super::*;
+    use crate::tests::{lora, spec};
+
+    const BATCH: BatchSize =
+        BatchSize { tokens: 4096, supervised: 1000, samples: 8, longest: 512, pairs: 1 << 20, accumulates: false };
+
+    fn model(layers: usize, spec: &TrainSpec, dtype: DType) -> MemoryModel {
+        MemoryModel::new(&config(layers), spec, dtype, DeviceKind::Cpu, 0)
+    }
+
+    fn total(model: &MemoryModel, policy: BlockPolicy) -> usize {
+        model.peak(&[BATCH], &[], policy).parts.total()
+    }
+
+    #[test]
+    fn a_layer_costs_its_weights_its_state_and_its_block_input() {
+        for (method, copies) in [(spec().method, 4), (lora(), 1)] {
+            let spec = TrainSpec { method, ..spec() };
+            let [small, large] =
+                [12, 24].map(|layers| total(&model(layers, &spec, DType::F32), BlockPolicy::Recompute));
+            let sizes = ModelSizes::new(&config(12), &spec);
+            let input = BATCH.tokens * sizes.hidden * F32;
+            let state = sizes.layer * F32 + (copies - 1) * sizes.trained_layer() * F32;
+            let adapters = sizes.adapters.as_ref().map_or(0, |adapters| 4 * adapters.layer * F32);
+            let layer = (large - small) / 12;
+            assert!(
+                layer <= state + adapters + input * 3 / 2,
+                "{layer} is more than {state} + {adapters} + 1.5 x {input}"
+            );
+            assert!(layer >= sizes.layer * F32, "{layer}");
+        }
+    }
+
+    #[test]
+    fn keeping_costs_a_graph_a_layer_and_recomputing_one_in_all() {
+        let model = model(12, &TrainSpec { method: lora(), ..spec() }, DType::F32);
+        let [keep, recompute] = [BlockPolicy::Keep, BlockPolicy::Recompute].map(|policy| total(&model, policy));
+        assert_eq!(keep - recompute, 11 * model.graph(&BATCH));
+        // Per token: 5 rows of hidden, q, k, v and attention's output, 3 of the feed-forward layer, and what adapters keep.
+        let row = 4 * (3 * 512 + 4 * 512 + 3 * 1376) + 8 * 4 + 7 * (4 * 4 + 8);
+        assert_eq!(model.graph(&BATCH), BATCH.tokens * row);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_step_is_counted() {
+        let full = model(12, &spec(), DType::F32);
+        let weights = full.sizes().parameters * F32;
+        let sum = |moment: Moment, batch: &BatchSize| {
+            let moments = full.training(batch, BlockPolicy::Recompute);
+            moments.into_iter().find(|(other, _)| *other == moment).expect("listed").1
+        };
+        let table = 151_936 * 512 * F32;
+        // The tied table's two gradients are there at the end, beside those of the layers and of earlier micro-batches.
+        let layers = 12 * full.sizes().layer * F32;
+        assert_eq!(sum(Moment::Embedding, &BATCH).gradients, 2 * table + layers);
+        let later = BatchSize { accumulates: true, ..BATCH };
+        assert_eq!(sum(Moment::Loss, &later).gradients, weights);
+        assert_eq!(full.fixed().optimizer, 2 * weights);
+        let in_backward = TrainSpec { optimizer_in_backward: true, max_grad_norm: 0.0, ..spec() };
+        let in_backward = model(12, &in_backward, DType::F32);
+        assert!(total(&in_backward, BlockPolicy::Recompute) + layers / 2 < total(&full, BlockPolicy::Recompute));
+        let bf16 = model(12, &spec(), DType::BF16).fixed();
+        assert_eq!((bf16.weights, bf16.optimizer), (weights / 2, 3 * weights));
+        let muon = model(12, &TrainSpec { optimizer: Optimizer::Muon, ..spec() }, DType::F32).fixed();
+        assert_eq!(muon.optimizer, 2 * weights - 12 * full.sizes().layer_matrices * F32);
+    }
+}
