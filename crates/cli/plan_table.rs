@@ -43,7 +43,7 @@ pub fn table(plan: &Plan, input: &PlanInput<'_>) -> String {
     }
     table.add_row(["peak".to_owned(), String::new(), bytes(plan.peak as u64), plan.moment.describe().to_owned()]);
     if let Some(budget) = &plan.budget {
-        let verdict = if plan.fits() { "it fits" } else { "TOO LITTLE" };
+        let verdict = if plan.fits() { "fits" } else { "TOO LITTLE" };
         let free = budget.available.map_or(String::new(), |free| format!(", {} free", bytes(free as u64)));
         let note = format!("{}{free}: {verdict}", budget.origin);
         table.add_row(["there is".to_owned(), String::new(), bytes(budget.bytes as u64), note]);
@@ -91,27 +91,23 @@ fn workload_rows(plan: &Plan) -> Vec<[String; 3]> {
     let largest = &plan.largest_micro_batch;
     let row = |name: &str, value: String, note: String| [name.to_owned(), value, note];
     let disk = &plan.disk;
-    let free = disk.free.map_or("free space is not known".to_owned(), |free| format!("{} free", bytes(free)));
+    let free = disk.free.map_or(String::new(), |free| format!("; {} free", bytes(free)));
     vec![
         row("steps", count(plan.steps), format!("{} micro-batches", count(plan.micro_batches))),
         row("tokens", count(plan.tokens), format!("{} supervised", count(plan.supervised))),
         row(
-            "largest micro-batch",
+            "micro-batch",
             count(largest.tokens),
             format!("tokens, {} supervised, {} samples", count(largest.supervised), count(largest.samples)),
         ),
         row("longest sample", count(plan.longest_sample), "tokens".to_owned()),
         row("operations", operations(plan.operations), "in all steps".to_owned()),
-        row(
-            "disk",
-            bytes(disk.total),
-            format!("{} of {}, and the model; {free}", checkpoints(disk.checkpoints), bytes(disk.checkpoint)),
-        ),
+        row("disk", bytes(disk.total), format!("model, {}{free}", checkpoints(disk.checkpoints))),
     ]
 }
 
 fn checkpoints(count: usize) -> String {
-    if count == 1 { "a checkpoint".to_owned() } else { format!("{count} checkpoints") }
+    if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") }
 }
 
 /// The plan in short.
@@ -141,14 +137,11 @@ pub fn lines(plan: &Plan) -> Vec<String> {
 
 /// Why a plan is refused.
 pub fn too_large(plan: &Plan) -> String {
-    let budget = plan.budget.as_ref().map_or((0, "nothing"), |budget| (budget.bytes as u64, budget.origin.as_str()));
-    format!(
-        "this training needs {} in {}, and {} is {}",
-        bytes(plan.peak as u64),
-        plan.moment.describe(),
-        budget.1,
-        bytes(budget.0)
-    )
+    let there_is = plan
+        .budget
+        .as_ref()
+        .map_or(String::new(), |budget| format!("; {} has {}", budget.origin, bytes(budget.bytes as u64)));
+    format!("this training needs {} in {}{there_is}", bytes(plan.peak as u64), plan.moment.describe())
 }
 
 /// For programs.

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct Budget {
     /// Bytes.
     pub bytes: usize,
-    /// Whose limit it is, in words.
+    /// Whose it is, in words.
     pub origin: String,
     /// Bytes that are free at this moment, where the system tells: other processes may have some of the budget.
     pub available: Option<usize>,
@@ -47,7 +47,7 @@ fn host(proc: &Path, groups: &Path) -> Option<Budget> {
     let group = limits(&own, groups).into_iter().min().filter(|&limit| limit < machine);
     Some(Budget {
         bytes: group.unwrap_or(machine),
-        origin: if group.is_some() { "this control group's limit" } else { "this machine's memory" }.to_owned(),
+        origin: if group.is_some() { "this control group" } else { "this machine" }.to_owned(),
         available: available.map(|bytes| bytes.min(group.unwrap_or(machine))),
     })
 }
@@ -82,11 +82,7 @@ fn nvidia() -> Option<Budget> {
     let text = String::from_utf8(output.stdout).ok()?;
     let mut mebibytes = text.lines().next()?.split(',').map(|field| field.trim().parse::<usize>().ok());
     let (total, free) = (mebibytes.next()??, mebibytes.next().flatten());
-    Some(Budget {
-        bytes: total << 20,
-        origin: "the GPU's memory".to_owned(),
-        available: free.map(|mebibytes| mebibytes << 20),
-    })
+    Some(Budget { bytes: total << 20, origin: "the GPU".to_owned(), available: free.map(|mebibytes| mebibytes << 20) })
 }
 
 /// Bytes free on the file system of `path`, or of the nearest directory above it that exists; `None` where the system does
@@ -130,10 +126,10 @@ mod tests {
     fn the_smallest_limit_counts() {
         let whole = machine("0::/\n", &[("memory.max", "max\n")]);
         assert_eq!((whole.bytes, whole.available), (1000 << 10, Some(900 << 10)));
-        assert_eq!(whole.origin, "this machine's memory");
+        assert_eq!(whole.origin, "this machine");
         let second = machine("0::/a/b\n", &[("a/b/memory.max", "max\n"), ("a/memory.max", "409600\n")]);
         assert_eq!((second.bytes, second.available), (409_600, Some(409_600)));
-        assert_eq!(second.origin, "this control group's limit");
+        assert_eq!(second.origin, "this control group");
         let first = "9:name=systemd:/\n4:cpu,memory:/job\n";
         let unlimited = ("memory/memory.limit_in_bytes", "9223372036854771712\n");
         let job = machine(first, &[unlimited, ("memory/job/memory.limit_in_bytes", "204800\n")]);
