@@ -120,9 +120,10 @@ fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<R
     }
     Err(miette!(
         help = "choose another folder with --out, or go back to the recipe, data and weights that the run began with",
-        "{}: holds another run ({}): its data, weights or settings differ from what this recipe gives",
+        "{}: holds another run ({}), made from {}",
         run_dir.root().display(),
-        state.name
+        state.name,
+        what_differs(run_dir, prepared, &state)
     ))
 }
 
@@ -150,13 +151,41 @@ fn planned(
     })
 }
 
+/// Which of data, weights and recipe the run in the folder has from elsewhere, and the settings behind it.
+fn what_differs(run_dir: &RunDir, prepared: &Prepared, state: &RunState) -> String {
+    let identity = &prepared.identity;
+    let parts = [("data", &state.data_hash, &identity.data), ("base weights", &state.weights_hash, &identity.weights)];
+    let other = parts.into_iter().filter(|(_, found, own)| !found.is_empty() && found != own);
+    let mut other: Vec<String> = other.map(|(what, ..)| format!("other {what}")).collect();
+    // Both as they are stored with a run: paths are absolute there.
+    let read = |text: &str| medley_recipe::parse("recipe.toml", text, None, &[] as &[&str]).ok();
+    let earlier = std::fs::read_to_string(run_dir.recipe()).ok().and_then(|text| read(&text));
+    let settings = match (earlier, read(&prepared.resolved.to_toml())) {
+        (Some(earlier), Some(now)) => now.recipe.deciding_differences(&earlier.recipe),
+        _ => Vec::new(),
+    };
+    if !settings.is_empty() {
+        other.push(format!("another recipe ({})", settings.join("; ")));
+    }
+    match other.is_empty() {
+        true => "another tokenizer or chat template".to_owned(),
+        false => other.join(" and "),
+    }
+}
+
 /// Writes down what the run is about to do.
 fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> miette::Result<RunState> {
     let toml = prepared.resolved.to_toml();
     medley_experiment::atomic::write_file(&run_dir.recipe(), toml.as_bytes()).into_diagnostic()?;
     prepared.mix.write_summary(&run_dir.mix()).map_err(report)?;
     let fresh = RunState::new(&prepared.resolved.recipe.name, &prepared.train_hash);
-    let state = RunState { device: prepared.device.to_string(), error: None, ..before.unwrap_or(fresh) };
+    let state = RunState {
+        device: prepared.device.to_string(),
+        error: None,
+        data_hash: prepared.identity.data.clone(),
+        weights_hash: prepared.identity.weights.clone(),
+        ..before.unwrap_or(fresh)
+    };
     let state = match state.status {
         Status::Trained => state,
         _ => state.with_status(Status::Training),
@@ -186,6 +215,10 @@ fn train_and_examine(
             return Ok(());
         }
         say(format!("model    {}", outcome.model.display()));
+        if !prepared.resolved.recipe.exam.papers.is_empty() && STOP.load(Ordering::SeqCst) {
+            say("stopped before the exam; go on with --resume");
+            return Ok(());
+        }
     }
     let recipe = &prepared.resolved.recipe;
     if !recipe.exam.papers.is_empty() {
@@ -212,8 +245,11 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         resume: args.resume,
         card: card(recipe, &prepared.mix),
     };
-    let progress = TrainProgress::new(run_dir, stop_requested()?);
+    handle_signals()?;
+    let progress = TrainProgress::new(run_dir, &STOP);
+    TRAINING.store(true, Ordering::SeqCst);
     let outcome = medley_trainer::train(&input, &progress).map_err(report);
+    TRAINING.store(false, Ordering::SeqCst);
     progress.finish();
     outcome
 }
@@ -235,15 +271,21 @@ fn card(recipe: &Recipe, mix: &Mix) -> Card {
     Card { name: recipe.name.clone(), base: recipe.model.base.clone(), sources }
 }
 
-/// Set by the first Ctrl-C; the second one ends the process at once.
-fn stop_requested() -> miette::Result<&'static AtomicBool> {
-    static STOP: AtomicBool = AtomicBool::new(false);
+/// Set by the first Ctrl-C, SIGTERM (a cluster's preemption) or SIGHUP (a closed terminal).
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Whether steps are being taken: then a signal waits for a checkpoint.
+static TRAINING: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first signal stops the training with a checkpoint, the second one ends the process at once; so does the
+/// first one where no step is being taken, because the exam writes every answer down as it comes.
+fn handle_signals() -> miette::Result<()> {
     ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
+        if STOP.swap(true, Ordering::SeqCst) || !TRAINING.load(Ordering::SeqCst) {
+            say("stopped; go on with --resume");
             std::process::exit(130);
         }
         say("stopping after this step, with a checkpoint (again to stop at once)");
     })
-    .into_diagnostic()?;
-    Ok(&STOP)
+    .into_diagnostic()
 }

@@ -100,21 +100,68 @@ fn losses(run: &Path) -> Vec<(String, u64, String)> {
     text.lines().map(line).collect()
 }
 
+#[cfg(unix)]
+fn signal(child: &Killed, name: &str) {
+    let pid = child.0.id().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+}
+
+/// Ctrl-C, a cluster's preemption, a closed terminal.
 #[test]
 #[cfg(unix)]
-fn ctrl_c_checkpoints_and_ends_cleanly() {
+fn signals_checkpoint_and_end_cleanly() {
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let out = folder.path().join("run");
+        let out_text = out.to_string_lossy();
+        let more = ["--set", "train.epochs=50", "--set", "train.save_steps=0"];
+        let mut child = start(&arguments(&out_text, &more));
+        wait_for(&out.join("events.out.tfevents.1.medley"));
+        std::thread::sleep(Duration::from_millis(300));
+        signal(&child, name);
+        assert!(child.0.wait().expect("it ends").success(), "{name}");
+        let state = fs::read_to_string(out.join("run.json")).expect("a state");
+        assert!(state.contains("\"stopped\""), "{name}: {state}");
+        let log = fs::read_to_string(out.join("log.txt")).expect("a log");
+        assert!(log.contains("stopping after this step") && log.contains("go on with --resume"), "{name}: {log}");
+        let step = fs::read_dir(out.join("steps")).expect("steps").flatten().next().expect("one").file_name();
+        // It goes on from there.
+        let child = start(&arguments(&out_text, &[&more[..], &["--resume"]].concat()));
+        let resumed = format!("resumed from step {}", step.to_string_lossy());
+        let since = Instant::now();
+        while !fs::read_to_string(out.join("log.txt")).expect("a log").contains(&resumed) {
+            assert!(since.elapsed() < Duration::from_secs(60), "{name}: never {resumed}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(child);
+    }
+}
+
+/// Reductions have a fixed order, whatever the number of threads.
+#[test]
+fn a_run_may_be_resumed_with_another_number_of_threads() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let out = folder.path().join("run");
-    let out_text = out.to_string_lossy();
-    let mut child = start(&arguments(&out_text, &["--set", "train.epochs=50", "--set", "train.save_steps=0"]));
-    wait_for(&out.join("metrics.jsonl"));
-    std::thread::sleep(Duration::from_millis(300));
-    let pid = child.0.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
-    assert!(child.0.wait().expect("it ends").success());
-    let state = fs::read_to_string(out.join("run.json")).expect("a state");
-    assert!(state.contains("\"stopped\""), "{state}");
-    assert_eq!(fs::read_dir(out.join("steps")).expect("steps").count(), 1);
+    let weights = |out: &str, threads: &[&str]| {
+        let out = folder.path().join(out);
+        let out_text = out.to_string_lossy();
+        for (at, count) in threads.iter().enumerate() {
+            let settings =
+                ["--set", "train.max_steps=12", "--set", "train.eval_steps=0", "--set", "train.save_steps=6"];
+            let resume: &[&str] = if at == 0 { &[] } else { &["--resume"] };
+            let mut command = medley(root(), &arguments(&out_text, &[&settings[..], resume].concat()));
+            command.env("RAYON_NUM_THREADS", count).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = Killed(command.spawn().expect("the binary starts"));
+            if at + 1 < threads.len() {
+                wait_for(&out.join("steps/6"));
+            } else {
+                assert!(child.0.wait().expect("it ends").success());
+            }
+        }
+        hash(&out.join("steps/12/optimizer.safetensors"))
+    };
+    let one = weights("one", &["1"]);
+    assert_eq!(one, weights("three", &["3"]));
+    assert_eq!(one, weights("both", &["3", "1"]));
 }
 
 #[test]
@@ -145,7 +192,15 @@ fn checkpoints_of_other_runs_and_torn_ones() {
     let out = stopped(folder.path());
     let out_text = out.to_string_lossy();
     let other = refused(root(), &arguments(&out_text, &["--resume", "--set", "train.learning_rate=5e-4"]));
-    assert!(other.contains("another run") && other.contains("--out"), "{other}");
+    assert!(other.contains("made from another recipe (train.learning_rate was 0.001, is 0.0005)"), "{other}");
+    assert!(other.contains("--out"), "{other}");
+    let data = refused(root(), &arguments(&out_text, &["--resume", "--set", "mix.seed=5"]));
+    assert!(data.contains("made from other data and another recipe (mix.seed was 42, is 5)"), "{data}");
+    let base = folder.path().join("base");
+    copy_with_another_weight(&root().join("data/base"), &base);
+    let setting = format!("model.base={}", base.display());
+    let weights = refused(root(), &arguments(&out_text, &["--resume", "--set", &setting]));
+    assert!(weights.contains("made from other base weights"), "{weights}");
     let again = refused(root(), &arguments(&out_text, &[]));
     assert!(again.contains("--resume"), "{again}");
     let newest = fs::read_dir(out.join("steps")).expect("steps").flatten();
@@ -162,6 +217,17 @@ fn checkpoints_of_other_runs_and_torn_ones() {
     assert!(said.contains("damaged checkpoint") && said.contains(&format!("steps/{newest}")), "{said}");
 }
 
+fn copy_with_another_weight(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("made");
+    for entry in fs::read_dir(from).expect("readable").flatten() {
+        let mut bytes = fs::read(entry.path()).expect("readable");
+        if entry.file_name() == "model.safetensors" {
+            *bytes.last_mut().expect("weights") ^= 1;
+        }
+        fs::write(to.join(entry.file_name()), bytes).expect("written");
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_keeps_the_last_good_checkpoint() {
@@ -175,14 +241,28 @@ fn a_full_disk_keeps_the_last_good_checkpoint() {
         return;
     }
     let out = place.join("run");
-    let message = refused(root(), &arguments(&out.to_string_lossy(), &[]));
-    let steps = fs::read_dir(out.join("steps"))
-        .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
-    let unmounted = || Command::new("umount").arg(&place_text).status();
-    let steps = steps.unwrap_or_default();
-    let whole = steps.iter().filter(|name| !name.to_string_lossy().starts_with('.')).count();
-    let halves = steps.len() - whole;
-    let _ = unmounted();
-    assert!(message.contains("space"), "{message}");
-    assert!(whole > 0 && halves == 0, "{steps:?}");
+    let out_text = out.to_string_lossy().into_owned();
+    let unmount = Unmount(place_text.clone());
+    let message = refused(root(), &arguments(&out_text, &[]));
+    let steps = fs::read_dir(out.join("steps")).expect("steps").flatten();
+    let steps: Vec<String> = steps.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(message.contains("last good checkpoint is kept") && message.contains("--resume"), "{message}");
+    let last = steps.iter().filter_map(|name| name.parse::<usize>().ok()).max().expect("a whole checkpoint");
+    assert!(steps.iter().all(|name| !name.starts_with('.')), "nothing half-written is left: {steps:?}");
+    let roomier = Command::new("mount").args(["-o", "remount,size=400m", &place_text]).status();
+    assert!(roomier.expect("mount runs").success());
+    let output = run(root(), &arguments(&out_text, &["--resume"]));
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains(&format!("resumed from step {last}")), "{said}");
+    drop(unmount);
+}
+
+#[cfg(target_os = "linux")]
+struct Unmount(String);
+
+#[cfg(target_os = "linux")]
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }

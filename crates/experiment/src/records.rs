@@ -48,6 +48,12 @@ pub struct RunState {
     pub name: String,
     /// Hash of all that decides the trained weights.
     pub train_hash: String,
+    /// Hash of the mixed data; empty where an older version did not note it.
+    #[serde(default)]
+    pub data_hash: String,
+    /// Hash of the base weights; empty where an older version did not note it.
+    #[serde(default)]
+    pub weights_hash: String,
     /// How far the run has come.
     pub status: Status,
     /// Version of Medley.
@@ -77,6 +83,8 @@ impl RunState {
         Self {
             name: name.to_owned(),
             train_hash: train_hash.to_owned(),
+            data_hash: String::new(),
+            weights_hash: String::new(),
             status: Status::Training,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: String::new(),

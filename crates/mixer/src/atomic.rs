@@ -18,7 +18,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whatever `fill` or the file system says, with the path; the temporary file is removed.
 pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+    make_folder(folder)?;
     let mut temporary =
         tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(|error| named(folder, error))?;
     let mut buffered = io::BufWriter::new(temporary.as_file_mut());
@@ -36,7 +36,7 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Res
 /// Whatever `fill` or the file system says; the temporary folder is removed and `path` is as it was.
 pub fn write_folder<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+    make_folder(folder)?;
     let temporary =
         tempfile::Builder::new().prefix(".partial-").tempdir_in(folder).map_err(|error| named(folder, error))?;
     fill(temporary.path())?;
@@ -78,12 +78,27 @@ fn retire(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(old))
 }
 
+/// Makes the folder and those above it, each known to the one above when this returns: a file in a folder that a power cut
+/// takes away is lost however well it was synced.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    make_folder(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(named(folder, error)),
+        _ => sync_folder(above),
+    }
+}
+
 fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| named(folder, error))? {
         let path = entry?.path();
         if path.is_dir() {
             sync_tree(&path)?;
         } else {
+            set_mode(&path, 0o644)?;
             File::open(&path).and_then(|file| file.sync_all()).map_err(|error| named(&path, error))?;
         }
     }

@@ -124,7 +124,7 @@ impl Decoder {
         let slots = model.trainable_slots();
         let tensors = slots.iter().map(|slot| (format!("{PREFIX}{}", slot.name), slot.get())).collect();
         weights::create_directory(directory)?;
-        weights::write_tensors(&directory.join(ADAPTER_WEIGHTS), tensors, DType::F32)?;
+        weights::write_tensors(&directory.join(ADAPTER_WEIGHTS), tensors, DType::F32, weights::torch_metadata())?;
         // `fan_in_fan_out` and the rest are PEFT's defaults; the regular expression-free list is what it writes itself.
         let settings = json!({
             "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,

@@ -16,8 +16,20 @@ impl Recipe {
     /// Hash of what decides the trained weights. `mix_hash` is the mix's; `base` stands for the base weights, `template`
     /// for tokenizer and chat template.
     pub fn train_hash(&self, mix_hash: &str, base: &str, template: &str) -> String {
+        hash("train", &self.deciding_settings(), &[mix_hash, base, template])
+    }
+
+    /// The settings that decide the weights and stand otherwise in `earlier`, each with both values.
+    pub fn deciding_differences(&self, earlier: &Self) -> Vec<String> {
+        let all = |recipe: &Self| json!({"mix": recipe.mix, "train": recipe.deciding_settings()});
+        let mut differences = Vec::new();
+        collect_differences("", &all(earlier), &all(self), &mut differences);
+        differences
+    }
+
+    fn deciding_settings(&self) -> Value {
         let train = &self.train;
-        let settings = json!({
+        json!({
             "dtype": self.model.dtype,
             "chat": self.chat,
             "method": train.method,
@@ -34,13 +46,26 @@ impl Recipe {
             "max_steps": train.max_steps,
             "batch_size": train.batch_size,
             "seed": train.seed,
-        });
-        hash("train", &settings, &[mix_hash, base, template])
+        })
     }
 
     /// The run directory's name: `<name>-<first eight digits of the train hash>`.
     pub fn run_name(&self, train_hash: &str) -> String {
         format!("{}-{}", self.name, hash8(train_hash))
+    }
+}
+
+fn collect_differences(path: &str, earlier: &Value, now: &Value, differences: &mut Vec<String>) {
+    match (earlier, now) {
+        (Value::Object(old), Value::Object(new)) => {
+            for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
+                let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let value = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+                collect_differences(&inner, &value(old), &value(new), differences);
+            }
+        }
+        _ if earlier != now => differences.push(format!("{path} was {earlier}, is {now}")),
+        _ => {}
     }
 }
 

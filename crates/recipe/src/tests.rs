@@ -668,6 +668,15 @@ fn the_hash_follows_what_decides_the_weights() {
 }
 
 #[test]
+fn differences_that_decide_are_named_with_both_values() {
+    let of = |sets: &[&str]| read(SMALL, sets).expect("a sound recipe").recipe;
+    let plain = of(&[]);
+    assert_eq!(of(&["train.logging_steps=3", "name=other"]).deciding_differences(&plain), [""; 0]);
+    let changed = of(&["train.learning_rate=0.25", "train.lora.rank=2", "mix.seed=9"]).deciding_differences(&plain);
+    assert_snapshot!(changed.join("\n"), @"");
+}
+
+#[test]
 fn updates_in_the_backward_pass_need_full_fine_tuning_without_clipping() {
     let with = |lines: &str| format!("{SMALL}\n[train]\noptimizer_in_backward = true\n{lines}");
     let sound = with("method = \"full\"\nmax_grad_norm = 0\n");

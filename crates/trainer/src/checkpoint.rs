@@ -1,5 +1,6 @@
 //! Checkpoints: `steps/<n>/` with weights or adapter, optimizer state, and `state.json`, which says what run it belongs to and what
-//! bytes its files hold. A checkpoint appears whole or not at all; one that was damaged later is found out before it is used.
+//! bytes its files hold, itself included. A checkpoint appears whole or not at all; one that was damaged later is found out before
+//! it is used.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::TrainError;
 
 const STATE_FILE: &str = "state.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Hashes of all that decides a run's result: a checkpoint with others is of another run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,18 @@ struct State {
     /// Bits of the validation loss at this step, where one was computed.
     validation_bits: Option<u64>,
     files: Vec<FileRecord>,
+    /// SHA-256 of all of the above.
+    #[serde(default)]
+    checksum: String,
+}
+
+impl State {
+    /// The checksum of everything but the checksum.
+    fn digest(&self) -> String {
+        let parts =
+            serde_json::to_vec(&(self.format, &self.identity, &self.position, self.validation_bits, &self.files));
+        hexadecimal(Sha256::new_with_prefix(parts.expect("numbers and strings always become JSON")))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,13 +116,15 @@ impl Checkpoints {
         let path = self.root.join(position.step.to_string());
         atomic::write_folder::<SaveError>(&path, |folder| {
             fill(folder)?;
-            let state = State {
+            let mut state = State {
                 format: FORMAT,
                 identity: self.identity.clone(),
                 position: position.clone(),
                 validation_bits: validation_loss.map(f64::to_bits),
                 files: file_records(folder)?,
+                checksum: String::new(),
             };
+            state.checksum = state.digest();
             let text = serde_json::to_vec_pretty(&state).expect("numbers and strings always become JSON");
             Ok(fs::write(folder.join(STATE_FILE), text)?)
         })
@@ -160,6 +175,9 @@ impl Checkpoints {
         let state: State = serde_json::from_slice(&text).map_err(|error| format!("{STATE_FILE}: {error}"))?;
         if state.format != FORMAT {
             return Err(format!("{STATE_FILE}: format {} where {FORMAT} is read", state.format));
+        }
+        if state.checksum != state.digest() {
+            return Err(format!("{STATE_FILE} is damaged: not the content that was saved"));
         }
         for record in &state.files {
             let found = file_record(path, &record.name).map_err(|error| format!("{}: {error}", record.name))?;
@@ -269,8 +287,11 @@ fn file_record(folder: &Path, name: &str) -> std::io::Result<FileRecord> {
         hasher.update(&buffer[..read]);
         bytes += read as u64;
     }
-    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(FileRecord { name: name.to_owned(), bytes, sha256 })
+    Ok(FileRecord { name: name.to_owned(), bytes, sha256: hexadecimal(hasher) })
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -284,7 +305,10 @@ mod tests {
     fn save(checkpoints: &Checkpoints, step: usize, loss: Option<f64>) -> Result<PathBuf, TrainError> {
         let position = RunPosition { step, ..RunPosition::default() };
         checkpoints.save(&position, loss, |folder| {
-            fs::write(folder.join("weights.safetensors"), format!("weights {step}")).map_err(TrainError::io(folder))
+            for file in ["weights.safetensors", "optimizer.safetensors", "config.json"] {
+                fs::write(folder.join(file), format!("{file} {step}")).map_err(TrainError::io(folder))?;
+            }
+            Ok(())
         })
     }
 
@@ -314,6 +338,49 @@ mod tests {
         assert!(torn.len() == 2 && torn[0].contains("/3: weights.safetensors is damaged"), "{torn:?}");
         fs::remove_file(folder.path().join("1/state.json")).expect("removed");
         assert!(matches!(checkpoints.newest_good(), Err(TrainError::NoGoodCheckpoint { .. })));
+    }
+
+    #[test]
+    fn whatever_is_damaged_in_the_newest_the_one_before_is_used() {
+        let flip = |path: &Path, at: usize| {
+            let mut bytes = fs::read(path).expect("readable");
+            bytes[at] ^= 1;
+            fs::write(path, bytes).expect("written");
+        };
+        let length = |path: &Path| fs::read(path).expect("readable").len();
+        let damages: [(&str, &dyn Fn(&Path)); 4] = [
+            ("missing", &|path| fs::remove_file(path).expect("removed")),
+            ("cut", &|path| fs::write(path, &fs::read(path).expect("readable")[..length(path) / 2]).expect("written")),
+            ("emptied", &|path| fs::write(path, "").expect("written")),
+            ("flipped", &|path| flip(path, length(path) / 2)),
+        ];
+        for file in ["weights.safetensors", "optimizer.safetensors", "config.json", STATE_FILE] {
+            for (damage, harm) in &damages {
+                let folder = tempfile::tempdir().expect("a temporary folder");
+                let checkpoints = Checkpoints::new(folder.path(), identity(), 3);
+                (1..=2).for_each(|step| drop(save(&checkpoints, step, Some(0.5)).expect("saved")));
+                harm(&folder.path().join("2").join(file));
+                let (newest, torn) = checkpoints.newest_good().expect("the first is good");
+                assert_eq!(newest.expect("there").position.step, 1, "{file} {damage}");
+                assert!(torn.len() == 1 && torn[0].contains(&format!("/2: {file}")), "{file} {damage}: {torn:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_of_the_state_goes_unseen() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let checkpoints = Checkpoints::new(folder.path(), identity(), 3);
+        let path = save(&checkpoints, 1, Some(0.5)).expect("saved").join(STATE_FILE);
+        let whole = fs::read(&path).expect("readable");
+        let good = checkpoints.newest_good().expect("good");
+        for at in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            fs::write(&path, &bytes).expect("written");
+            // What is read then is refused, or (white space for white space) the very same.
+            assert!(checkpoints.newest_good().map_or(true, |found| found == good), "bit {at}");
+        }
     }
 
     #[test]

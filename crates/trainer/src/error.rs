@@ -128,7 +128,7 @@ pub enum TrainError {
     #[error("{0}")]
     Setting(String),
     /// The model could not be loaded or saved.
-    #[error(transparent)]
+    #[error("{}{}", .0, model_hint(.0))]
     Model(#[from] medley_model::ModelError),
     /// A file could not be read or written.
     #[error("{}: {source}{}", path.display(), disk_hint(source))]
@@ -145,6 +145,13 @@ impl TrainError {
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { path, source }
+    }
+}
+
+fn model_hint(error: &medley_model::ModelError) -> &'static str {
+    match error {
+        medley_model::ModelError::Write { source, .. } => disk_hint(source),
+        _ => "",
     }
 }
 

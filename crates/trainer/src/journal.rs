@@ -132,6 +132,11 @@ impl<'a> Journal<'a> {
         self.writer.write(&Metrics::Validation(line.clone()))
     }
 
+    /// Waits until the lines up to here are on disk: a checkpoint must not outlive them.
+    pub(crate) fn sync(&self) -> Result<(), TrainError> {
+        self.writer.sync()
+    }
+
     /// The position that a checkpoint saves now.
     pub(crate) fn position(&self) -> RunPosition {
         let seconds = self.seconds_before + self.started.elapsed().as_secs_f64();

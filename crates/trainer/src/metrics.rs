@@ -71,6 +71,14 @@ impl MetricsWriter {
         self.write_events(line)
     }
 
+    /// Waits until every line is on disk.
+    ///
+    /// # Errors
+    /// When the file system says no.
+    pub fn sync(&self) -> Result<(), TrainError> {
+        self.file.sync_data().map_err(TrainError::io(&self.path))
+    }
+
     fn write_events(&mut self, line: &Metrics) -> Result<(), TrainError> {
         self.events.write(line.time(), line.step(), &scalars(line)).map_err(TrainError::io(&self.path))
     }

@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
         if !self.stopped && !self.due(self.input.spec.save_steps) {
             return Ok(());
         }
+        self.journal.sync()?;
         let validation = self.journal.last_validation().filter(|&(validated, _)| validated == step);
         let path = self.checkpoints.save(&self.journal.position(), validation.map(|(_, loss)| loss), fill)?;
         self.observer.observe(&Event::Checkpoint { step, path: &path });

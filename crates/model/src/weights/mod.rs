@@ -4,7 +4,8 @@ mod read;
 mod write;
 
 pub(crate) use read::fill;
-pub(crate) use write::{create_directory, write_json, write_tensors};
+pub use write::write_tensors;
+pub(crate) use write::{create_directory, torch_metadata, write_json};
 
 use std::path::Path;
 

@@ -1,11 +1,13 @@
 //! Writing: safetensors files and the index of shards, as transformers and PEFT write them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
 use burn::tensor::DType;
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, View};
 use serde_json::{Map, Value, json};
 
 use crate::error::{ModelError, Result};
@@ -25,18 +27,52 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, text).map_err(|source| ModelError::Write { path: path.to_owned(), source })
 }
 
-/// Writes one safetensors file.
-pub(crate) fn write_tensors(path: &Path, tensors: Vec<(String, Parameter)>, dtype: DType) -> Result<()> {
-    let kind = file_dtype(dtype);
-    let encoded: Vec<(String, Vec<usize>, Vec<u8>)> =
-        tensors.into_iter().map(|(name, parameter)| (name, parameter.shape(), encode(parameter, dtype))).collect();
-    let views = encoded.iter().map(|(name, shape, bytes)| {
-        (name.as_str(), TensorView::new(kind, shape.clone(), bytes).expect("bytes fit the shape"))
-    });
-    // transformers refuses files without this entry.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path)
-        .map_err(|error| ModelError::Write { path: path.to_owned(), source: std::io::Error::other(error.to_string()) })
+/// Writes one safetensors file; tensors leave their device one at a time.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    tensors: Vec<(String, Parameter)>,
+    dtype: DType,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let stored =
+        tensors.into_iter().map(|(name, parameter)| (name, Stored { shape: parameter.shape(), parameter, dtype }));
+    safetensors::serialize_to_file(stored, Some(metadata), path).map_err(|error| {
+        let source = match error {
+            SafeTensorError::IoError(source) => source,
+            other => std::io::Error::other(other.to_string()),
+        };
+        ModelError::Write { path: path.to_owned(), source }
+    })
+}
+
+/// What transformers refuses files without.
+pub(crate) fn torch_metadata() -> HashMap<String, String> {
+    HashMap::from([("format".to_owned(), "pt".to_owned())])
+}
+
+/// A tensor that is read from its device only when it is written.
+struct Stored {
+    parameter: Parameter,
+    shape: Vec<usize>,
+    dtype: DType,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        file_dtype(self.dtype)
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(encode(self.parameter.clone(), self.dtype))
+    }
+    fn data_len(&self) -> usize {
+        self.parameter.elements() * file_dtype(self.dtype).bitsize() / 8
+    }
 }
 
 /// Writes `model.safetensors`, or shards and their index.
@@ -57,14 +93,14 @@ pub(super) fn write_shards(directory: &Path, tensors: Vec<(String, Parameter)>, 
     }
     if shards.len() == 1 {
         let (_, tensors) = shards.remove(0);
-        return write_tensors(&directory.join("model.safetensors"), tensors, dtype);
+        return write_tensors(&directory.join("model.safetensors"), tensors, dtype, torch_metadata());
     }
     let count = shards.len();
     let mut weight_map = Map::new();
     for (number, (_, tensors)) in shards.into_iter().enumerate() {
         let file = format!("model-{:05}-of-{count:05}.safetensors", number + 1);
         weight_map.extend(tensors.iter().map(|(name, _)| (name.clone(), json!(file))));
-        write_tensors(&directory.join(&file), tensors, dtype)?;
+        write_tensors(&directory.join(&file), tensors, dtype, torch_metadata())?;
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     write_json(&directory.join("model.safetensors.index.json"), &index)

@@ -1,39 +1,17 @@
 //! Optimizer state in and out of safetensors: `<parameter name>.first`, `.second`, `.master`, each `[elements]` in f32, and the
 //! number of steps taken in the metadata.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
-use safetensors::{Dtype, SafeTensors, View};
+use medley_model::{Parameter, write_tensors};
+use safetensors::{Dtype, SafeTensors};
 
 use super::{Optimizer, ParameterState, Treatment};
 use crate::error::TrainError;
 use crate::parameters::ParameterInfo;
-
-/// A tensor that is read from its device only when it is written.
-struct Stored {
-    tensor: Tensor<1>,
-    shape: [usize; 1],
-}
-
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.tensor.clone().into_data().try_to_vec::<f32>().expect("optimizer state is f32");
-        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-    fn data_len(&self) -> usize {
-        self.shape[0] * size_of::<f32>()
-    }
-}
 
 impl Optimizer {
     /// Writes the state.
@@ -41,22 +19,15 @@ impl Optimizer {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        let mut tensors = BTreeMap::new();
+        let mut tensors = Vec::new();
         for (name, state) in &self.states {
             let parts =
                 [("first", Some(&state.first)), ("second", state.second.as_ref()), ("master", state.master.as_ref())];
-            for (part, tensor) in parts {
-                if let Some(tensor) = tensor {
-                    let stored = Stored { tensor: tensor.clone(), shape: tensor.dims() };
-                    tensors.insert(format!("{name}.{part}"), stored);
-                }
-            }
+            let kept = parts.into_iter().filter_map(|(part, tensor)| Some((part, tensor?.clone())));
+            tensors.extend(kept.map(|(part, tensor)| (format!("{name}.{part}"), Parameter::Vector(tensor))));
         }
         let metadata = HashMap::from([("step".to_owned(), self.step.to_string())]);
-        safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => TrainError::io(path)(source),
-            other => problem(path, other.to_string()),
-        })
+        Ok(write_tensors(path, tensors, DType::F32, metadata)?)
     }
 
     /// Reads the state that [`save`](Self::save) wrote; `parameters` are the model's, `dtype` is their precision.

@@ -6,8 +6,9 @@ use std::path::Path;
 use medley_recipe::{Optimizer, TrainSpec};
 
 use super::{Watcher, lora, samples, spec, train};
+use crate::checkpoint::{Checkpoints, RunPosition};
 use crate::metrics::{self, Metrics};
-use crate::{Silent, TrainError};
+use crate::{Identity, Silent, TrainError};
 
 /// Metrics without what depends on the clock.
 pub(super) fn timeless(path: &Path) -> Vec<Metrics> {
@@ -97,12 +98,24 @@ fn optimizer_state_must_be_complete() {
     let kept = file.tensors().into_iter().filter(|(name, _)| name != "model.norm.weight.second");
     let step = std::collections::HashMap::from([("step".to_owned(), "2".to_owned())]);
     safetensors::serialize_to_file(kept, Some(step), &path).expect("written");
-    let state = fs::read_to_string(run.join("steps/2/state.json")).expect("readable");
-    let mut state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
     // A checkpoint that is whole by its own account, but of a program that forgot a moment.
-    state["files"].as_array_mut().expect("a list").retain(|file| file["name"] != "optimizer.safetensors");
-    fs::write(run.join("steps/2/state.json"), state.to_string()).expect("written");
+    save_again(&run, 2);
     let error = train(&run, &spec(), &samples(11), true, &Silent).expect_err("incomplete");
     assert!(matches!(&error, TrainError::OptimizerState { .. }), "{error}");
     assert!(error.to_string().contains("model.norm.weight.second is missing"), "{error}");
+}
+
+/// Saves the files of a checkpoint anew, as they stand now.
+fn save_again(run: &Path, step: usize) {
+    let (steps, aside) = (run.join("steps"), run.join("aside"));
+    fs::rename(steps.join(step.to_string()), &aside).expect("moved");
+    let identity = Identity { data: "data".into(), weights: "weights".into(), recipe: "recipe".into() };
+    let position = RunPosition { step, ..RunPosition::default() };
+    let fill = |folder: &Path| {
+        for entry in fs::read_dir(&aside).expect("readable").flatten() {
+            fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+        }
+        fs::remove_file(folder.join("state.json")).map_err(TrainError::io(folder))
+    };
+    Checkpoints::new(&steps, identity, 9).save(&position, None, fill).expect("saved");
 }
