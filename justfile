@@ -31,6 +31,11 @@ table4-quick:
     ./target/release/medley report checkpoints/quick-9_1 checkpoints/quick-4_1 checkpoints/quick-1_1 \
         checkpoints/quick-1_4 checkpoints/quick-1_9 --paper 4
 
+# Runs that are killed 20 times end with the same bits: full and LoRA, AdamW and Muon (some ten minutes).
+bench-kill:
+    cargo build --release
+    python3 benches/kill.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --kills 20
+
 # The bundled base model anew: its corpus, three stages of training, data/base (some ten minutes on two cores).
 base-model:
     cargo build --release

@@ -161,8 +161,8 @@ def kill_when(process, out, plan):
 
 
 def plans(draw, kills, steps, startup, step_seconds, writing):
-    """Moments to kill at, in the order of the run: two more than asked for, in case the run is over first."""
-    places = sorted(draw.uniform(0, steps) for _ in range(kills))
+    """Moments to kill at, in the order of the run: a few more than asked for, in case the run is over first."""
+    places = sorted(draw.uniform(0, steps - 1) for _ in range(kills + 1))
     middle = []
     for at, place in enumerate(places):
         if at % 2:

@@ -64,8 +64,19 @@ fn collect_differences(path: &str, earlier: &Value, now: &Value, differences: &m
                 collect_differences(&inner, &value(old), &value(new), differences);
             }
         }
-        _ if earlier != now => differences.push(format!("{path} was {earlier}, is {now}")),
+        _ if earlier != now => differences.push(format!("{} was {earlier}, is {now}", setting_name(path))),
         _ => {}
+    }
+}
+
+/// The setting as a recipe writes it.
+fn setting_name(path: &str) -> String {
+    match (path.strip_prefix("train.method."), path.strip_prefix("train.chat.")) {
+        (Some("method"), _) => "train.method".to_owned(),
+        (Some(setting), _) => format!("train.lora.{setting}"),
+        (_, Some(setting)) => format!("chat.{setting}"),
+        _ if path == "train.dtype" => "model.dtype".to_owned(),
+        _ => path.to_owned(),
     }
 }
 

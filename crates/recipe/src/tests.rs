@@ -673,7 +673,11 @@ fn differences_that_decide_are_named_with_both_values() {
     let plain = of(&[]);
     assert_eq!(of(&["train.logging_steps=3", "name=other"]).deciding_differences(&plain), [""; 0]);
     let changed = of(&["train.learning_rate=0.25", "train.lora.rank=2", "mix.seed=9"]).deciding_differences(&plain);
-    assert_snapshot!(changed.join("\n"), @"");
+    assert_snapshot!(changed.join("\n"), @"
+    mix.seed was 42, is 9
+    train.lora.rank was 8, is 2
+    train.learning_rate was 0.0001, is 0.25
+    ");
 }
 
 #[test]
