@@ -10,6 +10,7 @@ mod encode;
 mod errors;
 mod exam;
 mod exam_after;
+mod foreign_run;
 mod logging;
 mod mix;
 mod models;
@@ -20,6 +21,7 @@ mod progress;
 mod recipe;
 mod report;
 mod runs;
+mod stop;
 mod train;
 mod train_progress;
 

@@ -1,7 +1,6 @@
 //! `medley train`: the whole way of a recipe, from data to an exam score.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
@@ -17,10 +16,12 @@ use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::exam_after::{exam_after, show_exam};
+use crate::foreign_run::what_differs;
 use crate::logging;
 use crate::mix::mix_recipe;
 use crate::plan;
 use crate::progress::say;
+use crate::stop;
 use crate::train_progress::TrainProgress;
 
 /// Arguments of `medley train`.
@@ -123,7 +124,7 @@ fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<R
         "{}: holds another run ({}), made from {}",
         run_dir.root().display(),
         state.name,
-        what_differs(run_dir, prepared, &state)
+        what_differs(run_dir, &prepared.resolved, &prepared.identity, &state)
     ))
 }
 
@@ -149,28 +150,6 @@ fn planned(
         root: run_dir.root(),
         ignore_plan: args.ignore_plan,
     })
-}
-
-/// Which of data, weights and recipe the run in the folder has from elsewhere, and the settings behind it.
-fn what_differs(run_dir: &RunDir, prepared: &Prepared, state: &RunState) -> String {
-    let identity = &prepared.identity;
-    let parts = [("data", &state.data_hash, &identity.data), ("base weights", &state.weights_hash, &identity.weights)];
-    let other = parts.into_iter().filter(|(_, found, own)| !found.is_empty() && found != own);
-    let mut other: Vec<String> = other.map(|(what, ..)| format!("other {what}")).collect();
-    // Both as they are stored with a run: paths are absolute there.
-    let read = |text: &str| medley_recipe::parse("recipe.toml", text, None, &[] as &[&str]).ok();
-    let earlier = std::fs::read_to_string(run_dir.recipe()).ok().and_then(|text| read(&text));
-    let settings = match (earlier, read(&prepared.resolved.to_toml())) {
-        (Some(earlier), Some(now)) => now.recipe.deciding_differences(&earlier.recipe),
-        _ => Vec::new(),
-    };
-    if !settings.is_empty() {
-        other.push(format!("another recipe ({})", settings.join("; ")));
-    }
-    match other.is_empty() {
-        true => "another tokenizer or chat template".to_owned(),
-        false => other.join(" and "),
-    }
 }
 
 /// Writes down what the run is about to do.
@@ -215,7 +194,7 @@ fn train_and_examine(
             return Ok(());
         }
         say(format!("model    {}", outcome.model.display()));
-        if !prepared.resolved.recipe.exam.papers.is_empty() && STOP.load(Ordering::SeqCst) {
+        if !prepared.resolved.recipe.exam.papers.is_empty() && stop::requested() {
             say("stopped before the exam; go on with --resume");
             return Ok(());
         }
@@ -245,11 +224,8 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         resume: args.resume,
         card: card(recipe, &prepared.mix),
     };
-    handle_signals()?;
-    let progress = TrainProgress::new(run_dir, &STOP);
-    TRAINING.store(true, Ordering::SeqCst);
-    let outcome = medley_trainer::train(&input, &progress).map_err(report);
-    TRAINING.store(false, Ordering::SeqCst);
+    let progress = TrainProgress::new(run_dir);
+    let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress))?.map_err(report);
     progress.finish();
     outcome
 }
@@ -269,23 +245,4 @@ fn card(recipe: &Recipe, mix: &Mix) -> Card {
         }
     }
     Card { name: recipe.name.clone(), base: recipe.model.base.clone(), sources }
-}
-
-/// Set by the first Ctrl-C, SIGTERM (a cluster's preemption) or SIGHUP (a closed terminal).
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Whether steps are being taken: then a signal waits for a checkpoint.
-static TRAINING: AtomicBool = AtomicBool::new(false);
-
-/// From now on the first signal stops the training with a checkpoint, the second one ends the process at once; so does the
-/// first one where no step is being taken, because the exam writes every answer down as it comes.
-fn handle_signals() -> miette::Result<()> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) || !TRAINING.load(Ordering::SeqCst) {
-            say("stopped; go on with --resume");
-            std::process::exit(130);
-        }
-        say("stopping after this step, with a checkpoint (again to stop at once)");
-    })
-    .into_diagnostic()
 }

@@ -1,7 +1,6 @@
 //! The training's progress line and its notes.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 use medley_experiment::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
@@ -9,20 +8,20 @@ use medley_trainer::metrics::ValidationMetrics;
 use medley_trainer::{Event, Observer};
 
 use crate::progress::{self, say};
+use crate::stop;
 
 /// Shows a training run on standard error, and notes in its folder how many steps it has.
 pub struct TrainProgress<'a> {
     bar: ProgressBar,
     run_dir: &'a RunDir,
-    stop: &'static AtomicBool,
     lines: bool,
 }
 
 impl<'a> TrainProgress<'a> {
-    /// Ends the run with a checkpoint once `stop` is set.
-    pub fn new(run_dir: &'a RunDir, stop: &'static AtomicBool) -> Self {
+    /// For the run in `run_dir`.
+    pub fn new(run_dir: &'a RunDir) -> Self {
         let lines = !std::io::stderr().is_terminal();
-        Self { bar: progress::bar("training", 0), run_dir, stop, lines }
+        Self { bar: progress::bar("training", 0), run_dir, lines }
     }
 
     /// Writes down what is known now that the first step is due: whoever looks at the run wants to know how far it is.
@@ -74,7 +73,7 @@ impl Observer for TrainProgress<'_> {
     }
 
     fn stop_requested(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        stop::requested()
     }
 }
 
