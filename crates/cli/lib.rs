@@ -21,6 +21,8 @@ mod progress;
 mod recipe;
 mod report;
 mod runs;
+mod runs_chart;
+mod runs_show;
 mod stop;
 mod train;
 mod train_progress;
@@ -74,7 +76,7 @@ enum Command {
     Exam(Box<exam::ExamArgs>),
     /// Tabulate runs as the paper's Table 4 or 5
     Report(report::ReportArgs),
-    /// List runs and how they stand
+    /// List runs and how they stand; show one with its curves, in the terminal and as a page
     Runs(runs::RunsArgs),
 }
 

@@ -2,19 +2,29 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use medley_experiment::runs::{RunOverview, RunStatus, find_runs, run_list};
 use medley_experiment::seconds_since_1970;
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
 use crate::progress::say;
+use crate::runs_show::{self, ShowArgs};
 
 /// Arguments of `medley runs`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
     #[command(flatten)]
     list: ListArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show a run: its curves, mix and exam in the terminal, and all of it as one HTML page
+    Show(ShowArgs),
 }
 
 /// Arguments of the list.
@@ -49,7 +59,10 @@ enum Order {
 
 /// Runs `medley runs`.
 pub fn run(args: RunsArgs) -> Result<()> {
-    list(&args.list)
+    match args.command {
+        Some(Command::Show(show)) => runs_show::run(&show),
+        None => list(&args.list),
+    }
 }
 
 fn list(args: &ListArgs) -> Result<()> {

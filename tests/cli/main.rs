@@ -4,4 +4,5 @@ mod errors;
 mod interrupted;
 mod quickstart;
 mod real_data;
+mod runs;
 mod support;

@@ -1,10 +1,16 @@
 //! Looking at runs: which there are, how each of them stands, and everything that one of them has to tell.
 
+pub mod curve;
 mod find;
 mod list;
 mod overview;
+mod page;
+mod record;
 mod words;
 
 pub use find::{Found, find_runs};
 pub use list::run_list;
 pub use overview::{RunOverview, RunStatus};
+pub use page::{PageOptions, run_page};
+pub use record::RunRecord;
+pub use words::{short, significant, span};

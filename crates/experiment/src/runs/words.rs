@@ -1,7 +1,7 @@
 //! Numbers, spans of time and dates as people read them.
 
 /// `34s`, `12m05s`, `3h20m`, `2d04h`.
-pub(crate) fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
     match whole {
@@ -24,8 +24,23 @@ pub(crate) fn ago(time: u64, now: u64) -> String {
     }
 }
 
+/// `2026-11-21 16:39 UTC` for seconds since 1970.
+pub(crate) fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days since 0000-03-01, in eras of 400 years: http://howardhinnant.github.io/date_algorithms.html#civil_from_days
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest / 60 % 60)
+}
+
 /// `5,644`, `14.4k`, `1.23M`: three digits.
-pub(crate) fn short(number: f64) -> String {
+pub fn short(number: f64) -> String {
     let magnitude = number.abs();
     let scaled = |unit: f64, name: &str| {
         let value = number / unit;
@@ -43,7 +58,7 @@ pub(crate) fn short(number: f64) -> String {
 }
 
 /// `digits` significant digits, without trailing zeros; an exponent for the very small and the very large.
-pub(crate) fn significant(number: f64, digits: usize) -> String {
+pub fn significant(number: f64, digits: usize) -> String {
     if !number.is_finite() {
         return "not a number".to_owned();
     }
@@ -77,6 +92,19 @@ pub(crate) fn grouped(number: i64) -> String {
     text
 }
 
+/// `1.40 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if unit == 0 || value >= 99.95 { 0 } else { 1 };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +117,9 @@ mod tests {
             [0, 60, 7200, 100_000, 200_000].map(|then| ago(1_000_000 - then, 1_000_000)),
             ["now", "1m ago", "2h ago", "27h ago", "2d ago"]
         );
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(1_795_279_168), "2026-11-21 16:39 UTC");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
     }
 
     #[test]
@@ -101,6 +132,7 @@ mod tests {
             [1e-5, 0.0, f64::NAN, 1234.5, 2.5e12].map(|number| significant(number, 3)),
             ["1e-5", "0", "not a number", "1234", "2.5e12"]
         );
+        assert_eq!([12, 150_233_088, 3 << 30].map(bytes), ["12 B", "143 MiB", "3.0 GiB"]);
         assert_eq!([0, 999, -1000, 1_234_567].map(grouped), ["0", "999", "-1,000", "1,234,567"]);
     }
 }

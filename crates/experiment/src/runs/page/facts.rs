@@ -1,0 +1,85 @@
+//! What the run was made of: device, times, hashes, files, the whole recipe.
+
+use std::fmt::Write as _;
+
+use medley_mixer::Manifest;
+
+use crate::runs::page::escape;
+use crate::runs::record::RunRecord;
+use crate::runs::words::{bytes, date, grouped};
+
+/// The section.
+pub(super) fn section(record: &RunRecord) -> String {
+    let run = &record.overview;
+    let mut facts: Vec<(&str, String)> = vec![("folder", code(&run.path)), ("device", escape(&run.device))];
+    facts.extend(run.base.as_ref().map(|base| ("base", code(base))));
+    facts.extend(run.worker.as_ref().map(|worker| ("at work", escape(worker))));
+    facts.push(("started", date(run.started)));
+    facts.push(("last written", date(run.updated)));
+    facts.push(("resumed from", resumed(record)));
+    let saved: Vec<String> = record.checkpoints.iter().map(|step| grouped(*step as i64)).collect();
+    facts.push((
+        "checkpoints",
+        if saved.is_empty() { "none".to_owned() } else { format!("after step {}", saved.join(", ")) },
+    ));
+    facts.push(("Medley", escape(&record.version)));
+    facts.push(("train hash", code(&run.train_hash)));
+    facts.extend(record.manifest.as_ref().map(|manifest| ("mix hash", code(&manifest.mix_hash))));
+    if let Some(exam) = &record.exam {
+        facts.push(("model hash", code(&exam.inputs.model_hash)));
+        facts.push(("exam items", code(&exam.inputs.items_hash)));
+        facts.push(("exam prompt", format!("{} {}", escape(&exam.inputs.prompt), code(&exam.inputs.template_hash))));
+    }
+    let rows: String = facts.iter().map(|(name, value)| format!("<dt>{name}<dd>{value}")).collect();
+    let mut html = format!("<section><h2>Run</h2><dl>{rows}</dl>");
+    html += &record.manifest.as_ref().map(files).unwrap_or_default();
+    if let Some(recipe) = &record.recipe {
+        let _ = write!(
+            html,
+            "<details><summary>Recipe, every default written out</summary><pre>{}</pre></details>",
+            escape(recipe)
+        );
+    }
+    html + "</section>"
+}
+
+fn code(text: &str) -> String {
+    format!("<code>{}</code>", escape(text))
+}
+
+fn resumed(record: &RunRecord) -> String {
+    let times: Vec<String> = record
+        .overview
+        .resumed
+        .iter()
+        .map(|resumed| format!("step {} ({})", grouped(resumed.step as i64), date(resumed.time)))
+        .collect();
+    if times.is_empty() { "never".to_owned() } else { times.join(", ") }
+}
+
+/// The files that the mix was read from.
+fn files(manifest: &Manifest) -> String {
+    let mut rows = String::new();
+    let mut count = 0;
+    for (name, source) in &manifest.sources {
+        for file in &source.files {
+            let part = source.parts.get(file.part);
+            let licence = part.and_then(|part| part.licence.as_deref()).unwrap_or("not stated");
+            count += 1;
+            let _ = write!(
+                rows,
+                "<tr><th>{}<td class=text>{}<td>{}<td>{}<td class=text>{}<td class=text><code>{}</code>",
+                escape(name),
+                code(&file.file),
+                grouped(file.records as i64),
+                bytes(file.bytes),
+                escape(licence),
+                escape(file.sha256.get(..12).unwrap_or(&file.sha256))
+            );
+        }
+    }
+    format!(
+        "<details><summary>Data files ({count})</summary><div class=scroll><table><thead><tr><th>source<th class=text>file\
+         <th>records<th>size<th class=text>licence<th class=text>sha256</thead><tbody>{rows}</tbody></table></div></details>"
+    )
+}

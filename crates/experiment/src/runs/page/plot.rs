@@ -1,0 +1,256 @@
+//! A chart: an SVG that stretches to any width, its labels beside it as plain text, its numbers for whoever points at it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::metrics::Curves;
+use crate::runs::curve::{Chart, Point, Series, Stroke};
+use crate::runs::page::escape;
+use crate::runs::words::{grouped, short, significant};
+
+/// Units of the drawing from left to right and from top to bottom.
+const WIDTH: f64 = 2000.0;
+const HEIGHT: f64 = 1000.0;
+
+/// Colours that the style sheet has; the next curves take them again, dashed.
+const COLOURS: usize = 8;
+
+/// From where to where an axis goes, and its marks.
+struct Axis {
+    low: f64,
+    high: f64,
+    marks: Vec<f64>,
+    step: f64,
+}
+
+impl Axis {
+    /// An axis over `low..=high`, with about `count` marks at round numbers.
+    fn new(low: f64, high: f64, count: f64) -> Self {
+        let (low, high) =
+            if high > low { (low, high) } else { (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)) };
+        let rough = (high - low) / count;
+        let power = 10f64.powf(rough.log10().floor());
+        let step =
+            [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        let first = (low / step).ceil() as i64;
+        let marks = (first..).map(|at| at as f64 * step).take_while(|mark| *mark <= high + step * 1e-6).collect();
+        Self { low, high, marks, step }
+    }
+
+    /// Where `value` lies, from 0 to 1.
+    fn share(&self, value: f64) -> f64 {
+        (value - self.low) / (self.high - self.low)
+    }
+
+    fn label(&self, mark: f64) -> String {
+        let largest = self.low.abs().max(self.high.abs());
+        if mark.abs() < self.step * 1e-6 {
+            return "0".to_owned();
+        }
+        if self.step < 1e-3 {
+            return significant(mark, 3);
+        }
+        if largest >= 10_000.0 {
+            return short(mark).replace(".00", "").replace(".0k", "k");
+        }
+        let digits = (-self.step.log10().floor()).max(0.0) as usize;
+        format!("{mark:.digits$}")
+    }
+}
+
+/// A chart over `x_name` as a figure.
+pub(super) fn plot(chart: &Chart, x_name: &str) -> String {
+    let points = || chart.series.iter().flat_map(|series| &series.points);
+    let last = points().map(|point| point.x).fold(1.0, f64::max);
+    let lowest = points().map(|point| point.low).fold(f64::INFINITY, f64::min);
+    let highest = points().map(|point| point.high).fold(f64::NEG_INFINITY, f64::max);
+    let (lowest, highest) = if lowest <= highest { (lowest, highest) } else { (0.0, 1.0) };
+    let margin = 0.04 * (highest - lowest);
+    let y = match chart.from_zero {
+        true => Axis::new(0.0, if highest > 0.0 { 1.06 * highest } else { 1.0 }, 6.0),
+        false => Axis::new(lowest - margin, highest + margin, 6.0),
+    };
+    // All charts begin at 0: the same place is the same step in each of them.
+    let x = Axis::new(0.0, last, 6.0);
+    let mut paths = grid(&y) + &resumptions(&chart.resumed, &x, x_name);
+    chart.series.iter().for_each(|series| paths += &draw(series, &x, &y));
+    let y_labels: String = y
+        .marks
+        .iter()
+        .map(|mark| format!("<span style=\"top:{:.2}%\">{}</span>", 100.0 * (1.0 - y.share(*mark)), y.label(*mark)))
+        .collect();
+    let x_labels: String = x
+        .marks
+        .iter()
+        .map(|mark| format!("<span style=\"left:{:.2}%\">{}</span>", 100.0 * x.share(*mark), x.label(*mark)))
+        .collect();
+    format!(
+        "<figure class=chart><figcaption><b>{title}</b>{legend}</figcaption><div class=frame><div class=y>{y_labels}</div>\
+         <div class=plot><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=none role=img \
+         aria-label=\"{title} over {x_name}\">{paths}</svg></div><div class=x>{x_labels}</div></div>{missing}{data}</figure>",
+        title = escape(&chart.title),
+        legend = legend(&chart.series),
+        missing = not_finite(&chart.series, x_name),
+        data = data(chart, &x, &y, x_name),
+    )
+}
+
+fn grid(y: &Axis) -> String {
+    let lines: String =
+        y.marks.iter().map(|mark| format!("M0 {:.0}H{WIDTH}", HEIGHT * (1.0 - y.share(*mark)))).collect();
+    format!("<path class=grid d=\"{lines}\"/>")
+}
+
+/// A line where another process went on.
+fn resumptions(steps: &[f64], x: &Axis, x_name: &str) -> String {
+    let line = |step: &f64| {
+        let told = grouped(*step as i64);
+        format!(
+            "<path class=resumed d=\"M{:.0} 0V{HEIGHT}\"><title>resumed from {x_name} {told}</title></path>",
+            WIDTH * x.share(*step)
+        )
+    };
+    steps.iter().filter(|step| **step <= x.high).map(line).collect()
+}
+
+fn draw(series: &Series, x: &Axis, y: &Axis) -> String {
+    let class = class(series);
+    let place = |at: f64, value: f64| format!("{:.0} {:.0}", WIDTH * x.share(at), HEIGHT * (1.0 - y.share(value)));
+    let line = |value: fn(&Point) -> f64| -> String {
+        series.points.iter().map(|point| place(point.x, value(point))).collect::<Vec<_>>().join("L")
+    };
+    let mut paths = String::new();
+    if series.points.iter().any(|point| point.low < point.high) && series.stroke != Stroke::Dots {
+        let back: Vec<String> = series.points.iter().rev().map(|point| place(point.x, point.low)).collect();
+        let _ = write!(paths, "<path class=\"band {class}\" d=\"M{}L{}Z\"/>", line(|point| point.high), back.join("L"));
+    }
+    let faint = if series.stroke == Stroke::Faint { " faint" } else { "" };
+    if series.points.len() > 1 {
+        let _ = write!(paths, "<path class=\"line {class}{faint}\" d=\"M{}\"/>", line(|point| point.mean));
+    }
+    if series.stroke == Stroke::Dots || series.points.len() == 1 {
+        let dots: String = series.points.iter().map(|point| format!("M{}h0", place(point.x, point.mean))).collect();
+        let _ = write!(paths, "<path class=\"dots {class}\" d=\"{dots}\"/>");
+    }
+    let marks: String =
+        series.not_finite.iter().take(200).map(|&at| format!("M{:.0} {HEIGHT}v-40", WIDTH * x.share(at))).collect();
+    if !marks.is_empty() {
+        let _ = write!(paths, "<path class=missing d=\"{marks}\"/>");
+    }
+    paths
+}
+
+fn class(series: &Series) -> String {
+    let dashed = if series.colour >= COLOURS { " dashed" } else { "" };
+    format!("c{}{dashed}", series.colour % COLOURS)
+}
+
+/// Names of the curves; of a single one its last value.
+fn legend(series: &[Series]) -> String {
+    if let [single] = series {
+        let last = single.points.last().map(|point| format!("last {}", told(point.mean)));
+        return format!("<span class=legend>{}</span>", last.unwrap_or_default());
+    }
+    let key = |series: &Series| {
+        let faint = if series.stroke == Stroke::Faint { " faint" } else { "" };
+        format!("<span><i class=\"{}{faint}\"></i>{}</span>", class(series), escape(&series.name))
+    };
+    format!("<span class=legend>{}</span>", series.iter().map(key).collect::<String>())
+}
+
+fn told(value: f64) -> String {
+    if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) }
+}
+
+/// Says where a value was not a number: a curve has no place for it.
+fn not_finite(series: &[Series], x_name: &str) -> String {
+    let mut notes = String::new();
+    for series in series.iter().filter(|series| !series.not_finite.is_empty()) {
+        let places: Vec<String> = series.not_finite.iter().take(5).map(|at| grouped(*at as i64)).collect();
+        let more = series.not_finite.len() - places.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = write!(
+            notes,
+            "<p class=\"quiet warn\">{}: not a finite number at {x_name} {}{more}</p>",
+            escape(&series.name),
+            places.join(", ")
+        );
+    }
+    notes
+}
+
+/// What the script shows of the place that is pointed at.
+fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
+    let rounded = |value: f64| significant(value, 5).parse::<f64>().unwrap_or(value);
+    let column = |series: &Series, value: fn(&Point) -> f64| -> Value {
+        series.points.iter().map(|point| rounded(value(point))).collect::<Vec<f64>>().into()
+    };
+    let series: Vec<Value> = chart
+        .series
+        .iter()
+        .map(|series| {
+            let mut value = json!({
+                "name": series.name, "colour": series.colour % COLOURS,
+                "x": series.points.iter().map(|point| point.x).collect::<Vec<f64>>(),
+                "y": column(series, |point| point.mean),
+            });
+            if series.points.iter().any(|point| point.low < point.high) {
+                value["low"] = column(series, |point| point.low);
+                value["high"] = column(series, |point| point.high);
+            }
+            value
+        })
+        .collect();
+    script_data("", &json!({ "name": x_name, "x": [x.low, x.high], "y": [y.low, y.high], "series": series }))
+}
+
+/// What the script tells of a step: epoch and seconds, at some hundred places.
+pub(super) fn steps_data(curves: &Curves) -> String {
+    let every = curves.train.len().div_ceil(400).max(1);
+    let lines = || curves.train.iter().step_by(every);
+    let steps = json!({
+        "step": lines().map(|line| line.step).collect::<Vec<_>>(),
+        "epoch": lines().map(|line| (line.epoch * 1000.0).round() / 1000.0).collect::<Vec<_>>(),
+        "tokens": lines().map(|line| line.tokens).collect::<Vec<_>>(),
+    });
+    script_data(" id=steps", &steps)
+}
+
+/// JSON inside a page: no text in it may end the script element.
+fn script_data(attributes: &str, value: &Value) -> String {
+    let text = value.to_string().replace(".0,", ",").replace(".0]", "]");
+    format!("<script type=\"application/json\"{attributes}>{}</script>", text.replace('<', "\\u003c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_round_marks() {
+        let labels = |low, high| -> Vec<String> {
+            let axis = Axis::new(low, high, 4.0);
+            axis.marks.iter().map(|mark| axis.label(*mark)).collect()
+        };
+        assert_eq!(labels(0.2, 1.05), ["0.5", "1.0"]);
+        assert_eq!(labels(0.0, 0.001), ["0", "0.0005", "0.001"]);
+        assert_eq!(labels(0.0, 15_000.0), ["0", "5,000", "10k", "15k"]);
+        assert!(!labels(3.0, 3.0).is_empty());
+        assert!(!labels(0.0, 0.0).is_empty());
+    }
+
+    #[test]
+    fn one_point_and_none_at_all_are_drawn() {
+        let one = Chart {
+            title: "Loss".to_owned(),
+            from_zero: false,
+            series: vec![Series::new("training", 0, Stroke::Line, &[(7.0, 2.0)])],
+            resumed: vec![3.0],
+        };
+        assert!(plot(&one, "step").contains("class=\"dots c0\""));
+        let none = Chart { series: vec![Series::new("training", 0, Stroke::Line, &[(7.0, f64::NAN)])], ..one };
+        let html = plot(&none, "step");
+        assert!(html.contains("not a finite number at step 7<") && !html.contains("NaN"), "{html}");
+    }
+}

@@ -1,0 +1,101 @@
+//! Everything that a run's folder has to tell.
+
+use std::path::Path;
+
+use medley_mixer::{Ledger, Manifest};
+
+use crate::metrics::Curves;
+use crate::report::ExamReport;
+use crate::run_dir::{RunDir, RunDirError};
+use crate::runs::overview::RunOverview;
+
+/// A run, as far as its folder tells. What is missing is `None`; what is there and cannot be read is named in the notes.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// How it stands.
+    pub overview: RunOverview,
+    /// Why it failed, in full.
+    pub error: Option<String>,
+    /// Version of Medley that trained it.
+    pub version: String,
+    /// Its metrics.
+    pub curves: Curves,
+    /// The resolved recipe.
+    pub recipe: Option<String>,
+    /// The mix's ledger.
+    pub ledger: Option<Ledger>,
+    /// What the mix was made of.
+    pub manifest: Option<Manifest>,
+    /// The exam of the trained model.
+    pub exam: Option<ExamReport>,
+    /// The exam of what it was trained from.
+    pub base_exam: Option<ExamReport>,
+    /// Steps after which a checkpoint is there.
+    pub checkpoints: Vec<usize>,
+    /// What is there and cannot be read, and what a reader must know of the metrics.
+    pub notes: Vec<String>,
+}
+
+impl RunRecord {
+    /// Reads the run in `folder`.
+    ///
+    /// # Errors
+    /// [`RunDirError::NotARun`] when there is no readable `run.json`.
+    pub fn read(folder: &Path) -> Result<Self, RunDirError> {
+        let (run, state) = RunDir::look(folder)?;
+        let mut notes = Vec::new();
+        let curves = Curves::read(&run.metrics()).unwrap_or_else(|error| {
+            notes.push(format!("metrics.jsonl: {error}"));
+            Curves::default()
+        });
+        notes.extend(curve_notes(&curves));
+        let exam = |path: &Path, notes: &mut Vec<String>| match path.exists() {
+            true => ExamReport::read(path).map_err(|error| notes.push(error.to_string())).ok(),
+            false => None,
+        };
+        Ok(Self {
+            error: state.error.clone(),
+            version: state.version.clone(),
+            recipe: std::fs::read_to_string(run.recipe()).ok(),
+            ledger: json(&run.mix().join("ledger.json"), &mut notes),
+            manifest: json(&run.mix().join("manifest.json"), &mut notes),
+            exam: exam(&run.exam().join("report.json"), &mut notes),
+            base_exam: exam(&run.exam().join("base").join("report.json"), &mut notes),
+            checkpoints: run.saved_steps(),
+            overview: RunOverview::of(&run, state),
+            curves,
+            notes,
+        })
+    }
+
+    /// Names of the sources, in the mix's order; those that only the validation names come last.
+    pub fn sources(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.ledger.iter().flat_map(|ledger| ledger.sources.keys().cloned()).collect();
+        for name in self.curves.validation.iter().flat_map(|line| line.sources.keys()) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+}
+
+/// A JSON file that may be missing; one that cannot be read is noted.
+fn json<T: serde::de::DeserializeOwned>(path: &Path, notes: &mut Vec<String>) -> Option<T> {
+    let bytes = std::fs::read(path).ok()?;
+    serde_json::from_slice(&bytes).map_err(|error| notes.push(format!("{}: {error}", path.display()))).ok()
+}
+
+fn curve_notes(curves: &Curves) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(first) = curves.unreadable.first() {
+        notes.push(format!(
+            "metrics.jsonl: {} lines are not metrics, the first is line {first}",
+            curves.unreadable.len()
+        ));
+    }
+    if curves.replaced > 0 {
+        notes.push(format!("metrics.jsonl: {} lines were replaced by those of a later process", curves.replaced));
+    }
+    notes
+}
