@@ -22,6 +22,7 @@ mod recipe;
 mod report;
 mod runs;
 mod runs_chart;
+mod runs_compare;
 mod runs_show;
 mod stop;
 mod train;

@@ -9,6 +9,7 @@ use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
 use crate::progress::say;
+use crate::runs_compare::{self, CompareArgs};
 use crate::runs_show::{self, ShowArgs};
 
 /// Arguments of `medley runs`.
@@ -25,6 +26,8 @@ pub struct RunsArgs {
 enum Command {
     /// Show a run: its curves, mix and exam in the terminal, and all of it as one HTML page
     Show(ShowArgs),
+    /// Compare runs: the loss of each over the tokens that it has computed
+    Compare(CompareArgs),
 }
 
 /// Arguments of the list.
@@ -61,6 +64,7 @@ enum Order {
 pub fn run(args: RunsArgs) -> Result<()> {
     match args.command {
         Some(Command::Show(show)) => runs_show::run(&show),
+        Some(Command::Compare(compare)) => runs_compare::run(&compare),
         None => list(&args.list),
     }
 }

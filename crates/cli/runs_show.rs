@@ -82,7 +82,7 @@ pub fn run(args: &ShowArgs) -> Result<()> {
 }
 
 /// A folder as given, or of this name in `checkpoints`.
-fn find(run: &Path) -> Result<PathBuf> {
+pub fn find(run: &Path) -> Result<PathBuf> {
     let named = Path::new("checkpoints").join(run);
     if run.exists() || run.is_absolute() || !named.exists() {
         let problem =
@@ -112,12 +112,16 @@ fn open(page: &Path) {
     }
 }
 
+/// Columns that there are to draw in.
+pub fn width(screen: &Term) -> u16 {
+    if screen.is_term() { screen.size().1 } else { WIDTH }
+}
+
 /// The run as text: how it stands, its curves, its mix, its exam.
 fn terminal(record: &RunRecord, screen: &Term) -> String {
-    let width = if screen.is_term() { screen.size().1 } else { WIDTH };
     let mut text = heading(record);
     let charts = run_charts(&record.curves, &record.sources(), &record.overview.resumed);
-    text += &runs_chart::draw(&charts, "step", width);
+    text += &runs_chart::draw(&charts, "step", width(screen));
     if let Some(ledger) = &record.ledger {
         text += &format!("{ledger}\n");
     }

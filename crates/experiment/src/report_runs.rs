@@ -150,6 +150,11 @@ impl RunSummary {
         self.base.trim_end_matches('/').rsplit('/').next().unwrap_or(&self.base)
     }
 
+    /// A setting of the resolved recipe as TOML, by its key such as `train.learning_rate`.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(String::as_str)
+    }
+
     /// Settings, by key, in which two runs differ, but for names, seeds and what never changes a result.
     pub fn differing_settings<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let keys = self.settings.keys().chain(other.settings.keys().filter(|key| !self.settings.contains_key(*key)));

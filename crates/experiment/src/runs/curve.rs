@@ -107,6 +107,11 @@ fn smoothed(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// A noisy curve by its smoothed one, where it is long.
+pub(crate) fn smoothed_when_long(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if values.len() < SMOOTHED_FROM { values.to_vec() } else { smoothed(values) }
+}
+
 /// A noisy curve, alone where it is short, else faint below a smoothed one.
 pub(crate) fn noisy(name: &str, colour: usize, values: &[(f64, f64)]) -> Vec<Series> {
     if values.len() < SMOOTHED_FROM {

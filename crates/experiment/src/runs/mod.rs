@@ -1,5 +1,6 @@
 //! Looking at runs: which there are, how each of them stands, and everything that one of them has to tell.
 
+mod compare;
 pub mod curve;
 mod find;
 mod list;
@@ -8,9 +9,10 @@ mod page;
 mod record;
 mod words;
 
+pub use compare::{comparison_charts, run_names};
 pub use find::{Found, find_runs};
 pub use list::run_list;
 pub use overview::{RunOverview, RunStatus};
-pub use page::{PageOptions, run_page};
+pub use page::{PageOptions, comparison_page, run_page};
 pub use record::RunRecord;
 pub use words::{short, significant, span};

@@ -16,6 +16,8 @@ pub struct RunRecord {
     pub overview: RunOverview,
     /// Why it failed, in full.
     pub error: Option<String>,
+    /// Hash of the base weights; empty where an older version did not note it.
+    pub weights_hash: String,
     /// Version of Medley that trained it.
     pub version: String,
     /// Its metrics.
@@ -55,6 +57,7 @@ impl RunRecord {
         };
         Ok(Self {
             error: state.error.clone(),
+            weights_hash: state.weights_hash.clone(),
             version: state.version.clone(),
             recipe: std::fs::read_to_string(run.recipe()).ok(),
             ledger: json(&run.mix().join("ledger.json"), &mut notes),

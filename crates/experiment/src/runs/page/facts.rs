@@ -25,6 +25,9 @@ pub(super) fn section(record: &RunRecord) -> String {
     facts.push(("Medley", escape(&record.version)));
     facts.push(("train hash", code(&run.train_hash)));
     facts.extend(record.manifest.as_ref().map(|manifest| ("mix hash", code(&manifest.mix_hash))));
+    if !record.weights_hash.is_empty() {
+        facts.push(("base weights", code(&record.weights_hash)));
+    }
     if let Some(exam) = &record.exam {
         facts.push(("model hash", code(&exam.inputs.model_hash)));
         facts.push(("exam items", code(&exam.inputs.items_hash)));

@@ -1,5 +1,6 @@
 //! A run as one self-contained HTML page: everything is in the file, and nothing outside it is asked for.
 
+mod compare;
 mod exam;
 mod facts;
 mod mix;
@@ -11,6 +12,8 @@ use crate::runs::curve::run_charts;
 use crate::runs::overview::{RunOverview, RunStatus};
 use crate::runs::record::RunRecord;
 use crate::runs::words::{date, grouped, short, significant, span};
+
+pub use compare::comparison_page;
 
 /// How a page is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

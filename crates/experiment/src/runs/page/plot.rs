@@ -14,7 +14,7 @@ const WIDTH: f64 = 2000.0;
 const HEIGHT: f64 = 1000.0;
 
 /// Colours that the style sheet has; the next curves take them again, dashed.
-const COLOURS: usize = 8;
+pub(super) const COLOURS: usize = 8;
 
 /// From where to where an axis goes, and its marks.
 struct Axis {

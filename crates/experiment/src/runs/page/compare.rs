@@ -1,0 +1,79 @@
+//! Several runs on one page.
+
+use std::fmt::Write as _;
+
+use crate::metrics::Curves;
+use crate::report_runs::RunSummary;
+use crate::runs::compare::{comparison_charts, run_names};
+use crate::runs::page::{document, escape, plot};
+use crate::runs::record::RunRecord;
+use crate::runs::words::{date, short, significant, span};
+
+/// A cell of the table: what it shows of a run.
+type Cell = fn(&RunRecord) -> Option<String>;
+
+const CELLS: [(&str, Cell); 10] = [
+    ("status", |run| Some(run.overview.status.to_string())),
+    ("method", |run| run.overview.method.clone()),
+    ("ratio", |run| run.overview.ratio.clone()),
+    ("samples", |run| run.overview.size.map(|size| short(size as f64))),
+    ("steps", |run| Some(run.overview.step.to_string())),
+    ("tokens", |run| run.overview.tokens.map(|tokens| short(tokens as f64))),
+    ("time", |run| run.overview.seconds.map(span)),
+    ("training loss", |run| run.overview.loss.map(|loss| significant(loss, 4))),
+    ("validation loss", |run| run.overview.validation_loss.map(|loss| significant(loss, 4))),
+    ("exam, open book", |run| {
+        let exam = run.overview.exam?;
+        Some(format!("{:.1} [{:.1}, {:.1}]", 100.0 * exam.value, 100.0 * exam.low, 100.0 * exam.high))
+    }),
+];
+
+/// The page that holds runs beside one another, written at `now`, in seconds since 1970.
+pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
+    let names = run_names(records);
+    let mut body =
+        format!("<header><h1>{} runs</h1></header><section><div class=scroll><table><thead><tr><th>run", records.len());
+    let filled = |cell: Cell| records.iter().any(|run| cell(run).is_some());
+    let cells: Vec<_> = CELLS.iter().filter(|(_, cell)| filled(*cell)).collect();
+    for (title, _) in &cells {
+        let _ = write!(body, "<th>{title}");
+    }
+    body += "</thead><tbody>";
+    for (at, (record, name)) in records.iter().zip(&names).enumerate() {
+        let _ = write!(body, "<tr><th class=legend><span><i class=c{}></i>{}</span>", at % plot::COLOURS, escape(name));
+        for (_, cell) in &cells {
+            let _ = write!(body, "<td>{}", escape(&cell(record).unwrap_or_default()));
+        }
+    }
+    body += "</tbody></table></div></section>";
+    let plots: String = comparison_charts(records).iter().map(|chart| plot::plot(chart, "tokens")).collect();
+    let _ = write!(body, "<section><h2>Curves over tokens</h2><div class=charts>{plots}</div></section>");
+    body += &settings(records, &names);
+    let _ = write!(body, "<footer>Written by Medley {} on {}.</footer>", env!("CARGO_PKG_VERSION"), date(now));
+    document("Comparison", None, &plot::steps_data(&Curves::default()), &body)
+}
+
+/// The settings in which the runs differ, but for names, seeds and what never changes a result.
+fn settings(records: &[RunRecord], names: &[String]) -> String {
+    let read = |record: &RunRecord| RunSummary::read(record.overview.path.as_ref()).ok();
+    let Some(summaries) = records.iter().map(read).collect::<Option<Vec<_>>>() else { return String::new() };
+    let Some((first, others)) = summaries.split_first() else { return String::new() };
+    let mut keys: Vec<&str> = others.iter().flat_map(|other| first.differing_settings(other)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<section><h2>Settings that differ</h2><div class=scroll><table><thead><tr><th>key");
+    for name in names {
+        let _ = write!(html, "<th>{}", escape(name));
+    }
+    html += "</thead><tbody>";
+    for key in keys {
+        let _ = write!(html, "<tr><th>{}", escape(key));
+        for summary in &summaries {
+            let _ = write!(html, "<td>{}", escape(summary.setting(key).unwrap_or("–")));
+        }
+    }
+    html + "</tbody></table></div></section>"
+}
