@@ -41,12 +41,12 @@ impl View {
     }
 
     /// Without the first rows.
-    pub(crate) fn from_row(self, row: usize) -> Self {
+    pub(crate) fn skip_rows(self, row: usize) -> Self {
         Self { data: self.data.wrapping_offset(row as isize * self.rows), ..self }
     }
 
     /// Without the first columns.
-    pub(crate) fn from_column(self, column: usize) -> Self {
+    pub(crate) fn skip_columns(self, column: usize) -> Self {
         Self { data: self.data.wrapping_offset(column as isize * self.columns), ..self }
     }
 }
@@ -123,7 +123,7 @@ impl Block {
     /// # Safety
     /// As for [`row`](Self::row), and the views must cover the factors.
     pub(crate) unsafe fn add_product(&self, k: usize, left: View, right: View, scale: f32) {
-        let (left, right) = (left.from_row(self.rows.start), right.from_column(self.columns.start));
+        let (left, right) = (left.skip_rows(self.rows.start), right.skip_columns(self.columns.start));
         let sizes = [self.rows.len(), k, self.columns.len()];
         // SAFETY: passed on to the caller.
         unsafe { block(sizes, left, right, self.out(), self.stride, true, scale) };
@@ -155,7 +155,7 @@ pub(crate) unsafe fn finished_product(
         let here =
             Block { rows: row..m.min(row + rows), columns: column..n.min(column + columns), out, stride: out_stride };
         let sizes = [here.rows.len(), k, here.columns.len()];
-        let (left, right) = (left.from_row(row), right.from_column(column));
+        let (left, right) = (left.skip_rows(row), right.skip_columns(column));
         // SAFETY: the blocks are disjoint, the rest is passed on to the caller.
         unsafe { block(sizes, left, right, here.out(), out_stride, accumulate, scale) };
         finish(&here);

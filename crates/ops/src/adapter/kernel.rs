@@ -178,7 +178,7 @@ fn factor_gradients(
 unsafe fn add_dropped(block: &Block, [d_low, a]: [View; 2], rank: usize, keys: &[u64], mask: RowMask) {
     let columns = block.columns.len();
     let mut update = vec![0.0f32; block.rows.len() * columns];
-    let (d_low, a) = (d_low.from_row(block.rows.start), a.from_column(block.columns.start));
+    let (d_low, a) = (d_low.skip_rows(block.rows.start), a.skip_columns(block.columns.start));
     // SAFETY: the buffer has the block's size.
     unsafe { product([block.rows.len(), rank, columns], d_low, a, update.as_mut_ptr(), columns, false, 1.0, false) };
     for ((row, update), &key) in update.chunks_exact(columns).enumerate().zip(&keys[block.rows.clone()]) {

@@ -13,7 +13,7 @@ use crate::simd::{SharedMut, dot, exp, max, sum, vectorize};
 use burn::backend::Flex;
 
 /// Query rows of a tile.
-const TILE: usize = 64;
+const TILE: usize = 128;
 
 /// Below this many multiplications a single thread is faster than waking the others.
 const PARALLEL_WORK: usize = 1 << 18;

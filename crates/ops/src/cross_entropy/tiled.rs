@@ -21,13 +21,13 @@ use crate::product::{View, filled, product};
 use crate::simd::{SharedMut, exp, max, sum, vectorize};
 
 /// Rows of the vocabulary whose logits are computed at a time.
-const TILE: usize = 1024;
+const TILE: usize = 512;
 
 /// Neighbouring tiles that one task adds up.
-const TILES_OF_A_TASK: usize = 10;
+const TILES_OF_A_TASK: usize = 20;
 
 /// Tokens of a block: with a tile a megabyte of logits, half of a second-level cache.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 
 /// Tasks that run between two additions of partial sums: enough for many cores.
 const TASKS: usize = 32;
