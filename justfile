@@ -36,6 +36,15 @@ bench-kill:
     cargo build --release
     python3 benches/kill.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --kills 20
 
+# Training beside transformers + PEFT in one run (`python3` needs torch, transformers and peft; half an hour for both methods).
+bench-peer *ARGS:
+    cargo build --release
+    "${MEDLEY_PEER_PYTHON:-python3}" benches/peers/train.py "${CARGO_TARGET_DIR:-target}/release/medley" {{ARGS}}
+
+# How near each operation comes to what the machine can do.
+bench-ops:
+    cargo test --release -p medley -p medley-ops --test speed -- --ignored --nocapture --test-threads 1
+
 # The bundled base model anew: its corpus, three stages of training, data/base (some ten minutes on two cores).
 base-model:
     cargo build --release

@@ -84,6 +84,9 @@ enum Command {
 /// Runs `medley` with the process's arguments.
 pub fn medley() -> ExitCode {
     let Medley { global, command } = Medley::parse();
+    if !matches!(command, Command::Train(_) | Command::Exam(_)) {
+        end_with_the_reader();
+    }
     run(&global, || match command {
         Command::Train(args) => train::run(*args),
         Command::Mix(args) => mix::run(args),
@@ -113,6 +116,16 @@ fn run(global: &Global, command: impl FnOnce() -> miette::Result<()>) -> ExitCod
             eprintln!("{report:?}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What only prints ends quietly when its reader does, as in `medley preview --recipe R | head`. Work that takes hours does not:
+/// Rust ignores the signal, and only a write fails.
+fn end_with_the_reader() {
+    #[cfg(unix)]
+    // SAFETY: the process has just started; the default action replaces another disposition, no handler runs.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::support::{refused, succeeds};
+use crate::support::{medley, refused, run, succeeds, text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -152,4 +152,31 @@ fn a_shipped_recipe_is_found_from_anywhere() {
     says(&shown, &["general = 9", "ratio_9_1.toml (shipped):"]);
     let listed = succeeds(folder.path(), &["recipe", "list"]);
     says(&listed, &["quickstart", "size_200k"]);
+}
+
+/// As in `medley preview --recipe quickstart | head`.
+#[test]
+#[cfg(unix)]
+fn a_reader_that_leaves_is_no_error() {
+    use std::io::Read;
+    let mut command = medley(root(), &["preview", "--recipe", "quickstart.toml", "--step", "1-40", "--json"]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut first = [0; 64];
+    child.stdout.take().expect("piped").read_exact(&mut first).expect("something is printed");
+    let output = child.wait_with_output().expect("ends");
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn steps_that_are_shown() {
+    let preview = |steps: &str| run(root(), &["preview", "--recipe", "quickstart.toml", "--json", "--step", steps]);
+    let lines = |steps: &str| String::from_utf8(preview(steps).stdout).expect("UTF-8").lines().count();
+    assert_eq!((lines("125"), lines("1-3")), (16, 48), "125 steps of 16 samples an epoch");
+    for (steps, why) in
+        [("0", "count from 1"), ("9-3", "goes up"), ("x", "not the number"), ("376", "trains 375 steps")]
+    {
+        let output = preview(steps);
+        assert!(!output.status.success() && text(&output.stderr).contains(why), "{steps}: {}", text(&output.stderr));
+    }
 }

@@ -54,7 +54,7 @@ fn linear_layers() {
         let name = format!("{tokens} x {width} -> {out}");
         let forward = |inputs: &[Tensor<2>]| linear(inputs[0].clone(), inputs[1].clone(), None);
         show(&format!("linear {name}"), operations, seconds(|| drop(black_box(forward(&inputs)))));
-        show(&format!("  backward"), 2.0 * operations, backward_seconds(&inputs, forward));
+        show("  backward", 2.0 * operations, backward_seconds(&inputs, forward));
         let weight = inputs[1].clone();
         let inputs = [inputs[0].clone(), random([8, width], 3), random([out, 8], 4)];
         for p in [0.0f32, 0.05] {
