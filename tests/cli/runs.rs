@@ -57,8 +57,20 @@ fn killed(folder: &Path) {
     assert!(alive["seconds_left"].as_f64().is_some_and(|left| left > 0.0), "{alive:#}");
     let shown = succeeds(folder, &["runs", "show", "group/killed", "--html", "alive.html"]);
     assert!(shown.contains("of 5000") && shown.contains("left"), "{shown}");
+    let more = ["runs", "show", "group/killed", "--watch", "--html", "watched.html"];
+    let mut watch = medley(folder, &more);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let watched = folder.join("watched.html");
+    while !watched.exists() {
+        assert!(since.elapsed() < Duration::from_secs(180), "no page came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(fs::read_to_string(&watched).expect("a page").contains("http-equiv=refresh"));
     child.kill().expect("killed");
     child.wait().expect("gone");
+    assert!(watch.wait().expect("it ends with the run").success());
+    let last = fs::read_to_string(&watched).expect("a page");
+    assert!(last.contains("--resume") && !last.contains("http-equiv=refresh"), "the last page is at rest");
 }
 
 #[test]
@@ -93,6 +105,10 @@ fn listed_shown_and_written_as_a_page() {
     assert!(said.contains("checkpoints/thesis: no run in it"), "{said}");
     check_page(folder);
     check_hint(folder, &runs);
+    let compared = succeeds(folder, &["runs", "compare", "whole", "group/killed", "--html", "both.html"]);
+    assert!(compared.contains("Validation loss, tcm") && compared.contains("tokens"), "{compared}");
+    let both = fs::read_to_string(folder.join("both.html")).expect("a page");
+    assert!(both.contains("Settings that differ") && both.contains("train.epochs"), "{both}");
     let missing = refused(folder, &["runs", "show", "gone"]);
     assert!(missing.contains("medley runs"), "{missing}");
 }

@@ -40,7 +40,7 @@ pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
     }
     body += "</thead><tbody>";
     for (at, (record, name)) in records.iter().zip(&names).enumerate() {
-        let _ = write!(body, "<tr><th class=legend><span><i class=c{}></i>{}</span>", at % plot::COLOURS, escape(name));
+        let _ = write!(body, "<tr><th><span class=run><i class=c{}></i>{}</span>", at % plot::COLOURS, escape(name));
         for (_, cell) in &cells {
             let _ = write!(body, "<td>{}", escape(&cell(record).unwrap_or_default()));
         }
@@ -76,4 +76,31 @@ fn settings(records: &[RunRecord], names: &[String]) -> String {
         }
     }
     html + "</tbody></table></div></section>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::metrics::tests::{text, train};
+    use crate::records::RunState;
+    use crate::run_dir::RunDir;
+
+    #[test]
+    fn runs_of_one_name_are_told_apart_and_names_stay_text() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let records: Vec<RunRecord> = ["a/<i>run", "b/<i>run", "other"]
+            .map(|name| {
+                let run = RunDir::open(&folder.path().join(name)).expect("free");
+                run.write_state(&RunState::new("x", "00ff")).expect("written");
+                std::fs::write(run.metrics(), text(&[Metrics::Train(train(10, 2.0))])).expect("written");
+                RunRecord::read(run.root()).expect("a run")
+            })
+            .into();
+        let names = run_names(&records);
+        assert!(names[0].ends_with("a/<i>run") && names[2] == "other", "{names:?}");
+        let html = comparison_page(&records, 0);
+        assert!(html.contains("a/&lt;i&gt;run") && !html.contains("<i>run"), "{html}");
+        assert!(html.contains("Training loss"));
+    }
 }
