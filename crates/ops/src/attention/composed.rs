@@ -1,62 +1,137 @@
-//! Attention as a composition of the backend's own operations, tile by tile, without reading anything back.
+//! Attention as a composition of the backend's own operations, without reading anything back.
+//!
+//! Every operation is a launch, so samples of about one length are computed side by side ([`Bucket`]), and long ones in tiles of
+//! query rows, which bound the scores.
 
-use burn::backend::tensor::{BoolTensor, FloatTensor};
-use burn::backend::{Backend, BoolDType, IntDType, Scalar, Shape, Slice, TensorMetadata};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, BoolDType, IntDType, Scalar, Shape, Slice, TensorData, TensorMetadata};
 
-use super::{Problem, Saved};
+use super::buckets::{Bucket, LONGEST, buckets, places};
+use super::{Problem, Saved, Segment};
 
-/// Query rows of a tile: bounds the scores to this many rows per head.
-const TILE: usize = 512;
+/// What is scored where a key must not be seen.
+const UNSEEN: f64 = -1e30;
 
-fn rows<B: Backend>(tensor: &FloatTensor<B>, start: usize, end: usize) -> FloatTensor<B> {
-    let full = Slice::full();
-    B::float_slice(tensor.clone(), &[Slice::new(start as isize, Some(end as isize), 1), full, full])
+/// The rows of a tensor [rows, heads, dim] in this order: a slice where they follow one another.
+fn gather<B: Backend>(tensor: &FloatTensor<B>, rows: &[usize]) -> FloatTensor<B> {
+    let (first, count) = (rows[0], rows.len());
+    if rows.iter().enumerate().all(|(at, &row)| row == first + at) {
+        let (start, end) = (first as isize, (first + count) as isize);
+        return B::float_slice(tensor.clone(), &[Slice::new(start, Some(end), 1), Slice::full(), Slice::full()]);
+    }
+    B::float_select(tensor.clone(), 0, integers::<B>(tensor, rows, Shape::new([count])))
 }
 
-/// [rows, heads, dim] to [key_value_heads, group * rows, dim]: the heads of a group stand one after the other.
-fn by_group<B: Backend>(tensor: FloatTensor<B>, problem: &Problem) -> FloatTensor<B> {
-    let rows = tensor.shape()[0];
-    let shape = Shape::new([problem.key_value_heads, problem.group() * rows, problem.head_dim]);
-    B::float_reshape(B::float_swap_dims(tensor, 0, 1), shape)
+fn integers<B: Backend>(like: &FloatTensor<B>, values: &[usize], shape: Shape) -> IntTensor<B> {
+    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+    B::int_from_data(TensorData::new(values, shape), &like.device())
 }
 
-/// The inverse of [`by_group`].
-fn by_token<B: Backend>(tensor: FloatTensor<B>, rows: usize, problem: &Problem) -> FloatTensor<B> {
-    let shape = Shape::new([problem.heads, rows, problem.head_dim]);
-    B::float_swap_dims(B::float_reshape(tensor, shape), 0, 1)
+/// A number for every padded row, [rows, 1, 1].
+fn column<B: Backend>(like: &FloatTensor<B>, values: impl Iterator<Item = f32>) -> FloatTensor<B> {
+    let values: Vec<f32> = values.collect();
+    let count = values.len();
+    B::float_cast(B::float_from_data(TensorData::new(values, [count, 1, 1]), &like.device()), like.dtype().into())
 }
 
-/// True where a row of the tile must not see a column: [key_value_heads, group * rows, columns].
-fn hidden<B: Backend>(like: &FloatTensor<B>, first: usize, problem: &Problem, rows: usize) -> BoolTensor<B> {
-    let device = like.device();
-    let columns = first + rows;
-    let shape = Shape::new([problem.key_value_heads, problem.group(), rows, columns]);
-    let row = B::int_arange(first as i64..columns as i64, &device, IntDType::I32);
-    let column = B::int_arange(0..columns as i64, &device, IntDType::I32);
-    let row = B::int_expand(B::int_reshape(row, Shape::new([1, 1, rows, 1])), shape.clone());
-    let column = B::int_expand(B::int_reshape(column, Shape::new([1, 1, 1, columns])), shape);
-    let bool_dtype: BoolDType = burn::backend::get_device_settings::<B>(&device).bool_dtype;
-    let mask = B::int_greater(column, row, bool_dtype);
-    B::bool_reshape(mask, Shape::new([problem.key_value_heads, problem.group() * rows, columns]))
+/// One bucket's layout: queries as [samples * key_value_heads, group * rows, dim], keys as [samples * key_value_heads, rows, dim].
+struct Layout<'a> {
+    bucket: &'a Bucket,
+    problem: &'a Problem,
 }
 
-/// Masked and scaled scores of a tile: [key_value_heads, group * rows, columns].
-fn scores<B: Backend>(
-    q: FloatTensor<B>,
-    k: &FloatTensor<B>,
-    first: usize,
+impl Layout<'_> {
+    fn samples(&self) -> usize {
+        self.bucket.segments.len()
+    }
+
+    /// [samples * rows, heads, dim] to the layout of queries.
+    fn queries<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+        let (shape, group, heads) = (tensor.shape(), self.problem.group(), self.problem.key_value_heads);
+        let (rows, dim) = (self.bucket.queries, shape[2]);
+        let tensor = B::float_reshape(tensor, Shape::new([self.samples(), rows, heads, group, dim]));
+        let tensor = B::float_permute(tensor, &[0, 2, 3, 1, 4]);
+        B::float_reshape(tensor, Shape::new([self.samples() * heads, group * rows, dim]))
+    }
+
+    /// The inverse of [`queries`](Self::queries).
+    fn from_queries<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+        let (shape, group, heads) = (tensor.shape(), self.problem.group(), self.problem.key_value_heads);
+        let (rows, dim) = (self.bucket.queries, shape[2]);
+        let tensor = B::float_reshape(tensor, Shape::new([self.samples(), heads, group, rows, dim]));
+        let tensor = B::float_permute(tensor, &[0, 3, 1, 2, 4]);
+        B::float_reshape(tensor, Shape::new([self.samples() * rows, heads * group, dim]))
+    }
+
+    /// [samples * rows, key_value_heads, dim] to the layout of keys.
+    fn keys<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+        let (heads, rows, dim) = (self.problem.key_value_heads, self.bucket.keys, self.problem.head_dim);
+        let tensor = B::float_reshape(tensor, Shape::new([self.samples(), rows, heads, dim]));
+        B::float_reshape(B::float_swap_dims(tensor, 1, 2), Shape::new([self.samples() * heads, rows, dim]))
+    }
+
+    /// The inverse of [`keys`](Self::keys).
+    fn from_keys<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+        let (heads, rows, dim) = (self.problem.key_value_heads, self.bucket.keys, self.problem.head_dim);
+        let tensor = B::float_reshape(tensor, Shape::new([self.samples(), heads, rows, dim]));
+        B::float_reshape(B::float_swap_dims(tensor, 1, 2), Shape::new([self.samples() * rows, heads, dim]))
+    }
+
+    /// True where a query must not see a key. Padding stands behind a sample's own keys, so causality hides it from every
+    /// query that counts.
+    fn unseen<B: Backend>(&self, like: &FloatTensor<B>) -> BoolTensor<B> {
+        let (group, heads) = (self.problem.group(), self.problem.key_value_heads);
+        let (queries, keys, device) = (self.bucket.queries, self.bucket.keys, like.device());
+        let shape = Shape::new([self.samples(), heads, group, queries, keys]);
+        let ends = self.bucket.before().into_iter().flat_map(|before| (before..before + queries).collect::<Vec<_>>());
+        let ends = integers::<B>(like, &ends.collect::<Vec<_>>(), Shape::new([self.samples(), 1, 1, queries, 1]));
+        let key = B::int_arange(0..keys as i64, &device, IntDType::I32);
+        let key = B::int_expand(B::int_reshape(key, Shape::new([1, 1, 1, 1, keys])), shape.clone());
+        let bool_dtype: BoolDType = burn::backend::get_device_settings::<B>(&device).bool_dtype;
+        let unseen = B::int_greater(key, B::int_expand(ends, shape), bool_dtype);
+        B::bool_reshape(unseen, Shape::new([self.samples() * heads, group * queries, keys]))
+    }
+
+    /// Masked and scaled scores: [samples * key_value_heads, group * queries, keys].
+    fn scores<B: Backend>(&self, q: FloatTensor<B>, k: &FloatTensor<B>) -> FloatTensor<B> {
+        let scores = B::float_matmul(q, B::float_transpose(k.clone()));
+        let scores = B::float_mul_scalar(scores, Scalar::Float(f64::from(self.problem.scale)));
+        let unseen = self.unseen::<B>(&scores);
+        B::float_mask_fill(scores, unseen, Scalar::Float(UNSEEN))
+    }
+}
+
+/// Puts the parts' rows, which lie in the order of `origins` (`None` for padding), back into the order of the tokens.
+fn in_order<B: Backend>(
+    parts: Vec<FloatTensor<B>>,
+    origins: impl Iterator<Item = Option<usize>>,
     rows: usize,
-    problem: &Problem,
 ) -> FloatTensor<B> {
-    let scores = B::float_matmul(q, B::float_transpose(k.clone()));
-    let scores = B::float_mul_scalar(scores, Scalar::Float(f64::from(problem.scale)));
-    let mask = hidden::<B>(&scores, first, problem, rows);
-    B::float_mask_fill(scores, mask, Scalar::Float(-1e30))
+    let whole = B::float_cat(parts, 0);
+    let places = places(origins, rows);
+    if places.len() == whole.shape()[0] && places.iter().enumerate().all(|(row, &place)| row == place) {
+        return whole;
+    }
+    gather::<B>(&whole, &places)
 }
 
-/// Keys or values of a sample's first rows: [key_value_heads, rows, dim].
-fn shared<B: Backend>(tensor: &FloatTensor<B>, start: usize, end: usize) -> FloatTensor<B> {
-    B::float_swap_dims(rows::<B>(tensor, start, end), 0, 1)
+/// The rows of a bucket's queries, `None` for padding.
+fn origins(bucket: &Bucket) -> impl Iterator<Item = Option<usize>> + use<> {
+    bucket.query_rows().into_iter().zip(bucket.valid()).map(|(row, valid)| valid.then_some(row))
+}
+
+/// A segment cut into tiles of query rows, each with the keys that its last row sees.
+fn tiles(segment: Segment) -> impl DoubleEndedIterator<Item = Segment> {
+    let Segment { query_start, query_count, key_start, key_count } = segment;
+    (0..query_count.div_ceil(LONGEST)).map(move |tile| {
+        let (first, last) = (tile * LONGEST, query_count.min((tile + 1) * LONGEST));
+        Segment {
+            query_start: query_start + first,
+            query_count: last - first,
+            key_start,
+            key_count: key_count - query_count + last,
+        }
+    })
 }
 
 /// Output [tokens, heads, head_dim] and log-sum-exp [tokens, heads, 1].
@@ -66,25 +141,31 @@ pub(super) fn forward<B: Backend>(
     v: FloatTensor<B>,
     problem: &Problem,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
+    let buckets = buckets(problem.segments.iter().copied().flat_map(tiles), problem.heads);
     let (mut outputs, mut logs) = (Vec::new(), Vec::new());
-    for segment in problem.segments.iter() {
-        let (start, hidden) = (segment.key_start, segment.key_count - segment.query_count);
-        for row in (0..segment.query_count).step_by(TILE) {
-            let count = TILE.min(segment.query_count - row);
-            let (first, last) = (hidden + row, start + hidden + row + count);
-            let query = segment.query_start + row;
-            let queries = by_group::<B>(rows::<B>(&q, query, query + count), problem);
-            let scores = scores::<B>(queries, &shared::<B>(&k, start, last), first, count, problem);
-            let largest = B::float_max_dim(scores.clone(), 2);
-            let weights = B::float_exp(B::float_sub(scores, largest.clone()));
-            let total = B::float_sum_dim(weights.clone(), 2);
-            let output = B::float_matmul(B::float_div(weights, total.clone()), shared::<B>(&v, start, last));
-            outputs.push(by_token::<B>(output, count, problem));
-            let log = B::float_add(largest, B::float_log(total));
-            logs.push(B::float_swap_dims(B::float_reshape(log, Shape::new([problem.heads, count, 1])), 0, 1));
-        }
+    for bucket in &buckets {
+        let layout = Layout { bucket, problem };
+        let key_rows = bucket.key_rows();
+        let keys = layout.keys::<B>(gather::<B>(&k, &key_rows));
+        let scores = layout.scores::<B>(layout.queries::<B>(gather::<B>(&q, &bucket.query_rows())), &keys);
+        let largest = B::float_max_dim(scores.clone(), 2);
+        let weights = B::float_exp(B::float_sub(scores, largest.clone()));
+        let total = B::float_sum_dim(weights.clone(), 2);
+        let values = layout.keys::<B>(gather::<B>(&v, &key_rows));
+        let output = B::float_matmul(B::float_div(weights, total.clone()), values);
+        outputs.push(layout.from_queries::<B>(output));
+        logs.push(layout.from_queries::<B>(B::float_add(largest, B::float_log(total))));
     }
-    (B::float_cat(outputs, 0), B::float_cat(logs, 0))
+    let origins = || buckets.iter().flat_map(origins);
+    (in_order::<B>(outputs, origins(), problem.queries), in_order::<B>(logs, origins(), problem.queries))
+}
+
+/// What the backward pass reads of every query.
+struct Upstream<B: Backend> {
+    saved: Saved<B>,
+    gradient: FloatTensor<B>,
+    /// Output times its gradient, summed over a head: [tokens, heads, 1].
+    delta: FloatTensor<B>,
 }
 
 /// Gradients of q, k and v, where queries and keys of a segment are the same rows.
@@ -93,62 +174,78 @@ pub(super) fn backward<B: Backend>(
     gradient: FloatTensor<B>,
     problem: &Problem,
 ) -> [FloatTensor<B>; 3] {
-    let (mut d_q, mut d_k, mut d_v) = (Vec::new(), Vec::new(), Vec::new());
-    let product = B::float_mul(saved.output.clone(), gradient.clone());
-    let delta = B::float_sum_dim(product, 2);
-    for segment in problem.segments.iter() {
-        let (start, end) = (segment.key_start, segment.key_start + segment.key_count);
-        let (mut sample_k, mut sample_v) = (None, None);
-        // From the last tile backwards: the first gradient then has the sample's full length.
-        let tiles: Vec<usize> = (start..end).step_by(TILE).collect();
-        let mut sample_q = Vec::new();
-        for first in tiles.into_iter().rev() {
-            let last = (first + TILE).min(end);
-            let [tile_q, tile_k, tile_v] = tile::<B>(&saved, &gradient, &delta, [start, first, last], problem);
-            sample_q.push(tile_q);
-            sample_k = Some(add_prefix::<B>(sample_k, tile_k));
-            sample_v = Some(add_prefix::<B>(sample_v, tile_v));
-        }
-        d_q.extend(sample_q.into_iter().rev());
-        d_k.extend(sample_k.map(|d| B::float_swap_dims(d, 0, 1)));
-        d_v.extend(sample_v.map(|d| B::float_swap_dims(d, 0, 1)));
+    let delta = B::float_sum_dim(B::float_mul(saved.output.clone(), gradient.clone()), 2);
+    let upstream = Upstream { saved, gradient, delta };
+    let (long, short): (Vec<Segment>, Vec<Segment>) =
+        problem.segments.iter().partition(|segment| segment.query_count > LONGEST);
+    let buckets = buckets(short.into_iter(), problem.heads);
+    let mut gradients: [Vec<FloatTensor<B>>; 3] = Default::default();
+    for bucket in &buckets {
+        let parts = upstream.bucket(&Layout { bucket, problem });
+        gradients.iter_mut().zip(parts).for_each(|(all, part)| all.push(part));
     }
-    [B::float_cat(d_q, 0), B::float_cat(d_k, 0), B::float_cat(d_v, 0)]
+    for &segment in &long {
+        let parts = upstream.long(segment, problem);
+        gradients.iter_mut().zip(parts).for_each(|(all, part)| all.push(part));
+    }
+    let origins = || {
+        let rows = |segment: &Segment| (segment.query_start..segment.query_start + segment.query_count).map(Some);
+        buckets.iter().flat_map(origins).chain(long.iter().flat_map(rows))
+    };
+    gradients.map(|parts| in_order::<B>(parts, origins(), problem.queries))
 }
 
-/// Adds `part` [heads, rows, dim] to the first rows of `total`.
+impl<B: Backend> Upstream<B> {
+    /// Gradients of the bucket's rows with their padding, [rows, heads, dim].
+    fn bucket(&self, layout: &Layout<'_>) -> [FloatTensor<B>; 3] {
+        let (bucket, rows) = (layout.bucket, layout.bucket.query_rows());
+        let valid = bucket.valid();
+        let [mut gradient, mut delta, mut log] =
+            [&self.gradient, &self.delta, &self.saved.log_sum_exp].map(|tensor| gather::<B>(tensor, &rows));
+        if valid.contains(&false) {
+            // A padded row gives no gradient: neither its own nor, by a weight of 0, through what it sees.
+            let counts =
+                |like: &FloatTensor<B>| column::<B>(like, valid.iter().map(|&valid| f32::from(u8::from(valid))));
+            let never = column::<B>(&log, valid.iter().map(|&valid| if valid { 0.0 } else { -UNSEEN as f32 }));
+            gradient = B::float_mul(gradient.clone(), counts(&gradient));
+            delta = B::float_mul(delta.clone(), counts(&delta));
+            log = B::float_add(log, never);
+        }
+        let [q, gradient, delta, log] =
+            [gather::<B>(&self.saved.q, &rows), gradient, delta, log].map(|tensor| layout.queries::<B>(tensor));
+        let key_rows = bucket.key_rows();
+        let [k, v] = [&self.saved.k, &self.saved.v].map(|tensor| layout.keys::<B>(gather::<B>(tensor, &key_rows)));
+        let weights = B::float_exp(B::float_sub(layout.scores::<B>(q.clone(), &k), log));
+        let d_v = B::float_matmul(B::float_transpose(weights.clone()), gradient.clone());
+        let d_weights = B::float_matmul(gradient, B::float_transpose(v));
+        let d_scores = B::float_mul(weights, B::float_sub(d_weights, delta));
+        let d_scores = B::float_mul_scalar(d_scores, Scalar::Float(f64::from(layout.problem.scale)));
+        let d_k = B::float_matmul(B::float_transpose(d_scores.clone()), q);
+        let d_q = B::float_matmul(d_scores, k);
+        [layout.from_queries::<B>(d_q), layout.from_keys::<B>(d_k), layout.from_keys::<B>(d_v)]
+    }
+
+    /// Gradients of a long sample's rows, tile by tile.
+    fn long(&self, segment: Segment, problem: &Problem) -> [FloatTensor<B>; 3] {
+        let (mut d_q, mut d_k, mut d_v) = (Vec::new(), None, None);
+        // From the last tile backwards: the first gradient of the keys then has the sample's full length.
+        for tile in tiles(segment).rev() {
+            let bucket = Bucket::alone(tile);
+            let [tile_q, tile_k, tile_v] = self.bucket(&Layout { bucket: &bucket, problem });
+            d_q.push(tile_q);
+            d_k = Some(add_prefix::<B>(d_k, tile_k));
+            d_v = Some(add_prefix::<B>(d_v, tile_v));
+        }
+        d_q.reverse();
+        [B::float_cat(d_q, 0), d_k.expect("a segment has a tile"), d_v.expect("a segment has a tile")]
+    }
+}
+
+/// Adds `part` [rows, heads, dim] to the first rows of `total`.
 fn add_prefix<B: Backend>(total: Option<FloatTensor<B>>, part: FloatTensor<B>) -> FloatTensor<B> {
     let Some(total) = total else { return part };
-    let count = part.shape()[1] as isize;
-    let prefix = [Slice::full(), Slice::new(0, Some(count), 1), Slice::full()];
+    let count = part.shape()[0] as isize;
+    let prefix = [Slice::new(0, Some(count), 1), Slice::full(), Slice::full()];
     let sum = B::float_add(B::float_slice(total.clone(), &prefix), part);
     B::float_slice_assign(total, &prefix, sum)
-}
-
-/// Gradients that one tile of query rows contributes: q by token, k and v as [key_value_heads, columns, dim].
-fn tile<B: Backend>(
-    saved: &Saved<B>,
-    gradient: &FloatTensor<B>,
-    delta: &FloatTensor<B>,
-    [start, first, last]: [usize; 3],
-    problem: &Problem,
-) -> [FloatTensor<B>; 3] {
-    let count = last - first;
-    let column = |tensor: &FloatTensor<B>| {
-        let part = B::float_swap_dims(rows::<B>(tensor, first, last), 0, 1);
-        B::float_reshape(part, Shape::new([problem.key_value_heads, problem.group() * count, 1]))
-    };
-    let scale = Scalar::Float(f64::from(problem.scale));
-    let queries = by_group::<B>(rows::<B>(&saved.q, first, last), problem);
-    let upstream = by_group::<B>(rows::<B>(gradient, first, last), problem);
-    let (keys, values) = (shared::<B>(&saved.k, start, last), shared::<B>(&saved.v, start, last));
-    let scores = scores::<B>(queries.clone(), &keys, first - start, count, problem);
-    let weights = B::float_exp(B::float_sub(scores, column(&saved.log_sum_exp)));
-    let d_v = B::float_matmul(B::float_transpose(weights.clone()), upstream.clone());
-    let d_weights = B::float_matmul(upstream, B::float_transpose(values));
-    let d_scores = B::float_mul(weights, B::float_sub(d_weights, column(delta)));
-    let d_scores = B::float_mul_scalar(d_scores, scale);
-    let d_k = B::float_matmul(B::float_transpose(d_scores.clone()), queries);
-    let d_q = by_token::<B>(B::float_matmul(d_scores, keys), count, problem);
-    [d_q, d_k, d_v]
 }

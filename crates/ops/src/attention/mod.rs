@@ -1,5 +1,6 @@
 //! Exact causal attention over packed samples.
 
+mod buckets;
 mod composed;
 mod tiled;
 
@@ -259,23 +260,46 @@ mod tests {
         assert!(worst < 2e-5, "{what} is off by {worst:e}");
     }
 
-    /// The path of the GPUs, on the CPU: tiles of 512 rows need a longer sample to meet.
+    /// The path of the GPUs, on the CPU: buckets of several samples, a sample alone, and tiles of 512 rows.
     #[test]
     fn composed_and_tiled_kernels_agree() {
         let segment =
             |start, count| Segment { query_start: start, query_count: count, key_start: start, key_count: count };
-        let segments: Arc<[Segment]> = vec![segment(0, 5), segment(5, 1100), segment(1105, 40)].into();
-        let [q, k, v] = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([1145, heads, 6], seed));
+        let lengths = [5, 1100, 40, 33, 90, 70, 6, 100, 1, 64];
+        let mut start = 0;
+        let mut next = |count: usize| {
+            start += count;
+            segment(start - count, count)
+        };
+        let segments: Arc<[Segment]> = lengths.map(&mut next).into();
+        let [q, k, v] = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([start, heads, 6], seed));
         let problem = Problem::new::<Flex>(&q, &k, segments, 0.4);
         let (tiled, tiled_log) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
         let (composed, composed_log) = composed::forward::<Flex>(q.clone(), k.clone(), v.clone(), &problem);
         close("output", composed.clone(), tiled.clone());
-        let upstream = random([1145, 4, 6], 4);
+        let upstream = random([start, 4, 6], 4);
         let saved = |output, log_sum_exp| Saved { q: q.clone(), k: k.clone(), v: v.clone(), output, log_sum_exp };
         let one = tiled::backward(saved(tiled, tiled_log), upstream.clone(), &problem);
         let other = composed::backward::<Flex>(saved(composed, composed_log), upstream, &problem);
         for (name, (one, other)) in ["q", "k", "v"].into_iter().zip(one.into_iter().zip(other)) {
             close(name, other, one);
         }
+    }
+
+    /// As in generation: one or some new queries of every sample against keys that lie apart.
+    #[test]
+    fn composed_and_tiled_kernels_agree_on_cached_keys() {
+        let mut query_start = 0;
+        let mut next = |(query_count, key_start, key_count): (usize, usize, usize)| {
+            query_start += query_count;
+            Segment { query_start: query_start - query_count, query_count, key_start, key_count }
+        };
+        let segments: Arc<[Segment]> =
+            [(1, 0, 70), (1, 200, 90), (3, 100, 80), (1, 300, 100), (1, 400, 7), (2, 410, 600)].map(&mut next).into();
+        let [q, k, v] =
+            [(query_start, 4, 1), (1010, 2, 2), (1010, 2, 3)].map(|(rows, heads, seed)| random([rows, heads, 6], seed));
+        let problem = Problem::new::<Flex>(&q, &k, segments, 0.4);
+        let (tiled, _) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
+        close("output", composed::forward::<Flex>(q, k, v, &problem).0, tiled);
     }
 }
