@@ -90,11 +90,6 @@ impl Parameter {
         }
     }
 
-    /// Sum of the squares in a fixed order.
-    pub fn squared_norm(&self) -> f64 {
-        each!(self.clone(), tensor => medley_ops::squared_norm(tensor))
-    }
-
     /// A leaf of a new graph.
     pub fn require_grad(self) -> Self {
         match self {

@@ -13,7 +13,7 @@
 //! | [`adapted_linear`] | a frozen linear layer with a low-rank adapter |
 //! | [`rms_norm`], [`rotate_halves`], [`swiglu`] | the other parts of a decoder layer |
 //! | [`keyed_dropout`] | dropout whose mask is a hash of token and feature |
-//! | [`embedding_gradient`], [`squared_norm`] | reductions that reach a weight, in a fixed order |
+//! | [`embedding_gradient`], [`squared_norms`] | reductions that reach a weight, in a fixed order |
 //! | [`inject_gradient`] | a scalar whose backward pass hands a given gradient to a tensor |
 
 mod adapter;
@@ -39,6 +39,6 @@ pub use flex::is_flex;
 pub use inject::inject_gradient;
 pub use linear::linear;
 pub use norm::rms_norm;
-pub use reduce::{embedding_gradient, squared_norm};
+pub use reduce::{embedding_gradient, squared_norm, squared_norms};
 pub use rope::{Rotation, rotate_halves};
 pub use swiglu::swiglu;

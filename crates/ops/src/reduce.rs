@@ -12,24 +12,38 @@ use crate::flex::{Contiguous, is_flex};
 /// Elements whose f64 sum is one term of the result.
 const CHUNK: usize = 1 << 14;
 
-/// Sum of the squares, in f64 on the CPU (f32 partial sums on a GPU). Reads one number (CPU) or one row back.
+/// Sum of the squares: see [`squared_norms`].
 pub fn squared_norm<const D: usize>(tensor: Tensor<D>) -> f64 {
-    let tensor = tensor.without_autodiff().cast(DType::F32);
-    if is_flex(&tensor.device()) {
-        let tensor = tensor.try_into_primitive::<Flex>().expect("the device is Flex");
-        let values = Contiguous::new(tensor);
-        let partial: Vec<f64> = values
-            .slice()
-            .par_chunks(CHUNK)
-            .map(|chunk| chunk.iter().map(|&value| f64::from(value) * f64::from(value)).sum())
-            .collect();
-        return partial.iter().sum();
-    }
     let elements = tensor.dims().iter().product::<usize>();
+    squared_norms(vec![tensor.reshape([elements])])[0]
+}
+
+/// Sums of the squares of several tensors on one device, in f64 on the CPU, in f32 on a GPU, where all of them are read back at
+/// once: a read waits for all that was launched before it.
+pub fn squared_norms(tensors: Vec<Tensor<1>>) -> Vec<f64> {
+    let tensors = tensors.into_iter().map(|tensor| tensor.without_autodiff().cast(DType::F32));
+    let (host, device): (Vec<_>, Vec<_>) = tensors.partition(|tensor| is_flex(&tensor.device()));
+    if device.is_empty() {
+        return host.into_iter().map(squared_norm_on_host).collect();
+    }
+    assert!(host.is_empty(), "the tensors are on one device");
+    let sums = Tensor::cat(device.into_iter().map(squared_sum).collect(), 0).into_data();
+    sums.iter::<f32>().map(f64::from).collect()
+}
+
+fn squared_norm_on_host(tensor: Tensor<1>) -> f64 {
+    let values = Contiguous::new(tensor.try_into_primitive::<Flex>().expect("the device is Flex"));
+    let square = |&value: &f32| f64::from(value) * f64::from(value);
+    let partial: Vec<f64> = values.slice().par_chunks(CHUNK).map(|chunk| chunk.iter().map(square).sum()).collect();
+    partial.iter().sum()
+}
+
+/// The sum as a tensor of one element: columns first, so that no single sum has too many terms for f32.
+fn squared_sum(tensor: Tensor<1>) -> Tensor<1> {
+    let [elements] = tensor.dims();
     let width = (1..=4096.min(elements.max(1))).rev().find(|width| elements % width == 0).unwrap_or(1);
     let rows = tensor.reshape([elements / width, width]);
-    let partial = (rows.clone() * rows).sum_dim(0).into_data();
-    partial.iter::<f32>().map(f64::from).sum()
+    (rows.clone() * rows).sum_dim(0).sum_dim(1).reshape([1])
 }
 
 /// Gradient of an embedding table: row `i` is the sum of the gradients of the tokens whose id is `i`.

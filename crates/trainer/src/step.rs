@@ -1,8 +1,7 @@
 //! The gradient of a batch, its norm, and what to say when a number is not finite.
 
-use burn::Tensor;
 use medley_model::{Decoder, DropoutContext, Pack};
-use medley_ops::squared_norm;
+use medley_ops::squared_norms;
 use medley_recipe::TrainSpec;
 
 use crate::batching::{MicroBatch, micro_batches};
@@ -157,7 +156,7 @@ impl GradientContext<'_> {
 
 /// The norm of all gradients together: f64, in the order of the paths.
 pub fn global_norm(gradients: &TensorMap) -> f64 {
-    gradients.values().map(|gradient: &Tensor<1>| squared_norm(gradient.clone())).sum::<f64>().sqrt()
+    squared_norms(gradients.values().cloned().collect()).into_iter().sum::<f64>().sqrt()
 }
 
 /// What gradients of this norm are multiplied by so that it is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_` does;

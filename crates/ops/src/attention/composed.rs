@@ -55,7 +55,7 @@ impl Layout<'_> {
     }
 
     /// The inverse of [`queries`](Self::queries).
-    fn from_queries<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+    fn rows_of_queries<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
         let (shape, group, heads) = (tensor.shape(), self.problem.group(), self.problem.key_value_heads);
         let (rows, dim) = (self.bucket.queries, shape[2]);
         let tensor = B::float_reshape(tensor, Shape::new([self.samples(), heads, group, rows, dim]));
@@ -71,7 +71,7 @@ impl Layout<'_> {
     }
 
     /// The inverse of [`keys`](Self::keys).
-    fn from_keys<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+    fn rows_of_keys<B: Backend>(&self, tensor: FloatTensor<B>) -> FloatTensor<B> {
         let (heads, rows, dim) = (self.problem.key_value_heads, self.bucket.keys, self.problem.head_dim);
         let tensor = B::float_reshape(tensor, Shape::new([self.samples(), heads, rows, dim]));
         B::float_reshape(B::float_swap_dims(tensor, 1, 2), Shape::new([self.samples() * rows, heads, dim]))
@@ -153,8 +153,8 @@ pub(super) fn forward<B: Backend>(
         let total = B::float_sum_dim(weights.clone(), 2);
         let values = layout.keys::<B>(gather::<B>(&v, &key_rows));
         let output = B::float_matmul(B::float_div(weights, total.clone()), values);
-        outputs.push(layout.from_queries::<B>(output));
-        logs.push(layout.from_queries::<B>(B::float_add(largest, B::float_log(total))));
+        outputs.push(layout.rows_of_queries::<B>(output));
+        logs.push(layout.rows_of_queries::<B>(B::float_add(largest, B::float_log(total))));
     }
     let origins = || buckets.iter().flat_map(origins);
     (in_order::<B>(outputs, origins(), problem.queries), in_order::<B>(logs, origins(), problem.queries))
@@ -222,7 +222,7 @@ impl<B: Backend> Upstream<B> {
         let d_scores = B::float_mul_scalar(d_scores, Scalar::Float(f64::from(layout.problem.scale)));
         let d_k = B::float_matmul(B::float_transpose(d_scores.clone()), q);
         let d_q = B::float_matmul(d_scores, k);
-        [layout.from_queries::<B>(d_q), layout.from_keys::<B>(d_k), layout.from_keys::<B>(d_v)]
+        [layout.rows_of_queries::<B>(d_q), layout.rows_of_keys::<B>(d_k), layout.rows_of_keys::<B>(d_v)]
     }
 
     /// Gradients of a long sample's rows, tile by tile.
