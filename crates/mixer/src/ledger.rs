@@ -50,6 +50,21 @@ impl Counted {
     }
 }
 
+/// Records of one shape in files of one layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAs {
+    /// What the records are: `Alpaca`, `conversations`, `exam items`, the keys that ask and answer, …
+    pub shape: String,
+    /// How they lie in their files: `JSON Lines, gzip`, `CSV, GB18030`, …
+    pub layout: String,
+    /// How many.
+    pub records: u64,
+    /// In how many files.
+    pub files: u64,
+    /// The first of these.
+    pub example: String,
+}
+
 /// What the chat stage makes of a source's chosen records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCounts {
@@ -74,6 +89,9 @@ pub struct SourceLedger {
     pub requested_share: f64,
     /// Samples that this share makes of the requested size.
     pub requested: u64,
+    /// What its files and records were recognised as, in the files' order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_as: Vec<ReadAs>,
     /// Records read.
     pub read: u64,
     /// Records that cannot be trained on.

@@ -31,7 +31,7 @@ pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
 pub use error::{MixError, Shortage};
 pub use import::{IMPORTER_VERSION, Rejection};
 pub use key::{Key, training_place};
-pub use ledger::{Counted, Ledger, SourceLedger, TokenCounts};
+pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
 pub use mix::{Mix, MixContext, MixProgress, mix};

@@ -17,8 +17,8 @@ pub struct HubFiles {
 
 /// Where `owner/name` data sets come from.
 pub trait DatasetHub: Sync {
-    /// The files of data set `id` at `revision` (default `main`) that match the glob `files` (default: every JSON and
-    /// JSON Lines file, packed or not), fetched if they are not here yet.
+    /// The files of data set `id` at `revision` (default `main`) that match the glob `files` (default: every data file,
+    /// packed or not), fetched if they are not here yet.
     ///
     /// # Errors
     /// What is wrong and how to mend it.
@@ -40,8 +40,24 @@ pub(crate) struct SourceFile {
     pub part: usize,
 }
 
-/// Names that a data file ends with when a directory is searched.
-const DATA_FILES: [&str; 6] = [".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz"];
+/// What a data file's name ends with when a directory or a hub data set is searched, packing aside.
+const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
+const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
+const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];
+
+/// Whether a file of this name is taken for data where no pattern says which are.
+pub(crate) fn is_data_file(name: &str) -> bool {
+    is_json_file(name) || TABLES.iter().any(|end| unpacked(name).ends_with(end))
+}
+
+/// Whether a file's name says that it is JSON.
+pub(crate) fn is_json_file(name: &str) -> bool {
+    JSON_FILES.iter().any(|end| unpacked(name).ends_with(end))
+}
+
+fn unpacked(name: &str) -> &str {
+    PACKINGS.iter().find_map(|packing| name.strip_suffix(packing)).unwrap_or(name)
+}
 
 /// Every file of a source, sorted within its part, each once.
 pub(crate) fn locate(
@@ -116,13 +132,14 @@ fn directory(path: &Path, base_dir: &Path, pattern: Option<&str>) -> Result<Loca
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         match &pattern {
             Some(pattern) => pattern.matches_path(inside) || pattern.matches(&name),
-            None => DATA_FILES.iter().any(|end| name.ends_with(end)),
+            None => is_data_file(&name),
         }
     });
     if found.is_empty() {
         return Err((
             format!("the directory `{}` holds no data files", name_of(path, base_dir)),
-            "data files end with .json, .jsonl or .ndjson, also with .gz; others are named by a glob".to_owned(),
+            "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob"
+                .to_owned(),
         ));
     }
     found.sort();
@@ -197,8 +214,7 @@ pub(crate) fn is_dataset_id(path: &str) -> bool {
             && !name.starts_with(['.', '-'])
             && name.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
     };
-    let data_file = DATA_FILES.iter().any(|end| path.ends_with(end));
-    path.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name)) && !data_file
+    path.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name)) && !is_data_file(path)
 }
 
 /// Relative to the recipe's folder or to the working directory where it lies in one of them; with forward slashes.

@@ -21,6 +21,9 @@ pub struct ManifestFile {
     pub bytes: u64,
     /// Records read, rejected ones included.
     pub records: u64,
+    /// What the file was recognised as: `JSON Lines, gzip`, `CSV, GB18030`, …
+    #[serde(default)]
+    pub layout: String,
     /// Index of the part of its source (`path` in the recipe) that it belongs to.
     pub part: usize,
 }
@@ -98,6 +101,7 @@ struct Deciding<'a> {
 struct DecidingPart<'a> {
     format: SourceFormat,
     columns: &'a Columns,
+    encoding: Option<&'a str>,
     /// Sorted: the order of files decides nothing.
     sha256: Vec<&'a str>,
 }
@@ -127,7 +131,7 @@ fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource)
         let files = source.files.iter().filter(|file| file.part == index);
         let mut sha256: Vec<&str> = files.map(|file| file.sha256.as_str()).collect();
         sha256.sort_unstable();
-        DecidingPart { format: part.format, columns: &part.columns, sha256 }
+        DecidingPart { format: part.format, columns: &part.columns, encoding: part.encoding.as_deref(), sha256 }
     };
     parts.iter().enumerate().map(part).collect()
 }

@@ -11,7 +11,7 @@ use crate::error::{MixError, Shortage};
 use crate::exam::ExamItems;
 use crate::import::Importer;
 use crate::key::{Key, Keyed, validation_bound};
-use crate::ledger::{Ledger, SourceLedger};
+use crate::ledger::{Ledger, ReadAs, SourceLedger};
 use crate::locate::{DatasetHub, SourceFile, locate};
 use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, mix_hash};
 use crate::quota::Leaves;
@@ -167,6 +167,7 @@ fn draw<'a>(
     let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
     let scan = PoolScan {
         files: &pool.files,
+        parts: &pool.spec.parts,
         importers: &importers,
         exam_items,
         earlier,
@@ -182,7 +183,8 @@ fn draw<'a>(
     let importable = contents.len() as u64;
     rayon::slice::ParallelSliceMut::par_sort_unstable(contents.as_mut_slice());
     contents.dedup();
-    let mut ledger = SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(&files) };
+    let mut ledger =
+        SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
     count_contents(&scan, &contents, earlier_names, &mut ledger);
     let source = manifest_source(pool, &files);
     let sample = std::mem::replace(&mut *lock(&scan.sample), Smallest::new(0)).into_sorted().collect();
@@ -191,16 +193,30 @@ fn draw<'a>(
     Ok((Drawn { sample, held_out, ledger, source }, contents))
 }
 
-fn count_files(files: &[FileScan]) -> SourceLedger {
+fn count_files(pool: &Pool<'_>, scans: &[FileScan]) -> SourceLedger {
     let mut ledger = SourceLedger::default();
-    for file in files {
-        ledger.read += file.read;
-        ledger.exam_items.merge(file.exam_items.clone());
-        for (reason, counted) in &file.rejected {
+    for (file, scan) in pool.files.iter().zip(scans) {
+        ledger.read += scan.read;
+        ledger.exam_items.merge(scan.exam_items.clone());
+        for (reason, counted) in &scan.rejected {
             ledger.rejected.entry(*reason).or_default().merge(counted.clone());
+        }
+        for (shape, records) in &scan.shapes {
+            tracing::info!("{}: {records} records read as {shape} ({})", file.name, scan.layout);
+            count_shape(&mut ledger.read_as, &file.name, &scan.layout, &shape.to_string(), *records);
         }
     }
     ledger
+}
+
+fn count_shape(all: &mut Vec<ReadAs>, file: &str, layout: &str, shape: &str, records: u64) {
+    match all.iter_mut().find(|known| known.shape == shape && known.layout == layout) {
+        Some(known) => (known.records, known.files) = (known.records + records, known.files + 1),
+        None => {
+            let (shape, layout, example) = (shape.to_owned(), layout.to_owned(), file.to_owned());
+            all.push(ReadAs { shape, layout, records, files: 1, example });
+        }
+    }
 }
 
 /// Tells the pool's different contents apart: an earlier pool's, held out, available.
@@ -229,6 +245,7 @@ fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
         sha256: scan.fingerprint.sha256.clone(),
         bytes: scan.fingerprint.bytes,
         records: scan.read,
+        layout: scan.layout.clone(),
         part: file.part,
     };
     let parts = pool.spec.parts.iter().map(|part| ManifestPart {

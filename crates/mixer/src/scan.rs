@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use medley_chat::Message;
 use rayon::prelude::*;
@@ -11,16 +11,18 @@ use rayon::prelude::*;
 use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
 use crate::exam::ExamItems;
-use crate::import::{Imported, Importer, Rejection, Seen};
+use crate::import::{Imported, Importer, Read, Rejection, Seen, Shape};
 use crate::key::{Key, Keyed};
 use crate::ledger::Counted;
 use crate::locate::SourceFile;
-use crate::read::{Batch, Fingerprint, Problem, Span, Splitter, open};
+use crate::read::{Batch, Fingerprint, Opened, Problem, RawRecord, Span, SplitError, Table, open};
 use crate::select::{Candidate, Smallest};
+use crate::spec::SourcePart;
 
 /// What is asked of every record of a pool.
 pub(crate) struct PoolScan<'a> {
     pub files: &'a [SourceFile],
+    pub parts: &'a [SourcePart],
     /// By part.
     pub importers: &'a [Importer],
     pub exam_items: &'a ExamItems,
@@ -40,11 +42,22 @@ pub(crate) struct PoolScan<'a> {
 #[derive(Debug)]
 pub(crate) struct FileScan {
     pub fingerprint: Fingerprint,
+    /// What the file was recognised as.
+    pub layout: String,
     pub read: u64,
+    /// What its records were read as, and how many.
+    pub shapes: BTreeMap<Shape, u64>,
     pub rejected: BTreeMap<Rejection, Counted>,
     pub exam_items: Counted,
     /// Every importable record that is no exam item, in the file's order.
     pub contents: Vec<ContentId>,
+}
+
+/// What was seen of one record.
+struct Seeing {
+    outcome: Outcome,
+    seen: Seen,
+    shape: Shape,
 }
 
 /// What became of one record.
@@ -71,13 +84,15 @@ impl PoolScan<'_> {
         let file = &self.files[index];
         let whole = |Problem { problem, hint }| MixError::File { file: file.name.clone(), problem, hint };
         let before = stamp(&file.path);
-        let (reader, fingerprinter) = open(&file.path).map_err(whole)?;
-        let mut splitter = Splitter::new(reader);
-        let mut tally = Tally::new(index, file, &self.importers[file.part]);
-        let mut next = splitter.next_batch();
+        let importer = &self.importers[file.part];
+        let wants = |column: &str| importer.wants(column);
+        let opened = open(&file.path, &self.parts[file.part], &wants).map_err(whole)?;
+        let Opened { mut records, fingerprinter, layout } = opened;
+        let mut tally = Tally::new(index, file, importer);
+        let mut next = records.next_batch();
         let mut reported = 0;
         while let Some(batch) = next.map_err(|error| tally.split_error(error))? {
-            let (read, outcomes) = rayon::join(|| splitter.next_batch(), || self.outcomes(&batch, tally.importer));
+            let (read, outcomes) = rayon::join(|| records.next_batch(), || self.outcomes(&batch, tally.importer));
             next = read;
             tally.count(&batch, outcomes, self)?;
             let bytes = fingerprinter.bytes();
@@ -85,24 +100,27 @@ impl PoolScan<'_> {
             reported = bytes;
         }
         if stamp(&file.path) != before {
-            return Err(whole(Problem::new("the file changed while it was read", "run again when it is complete")));
+            return Err(whole(Problem::new(
+                "the file changed or disappeared while it was read",
+                "run again when it is complete",
+            )));
         }
-        tally.finish(fingerprinter.finish(), splitter.records())
+        tally.finish(fingerprinter.finish(), layout, records.records())
     }
 
-    fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Result<(Outcome, Seen), Problem>> {
-        let outcome = |span: &Span| self.outcome(&batch.bytes[span.range.clone()], importer);
+    fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Result<Seeing, Problem>> {
+        let outcome = |span: &Span| self.outcome(batch.record(span), importer);
         batch.spans.par_iter().with_min_len(16).map(outcome).collect()
     }
 
-    fn outcome(&self, bytes: &[u8], importer: &Importer) -> Result<(Outcome, Seen), Problem> {
-        let (imported, seen) = importer.import(bytes)?;
+    fn outcome(&self, record: RawRecord<'_>, importer: &Importer) -> Result<Seeing, Problem> {
+        let Read { imported, seen, shape } = importer.import(record)?;
         let outcome = match imported {
             Imported::Conversation(messages) if self.exam_items.stand_in(&messages) => Outcome::ExamItem,
             Imported::Conversation(messages) => self.conversation(messages),
             Imported::Rejected(reason) => Outcome::Rejected(reason),
         };
-        Ok((outcome, seen))
+        Ok(Seeing { outcome, seen, shape })
     }
 
     fn conversation(&self, messages: Vec<Message>) -> Outcome {
@@ -131,6 +149,13 @@ fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
+/// A file's first record.
+struct First {
+    bytes: Vec<u8>,
+    table: Option<Arc<Table>>,
+    place: (u64, u64),
+}
+
 /// The running count of one file.
 struct Tally<'a> {
     index: usize,
@@ -140,8 +165,9 @@ struct Tally<'a> {
     exam_items: Counted,
     contents: Vec<ContentId>,
     seen: Seen,
+    shapes: BTreeMap<Shape, u64>,
     /// The first record with its place, for the error if a column is missing from all of them.
-    first: Option<(Vec<u8>, (u64, u64))>,
+    first: Option<First>,
 }
 
 impl<'a> Tally<'a> {
@@ -154,6 +180,7 @@ impl<'a> Tally<'a> {
             exam_items: Counted::default(),
             contents: Vec::new(),
             seen: 0,
+            shapes: BTreeMap::new(),
             first: None,
         }
     }
@@ -161,14 +188,19 @@ impl<'a> Tally<'a> {
     fn count(
         &mut self,
         batch: &Batch,
-        outcomes: Vec<Result<(Outcome, Seen), Problem>>,
+        outcomes: Vec<Result<Seeing, Problem>>,
         pool: &PoolScan<'_>,
     ) -> Result<(), MixError> {
         for (span, outcome) in batch.spans.iter().zip(outcomes) {
             let place = (span.line, span.record);
-            let (outcome, seen) = outcome.map_err(|problem| self.record_error(place, problem))?;
+            let Seeing { outcome, seen, shape } = outcome.map_err(|problem| self.record_error(place, problem))?;
             self.seen |= seen;
-            self.first.get_or_insert_with(|| (batch.bytes[span.range.clone()].to_vec(), place));
+            *self.shapes.entry(shape).or_default() += 1;
+            self.first.get_or_insert_with(|| First {
+                bytes: batch.bytes[span.range.clone()].to_vec(),
+                table: batch.table.clone(),
+                place,
+            });
             match outcome {
                 Outcome::Rejected(reason) => self.reject(reason, place),
                 Outcome::ExamItem => self.exam_items.add(&self.file.name, place),
@@ -194,18 +226,19 @@ impl<'a> Tally<'a> {
         MixError::Record { file: self.file.name.clone(), line, record, problem, hint }
     }
 
-    fn split_error(&self, (place, problem): (Option<(u64, u64)>, Problem)) -> MixError {
+    fn split_error(&self, (place, problem): SplitError) -> MixError {
         match place {
             Some(place) => self.record_error(place, problem),
             None => MixError::File { file: self.file.name.clone(), problem: problem.problem, hint: problem.hint },
         }
     }
 
-    fn finish(self, fingerprint: Fingerprint, read: u64) -> Result<FileScan, MixError> {
-        if let Some((bytes, place)) = &self.first {
-            self.importer.check_columns(self.seen, bytes).map_err(|problem| self.record_error(*place, problem))?;
+    fn finish(self, fingerprint: Fingerprint, layout: String, read: u64) -> Result<FileScan, MixError> {
+        if let Some(First { bytes, table, place }) = &self.first {
+            let record = table.as_deref().map_or(RawRecord::Json(bytes), |table| RawRecord::Row(bytes, table));
+            self.importer.check_columns(self.seen, record).map_err(|problem| self.record_error(*place, problem))?;
         }
-        let Self { rejected, exam_items, contents, .. } = self;
-        Ok(FileScan { fingerprint, read, rejected, exam_items, contents })
+        let Self { rejected, exam_items, contents, shapes, .. } = self;
+        Ok(FileScan { fingerprint, layout, read, shapes, rejected, exam_items, contents })
     }
 }

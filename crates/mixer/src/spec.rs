@@ -69,15 +69,24 @@ pub struct Columns {
     pub system: Option<String>,
 }
 
-/// How the records of a source are laid out.
+/// How a source is read. Its files' layout and its records' shape are recognised; a value other than `auto` overrides one
+/// of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceFormat {
-    /// `instruction`, `input`, `output` (or the columns named), one object a record.
+    /// Recognise both: files by their content, records by their keys (or by the columns named).
     #[default]
+    Auto,
+    /// Records are `instruction`, `input`, `output` (or the columns named), read as they stand.
     Alpaca,
-    /// `messages` (role, content) or `conversations` (from, value).
+    /// Records are conversations: `messages` (role, content) or `conversations` (from, value).
     Messages,
+    /// Files are JSON: an array, JSON Lines, or objects one after another.
+    Json,
+    /// Files are tables with a header, comma-separated.
+    Csv,
+    /// Files are tables with a header, tab-separated.
+    Tsv,
 }
 
 /// One pool of records: everything its parts hold, taken together.
@@ -95,11 +104,14 @@ pub struct SourcePart {
     /// where nothing is found there, to the working directory; what is found in neither and has the form `owner/name`
     /// is a hub data set.
     pub path: String,
-    /// Layout of the records.
+    /// How files and records are read, where that is not to be recognised.
     pub format: SourceFormat,
-    /// Field names, where they differ from Alpaca's.
+    /// Field names, where they are not recognised.
     pub columns: Columns,
-    /// For a hub data set or a directory: which of its files, as a glob (default: every JSON, JSONL and their .gz).
+    /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// For a hub data set or a directory: which of its files, as a glob (default: every data file).
     pub files: Option<String>,
     /// For a hub data set: branch, tag or commit (default `main`).
     pub revision: Option<String>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use crate::ledger::{Ledger, SourceLedger, TokenCounts};
+use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
 
 impl fmt::Display for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,6 +67,10 @@ impl Ledger {
     /// One line for every reason that something is missing, with the first places.
     fn write_notes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (source, line) in &self.sources {
+            for ReadAs { shape, layout, records, files, .. } in &line.read_as {
+                let files = if *files > 1 { format!("{} files", grouped(*files)) } else { "1 file".to_owned() };
+                writeln!(formatter, "{source}: {} read as {shape} ({layout}; {files})", grouped(*records))?;
+            }
             let reasons = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
             let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
             for (reason, counted) in reasons.chain(exam) {

@@ -228,26 +228,30 @@ fn bad_input_names_the_place_and_the_remedy() {
         [good.as_bytes(), b"{\"instruction\":\"\xc4\xe3\xba\xc3\",\"output\":\"a\"}\n"].concat(),
     );
     put(folder.path(), "number.jsonl", good.clone() + "{\"instruction\":\"q\",\"output\":7}\n");
-    put(folder.path(), "other.jsonl", "{\"query\":\"q\",\"response\":\"a\"}\n");
-    put(folder.path(), "table.csv", "question,answer\n1,2\n");
+    put(folder.path(), "other.jsonl", "{\"topic\":\"q\",\"response\":\"a\"}\n");
+    put(folder.path(), "prose.txt", "Once upon a time\nthere was.\n");
+    put(folder.path(), "header.csv", "question,answer\n");
+    put(folder.path(), "ragged.csv", "question,answer\n1,2\n1,2,3\n");
     fs::create_dir(folder.path().join("nothing")).expect("a folder");
     for (path, place, remedy) in [
         ("empty.jsonl", "empty.jsonl: the file is empty", "fetch it again"),
-        (
-            "truncated.jsonl.gz",
-            "truncated.jsonl.gz:1: record 1: the gzip stream ends early",
-            "fetch or copy the file again",
-        ),
+        ("header.csv", "header.csv: the file holds no records", "fetch it again"),
+        ("truncated.jsonl.gz", "the gzip stream ends early: the file is truncated", "fetch or copy the file again"),
         (
             "corrupt.jsonl.gz",
             "corrupt.jsonl.gz:1: record 1: the gzip stream is corrupt",
             "fetch or copy the file again",
         ),
         ("cut.jsonl", "cut.jsonl:3: record 3: not valid JSON", "truncated"),
-        ("gbk.jsonl", "gbk.jsonl:4: record 4: not UTF-8 (byte 17", "iconv -f GB18030"),
+        ("gbk.jsonl", "gbk.jsonl:4: record 4: not UTF-8 (byte 17", "encoding = \"gb18030\""),
         ("number.jsonl", "number.jsonl:4: record 4: `output` is a number", "write it as a string"),
-        ("other.jsonl", "no record has `instruction`; this one has `query`, `response`", "instruction = \"query\""),
-        ("table.csv", "neither a JSON array nor JSON Lines", "JSON Lines (one object a line)"),
+        (
+            "other.jsonl",
+            "other.jsonl:1: record 1: no record has the keys of a known layout; this one has `topic`, `response`",
+            "output = \"response\"",
+        ),
+        ("prose.txt", "neither JSON nor a table with a header", "JSON Lines (one object a line)"),
+        ("ragged.csv", "ragged.csv:3: record 2: the row has 3 fields, the header 2", "double quotes"),
         ("nothing", "source `a`: the directory `nothing` holds no data files", ".jsonl"),
         ("missing.jsonl", "source `a`: `missing.jsonl` does not exist", "relative to the recipe's folder"),
         ("*.parquet", "source `a`: `*.parquet` matches no file", "relative to the recipe's folder"),
@@ -267,9 +271,9 @@ fn bad_input_names_the_place_and_the_remedy() {
 #[test]
 fn a_record_without_a_column_that_others_have_is_rejected() {
     let folder = folder();
-    put(folder.path(), "a.jsonl", numbered("题", 0..3) + "{\"instruct\":\"q\",\"output\":\"a\"}\n");
+    put(folder.path(), "a.jsonl", numbered("题", 0..3) + "{\"topic\":\"q\",\"output\":\"a\"}\n");
     let mix = mixed(folder.path(), &spec(3, &[("a", 1, "a.jsonl")]));
-    let rejected = &mix.ledger.sources["a"].rejected[&Rejection::MissingColumn];
+    let rejected = &mix.ledger.sources["a"].rejected[&Rejection::Unrecognised];
     assert_eq!((rejected.count, rejected.examples.as_slice()), (1, ["a.jsonl:4".to_owned()].as_slice()));
 }
 
@@ -343,7 +347,9 @@ fn the_ledger_reads_well() {
     general  2,006         4     0       2          0         0      2,000  1,350   1,350   90.00 %
     tcm        307         0     0       0          7         0        300    150     150   10.00 %
     in all   2,313         4     0       2          7         0      2,300  1,500   1,500  100.00 %
+    general: 2,006 read as Alpaca (JSON Lines; 1 file)
     general: 4 empty answer (general.jsonl:2001, 2002, 2003, …)
+    tcm: 307 read as Alpaca (JSON Lines; 1 file)
     tcm: 7 belong to `general`, which is named first
     ");
 }

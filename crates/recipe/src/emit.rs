@@ -206,15 +206,16 @@ fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> R
 
 fn raw_source(source: &SourceSpec) -> RawSource {
     let parts = source.parts.iter().map(|part| {
-        RawPath::Table(RawPart {
+        RawPath::Table(Box::new(RawPart {
             path: Some(part.path.clone()),
             format: Some(part.format),
             columns: Some(part.columns.clone()),
+            encoding: part.encoding.clone(),
             files: part.files.clone(),
             revision: part.revision.clone(),
             licence: part.licence.clone(),
             commercial_use: part.commercial_use,
-        })
+        }))
     });
     RawSource { path: Some(OneOrMany::Many(parts.collect())), ..RawSource::default() }
 }

@@ -143,11 +143,13 @@ pub(crate) struct RawSource {
     /// own. A relative path is relative to the recipe's folder or, where nothing is found there, to the working
     /// directory.
     pub(crate) path: Option<OneOrMany<RawPath>>,
-    /// Layout of the records.
+    /// How it is read, where that is not to be recognised.
     pub(crate) format: Option<SourceFormat>,
-    /// Field names, where they differ from Alpaca's.
+    /// Field names, where they are not recognised.
     pub(crate) columns: Option<Columns>,
-    /// Which files of a hub data set or directory, as a glob (default: every JSON, JSONL and their .gz).
+    /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
+    pub(crate) encoding: Option<String>,
+    /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).
     pub(crate) revision: Option<String>,
@@ -164,7 +166,7 @@ pub(crate) enum RawPath {
     /// A file, directory, glob or hub data set.
     Text(String),
     /// The same with options of its own.
-    Table(RawPart),
+    Table(Box<RawPart>),
 }
 
 /// A place that records come from, with options of its own.
@@ -173,11 +175,13 @@ pub(crate) enum RawPath {
 pub(crate) struct RawPart {
     /// A file, directory, glob or hub data set (`owner/name`).
     pub(crate) path: Option<String>,
-    /// Layout of the records.
+    /// How it is read, where that is not to be recognised.
     pub(crate) format: Option<SourceFormat>,
-    /// Field names, where they differ from Alpaca's.
+    /// Field names, where they are not recognised.
     pub(crate) columns: Option<Columns>,
-    /// Which files of a hub data set or directory, as a glob (default: every JSON, JSONL and their .gz).
+    /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
+    pub(crate) encoding: Option<String>,
+    /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).
     pub(crate) revision: Option<String>,

@@ -233,12 +233,13 @@ fn source_spec(source: RawSource) -> SourceSpec {
     let part = |path: RawPath| {
         let own = match path {
             RawPath::Text(path) => RawPart { path: Some(path), ..RawPart::default() },
-            RawPath::Table(part) => part,
+            RawPath::Table(part) => *part,
         };
         SourcePart {
             path: own.path.unwrap_or_default(),
             format: own.format.or(source.format).unwrap_or_default(),
             columns: own.columns.or_else(|| source.columns.clone()).unwrap_or_default(),
+            encoding: own.encoding.or_else(|| source.encoding.clone()),
             files: own.files.or_else(|| source.files.clone()),
             revision: own.revision.or_else(|| source.revision.clone()),
             licence: own.licence.or_else(|| source.licence.clone()),

@@ -71,22 +71,22 @@ fn a_small_recipe_gets_every_default() {
 
     [[sources.general.path]]
     path = "general.jsonl"
-    format = "alpaca"
+    format = "auto"
 
     [[sources.tcm.path]]
     path = "a.jsonl"
-    format = "alpaca"
+    format = "auto"
     columns = { instruction = "query", output = "response" }
 
     [[sources.tcm.path]]
     path = "owner/set"
-    format = "alpaca"
+    format = "auto"
     columns = { output = "answer" }
     licence = "MIT"
 
     [[sources.western.path]]
     path = "western/*.json"
-    format = "alpaca"
+    format = "auto"
 
     [train]
     method = "lora"
@@ -272,7 +272,7 @@ papers = []
         ·    ╰── hint: did you mean `columns`?
      17 │
         ╰────
-      help: [sources.general] takes `path`, `format`, `columns`, `files`, `revision`, `licence`,
+      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `files`, `revision`, `licence`,
             `commercial_use`
 
     Error:
@@ -626,7 +626,7 @@ fn show_says_where_each_value_came_from() {
 
     [[sources.general.path]]
     path = "general.jsonl"                                    # recipe.toml:13
-    format = "alpaca"                                         # default
+    format = "auto"                                           # default
 
     [[sources.tcm.path]]
     "#);

@@ -2,9 +2,7 @@
 
 use super::HubError;
 use super::client::RemoteFile;
-
-/// Names that records end with.
-const DATA_FILES: [&str; 6] = [".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz"];
+use crate::locate::{is_data_file, is_json_file};
 
 /// JSON files that describe a data set rather than hold its records.
 const DESCRIPTIONS: [&str; 5] =
@@ -47,33 +45,30 @@ pub(super) fn data_files(id: &str, all: &[RemoteFile], pattern: Option<&str>) ->
         }
         None => all
             .iter()
-            .filter(|file| DATA_FILES.iter().any(|end| file.name.ends_with(end)))
+            .filter(|file| is_data_file(&file.name))
             .filter(|file| !DESCRIPTIONS.contains(&base(file).as_str()) && !file.name.starts_with('.'))
             .cloned()
             .collect(),
     };
-    let parquet = |files: &[RemoteFile]| files.iter().any(|file| file.name.ends_with(".parquet"));
+    let chosen = if pattern.is_none() { one_family(chosen) } else { chosen };
     match pattern {
-        _ if parquet(&chosen) => Err(no_files(
-            "`files` names Parquet files, which cannot be read".to_owned(),
-            "name its JSON or JSON Lines files, or convert them: `datasets.load_dataset(…)[\"train\"].to_json(…)`".to_owned(),
-        )),
         _ if !chosen.is_empty() => Ok(chosen),
         Some(pattern) => Err(no_files(
             format!("no file matches `files = {pattern:?}`"),
             "a glob is matched with a file's whole path or its name".to_owned(),
         )),
-        None if parquet(all) => Err(no_files(
-            "its records are in Parquet files, which cannot be read".to_owned(),
-            "convert them to JSON Lines (`datasets.load_dataset(…)[\"train\"].to_json(…)`) and name the result as `path`; \
-             or look for a revision with JSON files and set `revision =` and `files =`"
-                .to_owned(),
-        )),
         None => Err(no_files(
-            "it has no JSON or JSON Lines file".to_owned(),
+            "it has no JSON, JSON Lines, CSV, TSV or Parquet file".to_owned(),
             "say which of its files to take: `files = \"*.txt\"`".to_owned(),
         )),
     }
+}
+
+/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
+fn one_family(files: Vec<RemoteFile>) -> Vec<RemoteFile> {
+    let (json, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_json_file(&file.name));
+    let (parquet, tables): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.name.ends_with(".parquet"));
+    [json, parquet, tables].into_iter().find(|family| !family.is_empty()).unwrap_or_default()
 }
 
 /// The files that a model is loaded from.
@@ -151,11 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn parquet_is_named_rather_than_misread() {
-        let all = files(&["README.md", "data/train-00000-of-00001.parquet"]);
-        let error = data_files("o/n", &all, None).expect_err("parquet").to_string();
-        assert!(error.contains("Parquet") && error.contains("train-00000") && error.contains("files ="), "{error}");
-        assert!(data_files("o/n", &all, Some("*.parquet")).is_err());
+    fn records_in_several_layouts_are_taken_once() {
+        let joined = |all: &[&str]| {
+            let chosen = data_files("o/n", &files(all), None).expect("found");
+            names(&chosen).join(" ")
+        };
+        assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet", "b.json"]), "b.json");
+        assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet"]), "data/train-0.parquet");
+        assert_eq!(joined(&["README.md", "a.csv", "b.tsv.gz", "x.txt"]), "a.csv b.tsv.gz");
+        let error = data_files("o/n", &files(&["README.md", "x.txt"]), None).expect_err("none").to_string();
+        assert!(error.contains("Parquet") && error.contains("`x.txt`") && error.contains("files ="), "{error}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Finding a column's text in a record.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::fields::{Fields, Names};
 use crate::read::Problem;
 
 /// A column's name: a key, or a path of keys (and list indices from 0) with dots.
@@ -10,31 +11,33 @@ pub(super) struct Column {
     name: String,
     /// The recipe names it, so a file without it is a mistake.
     pub required: bool,
+    /// The field that has the whole name.
+    whole: usize,
+    /// The field that the path begins with, where it is one.
+    first: Option<usize>,
 }
 
 impl Column {
-    pub fn new(name: Option<&str>, default: &str, always: bool) -> Self {
-        Self { name: name.unwrap_or(default).to_owned(), required: always || name.is_some() }
+    /// The column that the recipe names, or `default`.
+    pub fn new(name: Option<&str>, default: &str, always: bool, names: &mut Names) -> Self {
+        let required = always || name.is_some();
+        let name = name.unwrap_or(default).to_owned();
+        let whole = names.add(&name);
+        let first = name.split_once('.').map(|(first, _)| names.add(first));
+        Self { name, required, whole, first }
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Keys of a record in which the value may be: the whole name, or its first part.
-    pub fn keys(&self) -> Vec<String> {
-        let first = self.name.split('.').next().unwrap_or_default();
-        if first == self.name { vec![self.name.clone()] } else { vec![self.name.clone(), first.to_owned()] }
-    }
-
     /// The value; `None` where a key on the way is missing. A key that itself contains the dots wins.
-    pub fn value<'a>(&self, record: &'a Map<String, Value>) -> Option<&'a Value> {
-        if let Some(value) = record.get(&self.name) {
+    pub fn value<'a>(&self, fields: &'a Fields) -> Option<&'a Value> {
+        if let Some(value) = fields.get(self.whole) {
             return Some(value);
         }
-        let mut keys = self.name.split('.');
-        let mut value = record.get(keys.next()?)?;
-        for key in keys {
+        let mut value = fields.get(self.first?)?;
+        for key in self.name.split('.').skip(1) {
             value = match value {
                 Value::Object(object) => object.get(key)?,
                 Value::Array(list) => list.get(key.parse::<usize>().ok()?)?,
@@ -44,6 +47,11 @@ impl Column {
             };
         }
         Some(value)
+    }
+
+    /// The text; `None` where a key on the way is missing.
+    pub fn text(&self, fields: &Fields) -> Option<Result<String, Problem>> {
+        self.value(fields).map(|value| text_of(value, &self.name))
     }
 }
 
@@ -56,11 +64,8 @@ pub(super) fn text_of(value: &Value, name: &str) -> Result<String, Problem> {
             let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
             texts.map(|texts| texts.join("\n")).ok_or_else(|| {
                 let odd = list.iter().find(|value| !value.is_string()).map_or("nothing", kind);
-                wrong_type(
-                    name,
-                    &format!("a list that holds {odd}"),
-                    "name a column that holds text or a list of texts",
-                )
+                let hint = "name a column that holds text or a list of texts";
+                wrong_type(name, &format!("a list that holds {odd}"), hint)
             })
         }
         Value::Object(object) => {
@@ -72,7 +77,7 @@ pub(super) fn text_of(value: &Value, name: &str) -> Result<String, Problem> {
     }
 }
 
-pub(super) fn wrong_type(name: &str, found: &str, hint: &str) -> Problem {
+fn wrong_type(name: &str, found: &str, hint: &str) -> Problem {
     Problem::new(format!("`{name}` is {found}; expected text or a list of texts"), hint)
 }
 
@@ -88,16 +93,30 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Whether a text says nothing.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 const QUESTIONS: [&str; 8] = ["instruction", "query", "question", "prompt", "ask", "context", "input", "text"];
+const INPUTS: [&str; 3] = ["input", "context", "passage"];
 const ANSWERS: [&str; 8] = ["output", "response", "answer", "target", "completion", "answers", "reply", "solution"];
 
 /// A `columns` line that fits the keys of a record as well as can be told.
 pub(super) fn suggestion(keys: &[String]) -> String {
-    let find = |names: &[&str]| {
-        let exact = names.iter().find(|name| keys.iter().any(|key| key == *name)).map(|name| (*name).to_owned());
-        exact.or_else(|| keys.iter().find(|key| names.iter().any(|name| key.ends_with(name))).cloned())
+    let find = |names: &[&str], beside: Option<&str>| {
+        let free = |key: &&String| Some(key.as_str()) != beside;
+        let exact = names.iter().find_map(|name| keys.iter().filter(free).find(|key| key.as_str() == *name));
+        let near = || names.iter().find_map(|name| keys.iter().filter(free).rfind(|key| key.ends_with(name)));
+        exact.or_else(near).cloned()
     };
-    let instruction = find(&QUESTIONS).unwrap_or_else(|| "…".to_owned());
-    let output = find(&ANSWERS).unwrap_or_else(|| "…".to_owned());
-    format!("say which columns hold what: `columns = {{ instruction = \"{instruction}\", output = \"{output}\" }}`")
+    let instruction = find(&QUESTIONS, None);
+    let output = find(&ANSWERS, None);
+    let input = find(&INPUTS, instruction.as_deref());
+    let input = input.map(|input| format!(" input = \"{input}\",")).unwrap_or_default();
+    let or_dots = |name: Option<String>| name.unwrap_or_else(|| "…".to_owned());
+    let (instruction, output) = (or_dots(instruction), or_dots(output));
+    format!(
+        "say which columns hold what: `columns = {{ instruction = \"{instruction}\",{input} output = \"{output}\" }}`"
+    )
 }

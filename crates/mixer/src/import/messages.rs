@@ -1,63 +1,99 @@
-//! Conversations: `messages` (role, content) as OpenAI writes them, or `conversations` (from, value) as ShareGPT does.
+//! Conversations: `messages` (role, content) as OpenAI writes them, `conversations` (from, value) as ShareGPT does,
+//! lists of `{human, assistant}` pairs, and lists of texts that take turns.
+
+use std::borrow::Cow;
 
 use medley_chat::{Message, Role};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::columns::{Column, kind, text_of};
+use super::columns::{Column, is_blank, kind, text_of};
+use super::conversation::unless_empty;
+use super::fields::{Fields, Names};
 use super::{Imported, Rejection, Seen};
 use crate::read::Problem;
 
 /// The keys that hold the turns.
-pub(super) const KEYS: [&str; 2] = ["messages", "conversations"];
-/// A system message beside the turns.
-const SYSTEM: &str = "system";
+pub(super) const KEYS: [&str; 3] = ["messages", "conversations", "conversation"];
 
-/// Every key of a record that is looked at.
-pub(super) fn keys() -> Vec<String> {
-    KEYS.iter().copied().chain([SYSTEM]).map(str::to_owned).collect()
+/// The columns that [`read`] looks at: those that may hold the turns, and a system message beside them.
+pub(super) fn columns(names: &mut Names) -> Vec<Column> {
+    KEYS.iter().chain(&["system"]).map(|key| Column::new(None, key, false, names)).collect()
 }
 
-pub(super) fn column() -> Column {
-    Column::new(None, "messages", true)
-}
-
-pub(super) fn import(record: &Map<String, Value>) -> Result<(Imported, Seen), Problem> {
-    let Some((key, turns)) = KEYS.iter().find_map(|key| record.get(*key).map(|turns| (*key, turns))) else {
+/// Reads the first of the columns that the record has.
+pub(super) fn read(fields: &Fields, columns: &[Column]) -> Result<(Imported, Seen), Problem> {
+    let (turns, system) = columns.split_at(KEYS.len());
+    let Some((column, value)) = turns.iter().find_map(|column| Some((column, column.value(fields)?))) else {
         return Ok((Imported::Rejected(Rejection::MissingColumn), 0));
     };
-    let hint = "a turn is {\"role\": …, \"content\": …} or {\"from\": …, \"value\": …}";
-    let Value::Array(turns) = turns else {
-        return Err(Problem::new(format!("`{key}` is {}; expected a list of turns", kind(turns)), hint));
-    };
+    Ok((import(value, column.name(), system[0].value(fields))?, 1))
+}
+
+const HINT: &str = "a turn is {\"role\": …, \"content\": …} or {\"from\": …, \"value\": …}";
+
+/// Reads the turns that the column `key` holds.
+pub(super) fn import(turns: &Value, key: &str, system: Option<&Value>) -> Result<Imported, Problem> {
+    let turns = list(turns, key)?;
     let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = record.get(SYSTEM).and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
+    if let Some(system) = system.and_then(Value::as_str).filter(|text| !is_blank(text)) {
         messages.push(Message::new(Role::System, system));
     }
     for (number, turn) in turns.iter().enumerate() {
+        if let (Some(human), Some(assistant)) = (turn.get("human"), turn.get("assistant")) {
+            messages.push(Message::new(Role::User, text_of(human, key)?));
+            messages.push(Message::new(Role::Assistant, text_of(assistant, key)?));
+            continue;
+        }
         let role = turn.get("role").or_else(|| turn.get("from")).and_then(Value::as_str);
         let content = turn.get("content").or_else(|| turn.get("value"));
         let (Some(role), Some(content)) = (role, content) else {
-            return Err(Problem::new(format!("turn {} of `{key}` lacks its role or its text", number + 1), hint));
+            return Err(Problem::new(format!("turn {} of `{key}` lacks its role or its text", number + 1), HINT));
         };
-        let Some(role) = role_of(role) else { return Ok((Imported::Rejected(Rejection::UnsupportedRole), 1)) };
-        messages.push(Message::new(role, text_of(content, key)?));
+        let Some(role) = role_of(role) else { return Ok(Imported::Rejected(Rejection::UnsupportedRole)) };
+        match content_text(content, key)? {
+            Some(text) => messages.push(Message::new(role, text)),
+            None => return Ok(Imported::Rejected(Rejection::UnsupportedContent)),
+        }
     }
-    Ok((checked(messages), 1))
+    Ok(checked(messages))
+}
+
+/// The list, which a table holds as JSON text.
+fn list<'a>(turns: &'a Value, key: &str) -> Result<Cow<'a, [Value]>, Problem> {
+    match turns {
+        Value::Array(turns) => Ok(Cow::Borrowed(turns)),
+        Value::String(text) if text.trim_start().starts_with('[') => serde_json::from_str(text)
+            .map(Cow::Owned)
+            .map_err(|error| Problem::new(format!("`{key}` is a text that is not valid JSON: {error}"), HINT)),
+        other => Err(Problem::new(format!("`{key}` is {}; expected a list of turns", kind(other)), HINT)),
+    }
+}
+
+/// The text of a turn; `None` where it holds more than text.
+fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
+    let Value::Array(parts) = content else { return text_of(content, key).map(Some) };
+    if parts.iter().all(Value::is_string) {
+        return text_of(content, key).map(Some);
+    }
+    let text = |part: &Value| -> Option<String> {
+        let is_text = part.get("type").and_then(Value::as_str) == Some("text");
+        part.get("text").filter(|_| is_text)?.as_str().map(str::to_owned)
+    };
+    Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
 }
 
 fn role_of(name: &str) -> Option<Role> {
-    match name {
+    match name.to_ascii_lowercase().as_str() {
         "system" => Some(Role::System),
         "user" | "human" => Some(Role::User),
-        "assistant" | "gpt" | "bot" | "model" => Some(Role::Assistant),
+        "assistant" | "gpt" | "chatgpt" | "bot" | "model" => Some(Role::Assistant),
         _ => None,
     }
 }
 
 /// At most one system turn, first; then user and assistant by turns, ending with the assistant.
-fn checked(mut messages: Vec<Message>) -> Imported {
-    let is_empty = |message: &Message| message.content.trim().is_empty();
-    if messages.first().is_some_and(|first| first.role == Role::System && is_empty(first)) {
+pub(super) fn checked(mut messages: Vec<Message>) -> Imported {
+    if messages.first().is_some_and(|first| first.role == Role::System && is_blank(&first.content)) {
         messages.remove(0);
     }
     let turns = match messages.first() {
@@ -72,9 +108,20 @@ fn checked(mut messages: Vec<Message>) -> Imported {
     if turns.len() % 2 == 1 || !turns.iter().enumerate().all(in_order) {
         return Imported::Rejected(Rejection::TurnsOutOfOrder);
     }
-    match turns.iter().find(|turn| is_empty(turn)) {
-        Some(turn) if turn.role == Role::User => Imported::Rejected(Rejection::EmptyQuestion),
-        Some(_) => Imported::Rejected(Rejection::EmptyAnswer),
-        None => Imported::Conversation(messages),
+    unless_empty(messages)
+}
+
+/// Texts that take turns, the user first: `["…", "…"]`, also with 问： and 答： before them.
+pub(super) fn texts_in_turn(texts: &[Value]) -> Option<Imported> {
+    let mut messages = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let (role, marks) = match index % 2 {
+            0 => (Role::User, ["问：", "问:"]),
+            _ => (Role::Assistant, ["答：", "答:"]),
+        };
+        let text = text.as_str()?;
+        let bare = marks.iter().find_map(|mark| text.trim_start().strip_prefix(mark)).unwrap_or(text);
+        messages.push(Message::new(role, bare));
     }
+    Some(checked(messages))
 }

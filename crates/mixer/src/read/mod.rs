@@ -1,13 +1,23 @@
-//! Source files: opened, unpacked, hashed, and split into records.
+//! Source files: opened, unpacked, hashed, decoded, recognised by their content, and split into records.
 
+mod decode;
+mod layout;
 mod open;
+mod parquet;
 mod split;
+mod table;
+mod unpack;
 
-pub(crate) use open::{Fingerprint, open};
-pub(crate) use split::{Batch, Span, Splitter};
+use std::sync::Arc;
+
+pub(crate) use open::{Fingerprint, Opened, open};
+use parquet::ParquetReader;
+use split::Splitter;
+pub(crate) use table::{Table, not_utf8};
 
 /// What is wrong with a file or a record, before its place is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
 pub(crate) struct Problem {
     pub problem: String,
     pub hint: String,
@@ -16,5 +26,86 @@ pub(crate) struct Problem {
 impl Problem {
     pub fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { problem: problem.into(), hint: hint.into() }
+    }
+
+    /// What a reader reports: problems of unpacking and decoding travel inside the error.
+    pub fn of_reading(error: &std::io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>());
+        inner.cloned().unwrap_or_else(|| {
+            Self::new(format!("cannot be read: {error}"), "check the disk and the file's permissions")
+        })
+    }
+}
+
+/// No real record is longer; a longer one is a file in another layout.
+const MAX_RECORD: usize = 64 << 20;
+/// Bytes that are read before the records in them are handed out.
+const BATCH: usize = 2 << 20;
+
+/// Where a record lies in its batch and in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub range: std::ops::Range<usize>,
+    /// Line on which it begins, from 1.
+    pub line: u64,
+    /// Its number, from 1.
+    pub record: u64,
+}
+
+/// Some records, in the file's order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub bytes: Vec<u8>,
+    pub spans: Vec<Span>,
+    /// For the rows of a table: its columns. Otherwise each record is a JSON object.
+    pub table: Option<Arc<Table>>,
+}
+
+impl Batch {
+    /// The record that lies at `span`.
+    pub fn record(&self, span: &Span) -> RawRecord<'_> {
+        let bytes = &self.bytes[span.range.clone()];
+        match &self.table {
+            Some(table) => RawRecord::Row(bytes, table),
+            None => RawRecord::Json(bytes),
+        }
+    }
+}
+
+/// A record as it stands in its file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RawRecord<'a> {
+    /// A JSON object.
+    Json(&'a [u8]),
+    /// A row of a table.
+    Row(&'a [u8], &'a Table),
+}
+
+/// A problem and the line and number of the record it was met in.
+pub(crate) type SplitError = (Option<(u64, u64)>, Problem);
+
+/// The records of one file, batch by batch.
+pub(crate) enum Records {
+    /// Of a text.
+    Text(Splitter),
+    /// Of a Parquet file.
+    Parquet(Box<ParquetReader>),
+}
+
+impl Records {
+    /// The next records; `None` at the end of a well-formed file.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
+        match self {
+            Self::Text(splitter) => splitter.next_batch(),
+            Self::Parquet(reader) => reader.next_batch(),
+        }
+    }
+
+    /// Records handed out so far.
+    pub fn records(&self) -> u64 {
+        match self {
+            Self::Text(splitter) => splitter.records(),
+            Self::Parquet(reader) => reader.records(),
+        }
     }
 }

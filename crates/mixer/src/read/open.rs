@@ -1,14 +1,19 @@
-//! Opening a source file: gzip is recognised by its content, and every byte on the disk goes through SHA-256.
+//! Opening a source file: packing, encoding and layout are told by its content, and every byte on the disk goes through
+//! SHA-256.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::Problem;
+use super::decode::TextEncoding;
+use super::layout::{Expected, Layout};
+use super::parquet::{self, ParquetReader};
+use super::unpack::Packing;
+use super::{Problem, Records, Splitter};
+use crate::spec::{SourceFormat, SourcePart};
 
 /// The bytes of a file as they lie on the disk, once all of it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,28 +53,115 @@ impl Read for Hashing {
     }
 }
 
-const BUFFER: usize = 256 * 1024;
+/// A file that is being read.
+pub(crate) struct Opened {
+    pub records: Records,
+    pub fingerprinter: Fingerprinter,
+    /// What the file was recognised as: `JSON Lines, gzip, gb18030`.
+    pub layout: String,
+}
 
-/// Opens `path`; the reader gives unpacked bytes.
-pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Fingerprinter), Problem> {
+const BUFFER: usize = 256 * 1024;
+/// Unpacked bytes that encoding and layout are told by.
+const SAMPLE: usize = 256 * 1024;
+
+/// Opens a file of `part`; `wants` tells which columns of its records are looked at.
+pub(crate) fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool) -> Result<Opened, Problem> {
     let unreadable =
         |error: io::Error| Problem::new(format!("cannot be read: {error}"), "check the path and its permissions");
     let file = File::open(path).map_err(unreadable)?;
     let state = Arc::new(Mutex::new((Sha256::new(), 0)));
     let mut reader = BufReader::with_capacity(BUFFER, Hashing { file, state: Arc::clone(&state) });
-    let packed = io::BufRead::fill_buf(&mut reader).map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
-    let unpacked: Box<dyn Read + Send> = if packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    Ok((unpacked, Fingerprinter(state)))
+    let start = io::BufRead::fill_buf(&mut reader).map_err(unreadable)?;
+    if start.starts_with(parquet::MAGIC) {
+        // Its metadata stand at its end, so it is not read from its beginning: the fingerprint takes a pass of its own.
+        io::copy(&mut reader, &mut io::sink()).map_err(unreadable)?;
+        let records = Records::Parquet(Box::new(ParquetReader::new(reader.into_inner().file, wants)?));
+        return Ok(Opened { records, fingerprinter: Fingerprinter(state), layout: "Parquet".to_owned() });
+    }
+    let packing = Packing::recognise(start)?;
+    let (records, layout) = recognise(packing, packing.unpack(reader), path, part)?;
+    Ok(Opened { records, fingerprinter: Fingerprinter(state), layout })
 }
 
-/// Tells a truncated or corrupt gzip stream from a failing disk.
-pub(super) fn read_problem(error: &io::Error) -> Problem {
-    let hint = "fetch or copy the file again";
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Problem::new("the gzip stream ends early: the file is truncated", hint),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            Problem::new(format!("the gzip stream is corrupt ({error})"), hint)
-        }
-        _ => Problem::new(format!("cannot be read: {error}"), "check the disk and the file's permissions"),
+/// Finds out encoding and layout of unpacked bytes.
+fn recognise(
+    packing: Packing,
+    mut reader: Box<dyn Read + Send>,
+    path: &Path,
+    part: &SourcePart,
+) -> Result<(Records, String), Problem> {
+    let given = part.encoding.as_deref().map(TextEncoding::named).transpose()?;
+    let peeked = Peeked::new(&mut *reader);
+    if peeked.sample.starts_with(parquet::MAGIC) {
+        return Err(Problem::new(format!("a Parquet file inside {packing}"), "unpack it: Parquet packs its own pages"));
+    }
+    let encoding = TextEncoding::recognise(&peeked.sample, given)?;
+    let whole = peeked.whole;
+    let mut text = encoding.decode(Box::new(peeked.behind(encoding.mark).chained(reader)));
+    // Decoding may give an error after some text; what came before is enough to tell the layout.
+    let mut peeked = Peeked::new(&mut *text);
+    peeked.whole &= whole;
+    let layout = Layout::recognise(&peeked.sample, peeked.whole, expected(path, part))?;
+    if layout.is_none() && peeked.whole && peeked.failed.is_none() {
+        return Err(Problem::new("the file is empty", "remove it from `path` or fetch it again"));
+    }
+    let layout = layout.unwrap_or(Layout::Lines);
+    let packed = (packing != Packing::Plain).then(|| packing.to_string());
+    let names = [Some(layout.to_string()), packed, encoding.name()];
+    let named = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    Ok((Records::Text(Splitter::new(Box::new(peeked.chained(text)), layout)), named))
+}
+
+/// What is said about the layout by `format`, or by the name where the content could be taken for prose.
+fn expected(path: &Path, part: &SourcePart) -> Expected {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    match part.format {
+        SourceFormat::Csv => Expected::Table(b','),
+        SourceFormat::Tsv => Expected::Table(b'\t'),
+        SourceFormat::Json => Expected::Json,
+        _ if name.ends_with(".csv") || name.contains(".csv.") => Expected::NamedTable(b','),
+        _ if name.ends_with(".tsv") || name.contains(".tsv.") => Expected::NamedTable(b'\t'),
+        _ => Expected::Anything,
+    }
+}
+
+/// The beginning of a stream, looked at before the rest is read.
+struct Peeked {
+    sample: Vec<u8>,
+    /// The stream ends with the sample.
+    whole: bool,
+    /// Why nothing comes after the sample.
+    failed: Option<io::Error>,
+}
+
+impl Peeked {
+    fn new(reader: &mut dyn Read) -> Self {
+        let mut sample = Vec::new();
+        let read = reader.take(SAMPLE as u64).read_to_end(&mut sample);
+        Self { whole: read.as_ref().is_ok_and(|read| *read < SAMPLE), failed: read.err(), sample }
+    }
+
+    fn behind(mut self, mark: usize) -> Self {
+        self.sample.drain(..mark.min(self.sample.len()));
+        self
+    }
+
+    /// The whole stream again; `rest` is what the sample was read from.
+    fn chained(self, rest: impl Read + Send + 'static) -> impl Read + Send + 'static {
+        let rest: Box<dyn Read + Send> = match self.failed {
+            Some(error) => Box::new(Failed(Some(error))),
+            None => Box::new(rest),
+        };
+        io::Cursor::new(self.sample).chain(rest)
+    }
+}
+
+/// A stream that has failed.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
     }
 }

@@ -1,54 +1,37 @@
-//! Splitting a stream of JSON into records without parsing them and without ever holding the whole file.
-//!
-//! Two layouts, told apart by the first byte: `[` is an array of objects, `{` is JSON Lines, whatever the file's name.
+//! Splitting a text into records without parsing them and without ever holding the whole file.
 
 use std::io::Read;
-use std::ops::Range;
+use std::sync::Arc;
 
-use super::Problem;
-use super::open::read_problem;
-
-/// Bytes that are read before the records in them are handed out.
-const BATCH: usize = 2 * 1024 * 1024;
-/// No real record is longer; a longer one is a file in another layout.
-const MAX_RECORD: usize = 256 * 1024 * 1024;
-
-/// Where a record lies in its batch and in its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub range: Range<usize>,
-    pub line: u64,
-    pub record: u64,
-}
-
-/// Some records, in the file's order.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub bytes: Vec<u8>,
-    pub spans: Vec<Span>,
-}
-
-/// A problem and its line.
-pub(crate) type SplitError = (Option<(u64, u64)>, Problem);
+use super::layout::{LAYOUTS, Layout};
+use super::table::{Scanned, Table, is_blank, scan_row};
+use super::{BATCH, Batch, MAX_RECORD, Problem, Span, SplitError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing has been read.
-    Start,
     /// JSON Lines.
     Lines,
+    /// JSON objects, one after another.
+    Objects,
     /// In an array, before an element; `after_comma` forbids the end.
     Element { after_comma: bool },
     /// In an array, after an element.
     Comma,
+    /// Before an array.
+    Array,
     /// After an array's end.
     End,
+    /// In a table, before its header.
+    Header(u8),
+    /// In a table, before a row.
+    Rows(u8),
 }
 
 /// Hands out the records of one file, batch by batch.
 pub(crate) struct Splitter {
     reader: Box<dyn Read + Send>,
     state: State,
+    table: Option<Arc<Table>>,
     /// Bytes that were read but not yet handed out.
     rest: Vec<u8>,
     /// Line on which `rest` begins, from 1.
@@ -56,12 +39,22 @@ pub(crate) struct Splitter {
     /// Records handed out.
     records: u64,
     ended: bool,
+    /// Why nothing more can be read; told when all that was read before is handed out.
+    failed: Option<Problem>,
     longest: usize,
 }
 
 impl Splitter {
-    pub fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader, state: State::Start, rest: Vec::new(), line: 1, records: 0, ended: false, longest: MAX_RECORD }
+    /// Splits UTF-8 text without a byte order mark.
+    pub fn new(reader: Box<dyn Read + Send>, layout: Layout) -> Self {
+        let state = match layout {
+            Layout::Array => State::Array,
+            Layout::Lines => State::Lines,
+            Layout::Objects => State::Objects,
+            Layout::Table(delimiter) => State::Header(delimiter),
+        };
+        let (rest, longest) = (Vec::new(), MAX_RECORD);
+        Self { reader, state, table: None, rest, line: 1, records: 0, ended: false, failed: None, longest }
     }
 
     /// Records handed out so far.
@@ -73,13 +66,7 @@ impl Splitter {
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         loop {
             let mut bytes = std::mem::take(&mut self.rest);
-            if !self.ended {
-                // Growing with the rest keeps a long record from being looked at over and over.
-                let wanted = BATCH.max(bytes.len()) as u64;
-                let read = (&mut self.reader).take(wanted).read_to_end(&mut bytes);
-                let read = read.map_err(|error| (Some((self.line, self.records + 1)), read_problem(&error)))?;
-                self.ended = (read as u64) < wanted;
-            }
+            self.read_on(&mut bytes);
             let mut spans = Vec::new();
             let used = self.split(&bytes, &mut spans)?;
             let kept = bytes.split_off(used);
@@ -88,7 +75,10 @@ impl Splitter {
             }
             self.rest = kept;
             if !spans.is_empty() {
-                return Ok(Some(Batch { bytes, spans }));
+                return Ok(Some(Batch { bytes, spans, table: self.table.clone() }));
+            }
+            if let Some(problem) = self.failed.take() {
+                return Err((Some((self.line, self.records + 1)), problem));
             }
             if self.ended {
                 return self.finish().map(|()| None);
@@ -96,16 +86,31 @@ impl Splitter {
         }
     }
 
+    fn read_on(&mut self, bytes: &mut Vec<u8>) {
+        if self.ended || self.failed.is_some() {
+            return;
+        }
+        // Growing with the rest keeps a long record from being looked at over and over.
+        let wanted = BATCH.max(bytes.len()) as u64;
+        match (&mut self.reader).take(wanted).read_to_end(bytes) {
+            Ok(read) => self.ended = (read as u64) < wanted,
+            Err(error) => self.failed = Some(Problem::of_reading(&error)),
+        }
+    }
+
     fn finish(&self) -> Result<(), SplitError> {
+        let again = "fetch or copy the file again";
         match self.state {
-            State::Start => Err((None, Problem::new("the file is empty", "remove it from `path` or fetch it again"))),
             State::Element { .. } | State::Comma => {
-                Err(self.here("the file ends inside the JSON array: it is truncated", "fetch or copy the file again"))
+                Err(self.here("the file ends inside the JSON array: it is truncated", again))
             }
-            State::Lines | State::End if self.records == 0 => {
+            State::Objects if !self.rest.is_empty() => {
+                Err(self.here("the file ends inside a JSON object: it is truncated", again))
+            }
+            _ if self.records == 0 => {
                 Err((None, Problem::new("the file holds no records", "remove it from `path` or fetch it again")))
             }
-            State::Lines | State::End => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -115,39 +120,12 @@ impl Splitter {
 
     /// Finds the whole records at the beginning of `bytes` and returns how many bytes are done with.
     fn split(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
-        let mut at = 0;
-        if self.state == State::Start {
-            at = self.recognise(bytes)?;
+        match self.state {
+            State::Lines => Ok(self.split_lines(bytes, spans)),
+            State::Objects => self.split_objects(bytes, spans),
+            State::Header(delimiter) | State::Rows(delimiter) => self.split_rows(bytes, delimiter, spans),
+            _ => self.split_array(bytes, spans),
         }
-        if self.state == State::Lines {
-            Ok(self.split_lines(bytes, at, spans))
-        } else {
-            self.split_array(bytes, at, spans)
-        }
-    }
-
-    /// Skips a byte order mark and white space and tells the layout.
-    fn recognise(&mut self, bytes: &[u8]) -> Result<usize, SplitError> {
-        let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
-        let at = self.skip_white_space(bytes, mark);
-        self.state = match bytes.get(at) {
-            None => return Ok(at),
-            Some(b'[') => State::Element { after_comma: false },
-            Some(b'{') => State::Lines,
-            Some(_) => return Err(self.other_layout(&bytes[at..])),
-        };
-        Ok(if self.state == State::Lines { at } else { at + 1 })
-    }
-
-    fn other_layout(&self, bytes: &[u8]) -> SplitError {
-        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return self.here("the text is UTF-16", "convert it to UTF-8 (`iconv -f UTF-16 -t UTF-8`)");
-        }
-        if bytes.starts_with(b"PAR1") {
-            return self.here("this is a Parquet file", "convert it to JSON Lines");
-        }
-        let start: String = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).chars().take(20).collect();
-        self.here(format!("neither a JSON array nor JSON Lines: it begins with {start:?}"), LAYOUTS)
     }
 
     fn skip_white_space(&mut self, bytes: &[u8], from: usize) -> usize {
@@ -159,8 +137,15 @@ impl Splitter {
         at
     }
 
-    fn split_lines(&mut self, bytes: &[u8], from: usize, spans: &mut Vec<Span>) -> usize {
-        let mut at = from;
+    /// Enters the record of `length` bytes at `at`.
+    fn enter(&mut self, bytes: &[u8], at: usize, length: usize, spans: &mut Vec<Span>) {
+        self.records += 1;
+        spans.push(Span { range: at..at + length, line: self.line, record: self.records });
+        self.line += memchr::memchr_iter(b'\n', &bytes[at..at + length]).count() as u64;
+    }
+
+    fn split_lines(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> usize {
+        let mut at = 0;
         while at < bytes.len() {
             let end = match memchr::memchr(b'\n', &bytes[at..]) {
                 Some(length) => at + length,
@@ -177,21 +162,63 @@ impl Splitter {
         at
     }
 
-    fn split_array(&mut self, bytes: &[u8], from: usize, spans: &mut Vec<Span>) -> Result<usize, SplitError> {
-        let mut at = from;
+    fn split_objects(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
+        let mut at = 0;
+        loop {
+            at = self.skip_white_space(bytes, at);
+            match bytes.get(at) {
+                None => return Ok(at),
+                Some(b'{') => match object_length(&bytes[at..]) {
+                    Some(length) => {
+                        self.enter(bytes, at, length, spans);
+                        at += length;
+                    }
+                    None => return Ok(at),
+                },
+                Some(_) => return Err(self.here("text between two JSON objects", "mend the JSON")),
+            }
+        }
+    }
+
+    fn split_rows(&mut self, bytes: &[u8], delimiter: u8, spans: &mut Vec<Span>) -> Result<usize, SplitError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = match scan_row(&bytes[at..], delimiter, self.ended, |_, _| {}) {
+                Scanned::Row(length) => length,
+                Scanned::More => break,
+                Scanned::Unclosed => return Err(self.here("a quote opens in this row and is never closed", QUOTES)),
+                Scanned::AfterQuote => return Err(self.here("text follows a closing quote in this row", QUOTES)),
+            };
+            let row = &bytes[at..at + length];
+            if is_blank(row) {
+                self.line += memchr::memchr_iter(b'\n', row).count() as u64;
+            } else if self.table.is_none() {
+                let table = Table::of_header(row, delimiter).map_err(|problem| (Some((self.line, 0)), problem))?;
+                self.table = Some(Arc::new(table));
+                self.state = State::Rows(delimiter);
+                self.line += memchr::memchr_iter(b'\n', row).count() as u64;
+            } else {
+                self.enter(bytes, at, length, spans);
+            }
+            at += length;
+        }
+        Ok(at)
+    }
+
+    fn split_array(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
+        let mut at = 0;
         loop {
             at = self.skip_white_space(bytes, at);
             let Some(byte) = bytes.get(at) else { return Ok(at) };
             match (self.state, byte) {
                 (State::Element { .. }, b'{') => {
                     let Some(length) = object_length(&bytes[at..]) else { return Ok(at) };
-                    self.records += 1;
-                    spans.push(Span { range: at..at + length, line: self.line, record: self.records });
-                    self.line += bytes[at..at + length].iter().filter(|byte| **byte == b'\n').count() as u64;
+                    self.enter(bytes, at, length, spans);
                     self.state = State::Comma;
                     at += length;
                     continue;
                 }
+                (State::Array, b'[') => self.state = State::Element { after_comma: false },
                 (State::Element { after_comma: false } | State::Comma, b']') => self.state = State::End,
                 (State::Comma, b',') => self.state = State::Element { after_comma: true },
                 (State::Element { .. }, _) => {
@@ -205,7 +232,7 @@ impl Splitter {
     }
 }
 
-const LAYOUTS: &str = "a source is a JSON array of objects or JSON Lines (one object a line), each also as .gz";
+const QUOTES: &str = "a field in double quotes ends at the next single one: double the quotes inside it, and quote fields that begin with one";
 
 /// Length of the object that `bytes` begins with, braces inside strings aside; `None` if it does not end here.
 fn object_length(bytes: &[u8]) -> Option<usize> {
@@ -244,6 +271,7 @@ fn string_length(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::layout::Expected;
     use super::*;
 
     /// Gives one byte at a time, and so every border between reads.
@@ -257,7 +285,9 @@ mod tests {
     }
 
     fn records(text: &[u8]) -> Result<Vec<(u64, String)>, String> {
-        let mut splitter = Splitter::new(Box::new(Trickle(std::io::Cursor::new(text.to_vec()))));
+        let layout = Layout::recognise(text, true, Expected::Anything).map_err(|problem| problem.problem)?;
+        let layout = layout.unwrap_or(Layout::Lines);
+        let mut splitter = Splitter::new(Box::new(Trickle(std::io::Cursor::new(text.to_vec()))), layout);
         let mut records = Vec::new();
         loop {
             match splitter.next_batch() {
@@ -284,46 +314,80 @@ mod tests {
     fn lines() {
         let expected = [(1, "{\"a\":1}".to_owned()), (4, "{\"b\":2}".to_owned())];
         assert_eq!(good("{\"a\":1}\n\n \n{\"b\":2}"), expected);
-        assert_eq!(good("\u{feff}{\"a\":1}\n\n\n{\"b\":2}\n"), expected);
+        assert_eq!(good("{\"a\":1}\r\n\n\n{\"b\":2}\n").len(), 2);
         assert_eq!(good("\n{\"a\":1}")[0].0, 2);
     }
 
     #[test]
     fn arrays() {
-        let text = "\u{feff} [\n{\"a\": \"]}\\\"{\",\n\"b\":[{}]},{\"c\":2} \n,\n {}\n]\n";
+        let text = " [\n{\"a\": \"]}\\\"{\",\n\"b\":[{}]},{\"c\":2} \n,\n {}\n]\n";
         let expected = [(2, "{\"a\": \"]}\\\"{\",\n\"b\":[{}]}"), (3, "{\"c\":2}"), (5, "{}")];
+        assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn objects_that_span_lines() {
+        let text = "\n{\n \"a\": \"}\"}\n\n{\"b\": [\n{}]}{}";
+        let expected = [(2, "{\n \"a\": \"}\"}"), (5, "{\"b\": [\n{}]}"), (6, "{}")];
+        assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn rows() {
+        let text = "q,a\r\n\r\n一,\"二\n三\"\r\n四,五\n\n六,七";
+        let expected = [(3, "一,\"二\n三\"\r\n"), (5, "四,五\n"), (7, "六,七")];
         assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
     }
 
     #[test]
     fn malformed_files() {
         for (text, expected) in [
-            ("", "None the file is empty"),
-            (" \n\u{feff}", "neither a JSON array nor JSON Lines"),
-            (" \n ", "None the file is empty"),
+            ("", "None the file holds no records"),
+            (" \n ", "None the file holds no records"),
             ("[]", "None the file holds no records"),
-            (
-                "question,answer\n",
-                "Some((1, 1)) neither a JSON array nor JSON Lines: it begins with \"question,answer\\n\"",
-            ),
+            ("q,a\n", "None the file holds no records"),
+            ("question\nanswer\n", "neither JSON nor a table with a header: it begins with \"question\\nanswer\\n\""),
             ("[{},\n{\"a\":", "Some((2, 2)) the file ends inside the JSON array: it is truncated"),
             ("[{}", "the file ends inside the JSON array"),
+            ("{\n}\n{\n", "Some((3, 2)) the file ends inside a JSON object"),
+            ("{\n}\n,", "Some((3, 2)) text between two JSON objects"),
             ("[{}\n{}]", "Some((2, 2)) a comma is missing"),
             ("[1]", "Some((1, 1)) an element of the array is not an object"),
             ("[{},]", "Some((1, 2)) an element of the array is not an object"),
             ("[{}] x", "text after the end of the JSON array"),
-            ("PAR1....", "this is a Parquet file"),
         ] {
             let message = bad(text.as_bytes());
             assert!(message.contains(expected), "{text:?}: {message}");
         }
-        assert!(bad(b"\xff\xfe{\0}\0").contains("UTF-16"));
+        let table = "q,a\n".to_owned() + &"1,2\n".repeat(30);
+        assert!(bad((table.clone() + "\"3,4").as_bytes()).starts_with("Some((32, 31)) a quote opens"));
+        assert!(bad((table + "\"3\"x,4\n5,6\n").as_bytes()).starts_with("Some((32, 31)) text follows"));
+    }
+
+    /// What was read before a failure is handed out, and the failure has the place where it stopped.
+    #[test]
+    fn a_failing_reader_names_the_record() {
+        struct Failing(std::io::Cursor<Vec<u8>>);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                let failed = Problem::new("the disk is gone", "find it");
+                match self.0.read(buffer)? {
+                    0 => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, failed)),
+                    count => Ok(count),
+                }
+            }
+        }
+        let text = b"{\"a\":1}\n{\"a\":2}\n{\"a\"".to_vec();
+        let mut splitter = Splitter::new(Box::new(Failing(std::io::Cursor::new(text))), Layout::Lines);
+        assert_eq!(splitter.next_batch().expect("two records").expect("a batch").spans.len(), 2);
+        let (place, problem) = splitter.next_batch().expect_err("failed");
+        assert_eq!((place, problem.problem.as_str()), (Some((3, 3)), "the disk is gone"));
     }
 
     #[test]
     fn a_record_without_end_is_not_read_into_memory() {
         let endless = std::io::repeat(b'x').take(64 << 20);
-        let mut splitter = Splitter::new(Box::new(std::io::Cursor::new(b"{").chain(endless)));
+        let mut splitter = Splitter::new(Box::new(std::io::Cursor::new(b"{").chain(endless)), Layout::Lines);
         splitter.longest = 8 << 20;
         let (place, problem) = splitter.next_batch().expect_err("too long");
         assert_eq!(place, Some((1, 1)));

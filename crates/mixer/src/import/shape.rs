@@ -1,0 +1,398 @@
+//! What a record is, told by its own keys: so neither the order of records nor how they are spread over files matters,
+//! and several shapes may stand in one file.
+
+use std::fmt;
+
+use medley_chat::{Message, Role};
+use serde_json::Value;
+
+use super::choice::{self, Choice, Item};
+use super::columns::{is_blank, kind, text_of};
+use super::conversation::{Parts, earlier_turns, unless_empty};
+use super::fields::{Fields, Names};
+use super::{Imported, Rejection, messages, packed};
+use crate::read::Problem;
+
+/// What a record was read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Shape {
+    /// The columns that the recipe names.
+    Columns,
+    Alpaca,
+    Conversation,
+    /// A question with options.
+    ExamItem,
+    /// A passage with questions and answers about it.
+    Reading,
+    /// A described case with its answer.
+    Case,
+    /// Question and answer, by the indices of their keys.
+    Pair(u8, u8),
+    /// A dialogue in one text.
+    PackedDialogue,
+    /// The record says that its generation failed.
+    Failure,
+    Unknown,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Columns => "the columns named",
+            Self::Alpaca => "Alpaca",
+            Self::Conversation => "conversations",
+            Self::ExamItem => "exam items",
+            Self::Reading => "passages with questions",
+            Self::Case => "cases",
+            Self::PackedDialogue => "dialogues in one text",
+            Self::Failure => "failed generations",
+            Self::Unknown => "no known layout",
+            Self::Pair(question, answer) => {
+                return write!(formatter, "`{}` and `{}`", KEYS[usize::from(*question)], KEYS[usize::from(*answer)]);
+            }
+        })
+    }
+}
+
+/// Every key that recognition looks at, in lower case; at most 64.
+const KEYS: [&str; 56] = [
+    // Asked.
+    "instruction",
+    "instruct",
+    "query",
+    "question",
+    "prompt",
+    "ask",
+    "problem",
+    "user",
+    "human",
+    "q",
+    // Asked where nothing of the above is there, beside it otherwise.
+    "input",
+    "inputs",
+    "context",
+    "title",
+    "questions",
+    // Answered.
+    "output",
+    "response",
+    "answer",
+    "completion",
+    "target",
+    "targets",
+    "solution",
+    "answers",
+    "reply",
+    "assistant",
+    "points",
+    "a",
+    // Around them.
+    "history",
+    "system",
+    "messages",
+    "conversations",
+    "conversation",
+    "data",
+    "text",
+    // Exam items.
+    "option",
+    "options",
+    "choices",
+    "answer_idx",
+    "gt_answer",
+    "explanation",
+    "analysis",
+    "parse",
+    "question_type",
+    "meta",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "generated_question",
+    "success",
+    // Passages and cases.
+    "qa_pairs",
+    "description",
+    "annotations",
+    "disease_case",
+    "dialogue",
+];
+
+const ASKED: std::ops::Range<usize> = 0..10;
+const ANSWERED: std::ops::Range<usize> = 15..27;
+const OPTIONS: [&str; 3] = ["option", "options", "choices"];
+
+/// The bits of some keys.
+const fn bits(names: &[&str]) -> u64 {
+    let (mut mask, mut index) = (0, 0);
+    while index < names.len() {
+        let mut key = 0;
+        while !same(KEYS[key], names[index]) {
+            key += 1;
+        }
+        mask |= 1 << key;
+        index += 1;
+    }
+    mask
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+/// The bits of some keys by their indices.
+const fn range_bits(range: &std::ops::Range<usize>) -> u64 {
+    (1 << range.end) - (1 << range.start)
+}
+
+/// The names for [`Fields`] that [`import`] reads.
+pub(super) fn names() -> Names {
+    Names::in_any_case(&KEYS)
+}
+
+/// A record's fields by their keys.
+struct Keyed<'a> {
+    fields: &'a Fields,
+    names: &'a Names,
+}
+
+impl<'a> Keyed<'a> {
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.fields.get(self.names.find(key)?)
+    }
+
+    fn has_any(&self, mask: u64) -> bool {
+        self.fields.mask & mask != 0
+    }
+
+    fn has_all(&self, mask: u64) -> bool {
+        self.fields.mask & mask == mask
+    }
+
+    /// The text of a column, empty where there is none.
+    fn text(&self, key: &str) -> Result<String, Problem> {
+        self.get(key).map_or(Ok(String::new()), |value| text_of(value, key))
+    }
+
+    /// The only key of those in `range` that the record has.
+    fn only(&self, range: std::ops::Range<usize>) -> Option<usize> {
+        let found = self.fields.mask & range_bits(&range);
+        (found.count_ones() == 1).then_some(found.trailing_zeros() as usize)
+    }
+}
+
+/// Reads a record by its own keys.
+pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape), Problem> {
+    let record = Keyed { fields, names };
+    if record.get("success") == Some(&Value::Bool(false)) {
+        return Ok((Imported::Rejected(Rejection::FailedGeneration), Shape::Failure));
+    }
+    if record.has_any(const { bits(&messages::KEYS) })
+        && let Some((key, turns)) = messages::KEYS.iter().find_map(|key| Some((*key, record.get(key)?)))
+    {
+        return Ok((messages::import(turns, key, record.get("system"))?, Shape::Conversation));
+    }
+    if record.has_all(const { bits(&["instruction", "output"]) }) {
+        return Ok((pair(&record, "instruction", "output")?, Shape::Alpaca));
+    }
+    let special = const { bits(&OPTIONS) | bits(&["b", "gt_answer", "generated_question", "qa_pairs", "annotations"]) };
+    if record.has_any(special | const { bits(&["disease_case", "dialogue"]) }) {
+        if let Some(found) = exam_item(&record)? {
+            return Ok((found, Shape::ExamItem));
+        }
+        if let Some(found) = reading(&record)? {
+            return Ok((found, Shape::Reading));
+        }
+        if let Some(found) = case(&record)? {
+            return Ok((found, Shape::Case));
+        }
+    }
+    plain(&record)
+}
+
+/// A question and an answer under whatever names, or several turns in one field.
+fn plain(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
+    if let Some((question, answer)) = pair_keys(record) {
+        let imported = pair(record, KEYS[question], KEYS[answer])?;
+        return Ok((imported, Shape::Pair(question as u8, answer as u8)));
+    }
+    let turns = record.get("data").and_then(Value::as_array);
+    if let Some(imported) = turns.and_then(|turns| messages::texts_in_turn(turns)) {
+        return Ok((imported, Shape::Conversation));
+    }
+    let packed = record.get("text").and_then(Value::as_str).and_then(packed::dialogue);
+    if let Some(turns) = packed {
+        return Ok((messages::checked(turns), Shape::PackedDialogue));
+    }
+    Ok((Imported::Rejected(Rejection::Unrecognised), Shape::Unknown))
+}
+
+/// The one key that asks and the one that answers; `None` where there are several, as it is not known which is meant.
+fn pair_keys(record: &Keyed<'_>) -> Option<(usize, usize)> {
+    let answer = record.only(ANSWERED)?;
+    if record.has_any(range_bits(&ASKED)) {
+        return record.only(ASKED).map(|question| (question, answer));
+    }
+    let fallback = ["input", "inputs", "questions", "context", "title"];
+    let question = fallback.into_iter().find(|key| record.get(key).is_some())?;
+    KEYS.iter().position(|key| *key == question).map(|question| (question, answer))
+}
+
+fn pair(record: &Keyed<'_>, question: &str, answer: &str) -> Result<Imported, Problem> {
+    let beside = |key: &str| if key == question { Ok(String::new()) } else { record.text(key) };
+    let input = match (beside("input")?, beside("context")?) {
+        (input, context) if is_blank(&input) => context,
+        (input, _) => input,
+    };
+    let history = record.get("history").map(|history| earlier_turns(history, "history")).transpose()?;
+    let asked = record.get(question).map_or(Ok(String::new()), |value| question_text(value, question))?;
+    let instruction = if question == "ask" { with_title(&record.text("title")?, asked) } else { asked };
+    let output = record.get(answer).map_or(Ok(String::new()), |value| answer_text(value, answer))?;
+    let system = record.text("system")?;
+    Ok(unpacked(Parts { system, history: history.unwrap_or_default(), instruction, input, output }))
+}
+
+/// The conversation of a record whose question may be packed in one of the known ways.
+pub(super) fn unpacked(mut parts: Parts) -> Imported {
+    if let Some(question) = packed::wrapped_question(&parts.instruction) {
+        parts.instruction = question.to_owned();
+        return parts.conversation();
+    }
+    if let Some((passage, question)) = packed::passage_and_question(&parts.input) {
+        parts.instruction = [parts.instruction.trim_end(), question].join("\n").trim_start().to_owned();
+        parts.input = passage.to_owned();
+        return parts.conversation();
+    }
+    let turns = packed::dialogue(&parts.instruction).filter(|turns| turns.len() % 2 == 1);
+    if let Some(last) = turns.map(|mut turns| (turns.pop(), turns)) {
+        let (question, earlier) = last;
+        parts.instruction = question.map(|turn| turn.content).unwrap_or_default();
+        parts.history.extend(earlier);
+    }
+    parts.conversation()
+}
+
+/// The question; of a list of wordings (a list of lists) the first.
+fn question_text(value: &Value, name: &str) -> Result<String, Problem> {
+    match value.get(0).and_then(|wordings| wordings.get(0)) {
+        Some(first) => text_of(first, name),
+        None => text_of(value, name),
+    }
+}
+
+/// What is asked beneath its title, as forums have it; 无 says that nothing is added.
+fn with_title(title: &str, asked: String) -> String {
+    match (title.trim(), asked.trim()) {
+        ("", _) => asked,
+        (title, "" | "无" | "无。") => title.to_owned(),
+        (title, text) if text.contains(title) => asked,
+        (title, text) => format!("{title}\n{text}"),
+    }
+}
+
+/// The answer: a text, a list of texts, or an object's entries a line each.
+fn answer_text(value: &Value, name: &str) -> Result<String, Problem> {
+    match value {
+        Value::Object(object) => match object.get("text") {
+            Some(text) => text_of(text, name),
+            None => entries(value, name),
+        },
+        Value::String(text) => Ok(packed::printed_list(text).unwrap_or_else(|| text.clone())),
+        other => text_of(other, name),
+    }
+}
+
+/// An object's entries, a line each.
+fn entries(value: &Value, name: &str) -> Result<String, Problem> {
+    let Value::Object(object) = value else { return text_of(value, name) };
+    let line = |(key, value): (&String, &Value)| Ok(format!("{key}：{}", text_of(value, &format!("{name}.{key}"))?));
+    Ok(object.iter().map(line).collect::<Result<Vec<_>, Problem>>()?.join("\n"))
+}
+
+/// A question with options.
+fn exam_item(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
+    if let Some(Value::Object(inside)) = record.get("generated_question") {
+        let text = |key: &str| inside.get(key).map_or(Ok(String::new()), |value| text_of(value, key));
+        let choices = choice::choices_of(inside.get("options").unwrap_or(&Value::Null), "options")?;
+        let (question, explanation) = (text("question")?, text("explanation")?);
+        let answers = [None, inside.get("answer")];
+        return Ok(Some(Item { question, choices, answers, explanation, multiple: None }.conversation()));
+    }
+    let Some((question, choices)) = question_and_choices(record)? else {
+        // A free answer needs no options; letters do.
+        let lost =
+            OPTIONS.iter().any(|key| record.get(key).is_some()) && record.get("answer").is_some_and(choice::is_letters);
+        return Ok(lost.then_some(Imported::Rejected(Rejection::TooFewOptions)));
+    };
+    let meta =
+        |key: &str| record.get("meta").and_then(|meta| meta.get(key)).and_then(Value::as_str).unwrap_or_default();
+    let explanations = [record.text("explanation")?, record.text("analysis")?, record.text("parse")?];
+    let explanation = explanations.into_iter().find(|text| !is_blank(text));
+    let explanation = explanation.unwrap_or_else(|| meta("explanation").to_owned());
+    let question_type = record.get("question_type").and_then(Value::as_str).unwrap_or_else(|| meta("question_type"));
+    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| record.get(key));
+    let answers = [first(["answer_idx", "gt_answer"]), first(["answer", "answers"])];
+    let multiple = choice::kind_of_question(question_type);
+    Ok(Some(Item { question, choices, answers, explanation, multiple }.conversation()))
+}
+
+/// `None` where the record has no options.
+fn question_and_choices(record: &Keyed<'_>) -> Result<Option<(String, Vec<Choice>)>, Problem> {
+    let Some(question) = record.only(ASKED) else { return Ok(None) };
+    let question = record.text(KEYS[question])?;
+    if record.get("gt_answer").is_some() {
+        return Ok(Some(choice::question_and_lines(&question)));
+    }
+    let choices = match OPTIONS.into_iter().find_map(|key| Some((key, record.get(key)?))) {
+        Some((key, options)) => choice::choices_of(options, key)?,
+        None if record.has_all(const { bits(&["a", "b"]) }) => {
+            let mut choices = Vec::new();
+            for (letter, key) in ('A'..).zip(["a", "b", "c", "d", "e", "f"]) {
+                choices.push(Choice::new(letter, record.text(key)?));
+            }
+            choices.retain(|choice| !is_blank(&choice.text));
+            choices
+        }
+        None => Vec::new(),
+    };
+    Ok((!choices.is_empty()).then_some((question, choices)))
+}
+
+/// A passage, and questions and answers about it: the first question comes with the passage.
+fn reading(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
+    let found = [("qa_pairs", "description"), ("annotations", "text")];
+    let found = found.into_iter().find_map(|(pairs, passage)| Some((pairs, record.get(pairs)?, record.get(passage)?)));
+    let Some((name, pairs, passage)) = found else { return Ok(None) };
+    let Value::Array(pairs) = pairs else {
+        let problem = format!("`{name}` is {}; expected a list of questions and answers", kind(pairs));
+        return Err(Problem::new(problem, "restore the file as its publisher has it"));
+    };
+    let passage = text_of(passage, "passage")?;
+    let mut turns = Vec::with_capacity(pairs.len() * 2);
+    for pair in pairs {
+        let text = |keys: [&str; 3]| {
+            let value = keys.iter().find_map(|key| pair.get(*key)).unwrap_or(&Value::Null);
+            answer_text(value, name)
+        };
+        let question = text(["question", "Q", "q"])?;
+        turns.push(Message::ask(&question, if turns.is_empty() { &passage } else { "" }));
+        turns.push(Message::new(Role::Assistant, text(["answer", "solution", "A"])?));
+    }
+    let nothing = turns.is_empty();
+    Ok(Some(if nothing { Imported::Rejected(Rejection::EmptyQuestion) } else { unless_empty(turns) }))
+}
+
+/// A case that is described, and what was found.
+fn case(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
+    let found = ["disease_case", "dialogue"].into_iter().find_map(|key| Some((key, record.get(key)?)));
+    let (Some((key, described)), Some(answer)) = (found, record.get("answer")) else { return Ok(None) };
+    let instruction = entries(described, key)?;
+    Ok(Some(Parts { instruction, output: answer_text(answer, "answer")?, ..Parts::default() }.conversation()))
+}

@@ -1,0 +1,257 @@
+use medley_chat::Role::{Assistant, System, User};
+
+use super::*;
+use crate::spec::Columns;
+
+fn importer(columns: Columns) -> Importer {
+    Importer::new(&SourcePart { columns, ..SourcePart::default() })
+}
+
+fn of_format(format: SourceFormat) -> Importer {
+    Importer::new(&SourcePart { format, ..SourcePart::default() })
+}
+
+fn named(instruction: &str, output: &str) -> Importer {
+    let (instruction, output) = (Some(instruction.to_owned()), Some(output.to_owned()));
+    importer(Columns { instruction, output, ..Columns::default() })
+}
+
+fn turns(importer: &Importer, record: &str) -> Vec<(medley_chat::Role, String)> {
+    match importer.import(RawRecord::Json(record.as_bytes())).expect("a good record").imported {
+        Imported::Conversation(messages) => messages.into_iter().map(|m| (m.role, m.content)).collect(),
+        Imported::Rejected(reason) => panic!("rejected: {reason:?}"),
+    }
+}
+
+fn rejected(importer: &Importer, record: &str) -> Rejection {
+    match importer.import(RawRecord::Json(record.as_bytes())).expect("a good record").imported {
+        Imported::Rejected(reason) => reason,
+        Imported::Conversation(messages) => panic!("accepted: {messages:?}"),
+    }
+}
+
+fn wrong(importer: &Importer, record: &[u8]) -> String {
+    let Problem { problem, hint } = importer.import(RawRecord::Json(record)).expect_err("a bad record");
+    format!("{problem} | {hint}")
+}
+
+#[test]
+fn alpaca() {
+    let plain = importer(Columns::default());
+    let record = r#"{"instruction":"译","input":"hi","output":"你好","history":[["一","二"]],"system":"译者"}"#;
+    let expected = [(System, "译者"), (User, "一"), (Assistant, "二"), (User, "译\nhi"), (Assistant, "你好")];
+    assert_eq!(turns(&plain, record), expected.map(|(role, text)| (role, text.to_owned())));
+    let bare = r#"{"instruction":" 问 ","output":"答","input":null,"history":null}"#;
+    assert_eq!(turns(&plain, bare), [(User, " 问 ".to_owned()), (Assistant, "答".to_owned())]);
+}
+
+#[test]
+fn columns_descend_and_join() {
+    let nested = named("item.q", "answer.1.text");
+    let record = r#"{"item":{"q":["甲","乙"]},"answer":[{"text":"0"},{"text":["是"]}]}"#;
+    assert_eq!(turns(&nested, record), [(User, "甲\n乙".to_owned()), (Assistant, "是".to_owned())]);
+    let literal = r#"{"item.q":"字面","item":{"q":"下层"},"answer.1.text":"答"}"#;
+    assert_eq!(turns(&nested, literal)[0].1, "字面");
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_rejected() {
+    let plain = importer(Columns::default());
+    assert_eq!(rejected(&plain, r#"{"instruction":" ","input":"","output":"答"}"#), Rejection::EmptyQuestion);
+    assert_eq!(rejected(&plain, r#"{"instruction":"问","output":"\n"}"#), Rejection::EmptyAnswer);
+    assert_eq!(rejected(&plain, r#"{"instruction":"问","output":[]}"#), Rejection::EmptyAnswer);
+    assert_eq!(rejected(&of_format(SourceFormat::Alpaca), r#"{"instruction":"问"}"#), Rejection::MissingColumn);
+    assert_eq!(rejected(&plain, r#"{"instruction":"问"}"#), Rejection::Unrecognised);
+    assert_eq!(rejected(&plain, r#"{"id":1,"success":false,"answer":null}"#), Rejection::FailedGeneration);
+    assert_eq!(rejected(&plain, r#"{"instruction":"问","output":"答","history":[["问",""]]}"#), Rejection::EmptyAnswer);
+}
+
+#[test]
+fn conversations() {
+    let chat = of_format(SourceFormat::Messages);
+    let openai = r#"{"messages":[{"role":"system","content":""},{"role":"user","content":"问"},
+        {"role":"assistant","content":"答"}]}"#;
+    assert_eq!(turns(&chat, openai), [(User, "问".to_owned()), (Assistant, "答".to_owned())]);
+    let sharegpt = r#"{"conversations":[{"from":"human","value":"问"},{"from":"gpt","value":"答"}],"system":"医"}"#;
+    assert_eq!(turns(&chat, sharegpt)[0], (System, "医".to_owned()));
+    let tool = r#"{"messages":[{"role":"user","content":"问"},{"role":"tool","content":"1"}]}"#;
+    assert_eq!(rejected(&chat, tool), Rejection::UnsupportedRole);
+    let unanswered = r#"{"messages":[{"role":"user","content":"问"}]}"#;
+    assert_eq!(rejected(&chat, unanswered), Rejection::TurnsOutOfOrder);
+    assert_eq!(rejected(&chat, r#"{"messages":[]}"#), Rejection::EmptyQuestion);
+    let silent = r#"{"messages":[{"role":"user","content":"问"},{"role":"assistant","content":null}]}"#;
+    assert_eq!(rejected(&chat, silent), Rejection::EmptyAnswer);
+    assert!(wrong(&chat, br#"{"messages":"hi"}"#).starts_with("`messages` is a text; expected a list of turns"));
+    assert!(wrong(&chat, br#"{"messages":[{"content":"hi"}]}"#).starts_with("turn 1 of `messages` lacks"));
+}
+
+/// What a record is read as, and its turns.
+fn recognised(record: &str) -> (String, Vec<String>) {
+    let read = of_format(SourceFormat::Auto).import(RawRecord::Json(record.as_bytes())).expect("a good record");
+    let Imported::Conversation(messages) = read.imported else { panic!("{record}: {:?}", read.imported) };
+    (read.shape.to_string(), messages.into_iter().map(|message| message.content).collect())
+}
+
+#[test]
+fn shapes_are_recognised_by_their_keys() {
+    for (record, shape, turns) in [
+        (r#"{"instruction":"问","output":"答","id":1}"#, "Alpaca", &["问", "答"][..]),
+        (
+            r#"{"instruction":"问","context":"文","response":"答","category":"x"}"#,
+            "`instruction` and `response`",
+            &["问\n文", "答"],
+        ),
+        (
+            r#"{"query":"问","response":"答","history":[["一","二"]]}"#,
+            "`query` and `response`",
+            &["一", "二", "问", "答"],
+        ),
+        (r#"{"Question":"问","Response":"答"}"#, "`question` and `response`", &["问", "答"]),
+        (r#"{"instruct":"问","output":"答"}"#, "`instruct` and `output`", &["问", "答"]),
+        (r#"{"context":"问题：问\n回答: ","target":"答"}"#, "`context` and `target`", &["问", "答"]),
+        (r#"{"title":"题","ask":"问","answer":"答"}"#, "`ask` and `answer`", &["题\n问", "答"]),
+        (r#"{"title":"题","ask":"无","answer":"答"}"#, "`ask` and `answer`", &["题", "答"]),
+        (
+            r#"{"questions":[["问","再问"],["又问"]],"answers":["答","又答"]}"#,
+            "`questions` and `answers`",
+            &["问", "答\n又答"],
+        ),
+        (r#"{"question":"问","answer":{"病":"甲","证":"乙"}}"#, "`question` and `answer`", &["问", "病：甲\n证：乙"]),
+        (
+            r#"{"question":"问","context":"文","answers":{"text":["答"],"answer_start":[1]}}"#,
+            "`question` and `answers`",
+            &["问\n文", "答"],
+        ),
+        (r#"{"instruction":["问"],"output":["答"],"input":""}"#, "Alpaca", &["问", "答"]),
+        (
+            r#"{"instruction":" <user>: 一 <bot>: 二 <user>: 三","output":"四","input":""}"#,
+            "Alpaca",
+            &["一", "二", "三", "四"],
+        ),
+        (r#"{"instruction":"读","input":"<text>文<question>问？","output":"答"}"#, "Alpaca", &["读\n问？\n文", "答"]),
+        (
+            r#"{"conversation":[{"human":"一","assistant":"二"},{"human":"三","assistant":"四"}]}"#,
+            "conversations",
+            &["一", "二", "三", "四"],
+        ),
+        (r#"{"id":"7","data":["问：一","答：二"]}"#, "conversations", &["一", "二"]),
+        (r####"{"text":"### Human: 一\n### Assistant: 二"}"####, "dialogues in one text", &["一", "二"]),
+        (
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"一"}]},{"role":"assistant","content":"二"}]}"#,
+            "conversations",
+            &["一", "二"],
+        ),
+        (
+            r#"{"question":"问","A":"甲","B":"乙","answer":"B","parse":"因"}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "B. 乙\n\n因"],
+        ),
+        (
+            r#"{"exam_type":"x","question":"问","option":{"A":"甲","B":"乙"},"answer":"AB","question_type":"多项选择题"}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "A. 甲\nB. 乙"],
+        ),
+        (
+            r#"{"Question":"问","Options":"A 甲\nB 乙","Answer":"A","Explanation":""}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "A. 甲"],
+        ),
+        (
+            r#"{"question":"问","options":{"A":"甲","B":"乙"},"answer":"乙","answer_idx":"B"}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "B. 乙"],
+        ),
+        (
+            r#"{"prompt":"问\nA. 甲\nB. 乙","gt_answer":"B","meta":{"question_type":"单项选择题","explanation":"因"}}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "B. 乙\n\n因"],
+        ),
+        (
+            r#"{"query":"问","choices":["甲","乙"],"answers":["乙"],"explanation":""}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "B. 乙"],
+        ),
+        (
+            r#"{"generated_question":{"question":"问","options":[{"label":"A","text":"甲","correct":false},{"label":"B","text":"乙","correct":true}],"explanation":"因"}}"#,
+            "exam items",
+            &["问\nA. 甲\nB. 乙", "B. 乙\n\n因"],
+        ),
+        (r#"{"question":"问","options":null,"answer":"答"}"#, "`question` and `answer`", &["问", "答"]),
+        (
+            r#"{"description":"文","QA_pairs":[{"question":"一","answer":"二"},{"question":"三","solution":"四"}]}"#,
+            "passages with questions",
+            &["一\n文", "二", "三", "四"],
+        ),
+        (r#"{"text":"文","annotations":[{"Q":"一","A":"二"}]}"#, "passages with questions", &["一\n文", "二"]),
+        (
+            r#"{"disease_case":{"性别":"女","主诉":"咳"},"answer":"['甘草', '麦冬']"}"#,
+            "cases",
+            &["性别：女\n主诉：咳", "甘草、麦冬"],
+        ),
+        (r#"{"dialogue":"医生：咳？","answer":"痹证"}"#, "cases", &["医生：咳？", "痹证"]),
+    ] {
+        assert_eq!(
+            recognised(record),
+            (shape.to_owned(), turns.iter().map(|turn| (*turn).to_owned()).collect()),
+            "{record}"
+        );
+    }
+}
+
+/// A format that is given keeps records as they stand.
+#[test]
+fn a_format_overrides_recognition() {
+    let packed = r#"{"instruction":"问题：问\n回答: ","output":"答"}"#;
+    assert_eq!(turns(&of_format(SourceFormat::Alpaca), packed)[0].1, "问题：问\n回答: ");
+    assert_eq!(turns(&of_format(SourceFormat::Auto), packed)[0].1, "问");
+    assert_eq!(turns(&named("instruction", "output"), packed)[0].1, "问");
+    let item = r#"{"question":"问","options":{"A":"甲","B":"乙"},"answer":"A"}"#;
+    assert_eq!(turns(&named("question", "answer"), item)[1].1, "A");
+}
+
+#[test]
+fn wrong_types_say_how_to_mend_them() {
+    let plain = importer(Columns::default());
+    let message = wrong(&plain, br#"{"instruction":"q","output":3}"#);
+    assert!(message.starts_with("`output` is a number; expected text or a list of texts | "), "{message}");
+    let message = wrong(&of_format(SourceFormat::Alpaca), br#"{"instruction":"q","output":{"text":"a"}}"#);
+    assert!(message.ends_with("a dot descends into it: `output.text`"), "{message}");
+    let message = wrong(&plain, br#"{"instruction":["q",1],"output":"a"}"#);
+    assert!(message.starts_with("`instruction` is a list that holds a number"), "{message}");
+    let message = wrong(&plain, br#"{"instruction":"q","output":"a","history":[["q"]]}"#);
+    assert!(message.starts_with("turn 1 of `history` is not a pair"), "{message}");
+    let message = wrong(&plain, b"{\"instruction\":\"q\",\"output\":\"\xc4\xe3\"}");
+    assert!(message.starts_with("not UTF-8 (byte 30 of the record)"), "{message}");
+    assert!(message.contains("gb18030"), "{message}");
+    assert!(wrong(&plain, b"{\"instruction\":\"q\"").contains("the record ends early"));
+    let message = wrong(&plain, br#"{"instruction":"q","output":"a","output":"b"}"#);
+    assert!(message.starts_with("`output` stands in the record twice | "), "{message}");
+    assert!(wrong(&plain, b"[1]").contains("a record is a JSON object"));
+    assert!(wrong(&plain, b"{'a':1}").contains("mend the JSON"));
+    let bomb = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+    assert!(wrong(&plain, &[b"{\"output\":".as_slice(), &bomb, b"}"].concat()).contains("recursion limit"));
+}
+
+#[test]
+fn a_column_that_no_record_has_names_those_there_are() {
+    let plain = importer(Columns::default());
+    let check = |importer: &Importer, record: &[u8]| {
+        let record = RawRecord::Json(record);
+        let seen = importer.import(record).expect("a record").seen;
+        importer.check_columns(seen, record).map_err(|Problem { problem, hint }| format!("{problem} | {hint}"))
+    };
+    assert_eq!(
+        check(&plain, br#"{"zh_question":"q","zh_context":"c","zh_answer":"a"}"#).expect_err("unknown"),
+        "no record has the keys of a known layout; this one has `zh_question`, `zh_context`, `zh_answer` | say which \
+         columns hold what: `columns = { instruction = \"zh_question\", input = \"zh_context\", output = \
+         \"zh_answer\" }`"
+    );
+    let alpaca = of_format(SourceFormat::Alpaca);
+    assert!(check(&alpaca, br#"{"query":"q"}"#).expect_err("no Alpaca").starts_with("no record has `instruction`"));
+    assert!(check(&alpaca, br#"{"conversations":[]}"#).expect_err("no Alpaca").contains("leave `format` out"));
+    assert!(check(&plain, br#"{"query":"q","answer":"a","response":"b"}"#).is_err(), "two answers");
+    let input = importer(Columns { input: Some("contxt".to_owned()), ..Columns::default() });
+    let record = br#"{"instruction":"q","output":"a","context":"c"}"#;
+    assert!(check(&input, record).expect_err("mistyped").starts_with("no record has `contxt`"));
+    assert_eq!(check(&plain, record), Ok(()));
+}

@@ -1,0 +1,69 @@
+use super::*;
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/formats/{name}", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    io::Write::write_all(&mut encoder, content).expect("packs");
+    encoder.finish().expect("packs")
+}
+
+fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let packing = Packing::recognise(&bytes).map_err(|problem| problem.problem)?;
+    let mut unpacked = Vec::new();
+    let read = packing.unpack(io::Cursor::new(bytes)).read_to_end(&mut unpacked);
+    read.map_err(|error| Problem::of_reading(&error).problem)?;
+    Ok(unpacked)
+}
+
+fn packed() -> [(Packing, Vec<u8>); 3] {
+    let text = fixture("rows.jsonl");
+    let (head, tail) = text.split_at(1000);
+    [
+        (Packing::Gzip, [gzip(head), gzip(tail)].concat()),
+        (Packing::Zstandard, fixture("rows.jsonl.zst")),
+        (Packing::Xz, fixture("rows.jsonl.xz")),
+    ]
+}
+
+#[test]
+fn every_packing_is_recognised_and_unpacked_to_its_last_stream() {
+    let text = fixture("rows.jsonl");
+    for (packing, bytes) in packed() {
+        assert_eq!(Packing::recognise(&bytes), Ok(packing));
+        assert!(unpacked(bytes).expect("unpacks") == text, "{packing}");
+    }
+    assert_eq!(unpacked(b"{}".to_vec()).expect("plain"), b"{}");
+    // A skippable frame before the first one.
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &fixture("rows.jsonl.zst")].concat();
+    assert!(unpacked(skipped).expect("unpacks") == text);
+}
+
+#[test]
+fn truncated_streams_are_named() {
+    for (packing, bytes) in packed() {
+        for length in [bytes.len() - 1, bytes.len() - 9, bytes.len() / 2, 20] {
+            let error = unpacked(bytes[..length].to_vec()).expect_err("truncated");
+            assert_eq!(error, format!("the {packing} stream ends early: the file is truncated"), "{length}");
+        }
+    }
+}
+
+#[test]
+fn corrupt_streams_are_named() {
+    for (packing, bytes) in packed() {
+        let mut corrupt = bytes.clone();
+        let middle = corrupt.len() / 3;
+        corrupt[middle..middle + 8].fill(0xa5);
+        let error = unpacked(corrupt).expect_err("corrupt");
+        assert!(error.starts_with(&format!("the {packing} stream ")), "{error}");
+    }
+}
+
+#[test]
+fn packings_that_are_not_read_are_named() {
+    assert!(unpacked(b"BZh91AY".to_vec()).expect_err("bzip2").contains("packed as bzip2"));
+    assert!(unpacked(b"PK\x03\x04".to_vec()).expect_err("zip").contains("a zip archive"));
+}
