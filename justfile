@@ -45,6 +45,11 @@ bench-peer *ARGS:
 bench-ops:
     cargo test --release -p medley -p medley-ops --test speed -- --ignored --nocapture --test-threads 1
 
+# Memory of a run of 500 steps stays flat.
+bench-flat *DEVICES="--device cpu":
+    cargo build --release
+    python3 benches/flat_memory.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" {{DEVICES}}
+
 # The bundled base model anew: its corpus, three stages of training, data/base (some ten minutes on two cores).
 base-model:
     cargo build --release

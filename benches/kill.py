@@ -25,18 +25,11 @@ import tempfile
 import time
 from pathlib import Path
 
-VOCABULARY = 151_936
-SPECIAL = ["<unk>", "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+from world import write_model, write_texts
+
 CLOCK = {"seconds", "time", "tokens_per_second", "memory_bytes", "peak_memory_bytes"}
 # Method, rule of update, what is kept between forward and backward.
 VARIANTS = [("full", "adamw", "recompute"), ("lora", "adamw", "recompute"), ("full", "muon", "keep"), ("lora", "muon", "keep")]
-
-CONFIG = {
-    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": VOCABULARY, "hidden_size": 64,
-    "intermediate_size": 172, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu",
-    "max_position_embeddings": 512, "initializer_range": 0.02, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
-    "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 1, "torch_dtype": "float32",
-}
 
 MAX_GRAD_NORM = 0.1  # below the norms that are seen: clipping is active
 RECIPE = """
@@ -70,27 +63,11 @@ save_total_limit = 2
 
 def make_world(folder):
     """Tokenizer, configuration, data and recipe."""
-    model = folder / "model"
-    model.mkdir(parents=True)
-    words = SPECIAL + [f"w{number}" for number in range(VOCABULARY - len(SPECIAL))]
-    added = [{"id": at, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-              "special": True} for at, token in enumerate(SPECIAL)]
-    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-                 "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
-                 "model": {"type": "WordLevel", "vocab": {word: at for at, word in enumerate(words)}, "unk_token": "<unk>"}}
-    template = ("{% for message in messages %}{{ '<|' + message.role + '|> ' + message.content + ' <|end|>' }}{% endfor %}"
-                "{% if add_generation_prompt %}{{ '<|assistant|> ' }}{% endif %}")
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "pad_token": "<|pad|>",
-                "eos_token": "<|end|>", "chat_template": template}
-    for name, content in [("tokenizer.json", tokenizer), ("tokenizer_config.json", settings), ("config.json", CONFIG)]:
-        (model / name).write_text(json.dumps(content), encoding="utf-8")
+    write_model(folder / "model", hidden=64, intermediate=172, layers=2, heads=4, key_value_heads=2, tied=True)
     draw = random.Random(1)
     for source, count in [("general", 120), ("medical", 40)]:
-        with open(folder / f"{source}.jsonl", "w", encoding="utf-8") as out:
-            for _ in range(count):
-                text = [f"w{draw.randrange(VOCABULARY - len(SPECIAL))}" for _ in range(draw.randrange(8, 70))]
-                cut = draw.randrange(2, len(text) - 2)
-                out.write(json.dumps({"instruction": " ".join(text[:cut]), "output": " ".join(text[cut:])}) + "\n")
+        lengths = [(draw.randrange(2, 35), draw.randrange(2, 35)) for _ in range(count)]
+        write_texts(folder / f"{source}.jsonl", lengths, draw)
     (folder / "recipe.toml").write_text(RECIPE.replace("MAX_GRAD_NORM", str(MAX_GRAD_NORM)), encoding="utf-8")
 
 

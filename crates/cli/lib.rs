@@ -24,6 +24,7 @@ mod runs;
 mod runs_chart;
 mod runs_compare;
 mod runs_show;
+mod selftest;
 mod stop;
 mod train;
 mod train_progress;
@@ -77,6 +78,8 @@ enum Command {
     Exam(Box<exam::ExamArgs>),
     /// Tabulate runs as the paper's Table 4 or 5
     Report(report::ReportArgs),
+    /// Check that a device computes right, and how fast its matrix products are
+    Selftest(selftest::SelftestArgs),
     /// List runs and how they stand; show one with its curves, in the terminal and as a page
     Runs(runs::RunsArgs),
 }
@@ -96,6 +99,7 @@ pub fn medley() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Exam(args) => exam::run(*args),
         Command::Report(args) => report::run(args),
+        Command::Selftest(args) => selftest::run(args),
         Command::Runs(args) => runs::run(args),
     })
 }

@@ -6,3 +6,5 @@ mod quickstart;
 mod real_data;
 mod runs;
 mod support;
+#[cfg(feature = "wgpu")]
+mod wgpu;

@@ -3,7 +3,8 @@
 //! Every operation takes and gives plain [`burn::Tensor`]s and works on every device; where a tensor carries an
 //! autodiff graph, the operation is one node of it with a backward pass of its own. On the CPU (Flex, f32) the work is
 //! done by kernels over raw slices, elsewhere by compositions of the backend's operations. Results never depend on
-//! how threads are scheduled. [`mod@reference`] holds the slow, obvious twins.
+//! how threads are scheduled. [`mod@reference`] holds the slow, obvious twins,
+//! [`selftest`] compares the two on any device.
 //!
 //! | operation | what it computes |
 //! |---|---|
@@ -28,6 +29,7 @@ mod product;
 mod reduce;
 pub mod reference;
 mod rope;
+pub mod selftest;
 mod simd;
 mod swiglu;
 

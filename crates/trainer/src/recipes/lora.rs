@@ -18,7 +18,6 @@ pub fn train(input: &TrainInput<'_>, lora: &LoraSpec, observer: &dyn Observer) -
     // The frozen base, and beside it the factors of the newest good checkpoint, or fresh ones: B = 0, so nothing changes yet.
     let resumed = input.resume_point(observer)?;
     let mut decoder = input.load_base()?;
-    let base = input.adapter_base(&decoder)?;
     match &resumed {
         Some(checkpoint) => drop(decoder.load_adapter(&checkpoint.path)?),
         None => decoder.apply_lora(&config(lora), input.spec.seed)?,
@@ -42,14 +41,14 @@ pub fn train(input: &TrainInput<'_>, lora: &LoraSpec, observer: &dyn Observer) -
         run.log(gradient.summary, batch.lr, norm)?;
         run.validate_when_due(&decoder)?;
         run.save_when_due(|folder| {
-            decoder.save_adapter(folder, &base)?;
+            decoder.save_adapter(folder, &input.adapter_base(&decoder)?)?;
             optimizer.save(&folder.join(OPTIMIZER_FILE))
         })?;
         if run.stopped() {
             return Ok(run.outcome());
         }
     }
-    run.finish(|folder| Ok(decoder.save_adapter(folder, &base)?))
+    run.finish(|folder| Ok(decoder.save_adapter(folder, &input.adapter_base(&decoder)?)?))
 }
 
 fn config(lora: &LoraSpec) -> LoraConfig {
