@@ -243,7 +243,9 @@ fn a_full_disk_keeps_the_last_good_checkpoint() {
     let out = place.join("run");
     let out_text = out.to_string_lossy().into_owned();
     let unmount = Unmount(place_text.clone());
-    let message = refused(root(), &arguments(&out_text, &[]));
+    let foreseen = refused(root(), &arguments(&out_text, &[]));
+    assert!(foreseen.contains("--ignore-plan"), "{foreseen}");
+    let message = refused(root(), &arguments(&out_text, &["--ignore-plan"]));
     let steps = fs::read_dir(out.join("steps")).expect("steps").flatten();
     let steps: Vec<String> = steps.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(message.contains("last good checkpoint is kept") && message.contains("--resume"), "{message}");
@@ -251,7 +253,7 @@ fn a_full_disk_keeps_the_last_good_checkpoint() {
     assert!(steps.iter().all(|name| !name.starts_with('.')), "nothing half-written is left: {steps:?}");
     let roomier = Command::new("mount").args(["-o", "remount,size=400m", &place_text]).status();
     assert!(roomier.expect("mount runs").success());
-    let output = run(root(), &arguments(&out_text, &["--resume"]));
+    let output = run(root(), &arguments(&out_text, &["--ignore-plan", "--resume"]));
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains(&format!("resumed from step {last}")), "{said}");
     drop(unmount);

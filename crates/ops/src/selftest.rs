@@ -322,7 +322,7 @@ impl Bench<'_> {
         let states = self.numbers([tokens, hidden], 1);
         let weight = self.numbers([vocabulary, hidden], 2) * (2.0 / (hidden as f64).sqrt());
         let weight = weight.cast(self.dtype).cast(DType::F32);
-        let label = |row: usize| if row % 3 == 0 { IGNORED_LABEL } else { (row * 7919 % vocabulary) as i64 };
+        let label = |row: usize| if row.is_multiple_of(3) { IGNORED_LABEL } else { (row * 7919 % vocabulary) as i64 };
         let labels: Vec<i64> = (0..tokens).map(label).collect();
         let scale = 1.0 / tokens as f64;
         let wants = Gradients::HiddenAndWeight;
