@@ -38,9 +38,10 @@ fn answers(run: &Path) -> Vec<(String, String)> {
     answers
 }
 
-/// The same mix, order, dropout and rule; products are summed in another order there, so each is off by some ten units in
-/// the last place (1e-6). Six steps at a rate of 1e-3 carry that into the loss as at most a few parts in ten thousand; the greedy
-/// answers of a model that reads nine questions in ten agree unless two tokens are within that of each other.
+/// The same mix, order and rule; products are summed in another order there, so that each is off by a few units in the last
+/// place (1e-7 to 1e-6). Six steps carry that on: on software Vulkan losses and norms were seen to differ by 1e-5 of their value at
+/// most (where the loss is 0.03) and by 1e-6 else, and a real GPU may contract and approximate more, so 1e-4 is allowed.
+/// A greedy answer changes only where two tokens are as near as that to each other: one in twelve is allowed.
 #[test]
 fn the_quickstart_on_wgpu_follows_the_cpu() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -74,7 +75,7 @@ fn the_quickstart_on_wgpu_follows_the_cpu() {
             let Some(expected) = cpu[key].as_f64() else { continue };
             let difference = (wgpu[key].as_f64().expect("a number") - expected).abs() / expected;
             worst = worst.max(difference);
-            assert!(difference < 1e-3, "step {}, {key}: {} on wgpu, {expected} on the CPU", cpu["step"], wgpu[key]);
+            assert!(difference < 1e-4, "step {}, {key}: {} on wgpu, {expected} on the CPU", cpu["step"], wgpu[key]);
         }
     }
     assert_eq!(lines(&cpu).len(), lines(&wgpu).len());
