@@ -38,12 +38,15 @@ pub struct Message {
     /// too long. For an instruction with an input this is the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passage: Option<Range<usize>>,
+    /// True for an assistant's turn that is read and not learned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlearned: bool,
 }
 
 impl Message {
     /// A turn of `role`.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), passage: None }
+        Self { role, content: content.into(), passage: None, unlearned: false }
     }
 
     /// A user's turn that asks `instruction` about `input`: the two on lines of their own, the input marked as passage.
@@ -56,7 +59,7 @@ impl Message {
         let passage = before.len()..before.len() + input.len();
         // A passage without an instruction holds the question itself, so nothing may be cut from it.
         let passage = (!instruction.is_empty()).then_some(passage);
-        Self { role: Role::User, content: before + input, passage }
+        Self { passage, ..Self::new(Role::User, before + input) }
     }
 }
 

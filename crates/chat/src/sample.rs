@@ -62,7 +62,8 @@ pub(crate) struct TracedSample {
 }
 
 impl ChatTokenizer {
-    /// Encodes a conversation whose assistant turns are to be learned, in at most `max_tokens` tokens.
+    /// Encodes a conversation whose assistant turns (but those marked as unlearned) are to be learned, in at most
+    /// `max_tokens` tokens.
     ///
     /// Learned is what the model must write after the generation prompt: every assistant turn with its end-of-turn
     /// token. The whole text is tokenized at once, so the ids are those of the plain text. Turns after the last answer
@@ -107,7 +108,7 @@ impl ChatTokenizer {
 
     pub(crate) fn trace_sample(&self, messages: &[Message], max_tokens: usize) -> Result<TracedSample, Rejection> {
         let mut messages = self.complete(messages);
-        let answered = |message: &Message| message.role == Role::Assistant;
+        let answered = |message: &Message| message.role == Role::Assistant && !message.unlearned;
         messages.truncate(messages.iter().rposition(answered).map_or(0, |place| place + 1));
         if !messages.iter().any(|message| answered(message) && !message.content.trim().is_empty()) {
             return Err(Rejection::NoAnswer);
@@ -125,8 +126,9 @@ impl ChatTokenizer {
             (layout, tokens) = encode(&fitted.messages)?;
         }
         let mut cuts = fitted.cuts;
+        let unlearned: Vec<bool> = fitted.messages.iter().map(|message| message.unlearned).collect();
         let kept = fitted.places.into_iter().zip(fitted.messages.into_iter().map(|message| message.content)).collect();
-        let mut sample = self.label(&layout, &tokens);
+        let mut sample = self.label(&layout, &tokens, &unlearned);
         if tokens.ids.len() > max_tokens {
             let mut cut = cut_answer(&layout, &tokens, &sample, max_tokens)?;
             cut.message = messages.len() - 1;
@@ -140,10 +142,10 @@ impl ChatTokenizer {
         Ok(TracedSample { sample, text: layout.text, offsets: tokens.offsets, messages, kept })
     }
 
-    /// Labels every token that lies in a supervised range.
-    fn label(&self, layout: &Layout, tokens: &Tokens) -> EncodedSample {
+    /// Labels every token that lies in a supervised range; `unlearned` tells the messages whose range is none.
+    fn label(&self, layout: &Layout, tokens: &Tokens, unlearned: &[bool]) -> EncodedSample {
         let mut labels = vec![IGNORED; tokens.ids.len()];
-        for answer in &layout.answers {
+        for answer in layout.answers.iter().filter(|answer| !unlearned[answer.message]) {
             let range = &answer.supervised;
             for (label, (id, offsets)) in labels.iter_mut().zip(tokens.ids.iter().zip(&tokens.offsets)) {
                 if is_within(*offsets, range) {

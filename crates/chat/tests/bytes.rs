@@ -180,6 +180,23 @@ fn tokens_that_carry_their_space_are_learned_from_the_first_on() {
 }
 
 #[test]
+fn an_unlearned_answer_is_read_and_not_learned() {
+    let tokenizer = pieces(LLAMA2);
+    let mut messages = conversation(&["q", "ab", "c", "d e"].map(str::to_owned));
+    let whole = tokenizer.encode_sample(&messages, 100).expect("encodes");
+    messages[1].unlearned = true;
+    let sample = tokenizer.encode_sample(&messages, 100).expect("encodes");
+    assert_eq!(sample.input_ids, whole.input_ids);
+    assert_eq!(learned(&tokenizer, &sample), [" d e </s>"]);
+    messages[3].unlearned = true;
+    assert_eq!(tokenizer.encode_sample(&messages, 100), Err(Rejection::NoAnswer));
+    messages[1].unlearned = false;
+    let first = tokenizer.encode_sample(&messages, 100).expect("encodes");
+    assert_eq!(learned(&tokenizer, &first), [" ab </s>"]);
+    assert!(first.input_ids.len() < whole.input_ids.len(), "what follows the last learned answer is left out");
+}
+
+#[test]
 fn a_template_that_refuses_a_system_turn_says_so_itself() {
     let tokenizer = pieces(LLAMA2).with_system(Some("q".to_owned()));
     let error = tokenizer.encode_sample(&conversation(&["q".to_owned(), "a".to_owned()]), 100).expect_err("refused");

@@ -38,5 +38,6 @@ pub use mix::{Mix, MixContext, MixProgress, mix};
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
 pub use spec::{
-    Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourceFormat, SourcePart, SourceSpec, Validation,
+    Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourceFormat, SourcePart, SourceSpec, Supervise,
+    Validation,
 };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::CANONICAL_VERSION;
 use crate::import::IMPORTER_VERSION;
-use crate::spec::{Columns, MixSpec, SourceFormat};
+use crate::spec::{Columns, MixSpec, SourceFormat, Supervise};
 
 /// Version of the manifest's own layout.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -102,6 +102,7 @@ struct DecidingPart<'a> {
     format: SourceFormat,
     columns: &'a Columns,
     encoding: Option<&'a str>,
+    supervise: Supervise,
     /// Sorted: the order of files decides nothing.
     sha256: Vec<&'a str>,
 }
@@ -131,7 +132,13 @@ fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource)
         let files = source.files.iter().filter(|file| file.part == index);
         let mut sha256: Vec<&str> = files.map(|file| file.sha256.as_str()).collect();
         sha256.sort_unstable();
-        DecidingPart { format: part.format, columns: &part.columns, encoding: part.encoding.as_deref(), sha256 }
+        DecidingPart {
+            format: part.format,
+            columns: &part.columns,
+            encoding: part.encoding.as_deref(),
+            supervise: part.supervise,
+            sha256,
+        }
     };
     parts.iter().enumerate().map(part).collect()
 }

@@ -26,8 +26,9 @@ impl Candidate {
         let passages = |candidate: &Self| -> Vec<Option<(usize, usize)>> {
             candidate.messages.iter().map(|m| m.passage.as_ref().map(|range| (range.start, range.end))).collect()
         };
-        (texts(self), passages(self), self.file, self.record)
-            < (texts(other), passages(other), other.file, other.record)
+        let unlearned = |candidate: &Self| -> Vec<bool> { candidate.messages.iter().map(|m| m.unlearned).collect() };
+        (texts(self), passages(self), unlearned(self), self.file, self.record)
+            < (texts(other), passages(other), unlearned(other), other.file, other.record)
     }
 }
 

@@ -89,6 +89,17 @@ pub enum SourceFormat {
     Tsv,
 }
 
+/// Which of a conversation's answers are learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Supervise {
+    /// Every answer, but those that the record itself marks with `weight = 0` or `train = false`.
+    #[default]
+    All,
+    /// The last answer; the ones before it are read.
+    Last,
+}
+
 /// One pool of records: everything its parts hold, taken together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSpec {
@@ -111,6 +122,9 @@ pub struct SourcePart {
     /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// Which of a conversation's answers are learned.
+    #[serde(default)]
+    pub supervise: Supervise,
     /// For a hub data set or a directory: which of its files, as a glob (default: every data file).
     pub files: Option<String>,
     /// For a hub data set: branch, tag or commit (default `main`).

@@ -211,6 +211,7 @@ fn raw_source(source: &SourceSpec) -> RawSource {
             format: Some(part.format),
             columns: Some(part.columns.clone()),
             encoding: part.encoding.clone(),
+            supervise: Some(part.supervise),
             files: part.files.clone(),
             revision: part.revision.clone(),
             licence: part.licence.clone(),

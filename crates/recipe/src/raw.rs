@@ -2,7 +2,7 @@
 //! JSON schema and the resolved recipe are all made from these types.
 
 use indexmap::IndexMap;
-use medley_mixer::{Columns, OnShortage, SourceFormat, Validation};
+use medley_mixer::{Columns, OnShortage, SourceFormat, Supervise, Validation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -149,6 +149,8 @@ pub(crate) struct RawSource {
     pub(crate) columns: Option<Columns>,
     /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
     pub(crate) encoding: Option<String>,
+    /// Which of a conversation's answers are learned.
+    pub(crate) supervise: Option<Supervise>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).
@@ -181,6 +183,8 @@ pub(crate) struct RawPart {
     pub(crate) columns: Option<Columns>,
     /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
     pub(crate) encoding: Option<String>,
+    /// Which of a conversation's answers are learned.
+    pub(crate) supervise: Option<Supervise>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).

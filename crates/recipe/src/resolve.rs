@@ -240,6 +240,7 @@ fn source_spec(source: RawSource) -> SourceSpec {
             format: own.format.or(source.format).unwrap_or_default(),
             columns: own.columns.or_else(|| source.columns.clone()).unwrap_or_default(),
             encoding: own.encoding.or_else(|| source.encoding.clone()),
+            supervise: own.supervise.or(source.supervise).unwrap_or_default(),
             files: own.files.or_else(|| source.files.clone()),
             revision: own.revision.or_else(|| source.revision.clone()),
             licence: own.licence.or_else(|| source.licence.clone()),

@@ -72,21 +72,25 @@ fn a_small_recipe_gets_every_default() {
     [[sources.general.path]]
     path = "general.jsonl"
     format = "auto"
+    supervise = "all"
 
     [[sources.tcm.path]]
     path = "a.jsonl"
     format = "auto"
     columns = { instruction = "query", output = "response" }
+    supervise = "all"
 
     [[sources.tcm.path]]
     path = "owner/set"
     format = "auto"
     columns = { output = "answer" }
+    supervise = "all"
     licence = "MIT"
 
     [[sources.western.path]]
     path = "western/*.json"
     format = "auto"
+    supervise = "all"
 
     [train]
     method = "lora"
@@ -272,8 +276,8 @@ papers = []
         ·    ╰── hint: did you mean `columns`?
      17 │
         ╰────
-      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `files`, `revision`, `licence`,
-            `commercial_use`
+      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `supervise`, `files`, `revision`,
+            `licence`, `commercial_use`
 
     Error:
       × `sources.tcm.path` is the number 5; expected a string, a table or a list (each a string or a table)
@@ -627,8 +631,7 @@ fn show_says_where_each_value_came_from() {
     [[sources.general.path]]
     path = "general.jsonl"                                    # recipe.toml:13
     format = "auto"                                           # default
-
-    [[sources.tcm.path]]
+    supervise = "all"                                         # default
     "#);
     assert!(shown.contains("# --set train.epochs=3\n"), "{shown}");
     let again = parse("shown.toml", &shown, None, &[] as &[&str]).expect("comments do no harm").recipe;

@@ -51,7 +51,12 @@ pub(super) fn import(turns: &Value, key: &str, system: Option<&Value>) -> Result
         };
         let Some(role) = role_of(role) else { return Ok(Imported::Rejected(Rejection::UnsupportedRole)) };
         match content_text(content, key)? {
-            Some(text) => messages.push(Message::new(role, text)),
+            Some(text) => {
+                messages.push(Message {
+                    unlearned: role == Role::Assistant && is_unlearned(turn),
+                    ..Message::new(role, text)
+                });
+            }
             None => return Ok(Imported::Rejected(Rejection::UnsupportedContent)),
         }
     }
@@ -80,6 +85,11 @@ fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
         part.get("text").filter(|_| is_text)?.as_str().map(str::to_owned)
     };
     Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
+}
+
+/// Whether a turn says that it is not to be learned: OpenAI's `weight`, Axolotl's `train`.
+fn is_unlearned(turn: &Value) -> bool {
+    turn.get("weight").and_then(Value::as_f64) == Some(0.0) || turn.get("train") == Some(&Value::Bool(false))
 }
 
 fn role_of(name: &str) -> Option<Role> {

@@ -9,11 +9,11 @@ mod messages;
 mod packed;
 mod shape;
 
-use medley_chat::Message;
+use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::read::{Problem, RawRecord};
-use crate::spec::{Columns, SourceFormat, SourcePart};
+use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
 use columns::Column;
 use fields::{Fields, Names};
 pub(crate) use shape::Shape;
@@ -47,6 +47,8 @@ pub enum Rejection {
     TooFewOptions,
     /// A multiple choice item with a key of one letter: the key was cut short.
     KeyCutShort,
+    /// A conversation none of whose answers is to be learned.
+    NothingLearned,
 }
 
 impl Rejection {
@@ -64,6 +66,7 @@ impl Rejection {
             Self::AnswerNotAmongOptions => "answer not among the options",
             Self::TooFewOptions => "fewer than two options",
             Self::KeyCutShort => "multiple choice with a key of one letter",
+            Self::NothingLearned => "no answer to learn",
         }
     }
 }
@@ -90,6 +93,7 @@ pub(crate) struct Read {
 pub(crate) struct Importer {
     plan: Plan,
     names: Names,
+    supervise: Supervise,
 }
 
 /// How records are read.
@@ -116,7 +120,7 @@ impl Importer {
                 Plan::Recognise
             }
         };
-        Self { plan, names }
+        Self { plan, names, supervise: part.supervise }
     }
 
     /// Whether the column is looked at.
@@ -126,6 +130,20 @@ impl Importer {
 
     /// Reads one record.
     pub fn import(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
+        let mut read = self.read(record)?;
+        if let Imported::Conversation(messages) = &mut read.imported {
+            if self.supervise == Supervise::Last {
+                let earlier = messages.len().saturating_sub(1);
+                messages[..earlier].iter_mut().for_each(|message| message.unlearned = message.role == Role::Assistant);
+            }
+            if messages.iter().all(|message| message.role != Role::Assistant || message.unlearned) {
+                read.imported = Imported::Rejected(Rejection::NothingLearned);
+            }
+        }
+        Ok(read)
+    }
+
+    fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
         let fields = Fields::read(record, &self.names)?;
         match &self.plan {
             Plan::Recognise => {

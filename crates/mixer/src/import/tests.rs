@@ -198,6 +198,25 @@ fn shapes_are_recognised_by_their_keys() {
     }
 }
 
+#[test]
+fn every_answer_is_learned_or_the_last_or_what_the_record_says() {
+    let learned = |supervise, record: &str| -> Vec<bool> {
+        let importer = Importer::new(&SourcePart { supervise, ..SourcePart::default() });
+        match importer.import(RawRecord::Json(record.as_bytes())).expect("a good record").imported {
+            Imported::Conversation(messages) => messages.iter().map(|message| !message.unlearned).collect(),
+            Imported::Rejected(reason) => panic!("{reason:?}"),
+        }
+    };
+    let history = r#"{"instruction":"三","output":"四","history":[["一","二"]]}"#;
+    assert_eq!(learned(Supervise::All, history), [true; 4]);
+    assert_eq!(learned(Supervise::Last, history), [true, false, true, true]);
+    let weighted = r#"{"messages":[{"role":"user","content":"一"},{"role":"assistant","content":"二","weight":0},
+        {"role":"user","content":"三"},{"role":"assistant","content":"四","weight":1}]}"#;
+    assert_eq!(learned(Supervise::All, weighted), [true, false, true, true]);
+    let nothing = r#"{"conversations":[{"from":"human","value":"一"},{"from":"gpt","value":"二","train":false}]}"#;
+    assert_eq!(rejected(&of_format(SourceFormat::Auto), nothing), Rejection::NothingLearned);
+}
+
 /// A format that is given keeps records as they stand.
 #[test]
 fn a_format_overrides_recognition() {
