@@ -7,7 +7,7 @@ use medley_chat::ChatTokenizer;
 use medley_model::{DecoderConfig, DeviceKind, DeviceRequest, device};
 use medley_recipe::{Recipe, TrainSpec};
 use medley_trainer::metrics::resident_memory;
-use medley_trainer::plan::{Budget, Plan, PlanInput, Remedy};
+use medley_trainer::plan::{Budget, Plan, PlanInput, advice, readable_bytes as bytes};
 use medley_trainer::{Base, Sample};
 use miette::{IntoDiagnostic, miette};
 
@@ -16,7 +16,7 @@ use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::mix::mix_recipe;
-use crate::plan_table::{self, bytes};
+use crate::plan_table;
 use crate::progress::say;
 
 /// Arguments of `medley plan`.
@@ -158,19 +158,6 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
         say(format!("note: {problem}"));
     }
     Ok(TrainSpec { block_policy: plan.block_policy, ..start.spec.clone() })
-}
-
-/// `this would fit: train.block_policy = "recompute" (1.2 GiB)`.
-fn advice(remedies: &[Remedy]) -> String {
-    let shown = |remedy: &Remedy| {
-        let changes: Vec<String> = remedy.changes.iter().map(|change| change.to_string()).collect();
-        let note = if remedy.same_result { "the same result" } else { "another training" };
-        format!("{} ({}, {note})", changes.join(" with "), bytes(remedy.peak as u64))
-    };
-    match remedies {
-        [] => "no setting that is known would fit: take a smaller model, or a machine with more memory".to_owned(),
-        all => format!("this would fit: {}", all.iter().map(shown).collect::<Vec<_>>().join("; or ")),
-    }
 }
 
 /// `24GiB`, `24G`, `512MiB`, `8e9` are sizes; a bare number counts bytes.

@@ -2,18 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use medley_model::DeviceKind;
-use medley_trainer::plan::{Plan, PlanInput, Remedy};
+use medley_trainer::plan::{Plan, PlanInput, Remedy, readable_bytes as bytes};
 use serde_json::{Value, json};
-
-/// `512 MiB`, `1.87 GiB`.
-pub fn bytes(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    match mebibytes {
-        small if small < 10.0 => format!("{small:.1} MiB"),
-        middle if middle < 1024.0 => format!("{middle:.0} MiB"),
-        large => format!("{:.2} GiB", large / 1024.0),
-    }
-}
 
 /// `12,345`.
 fn count(number: usize) -> String {
@@ -159,7 +149,6 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([bytes(1 << 19), bytes(512 << 20), bytes(3 << 29)], ["0.5 MiB", "512 MiB", "1.50 GiB"]);
         assert_eq!([count(7), count(1234), count(1_000_000)], ["7", "1,234", "1,000,000"]);
         assert_eq!([operations(1.5e15), operations(12.0)], ["1.50 PFLOP", "12.00 FLOP"]);
     }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use indicatif::ProgressBar;
 use medley_experiment::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
 use medley_trainer::metrics::ValidationMetrics;
+use medley_trainer::plan::readable_bytes;
 use medley_trainer::{Event, Observer};
 
 use crate::progress::{self, say};
@@ -50,6 +51,10 @@ impl Observer for TrainProgress<'_> {
                 if let Err(error) = self.note_start(*total_steps, *resumed_from) {
                     tracing::warn!("{error}");
                 }
+            }
+            Event::Rehearsed { tokens, seconds, peak_memory_bytes } => {
+                let peak = readable_bytes(*peak_memory_bytes);
+                say(format!("largest micro-batch first: {tokens} tokens in {seconds:.1} s, {peak} resident at most"));
             }
             Event::Step(step) => {
                 self.bar.set_position(step.step as u64);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plan::Remedy;
 use crate::sample::SampleOrigin;
 
 /// Why a training run could not start, go on or be saved.
@@ -122,6 +123,19 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
         /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// A GPU had no room for the largest micro-batch.
+    #[error(
+        "the device ran out of memory with a micro-batch of {tokens} tokens ({problem}); {}",
+        crate::plan::advice(remedies)
+    )]
+    OutOfMemory {
+        /// Tokens of the micro-batch.
+        tokens: usize,
+        /// Settings that need less.
+        remedies: Vec<Remedy>,
+        /// What the driver said.
         problem: String,
     },
     /// A setting that this machine or model cannot meet.

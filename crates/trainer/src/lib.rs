@@ -14,6 +14,7 @@
 //! | `checkpoint.rs` | `steps/<n>/`, whole or not at all; which one to resume from |
 //! | `metrics.rs`, `tensorboard.rs` | `metrics.jsonl` and TensorBoard events |
 //! | `base.rs` | what a run starts from |
+//! | `rehearsal.rs` | the micro-batch that takes most memory, before the first step |
 //! | `plan/` | what a run will take: memory by part, disk, operations; which settings would fit |
 
 pub mod base;
@@ -30,6 +31,7 @@ pub mod parameters;
 pub mod plan;
 pub mod recipes;
 pub mod recompute;
+mod rehearsal;
 mod run;
 pub mod sample;
 pub mod schedule;

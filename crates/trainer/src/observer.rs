@@ -18,6 +18,15 @@ pub enum Event<'a> {
         /// Weights in all.
         parameters: usize,
     },
+    /// The micro-batch that takes most memory was run once, for nothing but its memory.
+    Rehearsed {
+        /// Its tokens.
+        tokens: usize,
+        /// Seconds that it took.
+        seconds: f64,
+        /// The most that was resident so far in this process; 0 where the system does not tell.
+        peak_memory_bytes: u64,
+    },
     /// A step was taken.
     Step(StepProgress),
     /// A line of training metrics was written.

@@ -101,7 +101,8 @@ impl GradientContext<'_> {
         Ok(BatchSummary { loss_sum, supervised_tokens, tokens: lengths.iter().sum() })
     }
 
-    fn micro_batch(
+    /// The loss of one micro-batch of the step, summed; `first` is the place of its first sample.
+    pub(crate) fn micro_batch(
         &self,
         sink: &mut impl GradientSink,
         samples: &[&Sample],

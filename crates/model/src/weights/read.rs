@@ -28,6 +28,11 @@ pub(crate) fn fill(
     let maps = files.iter().map(|file| map(file)).collect::<Result<Vec<Mmap>>>()?;
     let mut problems = Vec::new();
     let mut found: BTreeMap<String, TensorView<'_>> = BTreeMap::new();
+    let floats = |view: &TensorView<'_>| {
+        let bytes = view.data().as_ptr_range();
+        let holds = |map: &&Mmap| map.as_ptr_range().contains(&bytes.start);
+        floats(view, maps.iter().find(holds))
+    };
     for (file, bytes) in files.iter().zip(&maps) {
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|error| ModelError::Safetensors { path: file.clone(), problem: error.to_string() })?;
@@ -119,13 +124,41 @@ fn map(path: &Path) -> Result<Mmap> {
     unsafe { Mmap::map(&file) }.map_err(read)
 }
 
-/// The elements as f32 (exact for f16 and bf16).
-fn floats(view: &TensorView<'_>) -> Vec<f32> {
-    let bytes = view.data();
-    match view.dtype() {
-        Dtype::F32 => bytes.par_chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.par_chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.par_chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        other => unreachable!("{other:?} was refused"),
+/// Bytes of a file that are in memory at a time.
+const PIECE: usize = 32 << 20;
+
+/// The elements as f32 (exact for f16 and bf16). Pieces of the map that were read are given back to the system: a file's pages
+/// would stand in memory beside the weights made from them.
+fn floats(view: &TensorView<'_>, map: Option<&Mmap>) -> Vec<f32> {
+    let mut values = Vec::with_capacity(view.shape().iter().product());
+    for piece in view.data().chunks(PIECE) {
+        match view.dtype() {
+            Dtype::F32 => {
+                values.par_extend(piece.par_chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            }
+            Dtype::F16 => {
+                values.par_extend(piece.par_chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()))
+            }
+            Dtype::BF16 => {
+                values.par_extend(piece.par_chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+            }
+            other => unreachable!("{other:?} was refused"),
+        }
+        if let Some(map) = map {
+            give_back(map, piece);
+        }
     }
+    values
 }
+
+/// Tells the system that the pages under `piece` are not needed; they are read from the file again if they are.
+#[cfg(unix)]
+fn give_back(map: &Mmap, piece: &[u8]) {
+    let start = piece.as_ptr() as usize - map.as_ptr() as usize;
+    // Only memory is lost where the system says no.
+    // SAFETY: the map is shared and only read, so that its pages hold the same bytes when they come again.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, piece.len()) };
+}
+
+#[cfg(not(unix))]
+fn give_back(_map: &Mmap, _piece: &[u8]) {}

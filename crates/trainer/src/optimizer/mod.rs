@@ -93,6 +93,15 @@ impl Optimizer {
         self.update(decoder, gradients, lr, clip);
     }
 
+    /// Makes the state that the first step would make, so that its memory is there from the start.
+    pub fn allocate(&mut self, decoder: &Decoder) {
+        for (name, weight) in decoder.trainable() {
+            let Some(&treatment) = self.treatments.get(&name) else { continue };
+            let new = || ParameterState::new(&weight.flatten(), matches!(treatment, Treatment::AdamW { .. }));
+            self.states.entry(name).or_insert_with(new);
+        }
+    }
+
     /// Counts a step; its gradients are then handed to [`update`](Self::update), all together or block by block.
     pub fn begin_step(&mut self) {
         self.step += 1;

@@ -6,7 +6,7 @@ use std::fmt;
 use medley_recipe::{BlockPolicy, LoraSpec, Method, TrainSpec};
 use serde::Serialize;
 
-use super::{Plan, PlanInput, Workload};
+use super::{Plan, PlanInput, Workload, readable_bytes};
 
 /// Smallest token budget that is proposed.
 const FEWEST_TOKENS: usize = 64;
@@ -35,6 +35,19 @@ pub struct Remedy {
     pub peak: usize,
     /// Whether the trained weights stay the same (but for rounding).
     pub same_result: bool,
+}
+
+/// `this would fit: train.block_policy = "recompute" (1.20 GiB, the same result)`.
+pub fn advice(remedies: &[Remedy]) -> String {
+    let shown = |remedy: &Remedy| {
+        let changes: Vec<String> = remedy.changes.iter().map(Change::to_string).collect();
+        let note = if remedy.same_result { "the same result" } else { "another training" };
+        format!("{} ({}, {note})", changes.join(" with "), readable_bytes(remedy.peak as u64))
+    };
+    match remedies {
+        [] => "no setting that is known would fit: take a smaller model, or a machine with more memory".to_owned(),
+        all => format!("this would fit: {}", all.iter().map(shown).collect::<Vec<_>>().join("; or ")),
+    }
 }
 
 /// A way to need less memory.

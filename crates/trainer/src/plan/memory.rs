@@ -280,14 +280,8 @@ impl MemoryModel {
     /// block's output, and what the feed-forward layer or attention needs.
     fn backward(&self, batch: &BatchSize) -> usize {
         let &ModelSizes { hidden, intermediate, queries, keys, .. } = &self.sizes;
-        let dropout = self
-            .sizes
-            .adapters
-            .as_ref()
-            .is_some_and(|adapters| adapters.dropout && adapters.modules.contains(&Module::DownProj));
-        // Either down's (dropped input, gradient of the input, the adapter's part of it) or the gate's (its output's
-        // gradient and those of both sides, when what down read is gone).
-        let feed_forward = hidden + if dropout { 3 * intermediate } else { 2 * intermediate };
+        // When what down read is gone: the gradient of the gate's output and of both its sides, one of them in its place.
+        let feed_forward = hidden + 2 * intermediate;
         // By then the feed-forward layer's buffers are freed.
         let freed =
             2 * intermediate + hidden + if self.sizes.keeps_input(&[Module::DownProj]) { intermediate } else { 0 };

@@ -19,7 +19,7 @@ mod workload;
 
 pub use budget::{Budget, free_disk};
 pub use disk::Disk;
-pub use fitting::{Change, Remedy};
+pub use fitting::{Change, Remedy, advice};
 pub use memory::{MemoryModel, Moment, Parts, Peak};
 pub use sizes::{AdapterSizes, ModelSizes};
 pub use workload::{BatchSize, Place, Workload, operations};
@@ -152,7 +152,7 @@ impl Plan {
 }
 
 impl PlanInput<'_> {
-    fn model(&self, spec: &TrainSpec) -> MemoryModel {
+    pub(crate) fn model(&self, spec: &TrainSpec) -> MemoryModel {
         let process = if self.device == DeviceKind::Cpu { self.process } else { DRIVER };
         MemoryModel::new(self.config, spec, self.dtype, self.device, process)
     }
@@ -168,5 +168,26 @@ impl PlanInput<'_> {
             None => UNKNOWN_GPU,
         };
         if keeping() as f64 <= KEEP_SHARE * memory as f64 { BlockPolicy::Keep } else { BlockPolicy::Recompute }
+    }
+}
+
+/// `512 MiB`, `1.87 GiB`.
+pub fn readable_bytes(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    match mebibytes {
+        small if small < 10.0 => format!("{small:.1} MiB"),
+        middle if middle < 1024.0 => format!("{middle:.0} MiB"),
+        large => format!("{:.2} GiB", large / 1024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        let sizes = [1 << 19, 512 << 20, 3 << 29].map(readable_bytes);
+        assert_eq!(sizes, ["0.5 MiB", "512 MiB", "1.50 GiB"]);
     }
 }

@@ -6,6 +6,7 @@ use crate::error::TrainError;
 use crate::observer::Observer;
 use crate::optimizer::Optimizer;
 use crate::parameters;
+use crate::rehearsal::rehearse;
 use crate::run::{OPTIMIZER_FILE, Run, TrainInput, TrainOutcome};
 use crate::step::{GradientContext, clip_factor};
 
@@ -27,6 +28,10 @@ pub fn train(input: &TrainInput<'_>, observer: &dyn Observer) -> Result<TrainOut
     if let Some(checkpoint) = &resumed {
         optimizer.load(&checkpoint.path.join(OPTIMIZER_FILE), &parameters, input.dtype, input.device)?;
     }
+
+    // Out of memory now rather than in the middle of the run.
+    let first_step = resumed.as_ref().map_or(0, |checkpoint| checkpoint.position.step);
+    rehearse(input, &decoder, &mut optimizer, first_step, observer)?;
 
     let context = GradientContext { spec: input.spec };
     let mut run = Run::start(input, observer, resumed, &parameters, &decoder)?;
