@@ -3,6 +3,7 @@
 mod read;
 mod write;
 
+pub use read::TensorFile;
 pub(crate) use read::fill;
 pub use write::write_tensors;
 pub(crate) use write::{create_directory, torch_metadata, write_json};

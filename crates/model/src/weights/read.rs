@@ -15,6 +15,9 @@ use crate::decoder::EMBED_TOKENS;
 use crate::error::{ModelError, Result};
 use crate::parameter::{Parameter, Slot};
 
+/// Bytes of a file that are in memory at a time; a multiple of every width of a number.
+const PIECE: usize = 32 << 20;
+
 /// Fills the slots from a safetensors file, or from the files of a model directory.
 ///
 /// `rename` maps a name in the file to a slot's; `optional` names may be present as copies of the embedding.
@@ -25,20 +28,13 @@ pub(crate) fn fill(
     optional: &[&str],
 ) -> Result<()> {
     let files = if path.is_dir() { weight_files(path)? } else { vec![path.to_owned()] };
-    let maps = files.iter().map(|file| map(file)).collect::<Result<Vec<Mmap>>>()?;
+    let files = files.iter().map(|file| TensorFile::open(file)).collect::<Result<Vec<TensorFile>>>()?;
     let mut problems = Vec::new();
-    let mut found: BTreeMap<String, TensorView<'_>> = BTreeMap::new();
-    let floats = |view: &TensorView<'_>| {
-        let bytes = view.data().as_ptr_range();
-        let holds = |map: &&Mmap| map.as_ptr_range().contains(&bytes.start);
-        floats(view, maps.iter().find(holds))
-    };
-    for (file, bytes) in files.iter().zip(&maps) {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|error| ModelError::Safetensors { path: file.clone(), problem: error.to_string() })?;
-        for (name, view) in tensors.tensors() {
+    let mut found: BTreeMap<String, (&TensorFile, TensorView<'_>)> = BTreeMap::new();
+    for file in &files {
+        for (name, view) in file.tensors()?.tensors() {
             let name = rename(&name);
-            if found.insert(name.clone(), view).is_some() {
+            if found.insert(name.clone(), (file, view)).is_some() {
                 problems.push(format!("{name} stands in the files twice"));
             }
         }
@@ -49,16 +45,16 @@ pub(crate) fn fill(
     }
     let mut embedding = None;
     for slot in slots.iter_mut() {
-        let view = found.remove(&slot.name).expect("checked above");
-        if slot.name == EMBED_TOKENS {
-            embedding = Some(view.clone());
-        }
+        let (file, view) = found.remove(&slot.name).expect("checked above");
         let old = slot.get();
-        let data = TensorData::new(floats(&view), old.shape());
+        let data = TensorData::new(file.floats(&view), old.shape());
         slot.set(Parameter::from_data(data, &old.device(), old.dtype()));
+        if slot.name == EMBED_TOKENS {
+            embedding = Some((file, view));
+        }
     }
-    if let Some((name, view)) = found.pop_first()
-        && embedding.is_some_and(|embedding| floats(&embedding) != floats(&view))
+    if let Some((name, (file, view))) = found.pop_first()
+        && embedding.is_some_and(|(its_file, embedding)| its_file.floats(&embedding) != file.floats(&view))
     {
         let problem = format!("{name} differs from {EMBED_TOKENS}, but config.json says tie_word_embeddings = true");
         return Err(ModelError::Tensors { path: path.to_owned(), problems: vec![problem] });
@@ -66,15 +62,94 @@ pub(crate) fn fill(
     Ok(())
 }
 
+/// A safetensors file, of which no more is in memory than is being read.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl TensorFile {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let read = |source| ModelError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(read)?;
+        // SAFETY: the file is only read; another process changing it meanwhile would corrupt any reader.
+        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
+        Ok(Self { path: path.to_owned(), map })
+    }
+
+    /// Its tensors.
+    ///
+    /// # Errors
+    /// When it is not a whole safetensors file.
+    pub fn tensors(&self) -> Result<SafeTensors<'_>> {
+        SafeTensors::deserialize(&self.map).map_err(|error| self.damaged(error))
+    }
+
+    /// What its header says beside the tensors.
+    ///
+    /// # Errors
+    /// When it has no sound header.
+    pub fn metadata(&self) -> Result<HashMap<String, String>> {
+        let (_, metadata) = SafeTensors::read_metadata(&self.map).map_err(|error| self.damaged(error))?;
+        Ok(metadata.metadata().clone().unwrap_or_default())
+    }
+
+    fn damaged(&self, error: safetensors::SafeTensorError) -> ModelError {
+        ModelError::Safetensors { path: self.path.clone(), problem: error.to_string() }
+    }
+
+    /// The elements of one of its tensors as f32 (exact for f16 and bf16). Pages that were read are given back to the system:
+    /// they would stand in memory beside what is made from them.
+    ///
+    /// # Panics
+    /// When the tensor is of another format.
+    pub fn floats(&self, view: &TensorView<'_>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(view.shape().iter().product());
+        for piece in view.data().chunks(PIECE) {
+            let [twos, fours] = [2, 4].map(|width| piece.par_chunks_exact(width));
+            match view.dtype() {
+                Dtype::F32 => values.par_extend(fours.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+                Dtype::F16 => values.par_extend(twos.map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())),
+                Dtype::BF16 => values.par_extend(twos.map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())),
+                other => panic!("{other:?} is no format of weights"),
+            }
+            self.give_back(piece);
+        }
+        values
+    }
+
+    /// Tells the system that the pages under `piece` are not needed; they come from the file again if they are.
+    #[cfg(unix)]
+    fn give_back(&self, piece: &[u8]) {
+        let start = piece.as_ptr() as usize - self.map.as_ptr() as usize;
+        // Only memory is lost where the system says no.
+        // SAFETY: the map is shared and only read, so its pages hold the same bytes when they come again.
+        let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, piece.len()) };
+    }
+
+    #[cfg(not(unix))]
+    fn give_back(&self, _piece: &[u8]) {}
+}
+
 /// Names what is missing, unexpected, misshapen or in a format that is not supported.
-fn check(slots: &[Slot<'_>], found: &BTreeMap<String, TensorView<'_>>, optional: &[&str], problems: &mut Vec<String>) {
+fn check(
+    slots: &[Slot<'_>],
+    found: &BTreeMap<String, (&TensorFile, TensorView<'_>)>,
+    optional: &[&str],
+    problems: &mut Vec<String>,
+) {
     let wanted: HashMap<&str, Vec<usize>> = slots.iter().map(|slot| (slot.name.as_str(), slot.get().shape())).collect();
     for slot in slots {
         if !found.contains_key(&slot.name) {
             problems.push(format!("missing: {} {:?}", slot.name, wanted[slot.name.as_str()]));
         }
     }
-    for (name, view) in found {
+    for (name, (_, view)) in found {
         match wanted.get(name.as_str()) {
             None if optional.contains(&name.as_str()) => {}
             None => problems.push(format!("unexpected: {name} {:?}", view.shape())),
@@ -116,49 +191,3 @@ fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     }
     Ok(names)
 }
-
-fn map(path: &Path) -> Result<Mmap> {
-    let read = |source| ModelError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
-    // SAFETY: the file is only read; another process changing it meanwhile would corrupt any reader.
-    unsafe { Mmap::map(&file) }.map_err(read)
-}
-
-/// Bytes of a file that are in memory at a time.
-const PIECE: usize = 32 << 20;
-
-/// The elements as f32 (exact for f16 and bf16). Pieces of the map that were read are given back to the system: a file's pages
-/// would stand in memory beside the weights made from them.
-fn floats(view: &TensorView<'_>, map: Option<&Mmap>) -> Vec<f32> {
-    let mut values = Vec::with_capacity(view.shape().iter().product());
-    for piece in view.data().chunks(PIECE) {
-        match view.dtype() {
-            Dtype::F32 => {
-                values.par_extend(piece.par_chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-            }
-            Dtype::F16 => {
-                values.par_extend(piece.par_chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()))
-            }
-            Dtype::BF16 => {
-                values.par_extend(piece.par_chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
-            }
-            other => unreachable!("{other:?} was refused"),
-        }
-        if let Some(map) = map {
-            give_back(map, piece);
-        }
-    }
-    values
-}
-
-/// Tells the system that the pages under `piece` are not needed; they are read from the file again if they are.
-#[cfg(unix)]
-fn give_back(map: &Mmap, piece: &[u8]) {
-    let start = piece.as_ptr() as usize - map.as_ptr() as usize;
-    // Only memory is lost where the system says no.
-    // SAFETY: the map is shared and only read, so that its pages hold the same bytes when they come again.
-    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, piece.len()) };
-}
-
-#[cfg(not(unix))]
-fn give_back(_map: &Mmap, _piece: &[u8]) {}

@@ -114,12 +114,21 @@ fn file_dtype(dtype: DType) -> Dtype {
     }
 }
 
+/// Elements that leave their device at a time.
+const PIECE: usize = 1 << 23;
+
 fn encode(parameter: Parameter, dtype: DType) -> Vec<u8> {
-    let data = parameter.cast(DType::F32).into_data();
-    let values = data.iter::<f32>();
-    match dtype {
-        DType::F16 => values.flat_map(|value| f16::from_f32(value).to_le_bytes()).collect(),
-        DType::BF16 => values.flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect(),
-        _ => values.flat_map(f32::to_le_bytes).collect(),
+    let (values, elements) = (parameter.clone().flatten(), parameter.elements());
+    let mut bytes = Vec::with_capacity(elements * file_dtype(dtype).bitsize() / 8);
+    for start in (0..elements).step_by(PIECE) {
+        let piece = values.clone().slice(start..elements.min(start + PIECE)).cast(DType::F32).into_data();
+        for value in piece.iter::<f32>() {
+            match dtype {
+                DType::F16 => bytes.extend_from_slice(&f16::from_f32(value).to_le_bytes()),
+                DType::BF16 => bytes.extend_from_slice(&bf16::from_f32(value).to_le_bytes()),
+                _ => bytes.extend_from_slice(&value.to_le_bytes()),
+            }
+        }
     }
+    bytes
 }

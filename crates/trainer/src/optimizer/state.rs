@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
-use medley_model::{Parameter, write_tensors};
+use medley_model::{Parameter, TensorFile, write_tensors};
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Optimizer, ParameterState, Treatment};
@@ -41,11 +41,10 @@ impl Optimizer {
         dtype: DType,
         device: &Device,
     ) -> Result<(), TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| problem(path, error.to_string()))?;
-        let step = metadata.metadata().as_ref().and_then(|entries| entries.get("step")?.parse().ok());
+        let opened = TensorFile::open(path)?;
+        let step = opened.metadata()?.get("step").and_then(|step| step.parse().ok());
         self.step = step.ok_or_else(|| problem(path, "the number of steps is missing".into()))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| problem(path, error.to_string()))?;
+        let file = opened.tensors()?;
         let mut unread: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
         self.states.clear();
         for info in parameters.iter().filter(|_| self.step > 0) {
@@ -54,7 +53,7 @@ impl Optimizer {
             let mut take = |part: &str| {
                 let name = format!("{}.{part}", info.name);
                 unread.retain(|other| *other != name);
-                read(&file, &name, elements, device).map_err(|message| problem(path, message))
+                read((&opened, &file), &name, elements, device).map_err(|message| problem(path, message))
             };
             let first = take("first")?;
             let second = if matches!(treatment, Treatment::AdamW { .. }) { Some(take("second")?) } else { None };
@@ -68,14 +67,18 @@ impl Optimizer {
     }
 }
 
-fn read(file: &SafeTensors<'_>, name: &str, elements: usize, device: &Device) -> Result<Tensor<1>, String> {
+fn read(
+    (opened, file): (&TensorFile, &SafeTensors<'_>),
+    name: &str,
+    elements: usize,
+    device: &Device,
+) -> Result<Tensor<1>, String> {
     let view = file.tensor(name).map_err(|_| format!("{name} is missing"))?;
     if view.dtype() != Dtype::F32 || view.shape() != [elements] {
         return Err(format!("{name} is {:?} {:?} where f32 [{elements}] is due", view.dtype(), view.shape()));
     }
-    let values: Vec<f32> =
-        view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
-    Ok(Tensor::from_data(TensorData::new(values, [elements]), (device, DType::F32)))
+    let data = TensorData::new(opened.floats(&view), [elements]);
+    Ok(Tensor::from_data(data, (device, DType::F32)))
 }
 
 fn problem(path: &Path, problem: String) -> TrainError {

@@ -82,6 +82,8 @@ pub enum Moment {
     Validation,
     /// A checkpoint is written.
     Checkpoint,
+    /// The base that an adapter belongs to is written.
+    Base,
 }
 
 impl Moment {
@@ -95,6 +97,7 @@ impl Moment {
             Self::Update => "the optimizer's update",
             Self::Validation => "validation",
             Self::Checkpoint => "writing a checkpoint",
+            Self::Base => "writing the adapter's base",
         }
     }
 }
@@ -121,6 +124,7 @@ pub struct MemoryModel {
     optimizer: Optimizer,
     in_backward: bool,
     process: usize,
+    saves_base: bool,
 }
 
 impl MemoryModel {
@@ -134,7 +138,14 @@ impl MemoryModel {
             optimizer: spec.optimizer,
             in_backward: spec.optimizer_in_backward,
             process,
+            saves_base: false,
         }
+    }
+
+    /// The same where the base is written beside an adapter.
+    #[must_use]
+    pub fn with_saved_base(self, saves_base: bool) -> Self {
+        Self { saves_base: saves_base && !self.sizes.full(), ..self }
     }
 
     /// The sizes that it was made from.
@@ -146,7 +157,8 @@ impl MemoryModel {
     pub fn peak(&self, batches: &[BatchSize], validation: &[BatchSize], policy: BlockPolicy) -> Peak {
         let of_batches = batches.iter().flat_map(|batch| self.training(batch, policy));
         let of_validation = validation.iter().map(|batch| (Moment::Validation, self.validation(batch)));
-        let beside = [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint())];
+        let beside =
+            [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint()), (Moment::Base, self.base())];
         let fixed = self.fixed();
         let mut peak = Peak { moment: Moment::Checkpoint, parts: fixed, largest: fixed };
         for (moment, parts) in of_batches.chain(of_validation).chain(beside) {
@@ -328,10 +340,15 @@ impl MemoryModel {
         (directions + 3 * stack) * F32
     }
 
-    /// Tensors are encoded one after the other.
+    /// Tensors leave their device piece by piece and are encoded one after the other.
     fn checkpoint(&self) -> Parts {
-        let largest = self.sizes.largest_trained();
-        Parts { workspace: 2 * largest * F32, ..self.fixed() }
+        Parts { workspace: self.sizes.largest_trained() * F32, ..self.fixed() }
+    }
+
+    /// The same of the base; there is no optimizer yet.
+    fn base(&self) -> Parts {
+        let workspace = if self.saves_base { self.sizes.table() * F32 } else { 0 };
+        Parts { workspace, optimizer: 0, ..self.fixed() }
     }
 }
 

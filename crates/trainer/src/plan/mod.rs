@@ -154,7 +154,7 @@ impl Plan {
 impl PlanInput<'_> {
     pub(crate) fn model(&self, spec: &TrainSpec) -> MemoryModel {
         let process = if self.device == DeviceKind::Cpu { self.process } else { DRIVER };
-        MemoryModel::new(self.config, spec, self.dtype, self.device, process)
+        MemoryModel::new(self.config, spec, self.dtype, self.device, process).with_saved_base(self.saves_base)
     }
 
     /// The policy in force; `keeping` is the peak where graphs are kept.
