@@ -106,6 +106,8 @@ pub struct Start<'a> {
     pub samples: &'a [Sample],
     pub validation: &'a [Sample],
     pub root: &'a Path,
+    /// Memory that it may take, where the user says so.
+    pub budget: Option<usize>,
     /// Train although the plan says that the memory is not enough.
     pub ignore_plan: bool,
 }
@@ -115,7 +117,7 @@ pub struct Start<'a> {
 /// # Errors
 /// Too little memory or disk, with the settings that would fit.
 pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
-    let budget = Budget::of(start.device);
+    let budget = start.budget.map(Budget::given).or_else(|| Budget::of(start.device));
     let input = PlanInput {
         spec: start.spec,
         config: start.config,
@@ -161,7 +163,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
 }
 
 /// `24GiB`, `24G`, `512MiB`, `8e9` are sizes; a bare number counts bytes.
-fn parse_bytes(text: &str) -> Result<usize, String> {
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
     let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let factor = match unit.trim().to_ascii_lowercase().as_str() {

@@ -1,6 +1,6 @@
 //! `medley train`: the whole way of a recipe, from data to an exam score.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
@@ -41,6 +41,9 @@ pub struct TrainArgs {
     /// Sit only the trained model, not the base, down to the exam
     #[arg(long)]
     skip_base_exam: bool,
+    /// Memory that training may take, such as 8GiB [default: this machine's, or its control group's]
+    #[arg(long, value_name = "SIZE", value_parser = plan::parse_bytes)]
+    budget: Option<usize>,
     /// Train although the plan says that memory or disk is not enough
     #[arg(long)]
     ignore_plan: bool,
@@ -66,6 +69,7 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     let recipe = &prepared.resolved.recipe;
     let root =
         args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(recipe.run_name(&prepared.train_hash)));
+    let spec = planned(&args, &prepared, &root)?;
     let run_dir = RunDir::open(&root).map_err(report)?;
     let before = known_state(&run_dir, &prepared)?;
     logging::log_to(&run_dir.log()).into_diagnostic()?;
@@ -74,7 +78,6 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
         say("this run is complete; its report again (train anew with --out, or another seed)");
         return show_exam(&run_dir);
     }
-    let spec = planned(&args, &prepared, &run_dir, before.as_ref())?;
     let state = begin(&run_dir, &prepared, before)?;
     let result = train_and_examine(&args, &prepared, &spec, &run_dir, &state);
     if let Err(error) = &result {
@@ -129,14 +132,10 @@ fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<R
 }
 
 /// The settings with the block policy in force, where memory and disk are enough; a trained run's as they are.
-fn planned(
-    args: &TrainArgs,
-    prepared: &Prepared,
-    run_dir: &RunDir,
-    before: Option<&RunState>,
-) -> miette::Result<TrainSpec> {
+fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result<TrainSpec> {
     let spec = &prepared.resolved.recipe.train;
-    if before.is_some_and(|state| state.status == Status::Trained) {
+    let earlier = RunDir::view(root).and_then(|run| run.state());
+    if earlier.is_ok_and(|state| matches!(state.status, Status::Trained | Status::Complete)) {
         return Ok(spec.clone());
     }
     plan::check(&plan::Start {
@@ -147,7 +146,8 @@ fn planned(
         device: prepared.device.kind,
         samples: &prepared.train,
         validation: &prepared.validation,
-        root: run_dir.root(),
+        root,
+        budget: args.budget,
         ignore_plan: args.ignore_plan,
     })
 }

@@ -179,4 +179,35 @@ fn steps_that_are_shown() {
         let output = preview(steps);
         assert!(!output.status.success() && text(&output.stderr).contains(why), "{steps}: {}", text(&output.stderr));
     }
+
+#[test]
+fn a_training_that_does_not_fit_is_refused_with_what_would() {
+    // The quickstart in full needs more than this; with adapters and fewer tokens at a time it needs less.
+    let tight = train_refused(&["train.tokens_per_micro_batch=4096"], &["--budget", "50MiB"]);
+    says(&tight, &["this training needs", "given has 50 MiB", "train.", "--ignore-plan"]);
+    let hopeless = train_refused(&[], &["--budget", "1MiB"]);
+    says(&hopeless, &["no setting that is known would fit", "smaller model"]);
+    let unit = refused(root(), &["train", "--recipe", "quickstart.toml", "--budget", "8 apples"]);
+    says(&unit, &["apples", "GiB"]);
+}
+
+#[test]
+fn a_plan_reads_no_weights() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = root().join("data/base");
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+        fs::copy(base.join(name), folder.path().join(name)).expect("copied");
+    }
+    let set = format!("model.base={}", folder.path().display());
+    let arguments = ["plan", "--recipe", "quickstart.toml", "--device", "cpu", "--set", &set];
+    let table = succeeds(root(), &arguments);
+    for part in ["weights", "gradients", "optimizer", "workspace", "375 micro-batches", "operations", "disk"] {
+        assert!(table.contains(part), "no «{part}» in:\n{table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "wider than 80 columns:\n{table}");
+    let plan: serde_json::Value =
+        serde_json::from_str(&succeeds(root(), &[&arguments[..], &["--json", "--budget", "40MiB"]].concat()))
+            .expect("JSON");
+    assert_eq!((plan["steps"].as_u64(), plan["fits"].as_bool()), (Some(375), Some(false)));
+    assert_eq!(plan["block_policy"], "recompute", "there is no room to keep graphs");
 }

@@ -115,7 +115,7 @@ fn file_dtype(dtype: DType) -> Dtype {
 }
 
 /// Elements that leave their device at a time.
-const PIECE: usize = 1 << 23;
+const PIECE: usize = 1 << 21;
 
 fn encode(parameter: Parameter, dtype: DType) -> Vec<u8> {
     let (values, elements) = (parameter.clone().flatten(), parameter.elements());

@@ -19,7 +19,7 @@ use crate::optimizer::STACK_ELEMENTS;
 const F32: usize = 4;
 
 /// Query rows of a tile of attention on the CPU and on GPUs.
-const TILE_CPU: usize = 64;
+const TILE_CPU: usize = 128;
 const TILE_GPU: usize = 512;
 
 /// Bytes by what they are for.

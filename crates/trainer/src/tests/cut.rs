@@ -65,7 +65,8 @@ fn keeping_graphs_changes_nothing() {
         let decoder = decoder(lora);
         let (recomputed, loss) = gradients(&decoder, &spec());
         let (kept, kept_loss) = gradients(&decoder, &TrainSpec { block_policy: BlockPolicy::Keep, ..spec() });
-        assert!(difference(&recomputed, &kept) < 1e-6, "{}", difference(&recomputed, &kept));
+        // To the bit: a run may be resumed on a machine where the other one is in force.
+        assert_eq!(difference(&recomputed, &kept), 0.0);
         assert_eq!(loss, kept_loss);
     }
 }
