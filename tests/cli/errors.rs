@@ -179,6 +179,7 @@ fn steps_that_are_shown() {
         let output = preview(steps);
         assert!(!output.status.success() && text(&output.stderr).contains(why), "{steps}: {}", text(&output.stderr));
     }
+}
 
 #[test]
 fn a_training_that_does_not_fit_is_refused_with_what_would() {
