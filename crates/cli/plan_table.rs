@@ -57,7 +57,8 @@ fn describe_part(name: &str, plan: &Plan, input: &PlanInput<'_>) -> String {
         "optimizer" => "moments and master weights".to_owned(),
         "blocks" => format!("kept for backward: {}", policy(plan)),
         "workspace" => "of one block, or of an update".to_owned(),
-        _ => "hidden states, a chunk of logits".to_owned(),
+        "loss" => "hidden states, a chunk of logits".to_owned(),
+        _ => "freed by blocks, kept for the next".to_owned(),
     }
 }
 

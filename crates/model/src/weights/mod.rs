@@ -5,7 +5,7 @@ mod write;
 
 pub use read::TensorFile;
 pub(crate) use read::fill;
-pub use write::write_tensors;
+pub use write::{PIECE_ELEMENTS, write_tensors};
 pub(crate) use write::{create_directory, torch_metadata, write_json};
 
 use std::path::Path;

@@ -114,14 +114,14 @@ fn file_dtype(dtype: DType) -> Dtype {
     }
 }
 
-/// Elements that leave their device at a time.
-const PIECE: usize = 1 << 21;
+/// Elements of a tensor that leave their device at a time when it is written.
+pub const PIECE_ELEMENTS: usize = 1 << 21;
 
 fn encode(parameter: Parameter, dtype: DType) -> Vec<u8> {
     let (values, elements) = (parameter.clone().flatten(), parameter.elements());
     let mut bytes = Vec::with_capacity(elements * file_dtype(dtype).bitsize() / 8);
-    for start in (0..elements).step_by(PIECE) {
-        let piece = values.clone().slice(start..elements.min(start + PIECE)).cast(DType::F32).into_data();
+    for start in (0..elements).step_by(PIECE_ELEMENTS) {
+        let piece = values.clone().slice(start..elements.min(start + PIECE_ELEMENTS)).cast(DType::F32).into_data();
         for value in piece.iter::<f32>() {
             match dtype {
                 DType::F16 => bytes.extend_from_slice(&f16::from_f32(value).to_le_bytes()),

@@ -6,7 +6,7 @@
 //! composition's own terms, and have not been measured.
 
 use burn::tensor::DType;
-use medley_model::{DecoderConfig, DeviceKind, Module};
+use medley_model::{DecoderConfig, DeviceKind, Module, PIECE_ELEMENTS};
 use medley_ops::{Gradients, linear_cross_entropy_bytes};
 use medley_recipe::{BlockPolicy, Optimizer, TrainSpec};
 use serde::Serialize;
@@ -21,6 +21,10 @@ const F32: usize = 4;
 /// Query rows of a tile of attention on the CPU and on GPUs.
 const TILE_CPU: usize = 128;
 const TILE_GPU: usize = 512;
+
+/// Larger buffers go back to the system when they are freed; smaller ones stay with the process (the largest threshold that
+/// glibc's malloc grows to, `DEFAULT_MMAP_THRESHOLD_MAX`).
+const HEAP_BUFFER: usize = 32 << 20;
 
 /// Bytes by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -41,6 +45,8 @@ pub struct Parts {
     pub workspace: usize,
     /// Last hidden states, a chunk of logits and the gradients that the loss gives.
     pub loss: usize,
+    /// What blocks have freed and the allocator has not given back.
+    pub allocator: usize,
 }
 
 impl Parts {
@@ -50,7 +56,7 @@ impl Parts {
     }
 
     /// Every part with its name.
-    pub fn named(&self) -> [(&'static str, usize); 8] {
+    pub fn named(&self) -> [(&'static str, usize); 9] {
         [
             ("process", self.process),
             ("weights", self.weights),
@@ -60,6 +66,7 @@ impl Parts {
             ("blocks", self.blocks),
             ("workspace", self.workspace),
             ("loss", self.loss),
+            ("allocator", self.allocator),
         ]
     }
 }
@@ -155,13 +162,18 @@ impl MemoryModel {
 
     /// The moment with most memory, over these micro-batches (at least one) and all that happens beside them.
     pub fn peak(&self, batches: &[BatchSize], validation: &[BatchSize], policy: BlockPolicy) -> Peak {
-        let of_batches = batches.iter().flat_map(|batch| self.training(batch, policy));
+        let heap = batches.iter().map(|batch| self.heap(batch, policy, Moment::LastBlock)).max().unwrap_or(0);
+        let left = |in_use: usize| heap.saturating_sub(in_use);
+        let of_batches = batches.iter().flat_map(|batch| {
+            let left = move |moment| left(self.heap(batch, policy, moment));
+            self.training(batch, policy).map(|(moment, parts)| (moment, Parts { allocator: left(moment), ..parts }))
+        });
         let of_validation = validation.iter().map(|batch| (Moment::Validation, self.validation(batch)));
-        let beside =
-            [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint()), (Moment::Base, self.base())];
+        let beside = [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint())];
+        let beside = beside.map(|(moment, parts)| (moment, Parts { allocator: heap, ..parts }));
         let fixed = self.fixed();
-        let mut peak = Peak { moment: Moment::Checkpoint, parts: fixed, largest: fixed };
-        for (moment, parts) in of_batches.chain(of_validation).chain(beside) {
+        let mut peak = Peak { moment: Moment::Base, parts: self.base(), largest: fixed };
+        for (moment, parts) in of_batches.chain(of_validation).chain(beside).chain([(Moment::Base, self.base())]) {
             peak.largest = peak.largest.each_max(&parts);
             if parts.total() > peak.parts.total() {
                 (peak.moment, peak.parts) = (moment, parts);
@@ -173,6 +185,31 @@ impl MemoryModel {
     /// The most that training this micro-batch takes.
     pub fn training_peak(&self, batch: &BatchSize, policy: BlockPolicy) -> usize {
         self.training(batch, policy).into_iter().map(|(_, parts)| parts.total()).max().unwrap_or(0)
+    }
+
+    /// Buffers of blocks that are in use at a moment and would stay with the process; none on GPUs, whose pools are not
+    /// modelled.
+    fn heap(&self, batch: &BatchSize, policy: BlockPolicy, moment: Moment) -> usize {
+        if !self.cpu {
+            return 0;
+        }
+        let hidden = self.rows(batch, HEAP_BUFFER, &[self.sizes.hidden]);
+        let graph = self.graph(batch, HEAP_BUFFER);
+        let (kept, replayed) = if policy == BlockPolicy::Keep { (hidden + graph, 0) } else { (hidden, graph) };
+        let workspace = replayed + self.backward(batch, HEAP_BUFFER);
+        match moment {
+            Moment::Loss => self.sizes.layers * kept + 2 * hidden,
+            Moment::LastBlock => self.sizes.layers * kept + workspace,
+            Moment::FirstBlock => kept + workspace,
+            Moment::Embedding => hidden,
+            Moment::Update | Moment::Validation | Moment::Checkpoint | Moment::Base => 0,
+        }
+    }
+
+    /// Bytes of buffers with a row of these widths for every token, without those larger than `limit`.
+    fn rows(&self, batch: &BatchSize, limit: usize, widths: &[usize]) -> usize {
+        let bytes = |width: &usize| batch.tokens * width * self.element;
+        widths.iter().map(bytes).filter(|&bytes| bytes <= limit).sum()
     }
 
     /// What is there from the first step to the last.
@@ -205,14 +242,14 @@ impl MemoryModel {
     }
 
     /// The moments of a micro-batch's forward and backward pass.
-    fn training(&self, batch: &BatchSize, policy: BlockPolicy) -> Vec<(Moment, Parts)> {
+    fn training(&self, batch: &BatchSize, policy: BlockPolicy) -> [(Moment, Parts); 4] {
         let sizes = &self.sizes;
         let row = batch.tokens * self.element;
-        let (hidden, graph) = (sizes.hidden * row, self.graph(batch));
+        let (hidden, graph) = (sizes.hidden * row, self.graph(batch, usize::MAX));
         let keep = policy == BlockPolicy::Keep;
         let kept = |blocks: usize| blocks * if keep { hidden + graph } else { hidden };
         let replayed = if keep { 0 } else { graph };
-        let workspace = replayed + self.backward(batch);
+        let workspace = replayed + self.backward(batch, usize::MAX);
         let table = if sizes.full() { sizes.table() * F32 } else { 0 };
         let wants = if sizes.full() { Gradients::HiddenAndWeight } else { Gradients::Hidden };
         let layers = sizes.layers * sizes.trained_layer() * F32;
@@ -225,7 +262,7 @@ impl MemoryModel {
         // An untied head's gradient goes to the sum, or to the optimizer, at once.
         let head = if sizes.tied || !batch.accumulates && !self.in_backward { table } else { 0 };
         let fixed = self.fixed();
-        vec![
+        [
             (
                 Moment::Loss,
                 Parts {
@@ -256,25 +293,33 @@ impl MemoryModel {
         ]
     }
 
-    /// What a block's graph keeps beside the block's input.
-    fn graph(&self, batch: &BatchSize) -> usize {
+    /// What a block's graph keeps beside the block's input, in buffers of up to `limit` bytes.
+    fn graph(&self, batch: &BatchSize, limit: usize) -> usize {
         let sizes = &self.sizes;
         let &ModelSizes { hidden, intermediate, queries, keys, heads, .. } = sizes;
         let saved = |modules: &[Module], width: usize| if sizes.keeps_input(modules) { width } else { 0 };
-        // The norm's output is the input of q, k and v; attention keeps q, k, v and its output, which o reads.
-        let attention = saved(&[Module::QProj, Module::KProj, Module::VProj], hidden) + 2 * queries + 2 * keys;
-        // The second norm keeps its input; gate and up read its output; the gate's backward pass needs both sides.
-        let feed_forward = hidden
-            + saved(&[Module::GateProj, Module::UpProj], hidden)
-            + 2 * intermediate
-            + saved(&[Module::DownProj], intermediate);
-        let mut row = (attention + feed_forward) * self.element + heads * F32;
+        let buffers = [
+            // The norm's output is the input of q, k and v; attention keeps q, k, v and its output, which o reads.
+            saved(&[Module::QProj, Module::KProj, Module::VProj], hidden),
+            queries,
+            keys,
+            keys,
+            queries,
+            // The second norm keeps its input; gate and up read its output; the gate's backward pass needs both sides.
+            hidden,
+            saved(&[Module::GateProj, Module::UpProj], hidden),
+            intermediate,
+            intermediate,
+            saved(&[Module::DownProj], intermediate),
+        ];
+        let mut row = heads * F32;
         if let Some(adapters) = &sizes.adapters {
             row += adapters.modules.len() * adapters.rank * self.element;
             // One 64-bit key per token and adapter.
             row += if adapters.dropout { adapters.modules.len() * size_of::<u64>() } else { 0 };
         }
-        batch.tokens * (row + if self.cpu { 0 } else { self.composed_graph() })
+        let composed = if self.cpu { 0 } else { self.composed_graph() };
+        self.rows(batch, limit, &buffers) + batch.tokens * (row + composed)
     }
 
     /// What the composed operations of GPUs keep of a token in addition.
@@ -288,19 +333,19 @@ impl MemoryModel {
         plain + dropped
     }
 
-    /// What the backward pass of one block holds at its fullest beside the block's input and graph: the gradient of the
-    /// block's output, and what the feed-forward layer or attention needs.
-    fn backward(&self, batch: &BatchSize) -> usize {
+    /// What the backward pass of one block holds at its fullest beside the block's input and graph, in buffers of up to `limit`
+    /// bytes: the gradient of the block's output, and what the feed-forward layer or attention needs.
+    fn backward(&self, batch: &BatchSize, limit: usize) -> usize {
         let &ModelSizes { hidden, intermediate, queries, keys, .. } = &self.sizes;
         // When what down read is gone: the gradient of the gate's output and of both its sides, one of them in its place.
-        let feed_forward = hidden + 2 * intermediate;
+        let feed_forward = self.rows(batch, limit, &[hidden, intermediate, intermediate]);
         // By then the feed-forward layer's buffers are freed.
-        let freed =
-            2 * intermediate + hidden + if self.sizes.keeps_input(&[Module::DownProj]) { intermediate } else { 0 };
+        let down = if self.sizes.keeps_input(&[Module::DownProj]) { intermediate } else { 0 };
+        let freed = self.rows(batch, limit, &[intermediate, intermediate, hidden, down]);
         let grouped = if keys < queries { 2 * keys } else { 0 };
-        let attention = (hidden + 4 * queries + grouped).saturating_sub(freed);
+        let attention = self.rows(batch, limit, &[hidden, queries, queries, queries, queries, grouped]);
         let tile = if self.cpu { self.threads * 2 * TILE_CPU } else { 6 * TILE_GPU * self.sizes.heads };
-        batch.tokens * feed_forward.max(attention) * self.element + tile * batch.longest * F32
+        feed_forward.max(attention.saturating_sub(freed)) + tile * batch.longest * F32
     }
 
     /// The gathered supervised rows, and what the head's kernel holds and gives.
@@ -342,12 +387,12 @@ impl MemoryModel {
 
     /// Tensors leave their device piece by piece and are encoded one after the other.
     fn checkpoint(&self) -> Parts {
-        Parts { workspace: self.sizes.largest_trained() * F32, ..self.fixed() }
+        Parts { workspace: self.sizes.largest_trained() * F32 + PIECE_ELEMENTS * F32, ..self.fixed() }
     }
 
     /// The same of the base; there is no optimizer yet.
     fn base(&self) -> Parts {
-        let workspace = if self.saves_base { self.sizes.table() * F32 } else { 0 };
+        let workspace = if self.saves_base { (self.sizes.table() + PIECE_ELEMENTS) * F32 } else { 0 };
         Parts { workspace, optimizer: 0, ..self.fixed() }
     }
 }
@@ -367,77 +412,11 @@ impl Parts {
             blocks: self.blocks.max(other.blocks),
             workspace: self.workspace.max(other.workspace),
             loss: self.loss.max(other.loss),
+            allocator: self.allocator.max(other.allocator),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::sizes::tests::config;
-    use super::*;
-    use crate::tests::{lora, spec};
-
-    const BATCH: BatchSize =
-        BatchSize { tokens: 4096, supervised: 1000, samples: 8, longest: 512, pairs: 1 << 20, accumulates: false };
-
-    fn model(layers: usize, spec: &TrainSpec, dtype: DType) -> MemoryModel {
-        MemoryModel::new(&config(layers), spec, dtype, DeviceKind::Cpu, 0)
-    }
-
-    fn total(model: &MemoryModel, policy: BlockPolicy) -> usize {
-        model.peak(&[BATCH], &[], policy).parts.total()
-    }
-
-    #[test]
-    fn a_layer_costs_its_weights_its_state_and_its_block_input() {
-        for (method, copies) in [(spec().method, 4), (lora(), 1)] {
-            let spec = TrainSpec { method, ..spec() };
-            let [small, large] =
-                [12, 24].map(|layers| total(&model(layers, &spec, DType::F32), BlockPolicy::Recompute));
-            let sizes = ModelSizes::new(&config(12), &spec);
-            let input = BATCH.tokens * sizes.hidden * F32;
-            let state = sizes.layer * F32 + (copies - 1) * sizes.trained_layer() * F32;
-            let adapters = sizes.adapters.as_ref().map_or(0, |adapters| 4 * adapters.layer * F32);
-            let layer = (large - small) / 12;
-            assert!(
-                layer <= state + adapters + input * 3 / 2,
-                "{layer} is more than {state} + {adapters} + 1.5 x {input}"
-            );
-            assert!(layer >= sizes.layer * F32, "{layer}");
-        }
-    }
-
-    #[test]
-    fn keeping_costs_a_graph_a_layer_and_recomputing_one_in_all() {
-        let model = model(12, &TrainSpec { method: lora(), ..spec() }, DType::F32);
-        let [keep, recompute] = [BlockPolicy::Keep, BlockPolicy::Recompute].map(|policy| total(&model, policy));
-        assert_eq!(keep - recompute, 11 * model.graph(&BATCH));
-        // Per token: 5 rows of hidden, q, k, v and attention's output, 3 of the feed-forward layer, and what adapters keep.
-        let row = 4 * (3 * 512 + 4 * 512 + 3 * 1376) + 8 * 4 + 7 * (4 * 4 + 8);
-        assert_eq!(model.graph(&BATCH), BATCH.tokens * row);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_step_is_counted() {
-        let full = model(12, &spec(), DType::F32);
-        let weights = full.sizes().parameters * F32;
-        let sum = |moment: Moment, batch: &BatchSize| {
-            let moments = full.training(batch, BlockPolicy::Recompute);
-            moments.into_iter().find(|(other, _)| *other == moment).expect("listed").1
-        };
-        let table = 151_936 * 512 * F32;
-        // The tied table's two gradients are there at the end, beside those of the layers and of earlier micro-batches.
-        let layers = 12 * full.sizes().layer * F32;
-        assert_eq!(sum(Moment::Embedding, &BATCH).gradients, 2 * table + layers);
-        let later = BatchSize { accumulates: true, ..BATCH };
-        assert_eq!(sum(Moment::Loss, &later).gradients, weights);
-        assert_eq!(full.fixed().optimizer, 2 * weights);
-        let in_backward = TrainSpec { optimizer_in_backward: true, max_grad_norm: 0.0, ..spec() };
-        let in_backward = model(12, &in_backward, DType::F32);
-        assert!(total(&in_backward, BlockPolicy::Recompute) + layers / 2 < total(&full, BlockPolicy::Recompute));
-        let bf16 = model(12, &spec(), DType::BF16).fixed();
-        assert_eq!((bf16.weights, bf16.optimizer), (weights / 2, 3 * weights));
-        let muon = model(12, &TrainSpec { optimizer: Optimizer::Muon, ..spec() }, DType::F32).fixed();
-        assert_eq!(muon.optimizer, 2 * weights - 12 * full.sizes().layer_matrices * F32);
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;
