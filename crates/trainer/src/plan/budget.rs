@@ -21,7 +21,7 @@ pub struct Budget {
 impl Budget {
     /// A limit that the user gives.
     pub fn given(bytes: usize) -> Self {
-        Self { bytes, origin: "given".to_owned(), available: None }
+        Self { bytes, origin: "the budget given".to_owned(), available: None }
     }
 
     /// The memory of the device: on the CPU the machine's or its control group's limit, whichever is smaller. `None`

@@ -237,7 +237,7 @@ mod tests {
             "{smaller:?}"
         );
         let full = TrainSpec { max_grad_norm: 0.0, optimizer: Optimizer::AdamW, ..base };
-        let in_backward = said(&remedies(&full, &samples(), mebibytes(2200)));
+        let in_backward = said(&remedies(&full, &samples(), mebibytes(2400)));
         assert_eq!(in_backward[0], "train.optimizer_in_backward = true");
         let other = remedies(&full, &samples(), mebibytes(900));
         assert_eq!((said(&other)[0].as_str(), other[0].same_result), ("train.method = \"lora\"", false));

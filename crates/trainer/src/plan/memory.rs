@@ -369,8 +369,8 @@ impl MemoryModel {
         let gradients = if self.in_backward { 0 } else { self.sizes.trained() * F32 };
         let largest = self.sizes.largest_trained();
         let workspace = match self.optimizer {
-            // A copy of the weight, updated beside the one in the model; composed operations have more of them.
-            Optimizer::AdamW => largest * F32 * if self.cpu { 1 } else { 4 },
+            // Copies of the weight, which the model holds as well, and of its gradient; composed operations have more of them.
+            Optimizer::AdamW => largest * F32 * if self.cpu { 2 } else { 4 },
             Optimizer::Muon => self.muon_workspace(),
         };
         Parts { gradients, workspace, ..self.fixed() }
