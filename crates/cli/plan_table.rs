@@ -58,7 +58,7 @@ fn describe_part(name: &str, plan: &Plan, input: &PlanInput<'_>) -> String {
         "blocks" => format!("kept for backward: {}", policy(plan)),
         "workspace" => "of one block, or of an update".to_owned(),
         "loss" => "hidden states, a chunk of logits".to_owned(),
-        _ => "freed by blocks, kept for the next".to_owned(),
+        _ => "freed by a block, kept for the next".to_owned(),
     }
 }
 

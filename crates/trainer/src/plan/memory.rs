@@ -45,7 +45,7 @@ pub struct Parts {
     pub workspace: usize,
     /// Last hidden states, a chunk of logits and the gradients that the loss gives.
     pub loss: usize,
-    /// What blocks have freed and the allocator has not given back.
+    /// What a block has freed and the allocator has not given back.
     pub allocator: usize,
 }
 
@@ -162,7 +162,7 @@ impl MemoryModel {
 
     /// The moment with most memory, over these micro-batches (at least one) and all that happens beside them.
     pub fn peak(&self, batches: &[BatchSize], validation: &[BatchSize], policy: BlockPolicy) -> Peak {
-        let heap = batches.iter().map(|batch| self.heap(batch, policy, Moment::LastBlock)).max().unwrap_or(0);
+        let heap = batches.iter().map(|batch| self.heap(batch, policy, Moment::FirstBlock)).max().unwrap_or(0);
         let left = |in_use: usize| heap.saturating_sub(in_use);
         let of_batches = batches.iter().flat_map(|batch| {
             let left = move |moment| left(self.heap(batch, policy, moment));
@@ -187,20 +187,19 @@ impl MemoryModel {
         self.training(batch, policy).into_iter().map(|(_, parts)| parts.total()).max().unwrap_or(0)
     }
 
-    /// Buffers of blocks that are in use at a moment and would stay with the process; none on GPUs, whose pools are not
-    /// modelled.
+    /// Buffers of blocks that are in use at a moment and would stay with the process. Blocks are freed in the reverse of their
+    /// order and what was allocated last can be given back, so that one block's buffers are what stays; none on GPUs, whose
+    /// pools are not modelled.
     fn heap(&self, batch: &BatchSize, policy: BlockPolicy, moment: Moment) -> usize {
         if !self.cpu {
             return 0;
         }
         let hidden = self.rows(batch, HEAP_BUFFER, &[self.sizes.hidden]);
         let graph = self.graph(batch, HEAP_BUFFER);
-        let (kept, replayed) = if policy == BlockPolicy::Keep { (hidden + graph, 0) } else { (hidden, graph) };
-        let workspace = replayed + self.backward(batch, HEAP_BUFFER);
+        let kept = if policy == BlockPolicy::Keep { hidden + graph } else { hidden };
         match moment {
             Moment::Loss => self.sizes.layers * kept + 2 * hidden,
-            Moment::LastBlock => self.sizes.layers * kept + workspace,
-            Moment::FirstBlock => kept + workspace,
+            Moment::LastBlock | Moment::FirstBlock => hidden + graph + self.backward(batch, HEAP_BUFFER),
             Moment::Embedding => hidden,
             Moment::Update | Moment::Validation | Moment::Checkpoint | Moment::Base => 0,
         }
