@@ -70,8 +70,21 @@ fn list<'a>(turns: &'a Value, key: &str) -> Result<Cow<'a, [Value]>, Problem> {
         Value::String(text) if text.trim_start().starts_with('[') => serde_json::from_str(text)
             .map(Cow::Owned)
             .map_err(|error| Problem::new(format!("`{key}` is a text that is not valid JSON: {error}"), HINT)),
+        Value::Object(columns) if !columns.is_empty() => turns_of_columns(columns).map(Cow::Owned).ok_or_else(|| {
+            Problem::new(format!("`{key}` is an object; expected a list of turns, or lists of the same length"), HINT)
+        }),
         other => Err(Problem::new(format!("`{key}` is {}; expected a list of turns", kind(other)), HINT)),
     }
+}
+
+/// Turns as Parquet often holds them: an object of lists, `{"from": [...], "value": [...]}`.
+fn turns_of_columns(columns: &serde_json::Map<String, Value>) -> Option<Vec<Value>> {
+    let lists: Option<Vec<(&String, &Vec<Value>)>> =
+        columns.iter().map(|(name, list)| list.as_array().map(|list| (name, list))).collect();
+    let lists = lists?;
+    let length = lists.first()?.1.len();
+    let turn = |index: usize| lists.iter().map(|(name, list)| ((*name).clone(), list[index].clone())).collect();
+    lists.iter().all(|(_, list)| list.len() == length).then(|| (0..length).map(turn).map(Value::Object).collect())
 }
 
 /// The text of a turn; `None` where it holds more than text.

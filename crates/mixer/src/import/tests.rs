@@ -134,6 +134,7 @@ fn shapes_are_recognised_by_their_keys() {
             "conversations",
             &["一", "二", "三", "四"],
         ),
+        (r#"{"conversations":{"from":["human","gpt"],"value":["一","二"]}}"#, "conversations", &["一", "二"]),
         (r#"{"id":"7","data":["问：一","答：二"]}"#, "conversations", &["一", "二"]),
         (r####"{"text":"### Human: 一\n### Assistant: 二"}"####, "dialogues in one text", &["一", "二"]),
         (
