@@ -188,7 +188,7 @@ fn peaks(size: &Size, case: &Case) -> Peaks {
 }
 
 #[test]
-#[ignore = "a measurement: run alone, seconds"]
+#[cfg(target_os = "linux")]
 fn the_plan_is_close_to_what_a_small_training_takes() {
     for case in [CASES[1], CASES[3], CASES[5]] {
         let error = peaks(&SMALL, &case).error();

@@ -169,11 +169,12 @@ impl MemoryModel {
             self.training(batch, policy).map(|(moment, parts)| (moment, Parts { allocator: left(moment), ..parts }))
         });
         let of_validation = validation.iter().map(|batch| (Moment::Validation, self.validation(batch)));
-        let beside = [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint())];
+        let beside =
+            [(Moment::Update, self.update()), (Moment::Checkpoint, self.checkpoint()), (Moment::Base, self.base())];
         let beside = beside.map(|(moment, parts)| (moment, Parts { allocator: heap, ..parts }));
         let fixed = self.fixed();
-        let mut peak = Peak { moment: Moment::Base, parts: self.base(), largest: fixed };
-        for (moment, parts) in of_batches.chain(of_validation).chain(beside).chain([(Moment::Base, self.base())]) {
+        let mut peak = Peak { moment: Moment::Update, parts: fixed, largest: fixed };
+        for (moment, parts) in of_batches.chain(of_validation).chain(beside) {
             peak.largest = peak.largest.each_max(&parts);
             if parts.total() > peak.parts.total() {
                 (peak.moment, peak.parts) = (moment, parts);
@@ -389,10 +390,10 @@ impl MemoryModel {
         Parts { workspace: self.sizes.largest_trained() * F32 + PIECE_ELEMENTS * F32, ..self.fixed() }
     }
 
-    /// The same of the base; there is no optimizer yet.
+    /// The same of the base, beside the first checkpoint.
     fn base(&self) -> Parts {
         let workspace = if self.saves_base { (self.sizes.table() + PIECE_ELEMENTS) * F32 } else { 0 };
-        Parts { workspace, optimizer: 0, ..self.fixed() }
+        Parts { workspace, ..self.fixed() }
     }
 }
 
