@@ -156,17 +156,17 @@ fn measured(folder: &Path, case: &Case) -> f64 {
     let mut command = medley(folder, "train", case, &["--out", "run"]);
     let mut process = command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary starts");
     let status = format!("/proc/{}/status", process.id());
-    let (mut peak, mut ended) = (0.0, None);
-    while ended.is_none() {
+    let mut peak = 0.0;
+    while process.try_wait().expect("a child of ours").is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
         peak = kilobytes.map_or(peak, |kilobytes| kilobytes * 1024.0);
         std::thread::sleep(Duration::from_millis(20));
-        ended = process.try_wait().expect("a child of ours");
     }
+    let ended = process.wait().expect("a child of ours");
     let log = fs::read_to_string(folder.join("train.log")).expect("readable");
-    assert!(ended.is_some_and(|status| status.success()), "{}: {log}", case.name);
+    assert!(ended.success(), "{}: {log}", case.name);
     peak
 }
 
