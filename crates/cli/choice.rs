@@ -7,10 +7,10 @@ use miette::Report;
 #[derive(clap::Args)]
 pub struct RecipeChoice {
     /// Recipe: a file, or the name of one here, in ./recipes or shipped with Medley
-    #[arg(long = "recipe", value_name = "RECIPE")]
+    #[arg(long = "recipe", id = "recipe", value_name = "RECIPE")]
     pub name: String,
     /// Set a value of the recipe, such as mix.size=2000 (again for more)
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", requires = "recipe")]
     set: Vec<String>,
 }
 

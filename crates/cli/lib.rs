@@ -65,7 +65,7 @@ enum Command {
     /// Mix, fine-tune, examine: the whole way of a recipe
     Train(Box<train::TrainArgs>),
     /// Mix the data of a recipe at its exact ratio and size
-    Mix(mix::MixArgs),
+    Mix(Box<mix::MixArgs>),
     /// What a recipe's training will take: memory by part, steps, operations, disk
     Plan(plan::PlanArgs),
     /// Show samples as the model will see them: prompt, supervised, cut
@@ -90,9 +90,20 @@ pub fn medley() -> ExitCode {
     if !matches!(command, Command::Train(_) | Command::Exam(_)) {
         end_with_the_reader();
     }
-    run(&global, || match command {
+    let trouble = if let Command::Mix(args) = &command { args.trouble() } else { 1 };
+    run(&global, trouble, || done(command))
+}
+
+/// Runs `train` with the process's arguments.
+pub fn train() -> ExitCode {
+    let Train { global, args } = Train::parse();
+    run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
+}
+
+fn done(command: Command) -> miette::Result<ExitCode> {
+    match command {
+        Command::Mix(args) => return mix::run(&args),
         Command::Train(args) => train::run(*args),
-        Command::Mix(args) => mix::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Recipe(args) => recipe::run(args),
@@ -101,24 +112,20 @@ pub fn medley() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Runs(args) => runs::run(args),
-    })
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `train` with the process's arguments.
-pub fn train() -> ExitCode {
-    let Train { global, args } = Train::parse();
-    run(&global, || train::run(args))
-}
-
-fn run(global: &Global, command: impl FnOnce() -> miette::Result<()>) -> ExitCode {
+/// Runs a command; one that fails is told of on standard error and ends with the status `trouble`.
+fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
     quiet_drivers();
     logging::start(global.verbose);
     match command() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(report) => {
             tracing::debug!("failed: {report:?}");
             eprintln!("{report:?}");
-            ExitCode::FAILURE
+            ExitCode::from(trouble)
         }
     }
 }

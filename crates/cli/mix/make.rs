@@ -1,44 +1,45 @@
-//! `medley mix`: the data of a recipe, mixed and written.
+//! `medley mix --recipe R --out DIR`: the data of a recipe, mixed and written.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use medley_eval::load_papers;
 use medley_mixer::{Mix, MixContext, MixProgress, MixSpec, hub::Hub};
 use medley_recipe::Resolved;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, miette};
 
 use crate::choice::RecipeChoice;
 use crate::errors::report;
 use crate::progress;
 
-/// Arguments of `medley mix`.
+/// Arguments of a mix that is made.
 #[derive(clap::Args)]
-pub struct MixArgs {
+pub struct MakeArgs {
     #[command(flatten)]
-    recipe: RecipeChoice,
+    recipe: Option<RecipeChoice>,
     /// Where mix.jsonl, validation.jsonl, ledger.json and manifest.json go
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
     /// Threads; the result does not depend on them [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Print the ledger as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Mixes, writes and prints the ledger.
-pub fn run(args: MixArgs) -> miette::Result<()> {
-    let resolved = args.recipe.load()?;
+pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
+    let (Some(recipe), Some(out)) = (&args.recipe, &args.out) else {
+        return Err(miette!("--recipe and --out are needed"));
+    };
+    let resolved = recipe.load()?;
     let mix = mix_recipe(&resolved, args.threads.map(usize::from))?;
-    mix.write(&args.out).map_err(report)?;
-    if args.json {
+    mix.write(out).map_err(report)?;
+    if json {
         println!("{}", serde_json::to_string_pretty(&mix.ledger).into_diagnostic()?);
     } else {
         print!("{}", mix.ledger);
     }
-    progress::say(format!("wrote {} samples to {}", mix.train.len(), args.out.join("mix.jsonl").display()));
-    Ok(())
+    progress::say(format!("wrote {} samples to {}", mix.train.len(), out.join("mix.jsonl").display()));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The mix of a recipe: exam items kept out, licences said, progress shown.
