@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::spec::Unit;
+
 /// Why there is no mix.
 #[derive(Debug, thiserror::Error)]
 pub enum MixError {
@@ -48,6 +50,21 @@ pub enum MixError {
     /// Pools with fewer records than their share.
     #[error("{}", shortage_message(.0))]
     Shortage(Vec<Shortage>),
+    /// A mix that counts tokens, and nothing to count them with.
+    #[error(
+        "the mix counts tokens, but there is no tokenizer\n  hint: name the model in `model.base`: its tokenizer counts"
+    )]
+    NoTokenizer,
+    /// Shares that are not what was asked for.
+    #[error("{}", share_message(.missed, *.unit, *.tolerance))]
+    Share {
+        /// Each source that misses its share.
+        missed: Vec<MissedShare>,
+        /// What the shares are of.
+        unit: Unit,
+        /// By how much a share may miss, 0 to 1.
+        tolerance: f64,
+    },
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
     Write(#[from] std::io::Error),
@@ -90,4 +107,33 @@ fn shortage_message(shortages: &[Shortage]) -> String {
          come more than once) or `\"shrink\"` (a smaller mix of the same ratio)"
     };
     format!("{}\n  hint: {remedy}", lines.join("\n"))
+}
+
+/// A source whose share is not what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MissedShare {
+    /// The source.
+    pub source: String,
+    /// Share asked for, 0 to 1.
+    pub requested: f64,
+    /// Share that it has.
+    pub realised: f64,
+}
+
+fn share_message(missed: &[MissedShare], unit: Unit, tolerance: f64) -> String {
+    let line = |MissedShare { source, requested, realised }: &MissedShare| {
+        format!(
+            "`{source}` has {:.2} % of the {}, {:.2} % were asked for",
+            realised * 100.0,
+            unit.as_str(),
+            requested * 100.0
+        )
+    };
+    let lines: Vec<String> = missed.iter().map(line).collect();
+    format!(
+        "{} (`mix.tolerance` is {:.2} %)\n  hint: look at what was cut or lost in the ledger; `chat.max_tokens` decides what is cut, \
+         `mix.tolerance` how far a share may be off",
+        lines.join("\n"),
+        tolerance * 100.0
+    )
 }

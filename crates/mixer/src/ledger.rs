@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{MissedShare, MixError};
 use crate::import::Rejection;
+use crate::spec::{Unit, is_default};
 
 /// Examples of where a count comes from.
 const EXAMPLES: usize = 3;
@@ -112,7 +114,7 @@ pub struct SourceLedger {
     pub chosen: u64,
     /// Of these, repeats.
     pub repeated: u64,
-    /// Share of the mix's samples, 0 to 1.
+    /// Share of the mix in what its ratio counts (samples, if nothing else is said), 0 to 1.
     pub realised_share: f64,
     /// After rendering and truncation; filled in by a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,8 +152,14 @@ impl SourceLedger {
 /// The ledger of a mix.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Samples asked for.
+    /// How much was asked for, in `size_in`.
     pub requested: u64,
+    /// What `requested` counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub size_in: Unit,
+    /// What the shares are shares of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub share_in: Unit,
     /// Samples in the mix.
     pub chosen: u64,
     /// By source, in the mixture tree's order.
@@ -166,6 +174,9 @@ impl Ledger {
                 line.tokens = Some(*counts);
             }
         }
+        if self.share_in != Unit::Samples {
+            self.set_shares();
+        }
         let supervised = |line: &SourceLedger| line.tokens.map(|tokens| tokens.supervised_tokens);
         let total: u64 = self.sources.values().filter_map(supervised).sum();
         for line in self.sources.values_mut() {
@@ -175,9 +186,36 @@ impl Ledger {
 
     pub(crate) fn set_shares(&mut self) {
         self.chosen = self.sources.values().map(|line| line.chosen).sum();
+        let unit = self.share_in;
+        let amount = |line: &SourceLedger| match (unit, line.tokens) {
+            (Unit::Tokens, Some(tokens)) => tokens.tokens,
+            (Unit::SupervisedTokens, Some(tokens)) => tokens.supervised_tokens,
+            _ => line.chosen,
+        };
+        let total: u64 = self.sources.values().map(amount).sum();
         for line in self.sources.values_mut() {
-            line.realised_share = share(line.chosen, self.chosen);
+            line.realised_share = share(amount(line), total);
         }
+    }
+
+    /// Whether every share is what was asked for: in samples before, in tokens after truncation.
+    ///
+    /// # Errors
+    /// [`MixError::Share`] with the sources whose share is off by more than `tolerance` (0 to 1) and what one sample makes.
+    pub fn check_shares(&self, tolerance: f64) -> Result<(), MixError> {
+        let missed = |(source, line): (&String, &SourceLedger)| {
+            let one_sample = 1.0 / self.chosen.max(1) as f64;
+            // A sample may be far longer than the average one.
+            let grain = if self.share_in == Unit::Samples { one_sample } else { 20.0 * one_sample };
+            let off = (line.realised_share - line.requested_share).abs() > tolerance + grain;
+            let (requested, realised) = (line.requested_share, line.realised_share);
+            off.then(|| MissedShare { source: source.clone(), requested, realised })
+        };
+        let missed: Vec<MissedShare> = self.sources.iter().filter_map(missed).collect();
+        if missed.is_empty() || self.chosen == 0 {
+            return Ok(());
+        }
+        Err(MixError::Share { missed, unit: self.share_in, tolerance })
     }
 }
 

@@ -7,6 +7,7 @@
 //! A mix is read top to bottom in `mix.rs`: `locate` finds the files, `read` splits them, `import` understands the
 //! records, `canonical` and `key` hash them, `scan` and `select` draw, `quota` says how many.
 
+mod amount;
 pub mod atomic;
 mod canonical;
 mod error;
@@ -17,7 +18,9 @@ mod key;
 mod ledger;
 mod locate;
 mod manifest;
+mod measure;
 mod mix;
+mod order;
 mod quota;
 mod read;
 mod record;
@@ -28,16 +31,18 @@ mod table;
 mod write;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
-pub use error::{MixError, Shortage};
+pub use error::{MissedShare, MixError, Shortage};
 pub use import::{IMPORTER_VERSION, Rejection};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
+pub use measure::{Lengths, MeasureTokens};
 pub use mix::{Mix, MixContext, MixProgress, mix};
+pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
 pub use spec::{
-    Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourceFormat, SourcePart, SourceSpec, Supervise,
-    Validation,
+    Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, SourceFormat, SourcePart,
+    SourceSpec, Supervise, Unit, Validation,
 };

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::CANONICAL_VERSION;
 use crate::import::IMPORTER_VERSION;
-use crate::spec::{Columns, MixSpec, SourceFormat, Supervise};
+use crate::measure::MeasureTokens;
+use crate::mix::MixContext;
+use crate::spec::{Columns, MixSpec, Order, SourceFormat, Supervise, Unit, is_default};
 
 /// Version of the manifest's own layout.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -93,6 +95,19 @@ struct Deciding<'a> {
     ratio: &'a crate::spec::MixtureRatio,
     on_shortage: crate::spec::OnShortage,
     validation: crate::spec::Validation,
+    #[serde(skip_serializing_if = "is_default")]
+    size_in: Unit,
+    #[serde(skip_serializing_if = "is_default")]
+    ratio_in: Unit,
+    #[serde(skip_serializing_if = "is_default")]
+    ratio_end: Option<&'a crate::spec::MixtureRatio>,
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    epochs: &'a IndexMap<String, f64>,
+    #[serde(skip_serializing_if = "is_default")]
+    order: Order,
+    /// What tokens were counted with, where they decided something.
+    #[serde(skip_serializing_if = "is_default")]
+    tokens: Option<String>,
     sources: IndexMap<&'a str, Vec<DecidingPart<'a>>>,
     exam_questions: String,
 }
@@ -111,7 +126,7 @@ struct DecidingPart<'a> {
 pub(crate) fn mix_hash(
     spec: &MixSpec,
     sources: &IndexMap<String, ManifestSource>,
-    exam_questions: &[String],
+    context: &MixContext<'_>,
 ) -> Result<String, serde_json::Error> {
     let deciding = Deciding {
         versions: [CANONICAL_VERSION, IMPORTER_VERSION],
@@ -120,8 +135,14 @@ pub(crate) fn mix_hash(
         ratio: &spec.ratio,
         on_shortage: spec.on_shortage,
         validation: spec.validation,
+        size_in: spec.size_in,
+        ratio_in: spec.ratio_in,
+        ratio_end: spec.ratio_end.as_ref(),
+        epochs: &spec.epochs,
+        order: spec.order.clone(),
+        tokens: context.measure.filter(|_| spec.needs_tokens()).map(MeasureTokens::identity),
         sources: sources.iter().map(|(name, source)| (name.as_str(), deciding_parts(spec, name, source))).collect(),
-        exam_questions: exam_hash(exam_questions),
+        exam_questions: exam_hash(context.exam_questions),
     };
     Ok(blake3::hash(&serde_json::to_vec(&deciding)?).to_hex().to_string())
 }

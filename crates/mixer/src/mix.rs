@@ -6,19 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
 
+use crate::amount::{Counts, Held, Limit, limits, settle};
 use crate::canonical::ContentId;
 use crate::error::{MixError, Shortage};
 use crate::exam::ExamItems;
 use crate::import::Importer;
 use crate::key::{Key, Keyed, validation_bound};
-use crate::ledger::{Ledger, ReadAs, SourceLedger};
+use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
 use crate::locate::{DatasetHub, SourceFile, locate};
 use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, mix_hash};
+use crate::measure::{Lengths, MeasureTokens};
+use crate::order::TrainingOrder;
 use crate::quota::Leaves;
 use crate::record::MixedRecord;
 use crate::scan::{FileScan, PoolScan, lock};
 use crate::select::{Candidate, Smallest};
-use crate::spec::{MixSpec, OnShortage, SourceSpec};
+use crate::spec::{MixSpec, Order, SourceSpec, Unit};
 use crate::write::written;
 
 /// What a mix needs besides its description.
@@ -28,6 +31,8 @@ pub struct MixContext<'a> {
     pub base_dir: &'a Path,
     /// Questions of the recipe's exam: records that ask the same are left out.
     pub exam_questions: &'a [String],
+    /// Measures samples, for mixes that count tokens.
+    pub measure: Option<&'a dyn MeasureTokens>,
     /// Where `owner/name` data sets come from.
     pub hub: Option<&'a dyn DatasetHub>,
     /// Threads to use; the result does not depend on it. Default: one per core.
@@ -39,7 +44,7 @@ pub struct MixContext<'a> {
 impl<'a> MixContext<'a> {
     /// A mix of local files alone, relative to `base_dir`.
     pub fn new(base_dir: &'a Path) -> Self {
-        Self { base_dir, exam_questions: &[], hub: None, threads: None, progress: None }
+        Self { base_dir, exam_questions: &[], measure: None, hub: None, threads: None, progress: None }
     }
 }
 
@@ -96,22 +101,26 @@ struct Drawn {
 }
 
 fn mix_here(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
-    let leaves = Leaves::of(&spec.ratio)?;
-    let counts = leaves.counts(spec.size);
+    if spec.needs_tokens() && context.measure.is_none() {
+        return Err(MixError::NoTokenizer);
+    }
+    let leaves = Leaves::of_mix(spec)?;
+    let limits = limits(spec, &leaves);
     let pools = find_pools(spec, &leaves, context)?;
     let exam_items = ExamItems::new(context.exam_questions);
     let meter = Meter::new(&pools, context);
+    let measure = context.measure.filter(|_| spec.needs_tokens());
+    let drawing = Drawing { spec, exam_items: &exam_items, measure, meter: &meter };
     let mut earlier = Vec::new();
     let mut drawn: IndexMap<&str, Drawn> = IndexMap::new();
     for pool in &pools {
         let leaf = leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
-        let wanted = leaf.map_or(0, |leaf| counts[leaf]);
-        let (result, contents) = draw(spec, pool, wanted, &exam_items, &earlier, &meter, drawn.keys())?;
+        let limit = leaf.map_or(Limit { records: 0, amount: None }, |leaf| limits[leaf]);
+        let (result, contents) = drawing.draw(pool, limit, &earlier, drawn.keys())?;
         earlier.push(contents);
         drawn.insert(pool.name, result);
     }
-    let (size, counts) = settle_shortage(spec, &leaves, &drawn)?;
-    tracing::debug!(size, "drawn");
+    let counts = settle_counts(spec, &leaves, &drawn)?;
     assemble(spec, context, &pools, &leaves, &counts, drawn)
 }
 
@@ -154,43 +163,53 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Reads a pool and returns its draw and its different contents, sorted.
-fn draw<'a>(
-    spec: &MixSpec,
-    pool: &Pool<'_>,
-    wanted: usize,
-    exam_items: &ExamItems,
-    earlier: &[Vec<ContentId>],
-    meter: &Meter<'_>,
-    earlier_names: impl Iterator<Item = &'a &'a str>,
-) -> Result<(Drawn, Vec<ContentId>), MixError> {
-    let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
-    let scan = PoolScan {
-        files: &pool.files,
-        parts: &pool.spec.parts,
-        importers: &importers,
-        exam_items,
-        earlier,
-        draw: Keyed::draw(spec.seed, pool.name),
-        validation: Keyed::validation(),
-        validation_bound: validation_bound(spec.validation.fraction),
-        sample: Mutex::new(Smallest::new(wanted)),
-        held_out: Mutex::new(Smallest::new(spec.validation.max_samples)),
-        progress: &|bytes, records| meter.add(pool.name, bytes, records),
-    };
-    let mut files = scan.run()?;
-    let mut contents: Vec<ContentId> = files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
-    let importable = contents.len() as u64;
-    rayon::slice::ParallelSliceMut::par_sort_unstable(contents.as_mut_slice());
-    contents.dedup();
-    let mut ledger =
-        SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
-    count_contents(&scan, &contents, earlier_names, &mut ledger);
-    let source = manifest_source(pool, &files);
-    let sample = std::mem::replace(&mut *lock(&scan.sample), Smallest::new(0)).into_sorted().collect();
-    let held_out: Vec<_> = std::mem::replace(&mut *lock(&scan.held_out), Smallest::new(0)).into_sorted().collect();
-    ledger.validation = held_out.len() as u64;
-    Ok((Drawn { sample, held_out, ledger, source }, contents))
+/// What every pool is drawn with.
+struct Drawing<'a> {
+    spec: &'a MixSpec,
+    exam_items: &'a ExamItems,
+    measure: Option<&'a dyn MeasureTokens>,
+    meter: &'a Meter<'a>,
+}
+
+impl Drawing<'_> {
+    /// Reads a pool and returns its draw and its different contents, sorted.
+    fn draw<'a>(
+        &self,
+        pool: &Pool<'_>,
+        limit: Limit,
+        earlier: &[Vec<ContentId>],
+        earlier_names: impl Iterator<Item = &'a &'a str>,
+    ) -> Result<(Drawn, Vec<ContentId>), MixError> {
+        let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
+        let scan = PoolScan {
+            files: &pool.files,
+            parts: &pool.spec.parts,
+            importers: &importers,
+            exam_items: self.exam_items,
+            earlier,
+            draw: Keyed::draw(self.spec.seed, pool.name),
+            validation: Keyed::validation(),
+            validation_bound: validation_bound(self.spec.validation.fraction),
+            sample: Mutex::new(Smallest::within(limit)),
+            held_out: Mutex::new(Smallest::new(self.spec.validation.max_samples)),
+            measure: self.measure,
+            progress: &|bytes, records| self.meter.add(pool.name, bytes, records),
+        };
+        let mut files = scan.run()?;
+        let mut contents: Vec<ContentId> =
+            files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
+        let importable = contents.len() as u64;
+        rayon::slice::ParallelSliceMut::par_sort_unstable(contents.as_mut_slice());
+        contents.dedup();
+        let mut ledger =
+            SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
+        count_contents(&scan, &contents, earlier_names, &mut ledger);
+        let source = manifest_source(pool, &files);
+        let sample = std::mem::replace(&mut *lock(&scan.sample), Smallest::new(0)).into_sorted().collect();
+        let held_out: Vec<_> = std::mem::replace(&mut *lock(&scan.held_out), Smallest::new(0)).into_sorted().collect();
+        ledger.validation = held_out.len() as u64;
+        Ok((Drawn { sample, held_out, ledger, source }, contents))
+    }
 }
 
 fn count_files(pool: &Pool<'_>, scans: &[FileScan]) -> SourceLedger {
@@ -261,33 +280,27 @@ fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
     }
 }
 
-/// The size and the counts of the mix, now that it is known what the pools hold.
-fn settle_shortage(
-    spec: &MixSpec,
-    leaves: &Leaves,
-    drawn: &IndexMap<&str, Drawn>,
-) -> Result<(usize, Vec<usize>), MixError> {
-    let available: Vec<usize> =
-        leaves.leaves.iter().map(|leaf| drawn[leaf.source.as_str()].ledger.available as usize).collect();
-    let counts = leaves.counts(spec.size);
-    let shortage = |index: usize| Shortage {
-        pool: leaves.leaves[index].source.clone(),
-        has: available[index],
-        needs: counts[index],
-        detail: drawn[leaves.leaves[index].source.as_str()].ledger.whereabouts(),
+/// The counts of the mix, now that it is known what the pools hold.
+fn settle_counts(spec: &MixSpec, leaves: &Leaves, drawn: &IndexMap<&str, Drawn>) -> Result<Counts, MixError> {
+    let drawn_of = |leaf: usize| &drawn[leaves.leaves[leaf].source.as_str()];
+    let lengths_of = |leaf: usize| -> Vec<Lengths> {
+        drawn_of(leaf).sample.iter().map(|(_, candidate)| candidate.lengths).collect()
     };
-    let short: Vec<Shortage> = (0..counts.len()).map(shortage).filter(|pool| pool.has < pool.needs).collect();
-    if short.is_empty() {
-        return Ok((spec.size, counts));
-    }
-    match spec.on_shortage {
-        OnShortage::Repeat if short.iter().all(|pool| pool.has > 0) => Ok((spec.size, counts)),
-        OnShortage::Shrink if short.iter().all(|pool| pool.has > 0) => {
-            let size = leaves.largest_size(spec.size, &available);
-            Ok((size, leaves.counts(size)))
-        }
-        _ => Err(MixError::Shortage(short)),
-    }
+    let kept: Vec<Vec<Lengths>> = (0..leaves.leaves.len()).map(lengths_of).collect();
+    let held = |(leaf, kept)| Held { available: drawn_of(leaf).ledger.available as usize, kept };
+    let held: Vec<Held<'_>> = kept.iter().map(Vec::as_slice).enumerate().map(held).collect();
+    let short = |missing: Vec<(usize, usize)>| {
+        let shortage = |(leaf, needs): (usize, usize)| Shortage {
+            pool: leaves.leaves[leaf].source.clone(),
+            has: held[leaf].available,
+            needs,
+            detail: drawn_of(leaf).ledger.whereabouts(),
+        };
+        MixError::Shortage(missing.into_iter().map(shortage).collect())
+    };
+    let counts = settle(spec, leaves, &held, short)?;
+    tracing::debug!(?counts, "settled");
+    Ok(counts)
 }
 
 fn assemble(
@@ -295,11 +308,12 @@ fn assemble(
     context: &MixContext<'_>,
     pools: &[Pool<'_>],
     leaves: &Leaves,
-    counts: &[usize],
+    counts: &Counts,
     mut drawn: IndexMap<&str, Drawn>,
 ) -> Result<Mix, MixError> {
-    let mut ledger = Ledger { requested: spec.size as u64, ..Ledger::default() };
-    let requested = leaves.counts(spec.size);
+    let mut ledger = Ledger { size_in: spec.size_in, share_in: spec.ratio_in, ..Ledger::default() };
+    ledger.requested = if spec.epochs.is_empty() { spec.size } else { counts.asked.iter().sum() } as u64;
+    let Counts { asked, taken } = counts;
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     let mut sources = IndexMap::new();
     for (index, leaf) in leaves.leaves.iter().enumerate() {
@@ -310,22 +324,23 @@ fn assemble(
         };
         let line = SourceLedger {
             path: leaf.path.clone(),
-            requested_share: leaves.share(index),
-            requested: requested[index] as u64,
-            chosen: counts[index] as u64,
-            repeated: counts[index].saturating_sub(part.sample.len()) as u64,
+            requested_share: share_asked(spec, leaves, asked, index),
+            requested: asked[index] as u64,
+            chosen: taken[index] as u64,
+            repeated: taken[index].saturating_sub(part.ledger.available as usize) as u64,
+            tokens: spec.needs_tokens().then(|| tokens_of(&part.sample, taken[index])),
             ..part.ledger
         };
         part.source.chosen = line.chosen;
         part.source.validation = line.validation;
         ledger.sources.insert(leaf.source.clone(), line);
         validation.extend(part.held_out.into_iter().map(|(key, candidate)| record(pool, key, 0, candidate)));
-        repeat(pool, part.sample, counts[index], &mut train);
+        repeat(pool, part.sample, taken[index], &mut train);
         sources.insert(leaf.source.clone(), part.source);
     }
     ledger.set_shares();
-    let order = Keyed::written_order(spec.seed);
-    train.sort_by_cached_key(|record| (order.place(record.key, record.copy), record.key, record.copy));
+    ledger.check_shares(spec.tolerance)?;
+    let train = in_order(spec, train)?;
     validation.sort_by_key(|record| record.key);
     // The recipe's order: it decides whose a shared record is.
     sources.sort_by_cached_key(|name, _| spec.sources.get_index_of(name));
@@ -333,7 +348,7 @@ fn assemble(
         manifest_version: crate::manifest::MANIFEST_VERSION,
         canonical_version: crate::canonical::CANONICAL_VERSION,
         importer_version: crate::import::IMPORTER_VERSION,
-        mix_hash: mix_hash(spec, &sources, context.exam_questions).map_err(std::io::Error::from)?,
+        mix_hash: mix_hash(spec, &sources, context).map_err(std::io::Error::from)?,
         mix: written(&train)?,
         validation: written(&validation)?,
         exam_questions: context.exam_questions.len() as u64,
@@ -341,6 +356,39 @@ fn assemble(
         spec: spec.clone(),
     };
     Ok(Mix { train, validation, ledger, manifest })
+}
+
+/// A leaf's share of the mix: the ratio's, or what its epochs come to.
+fn share_asked(spec: &MixSpec, leaves: &Leaves, asked: &[usize], leaf: usize) -> f64 {
+    if spec.epochs.is_empty() {
+        return leaves.share(leaf);
+    }
+    asked[leaf] as f64 / asked.iter().sum::<usize>().max(1) as f64
+}
+
+/// Tokens of the first `count` of a sample, going round where they are more.
+fn tokens_of(sample: &[(Key, Candidate)], count: usize) -> TokenCounts {
+    let mut tokens = TokenCounts { samples: count as u64, ..TokenCounts::default() };
+    for (_, candidate) in sample.iter().cycle().take(count) {
+        tokens.tokens += candidate.lengths.amount(Unit::Tokens);
+        tokens.supervised_tokens += candidate.lengths.amount(Unit::SupervisedTokens);
+    }
+    tokens
+}
+
+/// The records in the order of the written file.
+fn in_order(spec: &MixSpec, mut records: Vec<MixedRecord>) -> Result<Vec<MixedRecord>, MixError> {
+    let order = Keyed::written_order(spec.seed);
+    records.sort_by_cached_key(|record| (order.place(record.key, record.copy), record.key, record.copy));
+    if spec.order == Order::Shuffled && spec.ratio_end.is_none() {
+        return Ok(records);
+    }
+    // Sorted already, so that a record's place is its number.
+    let places: Vec<(&str, u128)> =
+        records.iter().enumerate().map(|(place, record)| (record.source.as_str(), place as u128)).collect();
+    let sorted = TrainingOrder::of(spec)?.sorted(&places);
+    let mut records: Vec<Option<MixedRecord>> = records.into_iter().map(Some).collect();
+    Ok(sorted.into_iter().filter_map(|index| records[index].take()).collect())
 }
 
 /// The first `count` of a sample; from the start again where it is shorter, so that repeats differ by one at most.
@@ -356,6 +404,6 @@ fn repeat(pool: &Pool<'_>, sample: Vec<(Key, Candidate)>, count: usize, records:
 }
 
 fn record(pool: &Pool<'_>, key: Key, copy: u32, candidate: Candidate) -> MixedRecord {
-    let Candidate { messages, file, line, record } = candidate;
+    let Candidate { messages, file, line, record, lengths: _ } = candidate;
     MixedRecord { messages, source: pool.name.to_owned(), key, copy, file: pool.files[file].name.clone(), line, record }
 }

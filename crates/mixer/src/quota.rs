@@ -5,21 +5,23 @@
 //! lies within one of the exact share, and no count ever falls when the size grows, so samples are nested.
 
 use crate::error::MixError;
-use crate::spec::MixtureRatio;
+use crate::spec::{MixSpec, MixtureRatio};
 
 /// A leaf of the mixture tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Leaf {
     /// The source.
     pub source: String,
     /// Names from the root to the leaf, joined by `/`.
     pub path: String,
-    /// Exact share of the mix, over [`Leaves::total`].
+    /// Exact share of the mix, over [`Leaves::total`]; where shares change, their mean.
     pub weight: u128,
+    /// Its share at the beginning and at the end of training, 0 to 1.
+    pub ends: (f64, f64),
 }
 
 /// The leaves of a mixture tree with their exact shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Leaves {
     /// In the recipe's order.
     pub leaves: Vec<Leaf>,
@@ -42,6 +44,7 @@ impl Leaves {
                 source,
                 path,
                 weight: numerator * (total / denominator),
+                ends: (0.0, 0.0),
             })
             .collect();
         for (index, leaf) in leaves.iter().enumerate() {
@@ -53,8 +56,38 @@ impl Leaves {
             }
         }
         let common = leaves.iter().fold(0, |common, leaf| gcd(common, leaf.weight));
-        let leaves = leaves.into_iter().map(|leaf| Leaf { weight: leaf.weight / common, ..leaf }).collect();
-        Ok(Self { leaves, total: total / common })
+        let total = total / common.max(1);
+        let reduced = |leaf: Leaf| {
+            let weight = leaf.weight / common.max(1);
+            let share = weight as f64 / total as f64;
+            Leaf { weight, ends: (share, share), ..leaf }
+        };
+        Ok(Self { leaves: leaves.into_iter().map(reduced).collect(), total })
+    }
+
+    /// The leaves of a mix whose shares go in a straight line from those of `start` to those of `end`: each leaf's share
+    /// of the whole is the mean of the two. A source that only one of them names has a share of 0 in the other.
+    pub fn between(start: &MixtureRatio, end: &MixtureRatio) -> Result<Self, MixError> {
+        let (start, end) = (Self::of(start)?, Self::of(end)?);
+        let total = checked(start.total.checked_mul(end.total).and_then(|total| total.checked_mul(2)))?;
+        let find = |leaves: &Self, source: &str| leaves.leaves.iter().find(|leaf| leaf.source == source).cloned();
+        let only_at_end = end.leaves.iter().filter(|leaf| find(&start, &leaf.source).is_none());
+        let named: Vec<Leaf> = start.leaves.iter().chain(only_at_end).cloned().collect();
+        let mean = |leaf: Leaf| {
+            let weight = |leaves: &Self| find(leaves, &leaf.source).map_or(0, |leaf| leaf.weight);
+            let (first, last) = (weight(&start), weight(&end));
+            let ends = (first as f64 / start.total as f64, last as f64 / end.total as f64);
+            Leaf { weight: first * end.total + last * start.total, ends, ..leaf }
+        };
+        Ok(Self { leaves: named.into_iter().map(mean).collect(), total })
+    }
+
+    /// The leaves that a mix is asked for.
+    pub fn of_mix(spec: &MixSpec) -> Result<Self, MixError> {
+        match &spec.ratio_end {
+            Some(end) => Self::between(&spec.ratio, end),
+            None => Self::of(&spec.ratio),
+        }
     }
 
     /// Exact share of a leaf, 0 to 1.
@@ -188,6 +221,21 @@ mod tests {
         assert!(error(MixtureRatio::Group(vec![(1, leaf("a")), (2, leaf("a"))])).contains("`a` stands twice"));
         let huge = MixtureRatio::Group(vec![(u64::MAX, leaf("a")), (u64::MAX - 1, leaf("b"))]);
         assert!(error(huge).contains("too fine"));
+    }
+
+    #[test]
+    fn changing_shares_have_their_mean() {
+        let tree = |weights: &[(u64, &str)]| {
+            MixtureRatio::Group(weights.iter().map(|(weight, name)| (*weight, leaf(name))).collect())
+        };
+        let leaves = Leaves::between(&tree(&[(9, "general"), (1, "tcm")]), &tree(&[(1, "tcm"), (1, "western")]));
+        let leaves = leaves.expect("a good ratio");
+        let shares: Vec<_> = (0..3).map(|leaf| leaves.share(leaf)).collect();
+        assert_eq!(shares, [0.45, 0.3, 0.25]);
+        assert_eq!(leaves.counts(100), [45, 30, 25]);
+        assert_eq!(leaves.leaves[0].ends, (0.9, 0.0));
+        assert_eq!(leaves.leaves[1].ends, (0.1, 0.5));
+        assert_eq!(leaves.leaves[2].ends, (0.0, 0.5));
     }
 
     fn trees() -> impl Strategy<Value = MixtureRatio> {

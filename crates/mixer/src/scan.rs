@@ -15,6 +15,7 @@ use crate::import::{Imported, Importer, Read, Rejection, Seen, Shape};
 use crate::key::{Key, Keyed};
 use crate::ledger::Counted;
 use crate::locate::SourceFile;
+use crate::measure::{Lengths, MeasureTokens};
 use crate::read::{Batch, Fingerprint, Opened, Problem, RawRecord, Span, SplitError, Table, open};
 use crate::select::{Candidate, Smallest};
 use crate::spec::SourcePart;
@@ -34,6 +35,8 @@ pub(crate) struct PoolScan<'a> {
     pub validation_bound: u128,
     pub sample: Mutex<Smallest>,
     pub held_out: Mutex<Smallest>,
+    /// Measures what may be chosen, where the mix counts tokens.
+    pub measure: Option<&'a dyn MeasureTokens>,
     /// Told the bytes and records of every batch.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
 }
@@ -65,7 +68,7 @@ enum Outcome {
     Rejected(Rejection),
     ExamItem,
     /// The messages are kept only where the record may be chosen.
-    Read(ContentId, Option<(Destination, Vec<Message>)>),
+    Read(ContentId, Option<(Destination, Vec<Message>, Lengths)>),
 }
 
 enum Destination {
@@ -135,7 +138,11 @@ impl PoolScan<'_> {
             let key = self.draw.key(content);
             (Destination::Sample(key), lock(&self.sample).wants(key))
         };
-        Outcome::Read(content, wanted.then_some((destination, messages)))
+        let measured = wanted.then(|| {
+            let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
+            (destination, messages, lengths)
+        });
+        Outcome::Read(content, measured)
     }
 }
 
@@ -206,8 +213,9 @@ impl<'a> Tally<'a> {
                 Outcome::ExamItem => self.exam_items.add(&self.file.name, place),
                 Outcome::Read(content, destination) => {
                     self.contents.push(content);
-                    let Some((destination, messages)) = destination else { continue };
-                    let candidate = Candidate { messages, file: self.index, line: span.line, record: span.record };
+                    let Some((destination, messages, lengths)) = destination else { continue };
+                    let (file, line, record) = (self.index, span.line, span.record);
+                    let candidate = Candidate { messages, file, line, record, lengths };
                     match destination {
                         Destination::Sample(key) => lock(&pool.sample).offer(key, candidate),
                         Destination::HeldOut(key) => lock(&pool.held_out).offer(key, candidate),

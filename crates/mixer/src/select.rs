@@ -5,7 +5,9 @@ use std::collections::btree_map::Entry;
 
 use medley_chat::Message;
 
+use crate::amount::Limit;
 use crate::key::Key;
+use crate::measure::Lengths;
 
 /// A record that may be chosen: its text, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) struct Candidate {
     pub file: usize,
     pub line: u64,
     pub record: u64,
+    /// Where the mix counts tokens.
+    pub lengths: Lengths,
 }
 
 impl Candidate {
@@ -32,39 +36,65 @@ impl Candidate {
     }
 }
 
-/// Keeps the records with the `limit` smallest keys.
+/// Keeps the records with the smallest keys, within a limit.
 #[derive(Debug)]
 pub(crate) struct Smallest {
-    limit: usize,
+    limit: Limit,
+    /// What the kept records make up, where the limit is an amount.
+    amount: u64,
     kept: BTreeMap<Key, Candidate>,
 }
 
 impl Smallest {
-    pub fn new(limit: usize) -> Self {
-        Self { limit, kept: BTreeMap::new() }
+    /// Keeps at most `records`.
+    pub fn new(records: usize) -> Self {
+        Self::within(Limit { records, amount: None })
+    }
+
+    /// Keeps as many as reach the limit.
+    pub fn within(limit: Limit) -> Self {
+        Self { limit, amount: 0, kept: BTreeMap::new() }
     }
 
     /// Whether a record with `key` would be kept now. Once false it stays false.
     pub fn wants(&self, key: Key) -> bool {
-        self.kept.len() < self.limit || self.kept.last_key_value().is_some_and(|(largest, _)| key <= *largest)
+        let is_open =
+            self.kept.len() < self.limit.records && self.limit.amount.is_none_or(|(_, most)| self.amount < most);
+        is_open || self.kept.last_key_value().is_some_and(|(largest, _)| key <= *largest)
+    }
+
+    fn amount_of(&self, candidate: &Candidate) -> u64 {
+        self.limit.amount.map_or(0, |(unit, _)| candidate.lengths.amount(unit))
+    }
+
+    /// Whether the limit is reached without the record of the largest key.
+    fn is_over(&self) -> bool {
+        let Some((_, largest)) = self.kept.last_key_value() else { return false };
+        let enough = |most: u64| self.amount - self.amount_of(largest) >= most;
+        self.kept.len() > self.limit.records || self.limit.amount.is_some_and(|(_, most)| enough(most))
     }
 
     pub fn offer(&mut self, key: Key, candidate: Candidate) {
         if !self.wants(key) {
             return;
         }
+        let amount = self.amount_of(&candidate);
         match self.kept.entry(key) {
             Entry::Occupied(mut entry) => {
                 if candidate.precedes(entry.get()) {
-                    entry.insert(candidate);
+                    let before = entry.insert(candidate);
+                    self.amount = self.amount + amount - self.amount_of(&before);
                 }
             }
             Entry::Vacant(entry) => {
                 entry.insert(candidate);
+                self.amount += amount;
             }
         }
-        if self.kept.len() > self.limit {
-            self.kept.pop_last();
+        while self.is_over() {
+            if let Some((_, gone)) = self.kept.pop_last() {
+                self.amount -= self.amount_of(&gone);
+            }
         }
     }
 
@@ -82,7 +112,13 @@ mod tests {
     use super::*;
 
     fn candidate(text: &str, record: u64) -> Candidate {
-        Candidate { messages: vec![Message::new(Role::User, text)], file: 0, line: record, record }
+        Candidate {
+            messages: vec![Message::new(Role::User, text)],
+            file: 0,
+            line: record,
+            record,
+            lengths: Lengths::default(),
+        }
     }
 
     #[test]

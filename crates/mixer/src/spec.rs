@@ -135,19 +135,151 @@ pub struct SourcePart {
     pub commercial_use: Option<bool>,
 }
 
+/// What an amount of data is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Samples, however long.
+    #[default]
+    Samples,
+    /// Tokens after rendering and truncation, prompts included.
+    Tokens,
+    /// Of these, the tokens that the loss looks at.
+    SupervisedTokens,
+}
+
+impl Unit {
+    /// In words, for tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Tokens => "tokens",
+            Self::SupervisedTokens => "supervised tokens",
+        }
+    }
+}
+
+/// The order in which a mix is written and every epoch is trained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Order {
+    /// Every sample anywhere: each tenth holds its share of each source but for chance.
+    #[default]
+    Shuffled,
+    /// Each source in turn, as the mixture tree names them.
+    Sequential,
+    /// The sources by turns, so that every beginning of the epoch holds each source's share to within a sample or so.
+    Interleaved,
+    /// One source or group after all the others: `medical-last`.
+    Last(String),
+}
+
+/// What follows the name of a source or group that comes last.
+const LAST: &str = "-last";
+
+impl From<String> for Order {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "sequential" => Self::Sequential,
+            "interleaved" => Self::Interleaved,
+            other => other.strip_suffix(LAST).map_or(Self::Shuffled, |name| Self::Last(name.to_owned())),
+        }
+    }
+}
+
+impl From<Order> for String {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Shuffled => "shuffled".to_owned(),
+            Order::Sequential => "sequential".to_owned(),
+            Order::Interleaved => "interleaved".to_owned(),
+            Order::Last(name) => format!("{name}{LAST}"),
+        }
+    }
+}
+
+impl Order {
+    /// Reads an order as recipes write it; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let order = Self::from(text.to_owned());
+        (String::from(order.clone()) == text).then_some(order)
+    }
+}
+
 /// A whole mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MixSpec {
-    /// Samples in all.
+    /// How much in all, in `size_in`; 0 where `epochs` decides it.
     pub size: usize,
+    /// What `size` counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub size_in: Unit,
     /// Seed of the draw; another seed is another draw.
     pub seed: u64,
     /// The mixture tree's root.
     pub ratio: MixtureRatio,
+    /// What the ratio is a ratio of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ratio_in: Unit,
+    /// The tree at the end of training, where shares change over it in a straight line.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ratio_end: Option<MixtureRatio>,
+    /// How often each source's records are taken, by source, where that is asked for instead of a size and a ratio.
+    #[serde(skip_serializing_if = "is_default")]
+    pub epochs: IndexMap<String, f64>,
+    /// The order of the written mix and of training.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: Order,
     /// What to do when a pool is too small.
     pub on_shortage: OnShortage,
+    /// With [`OnShortage::Repeat`]: a pool's records come at most so often on average.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_epochs: Option<f64>,
+    /// By how much a share may miss what was asked for, 0 to 1, besides what one sample makes.
+    #[serde(skip_serializing_if = "is_default_tolerance")]
+    pub tolerance: f64,
     /// What is held out.
     pub validation: Validation,
     /// Every source that the tree names, in the recipe's order: a record in two pools belongs to the first.
     pub sources: IndexMap<String, SourceSpec>,
+}
+
+/// Half a percentage point.
+pub const DEFAULT_TOLERANCE: f64 = 0.005;
+
+impl Default for MixSpec {
+    fn default() -> Self {
+        Self {
+            size: 0,
+            size_in: Unit::default(),
+            seed: 42,
+            ratio: MixtureRatio::Group(Vec::new()),
+            ratio_in: Unit::default(),
+            ratio_end: None,
+            epochs: IndexMap::new(),
+            order: Order::default(),
+            on_shortage: OnShortage::default(),
+            max_epochs: None,
+            tolerance: DEFAULT_TOLERANCE,
+            validation: Validation::default(),
+            sources: IndexMap::new(),
+        }
+    }
+}
+
+impl MixSpec {
+    /// Whether samples must be measured in tokens to draw the mix.
+    pub fn needs_tokens(&self) -> bool {
+        self.size_in != Unit::Samples || self.ratio_in != Unit::Samples
+    }
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::float_cmp, reason = "serde calls it with a reference; as written")]
+fn is_default_tolerance(tolerance: &f64) -> bool {
+    *tolerance == DEFAULT_TOLERANCE
 }

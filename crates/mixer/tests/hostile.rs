@@ -20,6 +20,7 @@ fn spec(path: &str) -> MixSpec {
         on_shortage: OnShortage::Error,
         validation: Validation { fraction: 0.0, max_samples: 0 },
         sources: [("a".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+        ..MixSpec::default()
     }
 }
 

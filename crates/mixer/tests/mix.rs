@@ -27,6 +27,7 @@ fn spec(size: usize, pools: &[(&str, u64, &str)]) -> MixSpec {
         on_shortage: OnShortage::Error,
         validation: Validation { fraction: 0.0, max_samples: 0 },
         sources: pools.iter().map(|(name, _, path)| ((*name).to_owned(), source(&[path]))).collect(),
+        ..MixSpec::default()
     }
 }
 

@@ -21,6 +21,7 @@ fn spec(path: &str, size: usize, seed: u64) -> MixSpec {
         on_shortage: OnShortage::Shrink,
         validation: Validation { fraction: 0.1, max_samples: 3 },
         sources: [("a".to_owned(), source(path)), ("b".to_owned(), source("other.jsonl"))].into_iter().collect(),
+        ..MixSpec::default()
     }
 }
 

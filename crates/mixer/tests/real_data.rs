@@ -98,6 +98,7 @@ fn spec(size: usize, ratio: MixtureRatio) -> MixSpec {
         sources: [("general".to_owned(), general()), ("tcm".to_owned(), tcm()), ("western".to_owned(), western())]
             .into_iter()
             .collect(),
+        ..MixSpec::default()
     }
 }
 

@@ -30,6 +30,7 @@ fn ledger(data: &std::path::Path, part: SourcePart) -> SourceLedger {
         on_shortage: OnShortage::Error,
         validation: Validation { fraction: 0.0, max_samples: 0 },
         sources: [("set".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+        ..MixSpec::default()
     };
     let mixed = mix(&spec, &MixContext::new(data)).unwrap_or_else(|error| panic!("{name}: {error}"));
     mixed.ledger.sources["set"].clone()

@@ -5,14 +5,14 @@ use medley_mixer::{MixtureRatio, SourceSpec};
 use serde_json::{Map, Value};
 
 use crate::raw::{
-    LoraTarget, MethodName, OneOrMany, RawChat, RawExam, RawGroup, RawLora, RawMix, RawModel, RawPart, RawPath,
-    RawRatio, RawRecipe, RawSource, RawTrain, RawWeight,
+    LoraTarget, MethodName, OneOrMany, RawChat, RawEpochs, RawExam, RawGroup, RawLora, RawMix, RawModel, RawPart,
+    RawPasses, RawPath, RawRatio, RawRecipe, RawSource, RawTrain, RawWeight,
 };
 use crate::resolve::Origin;
 use crate::typed::{Method, Recipe};
 
 /// Tables that are written on one line.
-const INLINE: [&str; 3] = ["ratio", "columns", "validation"];
+const INLINE: [&str; 5] = ["ratio", "ratio_end", "epochs", "columns", "validation"];
 
 /// Comments that tell origins start no further right than this.
 const COMMENT_COLUMN: usize = 72;
@@ -158,7 +158,10 @@ fn inline(value: &Value) -> String {
 fn raw(recipe: &Recipe) -> RawRecipe {
     let Recipe { name, description, model, chat, mix, train: _, exam } = recipe;
     let mut groups = IndexMap::new();
+    let by_epochs = !mix.epochs.is_empty();
     let ratio = raw_ratio(&mix.ratio, &mut groups);
+    let ratio_end = mix.ratio_end.as_ref().map(|end| raw_ratio_end(end, &mut groups));
+    let epochs = mix.epochs.iter().map(|(name, passes)| (name.clone(), RawPasses(*passes))).collect();
     RawRecipe {
         extends: None,
         name: Some(name.clone()),
@@ -166,10 +169,17 @@ fn raw(recipe: &Recipe) -> RawRecipe {
         model: RawModel { base: Some(model.base.clone()), revision: model.revision.clone(), dtype: model.dtype },
         chat: RawChat { max_tokens: chat.max_tokens, system: chat.system.clone() },
         mix: RawMix {
-            size: Some(mix.size),
+            size: Some(mix.size).filter(|_| !by_epochs),
+            size_in: mix.size_in,
             seed: mix.seed,
-            ratio: Some(ratio),
+            ratio: Some(ratio).filter(|_| !by_epochs),
+            ratio_in: mix.ratio_in,
+            ratio_end,
+            epochs: by_epochs.then_some(RawEpochs(epochs)),
+            order: mix.order.clone().into(),
             on_shortage: mix.on_shortage,
+            max_epochs: mix.max_epochs,
+            tolerance: mix.tolerance,
             validation: mix.validation,
             groups,
         },
@@ -196,12 +206,22 @@ fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> R
                 weights.insert(child.name.clone(), RawWeight(*weight));
                 if matches!(child.ratio, MixtureRatio::Group(_)) {
                     let ratio = raw_ratio(&child.ratio, groups);
-                    groups.insert(child.name.clone(), RawGroup { ratio: Some(ratio) });
+                    groups.insert(child.name.clone(), RawGroup { ratio: Some(ratio), ratio_end: None });
                 }
             }
             RawRatio(weights)
         }
     }
+}
+
+/// The tree at the end; a group that stands in both trees has both ratios.
+fn raw_ratio_end(end: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> RawRatio {
+    let mut at_end = IndexMap::new();
+    let ratio = raw_ratio(end, &mut at_end);
+    for (name, group) in at_end {
+        groups.entry(name).or_default().ratio_end = group.ratio;
+    }
+    ratio
 }
 
 fn raw_source(source: &SourceSpec) -> RawSource {

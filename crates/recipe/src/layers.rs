@@ -91,6 +91,9 @@ fn follow(node: &Node, chain: &[Found]) -> Result<Option<Found>, Box<Problem>> {
     Ok(Some(found))
 }
 
+/// Tables that are replaced as a whole.
+const WHOLE: [&str; 3] = ["ratio", "ratio_end", "epochs"];
+
 /// Lays `over` over `base`: tables are merged, everything else is replaced, and so is a `ratio`.
 fn merge(base: &mut Node, over: Node, is_ratio: bool) {
     let amends_ratio = is_ratio && over.key.source.is_set && writes_below_ratio(&over.key.source.text);
@@ -98,7 +101,7 @@ fn merge(base: &mut Node, over: Node, is_ratio: bool) {
         (NodeValue::Table(base_entries), NodeValue::Table(over_entries)) if !is_ratio || amends_ratio => {
             for (key, node) in over_entries {
                 match base_entries.get_mut(&key) {
-                    Some(existing) => merge(existing, node, key == "ratio"),
+                    Some(existing) => merge(existing, node, WHOLE.contains(&key.as_str())),
                     None => {
                         base_entries.insert(key, node);
                     }
@@ -119,7 +122,7 @@ fn merge(base: &mut Node, over: Node, is_ratio: bool) {
 fn writes_below_ratio(text: &str) -> bool {
     text.split_once('=').is_some_and(|(key, _)| {
         let mut keys = key.split('.').map(str::trim).peekable();
-        keys.any(|key| key == "ratio") && keys.peek().is_some()
+        keys.any(|key| WHOLE.contains(&key)) && keys.peek().is_some()
     })
 }
 

@@ -1,18 +1,22 @@
 //! The mixture tree: names in a `ratio` to sources and groups.
 
 use indexmap::IndexMap;
-use medley_mixer::{MixtureNode, MixtureRatio};
+use medley_mixer::{MixtureNode, MixtureRatio, Order};
 
 use crate::document::{Node, NodeValue};
 use crate::error::{Problem, nearest, quoted_list};
 use crate::layers::entries;
 
-/// Keys of `[mix]` that are settings; any other is a group.
-const SETTINGS: [&str; 5] = ["size", "seed", "ratio", "on_shortage", "validation"];
+/// Keys of `[mix]` that hold tables and are settings; any other table is a group.
+const SETTINGS: [&str; 4] = ["ratio", "ratio_end", "epochs", "validation"];
 
 /// The tree, and the sources it names in the order of `[sources]`.
 pub(crate) struct Mixture {
     pub(crate) ratio: MixtureRatio,
+    /// The tree at the end of training, where shares change.
+    pub(crate) ratio_end: Option<MixtureRatio>,
+    /// Whether `mix.epochs` decides, and not size and ratio.
+    pub(crate) by_epochs: bool,
     pub(crate) sources: Vec<String>,
 }
 
@@ -33,16 +37,41 @@ pub(crate) fn build(root: &Node, problems: &mut Vec<Problem>) -> Option<Mixture>
     }
     let mut builder = Builder { sources, groups, used: Vec::new(), open: Vec::new(), problems };
     builder.refuse_ambiguous_names();
+    let by_epochs = epochs_decide(root, builder.problems);
     let ratio = match root.get(&["mix", "ratio"]) {
-        Some(node) => builder.group("[mix]", node),
+        _ if by_epochs => builder.of_epochs(root),
+        Some(node) => builder.group("[mix]", "ratio", node),
         None => builder.only_source(root),
     };
-    if let Some(node) = root.get(&["mix", "ratio"]) {
+    let start = std::mem::take(&mut builder.used);
+    let end = root.get(&["mix", "ratio_end"]).filter(|_| !by_epochs);
+    let ratio_end = end.map(|node| builder.group("[mix]", "ratio_end", node));
+    builder.used.extend(start);
+    if let Some(node) = root.get(&["mix", if by_epochs { "epochs" } else { "ratio" }]) {
         builder.warn_of_unused(node.layer);
     }
+    builder.check_order(root, end.is_some());
     let used = builder.used;
     let names = entries(root, &["sources"]).map(|(name, _)| name.clone()).filter(|name| used.contains(name)).collect();
-    Some(Mixture { ratio: ratio?, sources: names })
+    let ratio_end = match ratio_end {
+        Some(None) => return None,
+        tree => tree.flatten(),
+    };
+    Some(Mixture { ratio: ratio?, ratio_end, by_epochs, sources: names })
+}
+
+/// Whether `mix.epochs` stands above size and ratio: of what a base says and what is laid over it, the latter counts.
+fn epochs_decide(root: &Node, problems: &mut Vec<Problem>) -> bool {
+    let Some(epochs) = root.get(&["mix", "epochs"]) else { return false };
+    let others = ["size", "ratio", "ratio_end"].map(|key| root.get(&["mix", key]));
+    let mut others = others.iter().flatten();
+    if let Some(other) = others.clone().find(|other| other.layer == epochs.layer) {
+        let name = other.key.source.text.get(other.key.span.clone()).unwrap_or("size").to_owned();
+        let message = format!("`mix.epochs` decides how much is taken, and so does `mix.{}`", name.trim());
+        let problem = Problem::at(&other.key, message, "leave out one of the two");
+        problems.push(problem.with_help("either `epochs`, or `size` and `ratio`"));
+    }
+    others.all(|other| other.layer <= epochs.layer)
 }
 
 struct Builder<'a> {
@@ -78,12 +107,61 @@ impl Builder<'_> {
         None
     }
 
-    /// A ratio's tree; nothing where it has an error.
-    fn group(&mut self, section: &str, ratio: &Node) -> Option<MixtureRatio> {
+    /// The sources that `mix.epochs` names.
+    fn of_epochs(&mut self, root: &Node) -> Option<MixtureRatio> {
+        let mut children = Vec::new();
+        for (name, node) in entries(root, &["mix", "epochs"]) {
+            if !self.sources.contains_key(name.as_str()) {
+                let message = format!("`mix.epochs` names `{name}`, which is no source");
+                let help = format!("sources: {}", quoted_list(self.sources.keys().copied()));
+                self.problems.push(Problem::at(&node.key, message, "epochs are given by source").with_help(help));
+                return None;
+            }
+            self.used.push(name.clone());
+            children.push((1, MixtureNode { name: name.clone(), ratio: MixtureRatio::Source(name.clone()) }));
+        }
+        Some(MixtureRatio::Group(children))
+    }
+
+    /// What the order of training cannot be.
+    fn check_order(&mut self, root: &Node, changes: bool) {
+        let Some(node) = root.get(&["mix", "order"]) else { return self.check_changing(root, changes) };
+        let Some(text) = node.string() else { return };
+        let label = match Order::parse(text) {
+            Some(Order::Last(name)) if self.used.contains(&name) => None,
+            Some(Order::Last(name)) => Some(format!("`{name}` is no source or group of the mixture")),
+            Some(_) => None,
+            None => Some("not one of them".to_owned()),
+        };
+        if let Some(label) = label {
+            let message = format!(
+                "`mix.order` is {text:?}; expected \"shuffled\", \"sequential\", \"interleaved\" or \"NAME-last\""
+            );
+            let help = format!("NAME is one of {}", quoted_list(self.used.iter().map(String::as_str)));
+            self.problems.push(Problem::at(&node.place, message, label).with_help(help));
+        } else if changes && text != "shuffled" {
+            let message = "`mix.ratio_end` decides the order: shares change along the training";
+            self.problems.push(Problem::at(&node.place, message, "leave out one of the two"));
+        }
+        self.check_changing(root, changes);
+    }
+
+    /// Shares that change over training need all of it in one pass.
+    fn check_changing(&mut self, root: &Node, changes: bool) {
+        let Some(epochs) = root.get(&["train", "epochs"]).filter(|_| changes) else { return };
+        if !matches!(epochs.value, NodeValue::Integer(1)) {
+            let message = "`mix.ratio_end` changes the shares over one pass, and `train.epochs` asks for several";
+            let help = "make `mix.size` larger instead; `mix.on_shortage = \"repeat\"` lets records come again";
+            self.problems.push(Problem::at(&epochs.place, message, "hint: epochs = 1").with_help(help));
+        }
+    }
+
+    /// A ratio's tree; nothing where it has an error. `key` is `ratio`, or `ratio_end` where a group has that.
+    fn group(&mut self, section: &str, key: &str, ratio: &Node) -> Option<MixtureRatio> {
         let mut children = Vec::new();
         let mut sound = true;
         for (name, weight) in ratio.table()? {
-            let child = self.child(section, name, weight);
+            let child = self.child(section, key, name, weight);
             let NodeValue::Integer(weight) = weight.value else { return None };
             match (child, u64::try_from(weight)) {
                 (Some(ratio), Ok(weight)) => children.push((weight, MixtureNode { name: name.clone(), ratio })),
@@ -93,7 +171,7 @@ impl Builder<'_> {
         sound.then_some(MixtureRatio::Group(children))
     }
 
-    fn child(&mut self, section: &str, name: &str, weight: &Node) -> Option<MixtureRatio> {
+    fn child(&mut self, section: &str, key: &str, name: &str, weight: &Node) -> Option<MixtureRatio> {
         if self.open.iter().any(|open| open == name) {
             let circle = format!("{} -> {name}", self.open.join(" -> "));
             self.problems.push(Problem::at(&weight.key, format!("the groups go in a circle: {circle}"), ""));
@@ -112,13 +190,13 @@ impl Builder<'_> {
             self.unknown(section, name, weight);
             return None;
         };
-        let Some(ratio) = group.get(&["ratio"]) else {
+        let Some(ratio) = group.get(&[key]).or_else(|| group.get(&["ratio"])) else {
             let message = format!("the group `{name}` has no ratio");
             self.problems.push(Problem::at(&group.key, message, format!("[mix.{name}] needs `ratio`")));
             return None;
         };
         self.open.push(name.to_owned());
-        let tree = self.group(&format!("[mix.{name}]"), ratio);
+        let tree = self.group(&format!("[mix.{name}]"), key, ratio);
         self.open.pop();
         tree
     }

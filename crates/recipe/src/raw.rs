@@ -2,7 +2,7 @@
 //! JSON schema and the resolved recipe are all made from these types.
 
 use indexmap::IndexMap;
-use medley_mixer::{Columns, OnShortage, SourceFormat, Supervise, Validation};
+use medley_mixer::{Columns, DEFAULT_TOLERANCE, OnShortage, Order, SourceFormat, Supervise, Unit, Validation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,15 +68,34 @@ impl Default for RawChat {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct RawMix {
-    /// Samples in all.
+    /// How much in all: samples, or what `size_in` says.
     #[schemars(range(min = 1))]
     pub(crate) size: Option<usize>,
+    /// What `size` counts. Tokens are counted by the base model's tokenizer, after truncation.
+    pub(crate) size_in: Unit,
     /// Seed of the draw; another seed is another draw.
     pub(crate) seed: u64,
     /// Weights of sources and groups at the root of the mixture tree (default: the only source).
     pub(crate) ratio: Option<RawRatio>,
+    /// What the ratio is a ratio of.
+    pub(crate) ratio_in: Unit,
+    /// Weights at the end of training; shares go there in a straight line, and `train.epochs` must be 1.
+    pub(crate) ratio_end: Option<RawRatio>,
+    /// How often each source's records are taken, instead of a size and a ratio: `{ general = 1, tcm = 2.5 }`.
+    pub(crate) epochs: Option<RawEpochs>,
+    /// The order of the written mix and of every epoch: `shuffled`, `sequential` (source after source), `interleaved` (by
+    /// turns), or `NAME-last`, where NAME is a source or group.
+    #[schemars(length(min = 1))]
+    pub(crate) order: String,
     /// What to do when a pool is too small.
     pub(crate) on_shortage: OnShortage,
+    /// With `on_shortage = "repeat"`: a pool's records come at most so often on average.
+    #[schemars(range(min = 1.0))]
+    pub(crate) max_epochs: Option<f64>,
+    /// By how much the share of a source may miss what was asked for (0.005 is half a percentage point), besides what one
+    /// sample makes; a mix that is off by more is an error.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) tolerance: f64,
     /// What is held out of every pool for validation.
     pub(crate) validation: Validation,
     /// A group: a ratio of its own.
@@ -88,9 +107,16 @@ impl Default for RawMix {
     fn default() -> Self {
         Self {
             size: None,
+            size_in: Unit::default(),
             seed: 42,
             ratio: None,
+            ratio_in: Unit::default(),
+            ratio_end: None,
+            epochs: None,
+            order: Order::default().into(),
             on_shortage: OnShortage::default(),
+            max_epochs: None,
+            tolerance: DEFAULT_TOLERANCE,
             validation: Validation::default(),
             groups: IndexMap::new(),
         }
@@ -103,6 +129,8 @@ impl Default for RawMix {
 pub(crate) struct RawGroup {
     /// Weights of the sources and groups inside this group.
     pub(crate) ratio: Option<RawRatio>,
+    /// Weights at the end of training, where they change (default: those of `ratio`).
+    pub(crate) ratio_end: Option<RawRatio>,
 }
 
 /// Weights by name.
@@ -115,6 +143,17 @@ pub(crate) struct RawRatio(pub(crate) IndexMap<String, RawWeight>);
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct RawWeight(#[schemars(range(min = 1, max = 1_000_000))] pub(crate) u64);
+
+/// Passes over each source by name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("minProperties" = 1))]
+pub(crate) struct RawEpochs(pub(crate) IndexMap<String, RawPasses>);
+
+/// Passes over a source's records; 0.5 takes half of them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct RawPasses(#[schemars(range(max = 1000.0), extend("exclusiveMinimum" = 0))] pub(crate) f64);
 
 /// One value, or a list of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

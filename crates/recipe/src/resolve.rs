@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use medley_mixer::{MixSpec, SourcePart, SourceSpec};
+use medley_mixer::{MixSpec, SourcePart, SourceSpec, Unit};
 use miette::{Diagnostic, Severity};
 
 use crate::check;
@@ -15,7 +15,9 @@ use crate::layers::{self, Layered, entries};
 use crate::lookup::{self, Found};
 use crate::mixture::{self, Mixture};
 use crate::paths;
-use crate::raw::{LoraTarget, MethodName, OneOrMany, RawPart, RawPath, RawRecipe, RawSource, RawTrain};
+use crate::raw::{
+    LoraTarget, MethodName, OneOrMany, RawEpochs, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
+};
 use crate::schema::json_schema;
 use crate::typed::{ChatSpec, ExamSpec, LoraSpec, Method, ModelSpec, Recipe, TrainSpec};
 
@@ -144,7 +146,9 @@ fn report_missing(root: &Node, problems: &mut Vec<Problem>) {
         }
     };
     need(root.get(&["model"]), "model", "base", "base = \"Qwen/Qwen1.5-0.5B\" in [model], or a local directory");
-    need(root.get(&["mix"]), "mix", "size", "size = 10_000 in [mix]: how many samples in all");
+    if root.get(&["mix", "epochs"]).is_none() {
+        need(root.get(&["mix"]), "mix", "size", "size = 10_000 in [mix]: how many samples in all");
+    }
     for (name, source) in entries(root, &["sources"]) {
         let section = format!("sources.{name}");
         need(Some(source), &section, "path", "path = a file, a directory, a glob or a hub data set");
@@ -195,11 +199,20 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
         let source = source_spec(sources.shift_remove(&name)?);
         Some((name, source))
     });
+    let by_epochs = mixture.by_epochs;
+    let epochs = raw.mix.epochs.filter(|_| by_epochs).map(|RawEpochs(epochs)| epochs).unwrap_or_default();
     let mix = MixSpec {
-        size: raw.mix.size.unwrap_or_default(),
+        size: raw.mix.size.filter(|_| !by_epochs).unwrap_or_default(),
+        size_in: if by_epochs { Unit::Samples } else { raw.mix.size_in },
         seed: raw.mix.seed,
         ratio: mixture.ratio,
+        ratio_in: if by_epochs { Unit::Samples } else { raw.mix.ratio_in },
+        ratio_end: mixture.ratio_end,
+        epochs: epochs.into_iter().map(|(name, RawPasses(passes))| (name, passes)).collect(),
+        order: raw.mix.order.into(),
         on_shortage: raw.mix.on_shortage,
+        max_epochs: raw.mix.max_epochs,
+        tolerance: raw.mix.tolerance,
         validation: raw.mix.validation,
         sources: chosen.collect(),
     };

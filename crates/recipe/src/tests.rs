@@ -61,9 +61,13 @@ fn a_small_recipe_gets_every_default() {
 
     [mix]
     size = 100
+    size_in = "samples"
     seed = 42
     ratio = { general = 9, medical = 1 }
+    ratio_in = "samples"
+    order = "shuffled"
     on_shortage = "error"
+    tolerance = 0.005
     validation = { fraction = 0.01, max_samples = 200 }
 
     [mix.medical]
@@ -224,7 +228,8 @@ papers = []
        ·   ╰── hint: did you mean `seed`?
      8 │ ratio = { genral = 9, medical = 1 }
        ╰────
-      help: [mix] takes `size`, `seed`, `ratio`, `on_shortage`, `validation`
+      help: [mix] takes `size`, `size_in`, `seed`, `ratio`, `ratio_in`, `ratio_end`, `epochs`, `order`,
+            `on_shortage`, `max_epochs`, `tolerance`, `validation`
 
     Error:
       × the ratio of [mix] names `genral`, which is neither a source nor a group
@@ -620,18 +625,19 @@ fn show_says_where_each_value_came_from() {
 
     [mix]
     size = 100                                                # recipe.toml:6
+    size_in = "samples"                                       # default
     seed = 42                                                 # default
     ratio = { general = 9, medical = 1 }                      # recipe.toml:7
+    ratio_in = "samples"                                      # default
+    order = "shuffled"                                        # default
     on_shortage = "error"                                     # default
+    tolerance = 0.005                                         # default
     validation = { fraction = 0.01, max_samples = 200 }       # default
 
     [mix.medical]
     ratio = { tcm = 1, western = 1 }                          # recipe.toml:10
 
     [[sources.general.path]]
-    path = "general.jsonl"                                    # recipe.toml:13
-    format = "auto"                                           # default
-    supervise = "all"                                         # default
     "#);
     assert!(shown.contains("# --set train.epochs=3\n"), "{shown}");
     let again = parse("shown.toml", &shown, None, &[] as &[&str]).expect("comments do no harm").recipe;

@@ -27,6 +27,7 @@ pub fn mixed(name: &str, bytes: &[u8]) {
             on_shortage: OnShortage::Shrink,
             validation: Validation::default(),
             sources: [("a".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+            ..MixSpec::default()
         };
         let context = MixContext { threads: None, ..MixContext::new(folder.path()) };
         match mix(&spec, &context) {
