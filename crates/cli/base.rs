@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use medley_mixer::hub::Hub;
 use medley_recipe::Resolved;
 use medley_trainer::Base;
 use medley_trainer::base::{BaseKind, inspect};
@@ -9,6 +10,7 @@ use miette::miette;
 
 use crate::errors::report;
 use crate::models::{description, snapshot};
+use crate::progress;
 
 /// What a run starts from, and what identifies it.
 pub struct FoundBase {
@@ -93,4 +95,28 @@ fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {
         files.extend(found);
     }
     medley_experiment::hash_files(&files).map_err(|error| miette!("{error}"))
+}
+
+/// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.
+pub fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
+    let model = &resolved.recipe.model;
+    if let Some(file) = model.base.strip_prefix("init:") {
+        let file = resolved.find(file);
+        return Ok(file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf));
+    }
+    let found = resolved.find(&model.base);
+    if !found.is_dir() {
+        return from_hub(&model.base, model.revision.as_deref());
+    }
+    match inspect(&found).map_err(report)? {
+        BaseKind::Model(directory) => Ok(directory),
+        BaseKind::Adapter { adapter, .. } if adapter.join("tokenizer.json").is_file() => Ok(adapter),
+        BaseKind::Adapter { base, .. } if Path::new(&base).is_dir() => Ok(PathBuf::from(base)),
+        BaseKind::Adapter { base, .. } => from_hub(&base, None),
+    }
+}
+
+fn from_hub(id: &str, revision: Option<&str>) -> miette::Result<PathBuf> {
+    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    Ok(hub.tokenizer_snapshot(id, revision).map_err(report)?.directory)
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use medley_chat::{ChatTokenizer, Message};
-use medley_mixer::{Mix, MixedRecord, TokenCounts};
+use medley_mixer::{Lengths, MeasureTokens, Mix, MixedRecord, TokenCounts};
 use medley_recipe::ChatSpec;
 use medley_trainer::Sample;
-use miette::miette;
+use miette::{IntoDiagnostic, miette};
 
+use crate::errors::report;
 use crate::progress;
 
 /// A source may lose at most this share of its samples to samples that cannot be encoded.
@@ -19,6 +20,7 @@ const TOLERATED_LOSS: f64 = 0.01;
 /// # Errors
 /// A source of which more than 1 % cannot be encoded: the ratio would no longer be what was asked for.
 pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miette::Result<(Vec<Sample>, Vec<Sample>)> {
+    let tolerance = mix.manifest.spec.tolerance;
     let spinner = progress::spinner("encoding");
     let mut counts = IndexMap::new();
     let mut losses = Losses::default();
@@ -27,6 +29,7 @@ pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miet
     spinner.finish_and_clear();
     mix.ledger.set_tokens(&counts);
     losses.judge(&mix.train, chat)?;
+    mix.ledger.check_shares(tolerance).map_err(report)?;
     Ok((train, validation))
 }
 
@@ -57,6 +60,32 @@ fn encode_records(
         }
     }
     samples
+}
+
+/// Measures samples as [`encode`] makes them.
+pub struct TokenMeasure<'a> {
+    tokenizer: &'a ChatTokenizer,
+    max_tokens: usize,
+    identity: String,
+}
+
+impl<'a> TokenMeasure<'a> {
+    pub fn new(tokenizer: &'a ChatTokenizer, chat: &ChatSpec) -> miette::Result<Self> {
+        let files = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
+        let identity = serde_json::json!({ "tokenizer": files, "chat": chat }).to_string();
+        Ok(Self { tokenizer, max_tokens: chat.max_tokens, identity })
+    }
+}
+
+impl MeasureTokens for TokenMeasure<'_> {
+    fn lengths(&self, messages: &[Message]) -> Lengths {
+        let Ok(sample) = self.tokenizer.encode_sample(messages, self.max_tokens) else { return Lengths::default() };
+        Lengths { tokens: sample.input_ids.len() as u32, supervised_tokens: sample.supervised_tokens() as u32 }
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
 }
 
 /// Samples that could not be encoded, by source.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
+use medley_mixer::TrainingOrder;
 use medley_model::{DecoderConfig, DeviceKind, DeviceRequest, device};
 use medley_recipe::{Recipe, TrainSpec};
 use medley_trainer::metrics::resident_memory;
@@ -46,8 +47,9 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let (base, tokenizer) = describe_base(&resolved)?;
     let config = base.config().map_err(report)?;
     let tokenizer = ChatTokenizer::from_dir(&tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
-    let mut mix = mix_recipe(&resolved, None)?;
+    let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
     let (samples, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
+    let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let budget = args.budget.map(Budget::given).or_else(|| Budget::of(kind));
     let input = PlanInput {
         spec: &recipe.train,
@@ -55,6 +57,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
         dtype: recipe_dtype(recipe, kind),
         device: kind,
         samples: &samples,
+        order: &order,
         validation: &validation,
         process: resident_memory() as usize,
         budget: budget.as_ref(),
@@ -104,6 +107,7 @@ pub struct Start<'a> {
     pub dtype: DType,
     pub device: DeviceKind,
     pub samples: &'a [Sample],
+    pub order: &'a TrainingOrder,
     pub validation: &'a [Sample],
     pub root: &'a Path,
     /// Memory that it may take, where the user says so.
@@ -124,6 +128,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
         dtype: start.dtype,
         device: start.device,
         samples: start.samples,
+        order: start.order,
         validation: start.validation,
         process: resident_memory() as usize,
         budget: budget.as_ref(),

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 
 use console::{Term, style};
 use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
-use medley_mixer::{MixedRecord, MixtureRatio, hub::Hub};
+use medley_mixer::{MixedRecord, MixtureRatio, Order, TrainingOrder, Unit};
 use medley_recipe::Resolved;
-use medley_trainer::base::{BaseKind, inspect};
 use medley_trainer::batching::Batches;
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
+use crate::base::tokenizer_directory;
 use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
@@ -68,7 +67,7 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
         None => {
             let samples = usize::from(args.samples);
             make_small(&mut resolved, args.source.as_deref(), samples)?;
-            let mix = mix_recipe(&resolved, None)?;
+            let mix = mix_recipe(&resolved, &tokenizer, None)?;
             for (number, record) in take_turns(&mix.train, samples).into_iter().enumerate() {
                 show.record(record, &format!("{}", number + 1), None)?;
             }
@@ -83,10 +82,11 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
 /// The whole mix as training would see it, and of it what these steps train.
 fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>) -> miette::Result<()> {
     let (recipe, spec) = (&resolved.recipe, &resolved.recipe.train);
-    let mut mix = mix_recipe(resolved, None)?;
+    let mut mix = mix_recipe(resolved, show.tokenizer, None)?;
     let (train, _) = encode(&mut mix, show.tokenizer, &recipe.chat)?;
     let records: HashMap<_, _> = mix.train.iter().map(|record| ((record.key, record.copy), record)).collect();
-    let mut batches = Batches::new(&train, spec.batch_size, spec.seed);
+    let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
+    let mut batches = Batches::new(&train, spec.batch_size, spec.seed, &order);
     let total = batches.total_steps(spec.epochs, spec.max_steps);
     if *steps.end() > total {
         return Err(miette!("step {} is past the end: this recipe trains {total} steps", steps.end()));
@@ -125,38 +125,22 @@ impl Show<'_> {
     }
 }
 
-/// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.
-fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
-    let model = &resolved.recipe.model;
-    if let Some(file) = model.base.strip_prefix("init:") {
-        let file = resolved.find(file);
-        return Ok(file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf));
-    }
-    let found = resolved.find(&model.base);
-    if !found.is_dir() {
-        return from_hub(&model.base, model.revision.as_deref());
-    }
-    match inspect(&found).map_err(report)? {
-        BaseKind::Model(directory) => Ok(directory),
-        BaseKind::Adapter { adapter, .. } if adapter.join("tokenizer.json").is_file() => Ok(adapter),
-        BaseKind::Adapter { base, .. } if Path::new(&base).is_dir() => Ok(PathBuf::from(base)),
-        BaseKind::Adapter { base, .. } => from_hub(&base, None),
-    }
-}
-
-fn from_hub(id: &str, revision: Option<&str>) -> miette::Result<PathBuf> {
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
-    Ok(hub.tokenizer_snapshot(id, revision).map_err(report)?.directory)
-}
-
 /// Makes the mix as small as will do: samples are nested, so these are among those of the whole mix.
 fn make_small(resolved: &mut Resolved, source: Option<&str>, samples: usize) -> miette::Result<()> {
     let mix = &mut resolved.recipe.mix;
+    if mix.epochs.is_empty() {
+        // A few samples, whatever the recipe counts.
+        let samples = samples * 20;
+        mix.size = if mix.size_in == Unit::Samples { mix.size.min(samples) } else { samples };
+    }
+    (mix.size_in, mix.ratio_in) = (Unit::Samples, Unit::Samples);
     match source {
-        None => mix.size = mix.size.min(samples * 20),
+        None => {}
         Some(name) if mix.sources.contains_key(name) => {
             mix.ratio = MixtureRatio::Source(name.to_owned());
-            mix.size = mix.size.min(samples);
+            (mix.ratio_end, mix.order) = (None, Order::default());
+            mix.epochs.clear();
+            mix.size = samples;
         }
         Some(name) => {
             let known: Vec<&str> = mix.sources.keys().map(String::as_str).collect();

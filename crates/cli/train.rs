@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_experiment::{RunDir, RunState, Status};
-use medley_mixer::Mix;
+use medley_mixer::{Mix, TrainingOrder};
 use medley_model::{DeviceRequest, RunDevice, device};
 use medley_recipe::{DtypeSpec, Recipe, Resolved, TrainSpec};
 use medley_trainer::{Card, CardSource, Identity, Sample, TrainInput, TrainOutcome};
@@ -57,6 +57,7 @@ struct Prepared {
     base: FoundBase,
     tokenizer: ChatTokenizer,
     mix: Mix,
+    order: TrainingOrder,
     train: Vec<Sample>,
     validation: Vec<Sample>,
     identity: Identity,
@@ -98,14 +99,15 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     say(format!("device   {device}"));
     let base = find_base(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
-    let mut mix = mix_recipe(&resolved, None)?;
+    let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say(mix.ledger.to_string());
+    let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let template = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
     let train_hash = recipe.train_hash(&mix.manifest.mix_hash, &base.hash, &template);
     let identity =
         Identity { data: mix.manifest.mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
-    Ok(Prepared { device, dtype, base, tokenizer, mix, train, validation, identity, train_hash, resolved })
+    Ok(Prepared { device, dtype, base, tokenizer, mix, order, train, validation, identity, train_hash, resolved })
 }
 
 fn requested(dtype: DtypeSpec) -> Option<DType> {
@@ -145,6 +147,7 @@ fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result
         dtype: prepared.dtype,
         device: prepared.device.kind,
         samples: &prepared.train,
+        order: &prepared.order,
         validation: &prepared.validation,
         root,
         budget: args.budget,
@@ -217,6 +220,7 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         dtype: prepared.dtype,
         run_dir,
         samples: &prepared.train,
+        order: &prepared.order,
         validation: &prepared.validation,
         end_of_turn: prepared.tokenizer.end_of_turn(),
         tokenizer_tokens: prepared.tokenizer.vocab_size(),

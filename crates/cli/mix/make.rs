@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use medley_chat::ChatTokenizer;
 use medley_eval::load_papers;
-use medley_mixer::{Mix, MixContext, MixProgress, MixSpec, hub::Hub};
+use medley_mixer::{MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
 use medley_recipe::Resolved;
 use miette::{IntoDiagnostic, miette};
 
+use crate::base::tokenizer_directory;
 use crate::choice::RecipeChoice;
+use crate::encode::TokenMeasure;
 use crate::errors::report;
 use crate::progress;
 
@@ -31,7 +34,8 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
         return Err(miette!("--recipe and --out are needed"));
     };
     let resolved = recipe.load()?;
-    let mix = mix_recipe(&resolved, args.threads.map(usize::from))?;
+    let tokenizer = counting_tokenizer(&resolved)?;
+    let mix = mix_counted(&resolved, tokenizer.as_ref(), args.threads.map(usize::from))?;
     mix.write(out).map_err(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&mix.ledger).into_diagnostic()?);
@@ -42,9 +46,23 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The mix of a recipe: exam items kept out, licences said, progress shown.
-pub fn mix_recipe(resolved: &Resolved, threads: Option<usize>) -> miette::Result<Mix> {
+/// The tokenizer that a mix counts with, where it counts tokens.
+fn counting_tokenizer(resolved: &Resolved) -> miette::Result<Option<ChatTokenizer>> {
+    if !resolved.recipe.mix.needs_tokens() {
+        return Ok(None);
+    }
+    let tokenizer = ChatTokenizer::from_dir(&tokenizer_directory(resolved)?).map_err(report)?;
+    Ok(Some(tokenizer.with_system(resolved.recipe.chat.system.clone())))
+}
+
+/// The mix of a recipe: exam items kept out, licences said, progress shown; tokens are counted as training counts them.
+pub fn mix_recipe(resolved: &Resolved, tokenizer: &ChatTokenizer, threads: Option<usize>) -> miette::Result<Mix> {
+    mix_counted(resolved, Some(tokenizer), threads)
+}
+
+fn mix_counted(resolved: &Resolved, tokenizer: Option<&ChatTokenizer>, threads: Option<usize>) -> miette::Result<Mix> {
     let recipe = &resolved.recipe;
+    let measure = tokenizer.map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
     say_licences(&recipe.mix);
     let base_dir: &Path = &resolved.base_dir;
     let papers = load_papers(&recipe.exam.papers, base_dir).map_err(report)?;
@@ -56,7 +74,14 @@ pub fn mix_recipe(resolved: &Resolved, threads: Option<usize>) -> miette::Result
         bar.set_message(format!("MiB, {} records, {}", now.records, now.source));
     };
     let hub = Hub::from_env().with_bars(progress::bars().clone());
-    let context = MixContext { base_dir, exam_questions: &questions, hub: Some(&hub), threads, progress: Some(&show) };
+    let context = MixContext {
+        exam_questions: &questions,
+        measure: measure.as_ref().map(|measure| measure as &dyn MeasureTokens),
+        hub: Some(&hub),
+        threads,
+        progress: Some(&show),
+        ..MixContext::new(base_dir)
+    };
     let mix = medley_mixer::mix(&recipe.mix, &context).map_err(report);
     bar.finish_and_clear();
     mix

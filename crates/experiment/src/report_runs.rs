@@ -129,8 +129,10 @@ impl RunSummary {
         let base = get("model", "base").and_then(Value::as_str).ok_or_else(|| missing("model.base"))?;
         let method = get("train", "method").and_then(Value::as_str).ok_or_else(|| missing("train.method"))?;
         let size = get("mix", "size").and_then(Value::as_integer).and_then(|size| u64::try_from(size).ok());
-        let size = size.ok_or_else(|| missing("mix.size"))?;
-        let ratio = get("mix", "ratio").and_then(Value::as_table).ok_or_else(|| missing("mix.ratio"))?;
+        // By epochs it is the pools that decide the size: the ledger has it.
+        let epochs = get("mix", "epochs").and_then(Value::as_table);
+        let size = size.or_else(|| epochs.and(samples_in(folder))).ok_or_else(|| missing("mix.size"))?;
+        let ratio = get("mix", "ratio").and_then(Value::as_table).or(epochs).ok_or_else(|| missing("mix.ratio"))?;
         let mut settings = BTreeMap::new();
         flatten("", &recipe, &mut settings);
         Ok(Self {
@@ -227,6 +229,13 @@ fn whole(value: &Value) -> Option<u64> {
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// Samples of a run's mix, as its ledger counts them.
+fn samples_in(folder: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(folder.join("mix/ledger.json")).ok()?;
+    let ledger: serde_json::Value = serde_json::from_str(&text).ok()?;
+    ledger["chosen"].as_u64()
 }
 
 fn show_ratio(ratio: &Table) -> String {

@@ -104,7 +104,7 @@ fn shortage_message(shortages: &[Shortage]) -> String {
         "look at what was rejected in the empty pool, or name more data sets in its `path`"
     } else {
         "name more data sets in its `path`, make `mix.size` smaller, or say `mix.on_shortage = \"repeat\"` (records \
-         come more than once) or `\"shrink\"` (a smaller mix of the same ratio)"
+         come more than once, at most `mix.max_epochs` times) or `\"shrink\"` (a smaller mix of the same ratio)"
     };
     format!("{}\n  hint: {remedy}", lines.join("\n"))
 }

@@ -174,14 +174,7 @@ impl Ledger {
                 line.tokens = Some(*counts);
             }
         }
-        if self.share_in != Unit::Samples {
-            self.set_shares();
-        }
-        let supervised = |line: &SourceLedger| line.tokens.map(|tokens| tokens.supervised_tokens);
-        let total: u64 = self.sources.values().filter_map(supervised).sum();
-        for line in self.sources.values_mut() {
-            line.supervised_share = supervised(line).map(|tokens| share(tokens, total));
-        }
+        self.set_shares();
     }
 
     pub(crate) fn set_shares(&mut self) {
@@ -193,8 +186,11 @@ impl Ledger {
             _ => line.chosen,
         };
         let total: u64 = self.sources.values().map(amount).sum();
+        let supervised = |line: &SourceLedger| line.tokens.map(|tokens| tokens.supervised_tokens);
+        let all_supervised: u64 = self.sources.values().filter_map(supervised).sum();
         for line in self.sources.values_mut() {
             line.realised_share = share(amount(line), total);
+            line.supervised_share = supervised(line).map(|tokens| share(tokens, all_supervised));
         }
     }
 

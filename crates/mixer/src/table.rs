@@ -5,6 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
+use crate::spec::Unit;
 
 impl fmt::Display for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +31,7 @@ impl Ledger {
             "available",
             "asked",
             "chosen",
-            "share",
+            share_of(self.share_in),
         ]);
         for (source, line) in &self.sources {
             let numbers = [
@@ -55,7 +56,7 @@ impl Ledger {
             sum(SourceLedger::duplicates_across_in_all),
             sum(|line| line.held_out),
             sum(|line| line.available),
-            self.requested,
+            sum(|line| line.requested),
             self.chosen,
         ];
         let share = if self.chosen > 0 { 1.0 } else { 0.0 };
@@ -66,6 +67,9 @@ impl Ledger {
 
     /// One line for every reason that something is missing, with the first places.
     fn write_notes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.size_in != Unit::Samples {
+            writeln!(formatter, "asked for: {} {}", grouped(self.requested), self.size_in.as_str())?;
+        }
         for (source, line) in &self.sources {
             for ReadAs { shape, layout, records, files, .. } in &line.read_as {
                 let files = if *files > 1 { format!("{} files", grouped(*files)) } else { "1 file".to_owned() };
@@ -80,7 +84,12 @@ impl Ledger {
                 writeln!(formatter, "{source}: {} belong to `{owner}`, which is named first", grouped(*count))?;
             }
             if line.repeated > 0 {
-                writeln!(formatter, "{source}: {} of the chosen are repeats", grouped(line.repeated))?;
+                let epochs = line.chosen as f64 / line.available.max(1) as f64;
+                writeln!(
+                    formatter,
+                    "{source}: {} of the chosen are repeats ({epochs:.2} epochs)",
+                    grouped(line.repeated)
+                )?;
             }
         }
         Ok(())
@@ -99,8 +108,29 @@ impl Ledger {
             let share = line.supervised_share.unwrap_or_default();
             add_row(&mut table, name(source, line), &numbers, share, share);
         }
+        let sum = |number: fn(&TokenCounts) -> u64| {
+            self.sources.values().filter_map(|line| line.tokens.as_ref()).map(number).sum()
+        };
+        let sums = [
+            sum(|tokens| tokens.samples),
+            sum(|tokens| tokens.tokens),
+            sum(|tokens| tokens.supervised_tokens),
+            sum(|tokens| tokens.truncated_samples),
+            sum(|tokens| tokens.truncated_tokens),
+        ];
+        let share = if sums[2] > 0 { 1.0 } else { 0.0 };
+        add_row(&mut table, "in all".to_owned(), &sums, share, share);
         align(&mut table);
         table
+    }
+}
+
+/// Heading of the column with the shares that the ratio is about.
+fn share_of(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Samples => "share",
+        Unit::Tokens => "share of tokens",
+        Unit::SupervisedTokens => "share of supervised",
     }
 }
 

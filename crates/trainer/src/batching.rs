@@ -1,13 +1,13 @@
 //! Which samples an optimizer step trains, and how a step is cut into micro-batches.
 //!
-//! An epoch visits every sample once in the order of [`training_place`], `batch_size` samples a step; the last step of an
-//! epoch trains what is left and may be smaller. A step is cut under a token budget; because every loss is divided by the
+//! An epoch visits every sample once, each source's in the order of [`training_place`] and the sources in the mix's
+//! [`TrainingOrder`], `batch_size` samples a step; the last step of an epoch trains what is left and may be smaller. A step is cut under a token budget; because every loss is divided by the
 //! step's supervised tokens, the cut changes memory and speed, not the result.
 
 use std::ops::Range;
 
 use medley_chat::IGNORED;
-use medley_mixer::{Key, training_place};
+use medley_mixer::{Key, TrainingOrder, training_place};
 
 use crate::error::TrainError;
 use crate::sample::Sample;
@@ -17,8 +17,9 @@ use crate::sample::Sample;
 pub struct Batches {
     seed: u64,
     batch_size: usize,
-    /// Per sample: its key, and which repeat of the record it is.
-    keys: Vec<(Key, u32)>,
+    order: TrainingOrder,
+    /// Per sample: its source, its key, and which repeat of the record it is.
+    samples: Vec<(String, Key, u32)>,
     epoch: Option<(usize, Vec<usize>)>,
 }
 
@@ -32,19 +33,21 @@ pub struct Position {
 }
 
 impl Batches {
-    /// The batches of `samples`.
-    pub fn new(samples: &[Sample], batch_size: usize, seed: u64) -> Self {
+    /// The batches of `samples`, which come in the mix's `order`.
+    pub fn new(samples: &[Sample], batch_size: usize, seed: u64, order: &TrainingOrder) -> Self {
+        let origin = |sample: &Sample| (sample.origin.source.clone(), sample.origin.key, sample.origin.copy);
         Self {
             seed,
             batch_size: batch_size.max(1),
-            keys: samples.iter().map(|sample| (sample.origin.key, sample.origin.copy)).collect(),
+            order: order.clone(),
+            samples: samples.iter().map(origin).collect(),
             epoch: None,
         }
     }
 
     /// Optimizer steps in one epoch.
     pub fn steps_per_epoch(&self) -> usize {
-        self.keys.len().div_ceil(self.batch_size)
+        self.samples.len().div_ceil(self.batch_size)
     }
 
     /// Optimizer steps in a run of `epochs`, at most `max_steps`.
@@ -85,11 +88,9 @@ impl Batches {
     }
 
     fn epoch_order(&self, epoch: usize) -> Vec<usize> {
-        let place = |&(key, copy): &(Key, u32)| training_place(self.seed, epoch as u64, key, copy);
-        let mut order: Vec<(u128, usize)> =
-            self.keys.iter().enumerate().map(|(index, key)| (place(key), index)).collect();
-        order.sort_unstable();
-        order.into_iter().map(|(_, index)| index).collect()
+        let place = |key: Key, copy: u32| training_place(self.seed, epoch as u64, key, copy);
+        let places = self.samples.iter().map(|(source, key, copy)| (source.as_str(), place(*key, *copy)));
+        self.order.sorted(&places.collect::<Vec<_>>())
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_epoch_visits_every_sample_once_and_trains_the_rest() {
-        let mut batches = Batches::new(&samples(10), 4, 7);
+        let mut batches = Batches::new(&samples(10), 4, 7, &TrainingOrder::default());
         assert_eq!(
             (batches.steps_per_epoch(), batches.total_steps(2, None), batches.total_steps(2, Some(5))),
             (3, 6, 5)
@@ -190,7 +191,7 @@ mod tests {
         let forward = samples(50);
         let backward: Vec<Sample> = forward.iter().rev().cloned().collect();
         let keys = |samples: &[Sample], seed: u64| -> Vec<Key> {
-            let order = Batches::new(samples, 50, seed).step(0);
+            let order = Batches::new(samples, 50, seed, &TrainingOrder::default()).step(0);
             order.into_iter().map(|at| samples[at].origin.key).collect()
         };
         assert_eq!(keys(&forward, 1), keys(&backward, 1));
@@ -201,7 +202,7 @@ mod tests {
     fn repeated_records_are_spread() {
         let mut twice: Vec<Sample> = (0..40).map(|at| sample(at % 20, &[1, 2], 1)).collect();
         twice[20..].iter_mut().for_each(|repeat| repeat.origin.copy = 1);
-        let order = Batches::new(&twice, 40, 3).step(0);
+        let order = Batches::new(&twice, 40, 3, &TrainingOrder::default()).step(0);
         let neighbours = order.windows(2).filter(|pair| pair[0] % 20 == pair[1] % 20).count();
         assert!(neighbours < 10, "{neighbours} of 20 repeats stand side by side");
     }

@@ -74,7 +74,7 @@ pub(crate) fn rehearse(
     }
     let started = Instant::now();
     let context = GradientContext { spec: input.spec };
-    let mut batches = Batches::new(input.samples, input.spec.batch_size, input.spec.seed);
+    let mut batches = Batches::new(input.samples, input.spec.batch_size, input.spec.seed, input.order);
     let step: Vec<&Sample> = batches.step(place.step).into_iter().map(|index| &input.samples[index]).collect();
     let samples = &step[place.samples.clone()];
     let pass = || {
@@ -99,7 +99,7 @@ pub(crate) fn rehearse(
 fn worst(input: &TrainInput<'_>, decoder: &Decoder, first_step: usize) -> Option<(Place, BatchSize)> {
     let spec = input.spec;
     let model = MemoryModel::new(&decoder.config, spec, input.dtype, kind(input), 0);
-    let cut = Workload::new(input.samples, &[], spec).after(first_step).cut(spec.tokens_per_micro_batch);
+    let cut = Workload::new(input.samples, &[], spec, input.order).after(first_step).cut(spec.tokens_per_micro_batch);
     // The first of equals: it comes soonest.
     cut.into_iter().rev().max_by_key(|(_, size)| model.training_peak(size, spec.block_policy))
 }
@@ -150,6 +150,7 @@ fn out_of_memory(input: &TrainInput<'_>, decoder: &Decoder, size: &BatchSize, pr
         dtype: input.dtype,
         device: kind(input),
         samples: input.samples,
+        order: input.order,
         validation: input.validation,
         process: 0,
         budget: None,
@@ -173,6 +174,7 @@ mod tests {
 
     use burn::tensor::Device;
     use medley_experiment::RunDir;
+    use medley_mixer::TrainingOrder;
     use medley_recipe::{LoraSpec, Method, Optimizer as Rule, TrainSpec};
 
     use super::*;
@@ -202,6 +204,7 @@ mod tests {
             dtype: DType::F32,
             run_dir: &run_dir,
             samples: &samples(11),
+            order: &TrainingOrder::default(),
             validation: &[],
             end_of_turn: &[1],
             tokenizer_tokens: 199,
@@ -228,7 +231,7 @@ mod tests {
             if rehearsed {
                 rehearse(input, &decoder, &mut optimizer, 0, &seen).expect("enough memory");
             }
-            let mut batches = Batches::new(input.samples, spec.batch_size, spec.seed);
+            let mut batches = Batches::new(input.samples, spec.batch_size, spec.seed, input.order);
             let context = GradientContext { spec };
             for step in 0..3 {
                 let batch: Vec<&Sample> = batches.step(step).into_iter().map(|at| &input.samples[at]).collect();
@@ -265,7 +268,7 @@ mod tests {
         with_input(&spec, |input| {
             let decoder = decoder(&spec);
             let (place, size) = worst(input, &decoder, 0).expect("there are samples");
-            let all = Workload::new(input.samples, &[], &spec).cut(spec.tokens_per_micro_batch);
+            let all = Workload::new(input.samples, &[], &spec, input.order).cut(spec.tokens_per_micro_batch);
             let accumulating = all.iter().filter(|(_, size)| size.accumulates);
             let most = accumulating.map(|(_, size)| size.tokens).max().expect("steps are cut");
             assert!(size.accumulates && size.tokens == most, "{size:?} where {most} tokens are the most");

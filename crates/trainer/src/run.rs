@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
+use medley_mixer::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
 use medley_recipe::TrainSpec;
 
@@ -41,6 +42,8 @@ pub struct TrainInput<'a> {
     pub run_dir: &'a RunDir,
     /// The mix, encoded.
     pub samples: &'a [Sample],
+    /// The order of every epoch.
+    pub order: &'a TrainingOrder,
     /// Held-out samples; may be empty.
     pub validation: &'a [Sample],
     /// Tokens that end an assistant's turn; at least one of them must be supervised somewhere.
@@ -162,7 +165,7 @@ impl<'a> Run<'a> {
         decoder: &Decoder,
     ) -> Result<Self, TrainError> {
         let spec = input.spec;
-        let mut batches = Batches::new(input.samples, spec.batch_size, spec.seed);
+        let mut batches = Batches::new(input.samples, spec.batch_size, spec.seed, input.order);
         let total_steps = batches.total_steps(spec.epochs, spec.max_steps);
         if spec.optimizer_in_backward {
             batches.check_uncut(input.samples, total_steps, spec.tokens_per_micro_batch)?;

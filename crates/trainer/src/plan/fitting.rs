@@ -80,7 +80,7 @@ impl PlanInput<'_> {
 
     /// What would need less than `bytes`.
     pub fn remedies_under(&self, bytes: usize) -> Vec<Remedy> {
-        let workload = Workload::new(self.samples, self.validation, self.spec);
+        let workload = Workload::new(self.samples, self.validation, self.spec, self.order);
         let start = Attempt { spec: self.spec.clone(), changes: Vec::new(), same_result: true, longest: None };
         let mut remedies: Vec<Remedy> = self.cheapest(&start, &workload, bytes).into_iter().collect();
         remedies.extend(self.other_training(&start).iter().find_map(|next| self.cheapest(next, &workload, bytes)));
@@ -131,7 +131,7 @@ impl PlanInput<'_> {
     /// Other trainings that need less: shorter samples, updates without clipping in the backward pass, adapters alone.
     fn other_training(&self, start: &Attempt) -> Vec<Attempt> {
         let mut others = Vec::new();
-        let mut longest = Workload::new(self.samples, &[], self.spec).longest() / 2;
+        let mut longest = Workload::new(self.samples, &[], self.spec, self.order).longest() / 2;
         while longest >= 2 * FEWEST_TOKENS {
             let shorter = start.with("chat.max_tokens", longest.to_string(), |_| {});
             others.push(Attempt { longest: Some(longest), same_result: false, ..shorter });
@@ -164,6 +164,7 @@ mod tests {
     use std::path::Path;
 
     use burn::tensor::DType;
+    use medley_mixer::TrainingOrder;
     use medley_model::DeviceKind;
     use medley_recipe::Optimizer;
 
@@ -186,6 +187,7 @@ mod tests {
             dtype: DType::F32,
             device: DeviceKind::Cpu,
             samples,
+            order: &TrainingOrder::default(),
             validation: &[],
             process: 100 << 20,
             budget: Some(&budget),

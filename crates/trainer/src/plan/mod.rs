@@ -27,6 +27,7 @@ pub use workload::{BatchSize, Place, Workload, operations};
 use std::path::Path;
 
 use burn::tensor::DType;
+use medley_mixer::TrainingOrder;
 use medley_model::{DecoderConfig, DeviceKind};
 use medley_recipe::{BlockPolicy, TrainSpec};
 use serde::Serialize;
@@ -55,6 +56,8 @@ pub struct PlanInput<'a> {
     pub device: DeviceKind,
     /// The mix, encoded.
     pub samples: &'a [Sample],
+    /// The order of every epoch.
+    pub order: &'a TrainingOrder,
     /// Held-out samples.
     pub validation: &'a [Sample],
     /// Memory of the process before any weight is loaded, in bytes.
@@ -109,7 +112,7 @@ pub struct Plan {
 impl Plan {
     /// Plans a run. `None` where there is nothing to train on.
     pub fn new(input: &PlanInput<'_>) -> Option<Self> {
-        let workload = Workload::new(input.samples, input.validation, input.spec);
+        let workload = Workload::new(input.samples, input.validation, input.spec, input.order);
         Self::of(input, &workload)
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use medley_mixer::TrainingOrder;
 use medley_recipe::{BlockPolicy, TrainSpec};
 use serde::Serialize;
 
@@ -72,9 +73,9 @@ pub struct Workload {
 
 impl Workload {
     /// The steps of `spec` on these samples.
-    pub fn new(samples: &[Sample], validation: &[Sample], spec: &TrainSpec) -> Self {
+    pub fn new(samples: &[Sample], validation: &[Sample], spec: &TrainSpec, order: &TrainingOrder) -> Self {
         let lengths: Vec<Length> = samples.iter().map(Length::of).collect();
-        let mut batches = Batches::new(samples, spec.batch_size, spec.seed);
+        let mut batches = Batches::new(samples, spec.batch_size, spec.seed, order);
         let steps = 0..batches.total_steps(spec.epochs, spec.max_steps);
         let of_step = |step| batches.step(step).into_iter().map(|index| lengths[index]).collect();
         Self { steps: steps.map(of_step).collect(), validation: validation.iter().map(Length::of).collect(), first: 0 }
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn every_token_of_every_step_is_counted_once() {
         let (samples, spec) = (samples(11), spec());
-        let workload = Workload::new(&samples, &samples[..3], &spec);
+        let workload = Workload::new(&samples, &samples[..3], &spec, &TrainingOrder::default());
         assert_eq!(workload.steps(), 9);
         let tokens: usize = samples.iter().map(Sample::computed_tokens).sum();
         for budget in [24, 10_000] {

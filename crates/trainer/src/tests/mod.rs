@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
+use medley_mixer::TrainingOrder;
 use medley_recipe::{BlockPolicy, LoraSpec, Method, Optimizer, Schedule, TrainSpec};
 
 use crate::sample::tests::sample;
@@ -102,6 +103,7 @@ pub(crate) fn train_from(
         dtype: DType::F32,
         run_dir: &run_dir,
         samples,
+        order: &TrainingOrder::default(),
         validation: &validation,
         end_of_turn: &[1],
         tokenizer_tokens: 199,
