@@ -4,6 +4,7 @@
 //! `log.txt`.
 
 mod base;
+mod card;
 mod chat;
 mod choice;
 mod encode;

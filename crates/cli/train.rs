@@ -7,11 +7,12 @@ use medley_chat::ChatTokenizer;
 use medley_experiment::{RunDir, RunState, Status};
 use medley_mixer::{Mix, TrainingOrder};
 use medley_model::{DeviceRequest, RunDevice, device};
-use medley_recipe::{DtypeSpec, Recipe, Resolved, TrainSpec};
-use medley_trainer::{Card, CardSource, Identity, Sample, TrainInput, TrainOutcome};
+use medley_recipe::{DtypeSpec, Resolved, TrainSpec};
+use medley_trainer::{Identity, Sample, TrainInput, TrainOutcome};
 use miette::{IntoDiagnostic, miette};
 
 use crate::base::{FoundBase, find_base};
+use crate::card::card;
 use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
@@ -232,21 +233,4 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
     let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress))?.map_err(report);
     progress.finish();
     outcome
-}
-
-fn card(recipe: &Recipe, mix: &Mix) -> Card {
-    let mut sources = Vec::new();
-    for (name, spec) in &recipe.mix.sources {
-        let samples = mix.ledger.sources.get(name).map_or(0, |line| line.chosen as usize);
-        for part in &spec.parts {
-            sources.push(CardSource {
-                name: name.clone(),
-                origin: part.path.clone(),
-                licence: part.licence.clone(),
-                commercial_use: part.commercial_use,
-                samples,
-            });
-        }
-    }
-    Card { name: recipe.name.clone(), base: recipe.model.base.clone(), sources }
 }

@@ -2,6 +2,7 @@
 
 mod errors;
 mod interrupted;
+mod mix_pages;
 mod quickstart;
 mod real_data;
 mod runs;

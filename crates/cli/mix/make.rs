@@ -1,5 +1,6 @@
 //! `medley mix --recipe R --out DIR`: the data of a recipe, mixed and written.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use crate::base::tokenizer_directory;
 use crate::choice::RecipeChoice;
 use crate::encode::TokenMeasure;
 use crate::errors::report;
+use crate::mix::{NO_MIX, page};
 use crate::progress;
 
 /// Arguments of a mix that is made.
@@ -21,11 +23,14 @@ pub struct MakeArgs {
     #[command(flatten)]
     recipe: Option<RecipeChoice>,
     /// Where mix.jsonl, validation.jsonl, ledger.json and manifest.json go
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present_any = NO_MIX)]
     out: Option<PathBuf>,
     /// Threads; the result does not depend on them [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Write DIR/report.html, too: the mix as one HTML page
+    #[arg(long, requires = "recipe")]
+    report: bool,
 }
 
 /// Mixes, writes and prints the ledger.
@@ -36,6 +41,8 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     let resolved = recipe.load()?;
     let tokenizer = counting_tokenizer(&resolved)?;
     let mix = mix_counted(&resolved, tokenizer.as_ref(), args.threads.map(usize::from))?;
+    // The page of an earlier mix in this folder would tell of another.
+    remove_page(out)?;
     mix.write(out).map_err(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&mix.ledger).into_diagnostic()?);
@@ -43,7 +50,17 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
         print!("{}", mix.ledger);
     }
     progress::say(format!("wrote {} samples to {}", mix.train.len(), out.join("mix.jsonl").display()));
-    Ok(ExitCode::SUCCESS)
+    if args.report { page::run(out, false) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn remove_page(out: &Path) -> miette::Result<()> {
+    let page = out.join(page::PAGE);
+    match std::fs::remove_file(&page) {
+        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => {
+            Err(miette!(help = "remove it, or choose another folder", "{}: {error}", page.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The tokenizer that a mix counts with, where it counts tokens.

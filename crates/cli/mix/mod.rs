@@ -2,7 +2,9 @@
 //!
 //! Every task is named by one argument of the group `task`, and has a file of its own with its arguments and its `run`.
 
+mod diff;
 mod make;
+mod page;
 
 use std::process::ExitCode;
 
@@ -12,23 +14,36 @@ pub use make::mix_recipe;
 
 /// Arguments of `medley mix`: one task, and how its result is shown.
 #[derive(Args)]
-#[command(group(ArgGroup::new("task").args(["recipe"]).required(true)))]
+#[command(group(ArgGroup::new("task").args(["recipe", "report_of", "diff"]).required(true)))]
 pub struct MixArgs {
     #[command(flatten)]
     make: make::MakeArgs,
+    #[command(flatten)]
+    page: page::PageArgs,
+    #[command(flatten)]
+    diff: diff::DiffArgs,
     /// Print the result (of a mix its ledger) as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Tasks that write no mix, and so need no `--out`.
+const NO_MIX: [&str; 2] = ["report_of", "diff"];
+
 impl MixArgs {
     /// The exit status of a task that could not be done. A comparison has 1 for "different", as `diff` does.
     pub fn trouble(&self) -> u8 {
-        1
+        if self.diff.diff.is_empty() { 1 } else { 2 }
     }
 }
 
 /// Does the task that the arguments name.
 pub fn run(args: &MixArgs) -> miette::Result<ExitCode> {
+    if let [a, b] = args.diff.diff.as_slice() {
+        return diff::run([a, b], args.json);
+    }
+    if let Some(folder) = &args.page.report_of {
+        return page::run(folder, args.json);
+    }
     make::run(&args.make, args.json)
 }

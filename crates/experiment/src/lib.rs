@@ -2,6 +2,8 @@
 
 mod hash;
 pub mod metrics;
+mod mix_report;
+mod page;
 mod records;
 pub mod report;
 mod report_runs;
@@ -10,9 +12,11 @@ pub mod runs;
 pub mod statistics;
 mod tables;
 mod tables_exam;
+mod words;
 
 pub use hash::{hash_bytes, hash_files};
 pub use medley_mixer::atomic;
+pub use mix_report::mix_page;
 pub use records::{Resumed, RunState, Status, seconds_since_1970};
 pub use report::{ExamReport, ReportError};
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};

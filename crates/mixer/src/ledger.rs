@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MissedShare, MixError};
 use crate::import::Rejection;
+use crate::record::place;
 use crate::spec::{Unit, is_default};
 
 /// Examples of where a count comes from.
@@ -23,11 +24,10 @@ pub struct Counted {
 }
 
 impl Counted {
-    pub(crate) fn add(&mut self, file: &str, (line, record): (u64, u64)) {
+    pub(crate) fn add(&mut self, file: &str, at: (u64, u64)) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
-            let number = if record > line { format!("#{record}") } else { String::new() };
-            self.examples.push(format!("{file}:{line}{number}"));
+            self.examples.push(place(file, at));
         }
     }
 

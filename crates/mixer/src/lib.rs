@@ -10,8 +10,10 @@
 mod amount;
 pub mod atomic;
 mod canonical;
+pub mod diff;
 mod error;
 mod exam;
+mod folder;
 pub mod hub;
 mod import;
 mod key;
@@ -32,6 +34,7 @@ mod write;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
 pub use error::{MissedShare, MixError, Shortage};
+pub use folder::{MixFolder, Split};
 pub use import::{IMPORTER_VERSION, Rejection};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};

@@ -54,6 +54,23 @@ pub struct ManifestSource {
     pub validation: u64,
 }
 
+impl ManifestSource {
+    /// Where a part's records come from: a hub data set with the commit that was read, or the path as the recipe names it.
+    pub fn origin(&self, part: usize) -> String {
+        match self.data_set(part) {
+            Some((id, commit)) => format!("{id}@{commit}"),
+            None => self.parts.get(part).map(|part| part.path.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// A part's hub data set and the commit that was read; `None` where it is no hub data set.
+    pub fn data_set(&self, part: usize) -> Option<(&str, &str)> {
+        let file = self.files.iter().find(|file| file.part == part)?;
+        let (id, rest) = file.file.strip_prefix("hub:")?.split_once('@')?;
+        Some((id, rest.split_once('/').map_or(rest, |(commit, _)| commit)))
+    }
+}
+
 /// A written file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
@@ -174,4 +191,29 @@ fn exam_hash(questions: &[String]) -> String {
         hasher.update(question.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_its_commit() {
+        let part = |path: &str| ManifestPart { path: path.to_owned(), licence: None, commercial_use: None };
+        let file = |file: &str, part| ManifestFile {
+            file: file.to_owned(),
+            sha256: String::new(),
+            bytes: 0,
+            records: 0,
+            layout: String::new(),
+            part,
+        };
+        let source = ManifestSource {
+            parts: vec![part("data/*.jsonl"), part("owner/name"), part("owner/other")],
+            files: vec![file("data/a@b/c.jsonl", 0), file("hub:owner/name@0af3/data/a.jsonl", 1)],
+            ..ManifestSource::default()
+        };
+        assert_eq!([0, 1, 2].map(|part| source.origin(part)), ["data/*.jsonl", "owner/name@0af3", "owner/other"]);
+        assert_eq!(source.data_set(1), Some(("owner/name", "0af3")));
+    }
 }

@@ -25,6 +25,19 @@ pub struct MixedRecord {
     pub record: u64,
 }
 
+impl MixedRecord {
+    /// Where it stands: `file:line`, or `file:line#record` where several records begin on one line.
+    pub fn place(&self) -> String {
+        place(&self.file, (self.line, self.record))
+    }
+}
+
+/// `file:line`, or `file:line#record` where several records begin on one line.
+pub(crate) fn place(file: &str, (line, record): (u64, u64)) -> String {
+    let number = if record > line { format!("#{record}") } else { String::new() };
+    format!("{file}:{line}{number}")
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(copy: &u32) -> bool {
     *copy == 0

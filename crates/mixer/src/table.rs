@@ -139,14 +139,14 @@ fn name(source: &str, line: &SourceLedger) -> String {
     if line.path.is_empty() { source.to_owned() } else { line.path.clone() }
 }
 
-fn aligned(header: &[&str]) -> Table {
+pub(crate) fn aligned(header: &[&str]) -> Table {
     let mut table = Table::new();
     let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
     table.load_style(style).set_header(header.iter().copied());
     table
 }
 
-fn align(table: &mut Table) {
+pub(crate) fn align(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
         if column.index > 0 {
@@ -166,7 +166,7 @@ fn add_row(table: &mut Table, name: String, numbers: &[u64], requested: f64, rea
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

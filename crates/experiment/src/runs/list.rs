@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::runs::overview::RunOverview;
-use crate::runs::words::{ago, short, span};
 use crate::tables::size_name;
+use crate::words::{ago, short, span};
 
 /// A column: its title, what it shows of a run at a time, and whether it holds numbers.
 type Column = (&'static str, fn(&RunOverview, u64) -> String, bool);

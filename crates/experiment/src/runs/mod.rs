@@ -7,12 +7,11 @@ mod list;
 mod overview;
 mod page;
 mod record;
-mod words;
 
+pub use crate::words::{short, significant, span};
 pub use compare::{comparison_charts, run_names};
 pub use find::{Found, find_runs};
 pub use list::run_list;
 pub use overview::{RunOverview, RunStatus};
 pub use page::{PageOptions, comparison_page, run_page};
 pub use record::RunRecord;
-pub use words::{short, significant, span};

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::metrics::Curves;
+use crate::page::{Page, escape};
 use crate::report_runs::RunSummary;
 use crate::runs::compare::{comparison_charts, run_names};
-use crate::runs::page::{document, escape, plot};
+use crate::runs::page::plot;
 use crate::runs::record::RunRecord;
-use crate::runs::words::{date, short, significant, span};
+use crate::words::{date, short, significant, span};
 
 /// A cell of the table: what it shows of a run.
 type Cell = fn(&RunRecord) -> Option<String>;
@@ -50,7 +51,8 @@ pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
     let _ = write!(body, "<section><h2>Curves over tokens</h2><div class=charts>{plots}</div></section>");
     body += &settings(records, &names);
     let _ = write!(body, "<footer>Written by Medley {} on {}.</footer>", env!("CARGO_PKG_VERSION"), date(now));
-    document("Comparison", None, &plot::steps_data(&Curves::default()), &body)
+    let script = plot::script(&Curves::default());
+    Page { title: "Comparison", refresh: None, body: &body, script: &script }.html()
 }
 
 /// The settings in which the runs differ, but for names, seeds and what never changes a result.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use medley_recipe::Book;
 
+use crate::page::escape;
 use crate::report::{ExamReport, Scores};
-use crate::runs::page::escape;
 use crate::runs::record::RunRecord;
 use crate::statistics::Estimate;
 use crate::tables_exam::{book_name, paired_note};

@@ -2,11 +2,9 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::Manifest;
-
-use crate::runs::page::escape;
+use crate::page::{code, escape, files};
 use crate::runs::record::RunRecord;
-use crate::runs::words::{bytes, date, grouped};
+use crate::words::{date, grouped};
 
 /// The section.
 pub(super) fn section(record: &RunRecord) -> String {
@@ -35,7 +33,7 @@ pub(super) fn section(record: &RunRecord) -> String {
     }
     let rows: String = facts.iter().map(|(name, value)| format!("<dt>{name}<dd>{value}")).collect();
     let mut html = format!("<section><h2>Run</h2><dl>{rows}</dl>");
-    html += &record.manifest.as_ref().map(files).unwrap_or_default();
+    html += &record.manifest.as_ref().map(files::table).unwrap_or_default();
     if let Some(recipe) = &record.recipe {
         let _ = write!(
             html,
@@ -46,10 +44,6 @@ pub(super) fn section(record: &RunRecord) -> String {
     html + "</section>"
 }
 
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", escape(text))
-}
-
 fn resumed(record: &RunRecord) -> String {
     let times: Vec<String> = record
         .overview
@@ -58,31 +52,4 @@ fn resumed(record: &RunRecord) -> String {
         .map(|resumed| format!("step {} ({})", grouped(resumed.step as i64), date(resumed.time)))
         .collect();
     if times.is_empty() { "never".to_owned() } else { times.join(", ") }
-}
-
-/// The files that the mix was read from.
-fn files(manifest: &Manifest) -> String {
-    let mut rows = String::new();
-    let mut count = 0;
-    for (name, source) in &manifest.sources {
-        for file in &source.files {
-            let part = source.parts.get(file.part);
-            let licence = part.and_then(|part| part.licence.as_deref()).unwrap_or("not stated");
-            count += 1;
-            let _ = write!(
-                rows,
-                "<tr><th>{}<td class=text>{}<td>{}<td>{}<td class=text>{}<td class=text><code>{}</code>",
-                escape(name),
-                code(&file.file),
-                grouped(file.records as i64),
-                bytes(file.bytes),
-                escape(licence),
-                escape(file.sha256.get(..12).unwrap_or(&file.sha256))
-            );
-        }
-    }
-    format!(
-        "<details><summary>Data files ({count})</summary><div class=scroll><table><thead><tr><th>source<th class=text>file\
-         <th>records<th>size<th class=text>licence<th class=text>sha256</thead><tbody>{rows}</tbody></table></div></details>"
-    )
 }

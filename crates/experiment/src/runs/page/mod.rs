@@ -3,15 +3,17 @@
 mod compare;
 mod exam;
 mod facts;
-mod mix;
 mod plot;
 
 use std::fmt::Write as _;
 
+use medley_mixer::Ledger;
+
+use crate::page::{Page, composition, escape, left_out};
 use crate::runs::curve::run_charts;
 use crate::runs::overview::{RunOverview, RunStatus};
 use crate::runs::record::RunRecord;
-use crate::runs::words::{date, grouped, short, significant, span};
+use crate::words::{date, grouped, short, significant, span};
 
 pub use compare::comparison_page;
 
@@ -37,7 +39,7 @@ pub fn run_page(record: &RunRecord, options: PageOptions) -> String {
         let plots: String = charts.iter().map(|chart| plot::plot(chart, "step")).collect();
         let _ = write!(body, "<section><h2>Curves</h2><div class=charts>{plots}</div></section>");
     }
-    body += &mix::section(record, &sources);
+    body += &record.ledger.as_ref().map(|ledger| mix(record, ledger, &sources)).unwrap_or_default();
     body += &exam::section(record);
     body += &facts::section(record);
     let _ = write!(
@@ -48,39 +50,8 @@ pub fn run_page(record: &RunRecord, options: PageOptions) -> String {
         escape(&run.path)
     );
     let refresh = options.refresh.filter(|_| run.status.goes_on());
-    document(&run.name, refresh, &plot::steps_data(&record.curves), &body)
-}
-
-/// The page around `body`. Its policy forbids every request, should a text have found a way through [`escape`].
-fn document(title: &str, refresh: Option<u32>, data: &str, body: &str) -> String {
-    let refresh = refresh.map(|seconds| format!("<meta http-equiv=refresh content={seconds}>")).unwrap_or_default();
-    format!(
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{refresh}\
-         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; script-src \
-         'unsafe-inline'; img-src data:\">\
-         <meta name=viewport content=\"width=device-width,initial-scale=1\"><meta name=color-scheme content=\"light dark\">\
-         <link rel=icon href=\"data:,\"><title>{} · Medley</title>\n<style>{}</style></head>\n<body>\n{body}\n{data}\
-         <script>{}</script>\n</body></html>\n",
-        escape(title),
-        include_str!("style.css"),
-        include_str!("script.js")
-    )
-}
-
-/// Text as HTML shows it.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    let script = plot::script(&record.curves);
+    Page { title: &run.name, refresh, body: &body, script: &script }.html()
 }
 
 fn header(record: &RunRecord, options: PageOptions) -> String {
@@ -131,6 +102,18 @@ fn progress(run: &RunOverview) -> String {
     )
 }
 
+fn mix(record: &RunRecord, ledger: &Ledger, sources: &[String]) -> String {
+    let tree = record.manifest.as_ref().map(|manifest| composition::tree(&manifest.spec, ledger, sources));
+    let parts = [
+        composition::bars(ledger, sources),
+        tree.unwrap_or_default(),
+        composition::table(ledger),
+        left_out::reasons(ledger),
+        left_out::duplicates(ledger),
+    ];
+    format!("<section><h2>Mix</h2>{}</section>", parts.concat())
+}
+
 /// The numbers that a reader looks for first.
 fn tiles(record: &RunRecord) -> String {
     let (run, curves) = (&record.overview, &record.curves);
@@ -158,12 +141,9 @@ fn tiles(record: &RunRecord) -> String {
     }
     let memory = curves.train.iter().map(|line| line.memory_bytes).max().unwrap_or(0);
     if memory > 0 {
-        tiles.push(("Memory", crate::runs::words::bytes(memory), "highest resident".to_owned()));
+        tiles.push(("Memory", crate::words::bytes(memory), "highest resident".to_owned()));
     }
-    let tile = |(name, value, note): &(&str, String, String)| {
-        format!("<div class=tile><span>{name}</span><b>{}</b><small>{}</small></div>", escape(value), escape(note))
-    };
-    format!("<div class=tiles>{}</div>", tiles.iter().map(tile).collect::<String>())
+    crate::page::tiles(&tiles)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::metrics::Curves;
+use crate::page::{escape, script_data};
 use crate::runs::curve::{Chart, Point, Series, Stroke};
-use crate::runs::page::escape;
-use crate::runs::words::{grouped, short, significant};
+use crate::words::{grouped, short, significant};
 
 /// Units of the drawing from left to right and from top to bottom.
 const WIDTH: f64 = 2000.0;
@@ -205,8 +205,13 @@ fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
     script_data("", &json!({ "name": x_name, "x": [x.low, x.high], "y": [y.low, y.high], "series": series }))
 }
 
-/// What the script tells of a step: epoch and seconds, at some hundred places.
-pub(super) fn steps_data(curves: &Curves) -> String {
+/// The script that shows values where a chart is pointed at, with what it tells of a step.
+pub(super) fn script(curves: &Curves) -> String {
+    format!("{}<script>{}</script>", steps_data(curves), include_str!("curves.js"))
+}
+
+/// What the script tells of a step: epoch and tokens, at some hundred places.
+fn steps_data(curves: &Curves) -> String {
     let every = curves.train.len().div_ceil(400).max(1);
     let lines = || curves.train.iter().step_by(every);
     let steps = json!({
@@ -215,12 +220,6 @@ pub(super) fn steps_data(curves: &Curves) -> String {
         "tokens": lines().map(|line| line.tokens).collect::<Vec<_>>(),
     });
     script_data(" id=steps", &steps)
-}
-
-/// JSON inside a page: no text in it may end the script element.
-fn script_data(attributes: &str, value: &Value) -> String {
-    let text = value.to_string().replace(".0,", ",").replace(".0]", "]");
-    format!("<script type=\"application/json\"{attributes}>{}</script>", text.replace('<', "\\u003c"))
 }
 
 #[cfg(test)]

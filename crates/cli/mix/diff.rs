@@ -1,0 +1,30 @@
+//! `medley mix --diff A B`: two mixes side by side, from their folders alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use medley_mixer::diff::diff;
+use miette::IntoDiagnostic;
+
+use crate::errors::report;
+
+/// Arguments of the comparison.
+#[derive(Args)]
+pub struct DiffArgs {
+    /// Compare two mixes (folders of mixes or of runs): settings, source files, samples. The exit status is 0 when they are
+    /// identical, 1 when they differ, 2 when that cannot be told
+    #[arg(long, value_names = ["A", "B"], num_args = 2)]
+    pub diff: Vec<PathBuf>,
+}
+
+/// Prints in what the two mixes differ.
+pub fn run([a, b]: [&PathBuf; 2], json: bool) -> miette::Result<ExitCode> {
+    let found = diff(a, b).map_err(report)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found).into_diagnostic()?);
+    } else {
+        print!("A  {}\nB  {}\n\n{found}", a.display(), b.display());
+    }
+    Ok(ExitCode::from(u8::from(!found.identical)))
+}

@@ -1,0 +1,39 @@
+//! `medley mix --report` and `--report-of DIR`: a mix as one HTML page.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use medley_experiment::{atomic, mix_page, seconds_since_1970};
+use medley_mixer::MixFolder;
+use miette::miette;
+
+use crate::errors::report;
+use crate::progress::say;
+
+/// The page's name in the mix's folder.
+pub const PAGE: &str = "report.html";
+
+/// Arguments of the page of a mix that is there.
+#[derive(Args)]
+pub struct PageArgs {
+    /// Write DIR/report.html of a mix that is there: composition, lengths, what was left out, origin and
+    /// licences, samples
+    #[arg(long, value_name = "DIR")]
+    pub report_of: Option<PathBuf>,
+}
+
+/// Writes the page of the mix in `folder`.
+pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
+    let folder = MixFolder::open(folder).map_err(report)?;
+    let html = mix_page(&folder, seconds_since_1970()).map_err(report)?;
+    let page = folder.path.join(PAGE);
+    atomic::write_file(&page, html.as_bytes()).map_err(|error| {
+        miette!(help = "check that the folder can be written to", "the page cannot be written: {error}")
+    })?;
+    if json {
+        println!("{}", serde_json::json!({ "page": page, "bytes": html.len() }));
+    }
+    say(format!("page     {}", page.display()));
+    Ok(ExitCode::SUCCESS)
+}

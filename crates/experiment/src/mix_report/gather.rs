@@ -1,0 +1,101 @@
+//! One pass over a mix's records: lengths, turns, and a few samples of every source.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use medley_chat::Role;
+use medley_mixer::{Key, MixError, MixFolder, MixedRecord, Split};
+
+use crate::mix_report::lengths::Lengths;
+
+/// Samples that a page shows, about.
+const SHOWN: usize = 100;
+
+/// Of one source at least and at most so many.
+const SHOWN_OF_SOURCE: (usize, usize) = (2, 40);
+
+/// What the chosen samples of one source are like.
+#[derive(Debug, Default)]
+pub(super) struct SourceFacts {
+    /// Characters that the model reads before it answers, of every sample: all but its own turns.
+    pub questions: Lengths,
+    /// Characters of the assistant's turns.
+    pub answers: Lengths,
+    /// Samples with more than one answer.
+    pub dialogues: u64,
+    /// Samples with a system message.
+    pub systems: u64,
+    /// Samples with a marked passage.
+    pub passages: u64,
+    /// The samples with the smallest keys: a random choice, the same every time, and within that of a larger mix.
+    pub shown: BTreeMap<Key, MixedRecord>,
+}
+
+/// What a mix's records tell.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// By source, in the ledger's order.
+    pub sources: IndexMap<String, SourceFacts>,
+    /// Whether `mix.jsonl` is what the manifest tells of.
+    pub unchanged: bool,
+}
+
+impl Gathered {
+    /// Reads `mix.jsonl`, holding 8 bytes a sample.
+    pub fn read(folder: &MixFolder) -> Result<Self, MixError> {
+        let (least, most) = SHOWN_OF_SOURCE;
+        let room = (SHOWN / folder.ledger.sources.len().max(1)).clamp(least, most);
+        let mut sources: IndexMap<String, SourceFacts> =
+            folder.ledger.sources.keys().map(|name| (name.clone(), SourceFacts::default())).collect();
+        let sha256 = folder.records(Split::Train, |record| {
+            // Sources that the ledger does not have are shown all the same.
+            let facts = match sources.get_mut(&record.source) {
+                Some(facts) => facts,
+                None => sources.entry(record.source.clone()).or_default(),
+            };
+            facts.add(record, room);
+        })?;
+        for facts in sources.values_mut() {
+            facts.questions.sort();
+            facts.answers.sort();
+        }
+        Ok(Self { sources, unchanged: sha256 == folder.written(Split::Train).sha256 })
+    }
+
+    /// The longest question or answer.
+    pub fn longest(&self) -> u32 {
+        let longest = |facts: &SourceFacts| facts.questions.longest().max(facts.answers.longest());
+        self.sources.values().map(longest).max().unwrap_or(0)
+    }
+
+    /// Characters in all.
+    pub fn characters(&self) -> u64 {
+        self.sources.values().map(|facts| facts.questions.characters + facts.answers.characters).sum()
+    }
+}
+
+impl SourceFacts {
+    fn add(&mut self, record: MixedRecord, room: usize) {
+        let (mut question, mut answer, mut answers) = (0, 0, 0);
+        for message in &record.messages {
+            let characters = message.content.chars().count();
+            match message.role {
+                Role::Assistant => (answer, answers) = (answer + characters, answers + 1),
+                Role::System | Role::User => question += characters,
+            }
+        }
+        self.questions.add(question);
+        self.answers.add(answer);
+        self.dialogues += u64::from(answers > 1);
+        self.systems += u64::from(record.messages.iter().any(|message| message.role == Role::System));
+        self.passages += u64::from(record.messages.iter().any(|message| message.passage.is_some()));
+        let smaller = self.shown.last_key_value().is_some_and(|(largest, _)| record.key < *largest);
+        if self.shown.len() < room || smaller {
+            // A repeat is the same text again.
+            self.shown.entry(record.key).or_insert(record);
+            if self.shown.len() > room {
+                self.shown.pop_last();
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! A mix as one self-contained HTML page, from its folder alone.
+
+mod browser;
+mod gather;
+mod lengths;
+mod lengths_view;
+mod origin;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use medley_mixer::{
+    Ledger, Manifest, MixError, MixFolder, MixtureRatio, Order, SourceLedger, Split, Unit, diff::settings,
+};
+
+use crate::mix_report::gather::Gathered;
+use crate::page::{Page, code, composition, escape, files, left_out, tiles};
+use crate::words::{bytes, date, grouped, short};
+
+/// The page of a mix, written at `now`, in seconds since 1970. A run's folder, which keeps no records, has a page without
+/// what only they can tell.
+///
+/// # Errors
+/// Records that cannot be read.
+pub fn mix_page(folder: &MixFolder, now: u64) -> Result<String, MixError> {
+    let gathered = if folder.has(Split::Train) { Some(Gathered::read(folder)?) } else { None };
+    let MixFolder { manifest, ledger, path } = folder;
+    let sources: Vec<String> = ledger.sources.keys().cloned().collect();
+    let title = title(path);
+    let mut body =
+        format!("<header><h1>{}</h1><p class=quiet>{}</p></header>", escape(&title), escape(&line(manifest, ledger)));
+    banners(folder, gathered.as_ref()).iter().for_each(|(name, text)| {
+        let _ = write!(body, "<div class=banner><b>{name}</b><span>{}</span></div>", escape(text));
+    });
+    body += &tiles(&headline(manifest, ledger, gathered.as_ref()));
+    let _ = write!(
+        body,
+        "<section><h2>Composition</h2>{}{}{}</section>",
+        composition::bars(ledger, &sources),
+        composition::tree(&manifest.spec, ledger, &sources),
+        counts(ledger)
+    );
+    if let Some(gathered) = &gathered {
+        body += &lengths_view::section(gathered, ledger, &sources);
+    }
+    body += &missing(ledger);
+    body += &origin::section(manifest, ledger);
+    body += &gathered.as_ref().map(|gathered| browser::section(gathered, ledger, &sources)).unwrap_or_default();
+    body += &facts(manifest);
+    let _ = write!(
+        body,
+        "<footer>Written by Medley {} on {}, from <code>{}</code> alone.</footer>",
+        env!("CARGO_PKG_VERSION"),
+        date(now),
+        escape(&path.display().to_string())
+    );
+    let script = if gathered.is_some() { browser::script() } else { String::new() };
+    Ok(Page { title: &format!("{title}, mix"), refresh: None, body: &body, script: &script }.html())
+}
+
+/// The folder's name; of a run's `mix` folder, the run's.
+fn title(path: &Path) -> String {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    match name(&absolute) {
+        Some(mix) if mix == "mix" => absolute.parent().and_then(name).unwrap_or(mix),
+        Some(other) => other,
+        None => "Mix".to_owned(),
+    }
+}
+
+/// What was asked for, in a line.
+fn line(manifest: &Manifest, ledger: &Ledger) -> String {
+    let spec = &manifest.spec;
+    let epochs: Vec<String> = spec.epochs.iter().map(|(name, times)| format!("{name} {times}")).collect();
+    let shares = match (&spec.ratio_end, epochs.is_empty()) {
+        (_, false) => format!("epochs: {}", epochs.join(", ")),
+        (Some(end), _) => format!("{} at the start, {} at the end", ratio(&spec.ratio), ratio(end)),
+        (None, _) => ratio(&spec.ratio),
+    };
+    let counted = match spec.ratio_in {
+        Unit::Samples => String::new(),
+        unit => format!(" in {}", unit.as_str()),
+    };
+    let order = match &spec.order {
+        Order::Shuffled => String::new(),
+        order => format!(" · order {}", String::from(order.clone())),
+    };
+    format!("{shares}{counted} · {} asked for · seed {}{order}", asked(ledger), spec.seed)
+}
+
+/// `20,000 samples`.
+fn asked(ledger: &Ledger) -> String {
+    format!("{} {}", grouped(ledger.requested as i64), ledger.size_in.as_str())
+}
+
+/// `general 9 : medical 1 (tcm 1 : western 1)`.
+fn ratio(node: &MixtureRatio) -> String {
+    let MixtureRatio::Group(children) = node else {
+        return if let MixtureRatio::Source(name) = node { name.clone() } else { String::new() };
+    };
+    let child = |(weight, child): &(u64, medley_mixer::MixtureNode)| match &child.ratio {
+        group @ MixtureRatio::Group(_) => format!("{} {weight} ({})", child.name, ratio(group)),
+        MixtureRatio::Source(_) => format!("{} {weight}", child.name),
+    };
+    children.iter().map(child).collect::<Vec<_>>().join(" : ")
+}
+
+/// What a reader must know before any number.
+fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str, String)> {
+    let MixFolder { manifest, ledger, .. } = folder;
+    let mut banners = Vec::new();
+    if gathered.is_some_and(|gathered| !gathered.unchanged) {
+        banners.push(("Changed", "mix.jsonl is not the file that was mixed: its hash is another".to_owned()));
+    }
+    if gathered.is_none() {
+        let text = "this folder keeps manifest and ledger alone: no lengths and samples can be shown";
+        banners.push(("No records", text.to_owned()));
+    }
+    let became = amount(ledger);
+    // The last sample may be one that is too long for what is left of the tokens.
+    if (became as f64) < 0.99 * ledger.requested as f64
+        || (ledger.size_in == Unit::Samples && became < ledger.requested)
+    {
+        let text = format!("{} instead of {}: a pool is too small", grouped(became as i64), asked(ledger));
+        banners.push(("Smaller than asked", text));
+    }
+    for (name, line) in ledger.sources.iter().filter(|(_, line)| line.repeated > 0) {
+        let times = line.chosen as f64 / (line.chosen - line.repeated).max(1) as f64;
+        let text = format!(
+            "{name}: {} of {} samples are repeats, each record stands there {times:.1} times on average",
+            grouped(line.repeated as i64),
+            grouped(line.chosen as i64)
+        );
+        banners.push(("Repeats", text));
+    }
+    let parts = || manifest.sources.iter().flat_map(|(name, source)| source.parts.iter().map(move |part| (name, part)));
+    let forbidden: Vec<String> = parts()
+        .filter(|(_, part)| part.commercial_use == Some(false))
+        .map(|(name, part)| format!("{} ({name})", part.path))
+        .collect();
+    if !forbidden.is_empty() {
+        banners.push(("Not for commercial use", forbidden.join(", ")));
+    }
+    banners
+}
+
+/// What the mix holds, in what its size was asked for in.
+fn amount(ledger: &Ledger) -> u64 {
+    let tokens = || ledger.sources.values().filter_map(|line| line.tokens);
+    match ledger.size_in {
+        Unit::Samples => ledger.chosen,
+        Unit::Tokens => tokens().map(|counts| counts.tokens).sum(),
+        Unit::SupervisedTokens => tokens().map(|counts| counts.supervised_tokens).sum(),
+    }
+}
+
+/// The numbers that a reader looks for first.
+fn headline(manifest: &Manifest, ledger: &Ledger, gathered: Option<&Gathered>) -> Vec<(&'static str, String, String)> {
+    let sum = |number: fn(&SourceLedger) -> u64| -> u64 { ledger.sources.values().map(number).sum() };
+    let grouped = |number: u64| grouped(number as i64);
+    let files = || manifest.sources.values().flat_map(|source| &source.files);
+    let size = files().map(|file| file.bytes).sum();
+    let rejected = sum(SourceLedger::rejected_in_all);
+    let copies = sum(|line| line.duplicates_within + line.duplicates_across_in_all());
+    let exam = sum(|line| line.exam_items.count);
+    let mut tiles = vec![
+        ("Samples", grouped(ledger.chosen), format!("of {} asked for", asked(ledger))),
+        (
+            "Validation",
+            grouped(manifest.validation.records),
+            format!("{} held out", grouped(sum(|line| line.held_out))),
+        ),
+        ("Records read", grouped(sum(|line| line.read)), format!("{} files, {}", files().count(), bytes(size))),
+        (
+            "Left out",
+            grouped(rejected + copies + exam),
+            format!(
+                "{} rejected, {} copies, {} exam items",
+                short(rejected as f64),
+                short(copies as f64),
+                short(exam as f64)
+            ),
+        ),
+    ];
+    if let Some(gathered) = gathered {
+        let characters = gathered.characters();
+        let each = short(characters as f64 / (ledger.chosen.max(1)) as f64);
+        tiles.push(("Characters", short(characters as f64), format!("{each} a sample")));
+    }
+    let tokens: u64 = ledger.sources.values().filter_map(|line| line.tokens).map(|tokens| tokens.tokens).sum();
+    if tokens > 0 {
+        let supervised = ledger.sources.values().filter_map(|line| line.tokens).map(|tokens| tokens.supervised_tokens);
+        tiles.push(("Tokens", short(tokens as f64), format!("{} supervised", short(supervised.sum::<u64>() as f64))));
+    }
+    tiles
+}
+
+fn counts(ledger: &Ledger) -> String {
+    format!("<h3>From the records read to the samples</h3>{}", composition::table(ledger))
+}
+
+/// What is not in the mix, and why.
+fn missing(ledger: &Ledger) -> String {
+    let (reasons, duplicates) = (left_out::reasons(ledger), left_out::duplicates(ledger));
+    let mut html = String::from("<section><h2>Left out</h2>");
+    if reasons.is_empty() && duplicates.is_empty() {
+        html += "<p class=quiet>Nothing: every record can be trained on, and none stands twice.</p>";
+    }
+    if !reasons.is_empty() {
+        let _ = write!(html, "<h3>Rejected</h3>{reasons}");
+    }
+    if !duplicates.is_empty() {
+        let _ = write!(
+            html,
+            "<h3>Duplicates</h3>{duplicates}<p class=quiet>A record that stands in two sources belongs to the one that the \
+             recipe names first.</p>"
+        );
+    }
+    html + "</section>"
+}
+
+/// Hashes, versions, settings, files.
+fn facts(manifest: &Manifest) -> String {
+    let facts = [
+        ("mix hash", code(&manifest.mix_hash)),
+        ("mix.jsonl", code(&manifest.mix.sha256)),
+        ("validation.jsonl", code(&manifest.validation.sha256)),
+        ("exam questions kept out", grouped(manifest.exam_questions as i64)),
+        (
+            "versions",
+            format!("keys and orders {}, importers {}", manifest.canonical_version, manifest.importer_version),
+        ),
+    ];
+    let rows: String = facts.iter().map(|(name, value)| format!("<dt>{name}<dd>{value}")).collect();
+    let settings: Vec<String> =
+        settings(&manifest.spec).iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!(
+        "<section><h2>Lineage</h2><dl>{rows}</dl>{}<details><summary>Settings</summary><pre>{}</pre>\
+         </details></section>",
+        files::table(manifest),
+        escape(&settings.join("\n"))
+    )
+}
+
+#[cfg(test)]
+mod tests;

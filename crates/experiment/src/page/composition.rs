@@ -1,0 +1,231 @@
+//! What a mix is made of, on a page: shares as bars and as a tree, the ledger as a table.
+
+use std::fmt::Write as _;
+
+use medley_mixer::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
+
+use crate::page::{escape, percent};
+use crate::words::grouped;
+
+/// Shares of this size and more are written into their bar.
+const WRITTEN: f64 = 0.06;
+
+/// Shares that were asked for and that came about, as bars with their key. `sources` gives every source its colour.
+pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> String {
+    let colour = |name: &str| colour(sources, name);
+    let mut html = String::from("<div class=bars>");
+    html += &bar("asked for", ledger, colour, |line| Some(line.requested_share));
+    html += &bar(ledger.share_in.as_str(), ledger, colour, |line| Some(line.realised_share));
+    if ledger.share_in != Unit::Samples {
+        let all = ledger.chosen.max(1) as f64;
+        html += &bar("samples", ledger, colour, |line| Some(line.chosen as f64 / all));
+    }
+    if ledger.share_in != Unit::SupervisedTokens {
+        html += &bar("supervised tokens", ledger, colour, |line| line.supervised_share);
+    }
+    html += "</div>";
+    html + &key(ledger, sources)
+}
+
+/// Which colour is whose.
+pub(crate) fn key(ledger: &Ledger, sources: &[String]) -> String {
+    let name = |(name, line): (&String, &SourceLedger)| {
+        format!("<span><i class=c{}></i>{}</span>", colour(sources, name), escape(shown(name, line)))
+    };
+    format!("<p class=\"legend key\">{}</p>", ledger.sources.iter().map(name).collect::<String>())
+}
+
+/// The number of a source's colour in the style sheet.
+pub(crate) fn colour(sources: &[String], name: &str) -> usize {
+    sources.iter().position(|source| source == name).unwrap_or(0) % 8
+}
+
+/// A source's path in the mixture tree.
+pub(crate) fn shown<'a>(name: &'a str, line: &'a SourceLedger) -> &'a str {
+    if line.path.is_empty() { name } else { &line.path }
+}
+
+fn bar(
+    title: &str,
+    ledger: &Ledger,
+    colour: impl Fn(&str) -> usize,
+    share: impl Fn(&SourceLedger) -> Option<f64>,
+) -> String {
+    let mut parts = String::new();
+    for (name, line) in &ledger.sources {
+        let Some(share) = share(line) else { return String::new() };
+        let text = if share >= WRITTEN { percent(share) } else { String::new() };
+        let told = format!("{}: {}", shown(name, line), percent(share));
+        let _ = write!(
+            parts,
+            "<i class=c{} style=\"width:{:.3}%\" title=\"{}\">{text}</i>",
+            colour(name),
+            100.0 * share,
+            escape(&told)
+        );
+    }
+    format!("<span>{title}</span><div class=stack>{parts}</div>")
+}
+
+type Cell = fn(&SourceLedger) -> Option<u64>;
+
+const COUNTS: [(&str, &str, Cell); 13] = [
+    ("read", "records read", |line| Some(line.read)),
+    ("rejected", "records that cannot be trained on", |line| Some(line.rejected_in_all())),
+    ("exam", "left out because the exam asks the same", |line| Some(line.exam_items.count)),
+    ("copies", "further copies within the source", |line| Some(line.duplicates_within)),
+    ("elsewhere", "records that belong to a source named first", |line| Some(line.duplicates_across_in_all())),
+    ("held out", "kept from training for validation", |line| Some(line.held_out)),
+    ("available", "to choose from", |line| Some(line.available)),
+    ("asked", "samples asked for", |line| Some(line.requested)),
+    ("chosen", "samples in the mix", |line| Some(line.chosen)),
+    ("repeats", "of these, repeats", |line| Some(line.repeated)),
+    ("tokens", "tokens that are trained on, prompts included", |line| Some(line.tokens?.tokens)),
+    ("supervised", "tokens that the loss looks at", |line| Some(line.tokens?.supervised_tokens)),
+    ("cut", "samples that were too long", |line| Some(line.tokens?.truncated_samples)),
+];
+
+/// The ledger, a line a source. Columns that count nothing anywhere are left out, but for what every reader looks for.
+pub(crate) fn table(ledger: &Ledger) -> String {
+    let wanted = ["read", "available", "asked", "chosen"];
+    let counts = |cell: Cell| ledger.sources.values().any(|line| cell(line).is_some_and(|count| count > 0));
+    let columns: Vec<_> = COUNTS.iter().filter(|(name, _, cell)| wanted.contains(name) || counts(*cell)).collect();
+    let mut html = String::from("<div class=scroll><table><thead><tr><th>source");
+    for (name, told, _) in &columns {
+        let _ = write!(html, "<th title=\"{told}\">{name}");
+    }
+    let supervised = ledger.sources.values().any(|line| line.supervised_share.is_some());
+    html += if supervised { "<th>share<th>of supervised</thead><tbody>" } else { "<th>share</thead><tbody>" };
+    for (name, line) in &ledger.sources {
+        let _ = write!(html, "<tr><th>{}", escape(shown(name, line)));
+        for (_, _, cell) in &columns {
+            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count as i64)).unwrap_or_default());
+        }
+        let _ = write!(html, "<td>{}", percent(line.realised_share));
+        html += &line.supervised_share.map(|share| format!("<td>{}", percent(share))).unwrap_or_default();
+    }
+    html += "</tbody><tfoot><tr><th>in all";
+    for (_, _, cell) in &columns {
+        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>() as i64));
+    }
+    html += if supervised { "<td><td>" } else { "<td>" };
+    html + "</tfoot></table></div>"
+}
+
+/// A line of the mixture tree: a source or a group, with the sums of what lies below it.
+#[derive(Default)]
+struct Node {
+    depth: usize,
+    name: String,
+    weight: Option<u64>,
+    /// Colour of a source.
+    colour: Option<usize>,
+    requested_share: f64,
+    realised_share: f64,
+    requested: u64,
+    chosen: u64,
+    repeated: u64,
+    supervised_share: Option<f64>,
+}
+
+/// The mixture tree as the recipe has it: what each source and each group was asked for, and what it became.
+pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> String {
+    let mut nodes = Vec::new();
+    walk(&spec.ratio, Node::default(), ledger, sources, &mut nodes);
+    let supervised = nodes.iter().any(|node| node.supervised_share.is_some());
+    let by_epochs = !spec.epochs.is_empty();
+    let mut html = format!(
+        "<div class=scroll><table class=tree><thead><tr><th>source or group<th>{}<th class=wide>share, with the one asked \
+         for<th>asked<th>became<th>difference<th>samples asked<th>samples<th>repeats",
+        if by_epochs { "epochs" } else { "weight" }
+    );
+    html += if supervised { "<th>of supervised tokens</thead><tbody>" } else { "</thead><tbody>" };
+    for node in &nodes {
+        let weight = match by_epochs {
+            true => spec.epochs.get(&node.name).map(f64::to_string),
+            false => node.weight.map(|weight| weight.to_string()),
+        };
+        let weight = weight.unwrap_or_default();
+        let mark = node.colour.map_or("group".to_owned(), |colour| format!("c{colour}"));
+        let _ = write!(
+            html,
+            "<tr class=\"{mark}\"><th style=\"padding-left:{}px\">{}<td>{weight}<td><div class=lane><b style=\"width:{:.3}%\"></b>\
+             <u style=\"left:{:.3}%\"></u></div><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
+            10 + 22 * node.depth,
+            escape(&node.name),
+            100.0 * node.realised_share,
+            100.0 * node.requested_share,
+            fine(node.requested_share),
+            fine(node.realised_share),
+            difference(node.realised_share - node.requested_share),
+            grouped(node.requested as i64),
+            grouped(node.chosen as i64),
+            if node.repeated > 0 { grouped(node.repeated as i64) } else { "–".to_owned() },
+        );
+        if supervised {
+            let _ = write!(html, "<td>{}", node.supervised_share.map(percent).unwrap_or_default());
+        }
+    }
+    html + "</tbody></table></div>"
+}
+
+/// Enters the lines of `ratio` below `head` and returns their sums.
+fn walk(ratio: &MixtureRatio, head: Node, ledger: &Ledger, sources: &[String], nodes: &mut Vec<Node>) -> Option<usize> {
+    match ratio {
+        MixtureRatio::Source(source) => {
+            let line = ledger.sources.get(source)?;
+            let name = if head.name.is_empty() { source.clone() } else { head.name };
+            nodes.push(Node {
+                name,
+                colour: Some(colour(sources, source)),
+                requested_share: line.requested_share,
+                realised_share: line.realised_share,
+                requested: line.requested,
+                chosen: line.chosen,
+                repeated: line.repeated,
+                supervised_share: line.supervised_share,
+                ..head
+            });
+            Some(nodes.len() - 1)
+        }
+        MixtureRatio::Group(children) => {
+            let depth = head.depth;
+            let at = nodes.len();
+            // The root has a line of its own only by its children.
+            let below = if head.name.is_empty() { depth } else { depth + 1 };
+            let is_root = head.name.is_empty();
+            if !is_root {
+                nodes.push(head);
+            }
+            for (weight, child) in children {
+                let head = Node { depth: below, name: child.name.clone(), weight: Some(*weight), ..Node::default() };
+                let Some(line) = walk(&child.ratio, head, ledger, sources, nodes) else { continue };
+                if !is_root {
+                    add(nodes, at, line);
+                }
+            }
+            (!is_root).then_some(at)
+        }
+    }
+}
+
+fn add(nodes: &mut [Node], group: usize, child: usize) {
+    let Node { requested_share, realised_share, requested, chosen, repeated, supervised_share, .. } = nodes[child];
+    let sum = &mut nodes[group];
+    sum.requested_share += requested_share;
+    sum.realised_share += realised_share;
+    sum.requested += requested;
+    sum.chosen += chosen;
+    sum.repeated += repeated;
+    sum.supervised_share = supervised_share.map(|share| share + sum.supervised_share.unwrap_or_default());
+}
+
+fn fine(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// In percentage points; a dash where two digits show none.
+fn difference(points: f64) -> String {
+    let text = format!("{:+.2}", 100.0 * points);
+    if text.ends_with("0.00") { "–".to_owned() } else { text }
+}
