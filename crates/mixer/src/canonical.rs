@@ -18,12 +18,13 @@
 use std::borrow::Cow;
 
 use medley_chat::{Message, Role};
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Version of the canonical content and of everything that is derived from it; in every manifest.
 pub const CANONICAL_VERSION: u32 = 1;
 
-const HEADER: &[u8] = b"medley content 1\n";
+/// What every canonical content begins with.
+pub(crate) const HEADER: &[u8] = b"medley content 1\n";
 
 /// A record's identity: 128 bits of the BLAKE3 hash of its canonical content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +47,12 @@ pub fn content_id(messages: &[Message]) -> ContentId {
         hasher.update(text.as_bytes());
     }
     ContentId(first_128_bits(&hasher.finalize()))
+}
+
+/// The identity of a canonical content that was written out.
+#[cfg(test)]
+pub(crate) fn content_id_of(canonical: &[u8]) -> ContentId {
+    ContentId(first_128_bits(&blake3::hash(canonical)))
 }
 
 /// The first 16 bytes of a hash as a big-endian number, so that numbers sort as their hexadecimal forms do.
@@ -80,7 +87,7 @@ pub fn fold(text: &str) -> Cow<'_, str> {
             }
         }
     }
-    if !composed {
+    if !composed && is_nfc_quick(folded.chars()) != IsNormalized::Yes {
         folded = folded.nfc().collect();
     }
     // The ideographic space is white space itself, so trimming before was enough; composing makes none.
@@ -88,11 +95,11 @@ pub fn fold(text: &str) -> Cow<'_, str> {
 }
 
 /// Characters that are their own NFC form and never combine with a neighbour.
-fn is_inert(character: char) -> bool {
+pub(crate) fn is_inert(character: char) -> bool {
     matches!(character, '\u{0}'..='\u{7f}' | '\u{4e00}'..='\u{9fff}' | '\u{3001}'..='\u{3029}' | '\u{2010}'..='\u{2027}')
 }
 
-fn full_width_to_ascii(character: char) -> char {
+pub(crate) fn full_width_to_ascii(character: char) -> char {
     char::from_u32(character as u32 - 0xfee0).unwrap_or(character)
 }
 

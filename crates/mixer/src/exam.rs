@@ -42,13 +42,23 @@ impl ExamItems {
     }
 
     fn stands_in(&self, message: &Message) -> bool {
-        let text = compare_form(&message.content);
+        self.is_asked(&message.content, message.passage.as_ref().map(|passage| passage.start))
+    }
+
+    /// Like [`Self::stand_in`] for a single turn, folded and in UTF-8, whose passage begins at `passage`.
+    pub fn stand_in_folded(&self, asked: &[u8], passage: Option<usize>) -> bool {
+        !self.whole.is_empty() && std::str::from_utf8(asked).is_ok_and(|asked| self.is_asked(asked, passage))
+    }
+
+    fn is_asked(&self, asked: &str, passage: Option<usize>) -> bool {
+        let text = compare_form(asked);
         if self.whole.contains(&text) || self.is_contained(&text) {
             return true;
         }
-        let Some(passage) = message.passage.clone() else { return false };
-        let (before, within) = (&message.content[..passage.start], &message.content[passage]);
-        self.whole.contains(&compare_form(before)) || self.whole.contains(&compare_form(within))
+        let parts = passage.map(|passage| asked.split_at(passage));
+        parts.is_some_and(|(before, within)| {
+            self.whole.contains(&compare_form(before)) || self.whole.contains(&compare_form(within))
+        })
     }
 
     fn is_contained(&self, text: &str) -> bool {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::canonical::{ContentId, first_128_bits};
+use crate::lanes::keyed_hashes;
 
 /// A record's place in its pool's draw: the sample of size k is the k records with the smallest keys.
 ///
@@ -64,6 +65,11 @@ impl Keyed {
     /// The key of a content in a draw.
     pub fn key(&self, content: ContentId) -> Key {
         Key(self.hash(&content.0.to_be_bytes()))
+    }
+
+    /// The keys of many contents.
+    pub fn keys(&self, contents: &[u128]) -> Vec<Key> {
+        keyed_hashes(&self.0, contents).into_iter().map(Key).collect()
     }
 
     /// The place of a chosen record: `copy` tells repeats of one record apart.

@@ -17,6 +17,7 @@ mod folder;
 pub mod hub;
 mod import;
 mod key;
+mod lanes;
 mod ledger;
 mod locate;
 mod manifest;

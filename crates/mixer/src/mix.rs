@@ -1,10 +1,10 @@
 //! The mix: pools are read in the recipe's order, counted, drawn from, and put in order.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 
 use crate::amount::{Counts, Held, Limit, limits, settle};
 use crate::canonical::ContentId;
@@ -19,7 +19,7 @@ use crate::measure::{Lengths, MeasureTokens};
 use crate::order::TrainingOrder;
 use crate::quota::Leaves;
 use crate::record::MixedRecord;
-use crate::scan::{FileScan, PoolScan, lock};
+use crate::scan::{FileScan, PoolScan, stands_in};
 use crate::select::{Candidate, Smallest};
 use crate::spec::{MixSpec, Order, SourceSpec, Unit};
 use crate::write::written;
@@ -190,8 +190,8 @@ impl Drawing<'_> {
             draw: Keyed::draw(self.spec.seed, pool.name),
             validation: Keyed::validation(),
             validation_bound: validation_bound(self.spec.validation.fraction),
-            sample: Mutex::new(Smallest::within(limit)),
-            held_out: Mutex::new(Smallest::new(self.spec.validation.max_samples)),
+            sample: Smallest::within(limit),
+            held_out: Smallest::new(self.spec.validation.max_samples),
             measure: self.measure,
             progress: &|bytes, records| self.meter.add(pool.name, bytes, records),
         };
@@ -199,14 +199,13 @@ impl Drawing<'_> {
         let mut contents: Vec<ContentId> =
             files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
         let importable = contents.len() as u64;
-        rayon::slice::ParallelSliceMut::par_sort_unstable(contents.as_mut_slice());
+        contents.par_sort_unstable();
         contents.dedup();
         let mut ledger =
             SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
         count_contents(&scan, &contents, earlier_names, &mut ledger);
         let source = manifest_source(pool, &files);
-        let sample = std::mem::replace(&mut *lock(&scan.sample), Smallest::new(0)).into_sorted().collect();
-        let held_out: Vec<_> = std::mem::replace(&mut *lock(&scan.held_out), Smallest::new(0)).into_sorted().collect();
+        let (sample, held_out) = (scan.kept(&scan.sample), scan.kept(&scan.held_out));
         ledger.validation = held_out.len() as u64;
         Ok((Drawn { sample, held_out, ledger, source }, contents))
     }
@@ -246,16 +245,27 @@ fn count_contents<'a>(
     ledger: &mut SourceLedger,
 ) {
     let names: Vec<&&str> = earlier_names.collect();
-    for content in contents {
-        let owner = scan.earlier.iter().position(|pool| pool.binary_search(content).is_ok());
-        if let Some(owner) = owner {
-            *ledger.duplicates_across.entry((*names[owner]).to_owned()).or_default() += 1;
-        } else if scan.validation.key(*content).0 < scan.validation_bound {
-            ledger.held_out += 1;
-        } else {
-            ledger.available += 1;
+    let count = |contents: &[ContentId]| {
+        let mut owned = vec![0; names.len()];
+        let mut own = Vec::with_capacity(contents.len());
+        for content in contents {
+            match scan.earlier.iter().position(|pool| stands_in(*content, pool)) {
+                Some(owner) => owned[owner] += 1,
+                None => own.push(content.0),
+            }
+        }
+        let held_out = scan.validation.keys(&own).iter().filter(|key| key.0 < scan.validation_bound).count();
+        (owned, held_out as u64, (own.len() - held_out) as u64)
+    };
+    let counts: Vec<(Vec<u64>, u64, u64)> = contents.par_chunks(1 << 14).map(count).collect();
+    for (index, name) in names.iter().enumerate() {
+        let owned: u64 = counts.iter().map(|(owned, ..)| owned[index]).sum();
+        if owned > 0 {
+            ledger.duplicates_across.insert((**name).to_owned(), owned);
         }
     }
+    ledger.held_out = counts.iter().map(|(_, held_out, _)| held_out).sum();
+    ledger.available = counts.iter().map(|(.., available)| available).sum();
 }
 
 fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {

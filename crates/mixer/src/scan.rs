@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use medley_chat::Message;
 use rayon::prelude::*;
@@ -11,13 +11,14 @@ use rayon::prelude::*;
 use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
 use crate::exam::ExamItems;
-use crate::import::{Imported, Importer, Read, Rejection, Seen, Shape};
+use crate::import::{Imported, Importer, PLAIN, Read, Rejection, Seen, Shape};
 use crate::key::{Key, Keyed};
+use crate::lanes::Inputs;
 use crate::ledger::Counted;
 use crate::locate::SourceFile;
 use crate::measure::{Lengths, MeasureTokens};
 use crate::read::{Batch, Fingerprint, Opened, Problem, RawRecord, Span, SplitError, Table, open};
-use crate::select::{Candidate, Smallest};
+use crate::select::{Candidate, Kept, Smallest, Text};
 use crate::spec::SourcePart;
 
 /// What is asked of every record of a pool.
@@ -33,8 +34,8 @@ pub(crate) struct PoolScan<'a> {
     pub validation: Keyed,
     /// Contents whose validation hash lies below it are held out.
     pub validation_bound: u128,
-    pub sample: Mutex<Smallest>,
-    pub held_out: Mutex<Smallest>,
+    pub sample: Smallest,
+    pub held_out: Smallest,
     /// Measures what may be chosen, where the mix counts tokens.
     pub measure: Option<&'a dyn MeasureTokens>,
     /// Told the bytes and records of every batch.
@@ -63,12 +64,15 @@ struct Seeing {
     shape: Shape,
 }
 
+/// Of records one after another.
+type Outcomes = Vec<Result<Seeing, Problem>>;
+
 /// What became of one record.
 enum Outcome {
     Rejected(Rejection),
     ExamItem,
-    /// The messages are kept only where the record may be chosen.
-    Read(ContentId, Option<(Destination, Vec<Message>, Lengths)>),
+    /// Where it goes if it may be chosen, with its messages unless they can be read later.
+    Read(ContentId, Option<(Destination, Option<(Vec<Message>, Lengths)>)>),
 }
 
 enum Destination {
@@ -101,6 +105,7 @@ impl PoolScan<'_> {
             let bytes = fingerprinter.bytes();
             (self.progress)(bytes - reported, batch.spans.len() as u64);
             reported = bytes;
+            records.reuse(batch);
         }
         if stamp(&file.path) != before {
             return Err(whole(Problem::new(
@@ -111,9 +116,45 @@ impl PoolScan<'_> {
         tally.finish(fingerprinter.finish(), layout, records.records())
     }
 
-    fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Result<Seeing, Problem>> {
-        let outcome = |span: &Span| self.outcome(batch.record(span), importer);
-        batch.spans.par_iter().with_min_len(16).map(outcome).collect()
+    fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Outcomes> {
+        let some = |inputs: &mut Inputs, spans: &[Span]| self.some_outcomes(batch, spans, importer, inputs);
+        batch.spans.par_chunks(TOGETHER).map_init(Inputs::default, some).collect()
+    }
+
+    /// Plain records are told by their canonical contents, hashed together; the others are read one by one.
+    fn some_outcomes(&self, batch: &Batch, spans: &[Span], importer: &Importer, inputs: &mut Inputs) -> Outcomes {
+        let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Vec::new() };
+        let text = simdutf8::basic::from_utf8(&batch.bytes[first.range.start..last.range.end]);
+        if batch.table.is_some() || text.is_err() {
+            return spans.iter().map(|span| self.outcome(batch.record(span), importer)).collect();
+        }
+        inputs.clear();
+        let plain = |span: &Span| {
+            inputs.push(|canonical| {
+                let identified = importer.identify(&batch.bytes[span.range.clone()], canonical)?;
+                Some(self.exam_items.stand_in_folded(&canonical[identified.asked], identified.input))
+            })
+        };
+        let plain: Vec<Option<bool>> = spans.iter().map(plain).collect();
+        let contents = inputs.hashes();
+        let (draws, validations) = (self.draw.keys(&contents), self.validation.keys(&contents));
+        let mut known = contents.into_iter().zip(draws.into_iter().zip(validations));
+        let outcome = |(span, plain): (&Span, Option<bool>)| {
+            let (Some(is_exam_item), Some((content, (key, validation)))) = (plain, plain.and_then(|_| known.next()))
+            else {
+                return self.outcome(batch.record(span), importer);
+            };
+            let (seen, shape) = PLAIN;
+            if is_exam_item {
+                return Ok(Seeing { outcome: Outcome::ExamItem, seen, shape });
+            }
+            let destination = self.destination(ContentId(content), key, validation).map(|destination| {
+                let messages = self.measure.and_then(|_| importer.plain(&batch.bytes[span.range.clone()]));
+                (destination, messages.map(|messages| self.measured(messages)))
+            });
+            Ok(Seeing { outcome: Outcome::Read(ContentId(content), destination), seen, shape })
+        };
+        spans.iter().zip(plain).map(outcome).collect()
     }
 
     fn outcome(&self, record: RawRecord<'_>, importer: &Importer) -> Result<Seeing, Problem> {
@@ -128,26 +169,57 @@ impl PoolScan<'_> {
 
     fn conversation(&self, messages: Vec<Message>) -> Outcome {
         let content = content_id(&messages);
-        if self.earlier.iter().any(|pool| pool.binary_search(&content).is_ok()) {
-            return Outcome::Read(content, None);
+        let destination = self.destination(content, self.draw.key(content), self.validation.key(content));
+        Outcome::Read(content, destination.map(|destination| (destination, Some(self.measured(messages)))))
+    }
+
+    fn measured(&self, messages: Vec<Message>) -> (Vec<Message>, Lengths) {
+        let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
+        (messages, lengths)
+    }
+
+    /// Where a record goes if it may be chosen.
+    fn destination(&self, content: ContentId, key: Key, validation: Key) -> Option<Destination> {
+        let held_out = validation.0 < self.validation_bound;
+        let wanted = if held_out { self.held_out.wants(validation) } else { self.sample.wants(key) };
+        if !wanted || self.earlier.iter().any(|pool| stands_in(content, pool)) {
+            return None;
         }
-        let validation = self.validation.key(content);
-        let (destination, wanted) = if validation.0 < self.validation_bound {
-            (Destination::HeldOut(validation), lock(&self.held_out).wants(validation))
-        } else {
-            let key = self.draw.key(content);
-            (Destination::Sample(key), lock(&self.sample).wants(key))
-        };
-        let measured = wanted.then(|| {
-            let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
-            (destination, messages, lengths)
-        });
-        Outcome::Read(content, measured)
+        Some(if held_out { Destination::HeldOut(validation) } else { Destination::Sample(key) })
+    }
+
+    /// The messages of a plain record.
+    fn read_plain(&self, file: usize, bytes: &[u8]) -> Vec<Message> {
+        // Only what was identified is held unread.
+        self.importers[self.files[file].part].plain(bytes).unwrap_or_default()
+    }
+
+    /// The records that were kept, with their texts, by ascending key.
+    pub fn kept(&self, smallest: &Smallest) -> Vec<(Key, Candidate)> {
+        let read_plain = |file: usize, bytes: &[u8]| self.read_plain(file, bytes);
+        let read = |(key, kept): (Key, Kept)| (key, kept.read(&read_plain));
+        smallest.take_sorted(&read_plain).into_par_iter().map(read).collect()
     }
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Records whose contents are hashed together.
+const TOGETHER: usize = 256;
+
+/// Whether a content is one of `sorted`. They are hashes, so it stands near its share of the way.
+pub(crate) fn stands_in(content: ContentId, sorted: &[ContentId]) -> bool {
+    let guess = ((content.0 >> 64) * sorted.len() as u128 >> 64) as usize;
+    let mut step = 16;
+    let (mut low, mut high) = (guess, guess);
+    while low > 0 && sorted[low - 1] >= content {
+        low = low.saturating_sub(step);
+        step *= 4;
+    }
+    step = 16;
+    while high < sorted.len() && sorted[high] <= content {
+        high = (high + step).min(sorted.len());
+        step *= 4;
+    }
+    sorted[low..high].binary_search(&content).is_ok()
 }
 
 /// Length and time of change, to notice a file that changes while it is read.
@@ -192,13 +264,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn count(
-        &mut self,
-        batch: &Batch,
-        outcomes: Vec<Result<Seeing, Problem>>,
-        pool: &PoolScan<'_>,
-    ) -> Result<(), MixError> {
-        for (span, outcome) in batch.spans.iter().zip(outcomes) {
+    fn count(&mut self, batch: &Batch, outcomes: Vec<Outcomes>, pool: &PoolScan<'_>) -> Result<(), MixError> {
+        for (span, outcome) in batch.spans.iter().zip(outcomes.into_iter().flatten()) {
             let place = (span.line, span.record);
             let Seeing { outcome, seen, shape } = outcome.map_err(|problem| self.record_error(place, problem))?;
             self.seen |= seen;
@@ -213,13 +280,21 @@ impl<'a> Tally<'a> {
                 Outcome::ExamItem => self.exam_items.add(&self.file.name, place),
                 Outcome::Read(content, destination) => {
                     self.contents.push(content);
-                    let Some((destination, messages, lengths)) = destination else { continue };
-                    let (file, line, record) = (self.index, span.line, span.record);
-                    let candidate = Candidate { messages, file, line, record, lengths };
-                    match destination {
-                        Destination::Sample(key) => lock(&pool.sample).offer(key, candidate),
-                        Destination::HeldOut(key) => lock(&pool.held_out).offer(key, candidate),
+                    let Some((destination, messages)) = destination else { continue };
+                    let (smallest, key) = match destination {
+                        Destination::Sample(key) => (&pool.sample, key),
+                        Destination::HeldOut(key) => (&pool.held_out, key),
+                    };
+                    if !smallest.wants(key) {
+                        continue;
                     }
+                    let unread = || Text::Unread(batch.bytes[span.range.clone()].into());
+                    let (text, lengths) = match messages {
+                        Some((messages, lengths)) => (Text::Read(messages), lengths),
+                        None => (unread(), Lengths::default()),
+                    };
+                    let kept = Kept { text, file: self.index, line: span.line, record: span.record, lengths };
+                    smallest.offer(key, kept, &|file, bytes| pool.read_plain(file, bytes));
                 }
             }
         }

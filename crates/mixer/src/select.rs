@@ -1,13 +1,48 @@
 //! The k smallest of a stream.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use medley_chat::Message;
 
 use crate::amount::Limit;
 use crate::key::Key;
 use crate::measure::Lengths;
+
+/// What a record says, where its text may yet have to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Read(Vec<Message>),
+    /// A plain record's bytes.
+    Unread(Box<[u8]>),
+}
+
+/// A record that may be chosen, before its text is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub text: Text,
+    /// Index of the file in its source.
+    pub file: usize,
+    pub line: u64,
+    pub record: u64,
+    /// Where the mix counts tokens.
+    pub lengths: Lengths,
+}
+
+impl Kept {
+    /// With its text; `read` builds it from a plain record's bytes, given the index of the file.
+    pub fn read(self, read: &Reading<'_>) -> Candidate {
+        let Self { text, file, line, record, lengths } = self;
+        let messages = match text {
+            Text::Read(messages) => messages,
+            Text::Unread(bytes) => read(file, &bytes),
+        };
+        Candidate { messages, file, line, record, lengths }
+    }
+}
+
+/// Builds the text of a plain record from the index of its file and its bytes.
+pub(crate) type Reading<'a> = dyn Fn(usize, &[u8]) -> Vec<Message> + Sync + 'a;
 
 /// A record that may be chosen: its text, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +71,25 @@ impl Candidate {
     }
 }
 
-/// Keeps the records with the smallest keys, within a limit.
+/// Keeps the records with the smallest keys, within a limit, offered from any thread.
 #[derive(Debug)]
 pub(crate) struct Smallest {
     limit: Limit,
-    /// What the kept records make up, where the limit is an amount.
-    amount: u64,
-    kept: BTreeMap<Key, Candidate>,
+    /// The upper half of the largest key that may still be kept, so that most records need no lock.
+    bound: AtomicU64,
+    heap: Mutex<Heap>,
 }
+
+/// The smallest so far and some more, in any order.
+#[derive(Debug)]
+struct Heap {
+    kept: Vec<(Key, Kept)>,
+    /// How many there are when it is sorted again.
+    full: usize,
+}
+
+/// Least number of records between two sortings.
+const BETWEEN: usize = 1024;
 
 impl Smallest {
     /// Keeps at most `records`.
@@ -53,55 +99,81 @@ impl Smallest {
 
     /// Keeps as many as reach the limit.
     pub fn within(limit: Limit) -> Self {
-        Self { limit, amount: 0, kept: BTreeMap::new() }
+        let nothing = limit.records == 0 || limit.amount.is_some_and(|(_, most)| most == 0);
+        let limit = if nothing { Limit { records: 0, amount: None } } else { limit };
+        let heap = Heap { kept: Vec::new(), full: BETWEEN };
+        Self { limit, bound: AtomicU64::new(u64::MAX), heap: Mutex::new(heap) }
     }
 
-    /// Whether a record with `key` would be kept now. Once false it stays false.
+    /// Whether a record with `key` may be kept now. Once false it stays false.
     pub fn wants(&self, key: Key) -> bool {
-        let is_open =
-            self.kept.len() < self.limit.records && self.limit.amount.is_none_or(|(_, most)| self.amount < most);
-        is_open || self.kept.last_key_value().is_some_and(|(largest, _)| key <= *largest)
+        self.limit.records > 0 && upper(key) <= self.bound.load(Ordering::Relaxed)
     }
 
-    fn amount_of(&self, candidate: &Candidate) -> u64 {
-        self.limit.amount.map_or(0, |(unit, _)| candidate.lengths.amount(unit))
-    }
-
-    /// Whether the limit is reached without the record of the largest key.
-    fn is_over(&self) -> bool {
-        let Some((_, largest)) = self.kept.last_key_value() else { return false };
-        let enough = |most: u64| self.amount - self.amount_of(largest) >= most;
-        self.kept.len() > self.limit.records || self.limit.amount.is_some_and(|(_, most)| enough(most))
-    }
-
-    pub fn offer(&mut self, key: Key, candidate: Candidate) {
-        if !self.wants(key) {
-            return;
+    pub fn offer(&self, key: Key, record: Kept, read: &Reading<'_>) {
+        let mut heap = self.lock();
+        if self.wants(key) {
+            heap.kept.push((key, record));
         }
-        let amount = self.amount_of(&candidate);
-        match self.kept.entry(key) {
-            Entry::Occupied(mut entry) => {
-                if candidate.precedes(entry.get()) {
-                    let before = entry.insert(candidate);
-                    self.amount = self.amount + amount - self.amount_of(&before);
-                }
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(candidate);
-                self.amount += amount;
-            }
-        }
-        while self.is_over() {
-            if let Some((_, gone)) = self.kept.pop_last() {
-                self.amount -= self.amount_of(&gone);
-            }
+        if heap.kept.len() > heap.full {
+            self.prune(&mut heap.kept, read);
+            // Sorting seldom and holding little more than what is asked for.
+            heap.full = heap.kept.len() + (heap.kept.len() / 4).max(BETWEEN);
         }
     }
 
-    /// By ascending key.
-    pub fn into_sorted(self) -> impl Iterator<Item = (Key, Candidate)> {
-        self.kept.into_iter()
+    /// Sorts, drops copies and all that is too large.
+    fn prune(&self, kept: &mut Vec<(Key, Kept)>, read: &Reading<'_>) {
+        kept.sort_unstable_by_key(|(key, _)| *key);
+        kept.dedup_by(|(key, second), (first_key, first)| {
+            let same = key == first_key;
+            if same && precedes(second, first, read) {
+                std::mem::swap(second, first);
+            }
+            same
+        });
+        if let Some(enough) = self.enough(kept) {
+            kept.truncate(enough);
+            self.bound.store(kept.last().map_or(0, |(largest, _)| upper(*largest)), Ordering::Relaxed);
+        }
     }
+
+    /// How many of these, sorted, reach the limit; `None` where all of them do not.
+    fn enough(&self, kept: &[(Key, Kept)]) -> Option<usize> {
+        let records = (kept.len() >= self.limit.records).then_some(self.limit.records);
+        let amount = self.limit.amount.and_then(|(unit, most)| {
+            let mut amount = 0;
+            let reached = |(_, record): &(Key, Kept)| {
+                amount += record.lengths.amount(unit);
+                amount >= most
+            };
+            kept.iter().position(reached).map(|last| last + 1)
+        });
+        records.into_iter().chain(amount).min()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heap> {
+        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything, by ascending key.
+    pub fn take_sorted(&self, read: &Reading<'_>) -> Vec<(Key, Kept)> {
+        let mut heap = self.lock();
+        self.prune(&mut heap.kept, read);
+        std::mem::take(&mut heap.kept)
+    }
+}
+
+fn upper(key: Key) -> u64 {
+    (key.0 >> 64) as u64
+}
+
+/// Whether the first of two records of the same canonical content is the one that is kept.
+fn precedes(first: &Kept, second: &Kept, read: &Reading<'_>) -> bool {
+    if first.text == second.text {
+        return (first.file, first.record) < (second.file, second.record);
+    }
+    first.clone().read(read).precedes(&second.clone().read(read))
 }
 
 #[cfg(test)]
@@ -111,40 +183,60 @@ mod tests {
 
     use super::*;
 
-    fn candidate(text: &str, record: u64) -> Candidate {
-        Candidate {
-            messages: vec![Message::new(Role::User, text)],
-            file: 0,
-            line: record,
-            record,
-            lengths: Lengths::default(),
-        }
+    fn held(text: &str, record: u64, read: bool) -> Kept {
+        let text = if read { Text::Read(messages(text.as_bytes())) } else { Text::Unread(text.as_bytes().into()) };
+        Kept { text, file: 0, line: record, record, lengths: Lengths::default() }
+    }
+
+    fn messages(text: &[u8]) -> Vec<Message> {
+        vec![Message::new(Role::User, String::from_utf8_lossy(text))]
+    }
+
+    fn sorted(smallest: &Smallest) -> Vec<(Key, Candidate)> {
+        let read = |(key, held): (Key, Kept)| (key, held.read(&|_, text| messages(text)));
+        smallest.take_sorted(&|_, text| messages(text)).into_iter().map(read).collect()
+    }
+
+    fn offer(smallest: &Smallest, key: u128, held: Kept) {
+        smallest.offer(Key(key), held, &|_, text| messages(text));
     }
 
     #[test]
     fn of_two_copies_the_same_is_kept_in_either_order() {
-        let copies = [candidate("问", 9), candidate("问 ", 1), candidate("问", 4)];
-        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
-            let mut smallest = Smallest::new(2);
-            for index in order {
-                smallest.offer(Key(7), copies[index].clone());
+        for read in [[true; 3], [false; 3], [true, false, false]] {
+            let copies = [held("问", 9, read[0]), held("问 ", 1, read[1]), held("问", 4, read[2])];
+            for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+                let smallest = Smallest::new(2);
+                for index in order {
+                    offer(&smallest, 7, copies[index].clone());
+                }
+                let lengths = Lengths::default();
+                let kept = Candidate { messages: messages("问".as_bytes()), file: 0, line: 4, record: 4, lengths };
+                assert_eq!(sorted(&smallest), [(Key(7), kept)]);
             }
-            assert_eq!(smallest.into_sorted().collect::<Vec<_>>(), [(Key(7), candidate("问", 4))]);
         }
+    }
+
+    #[test]
+    fn nothing_is_wanted_of_nothing() {
+        let smallest = Smallest::new(0);
+        assert!(!smallest.wants(Key(0)));
+        offer(&smallest, 0, held("问", 1, true));
+        assert_eq!(sorted(&smallest), []);
     }
 
     proptest! {
         #[test]
-        fn the_smallest_are_kept(keys in proptest::collection::vec(0..50u128, 0..80), limit in 0..20usize) {
-            let mut smallest = Smallest::new(limit);
+        fn the_smallest_are_kept(keys in proptest::collection::vec(0..2000u128, 0..4000), limit in prop_oneof![0..20usize, 900..1500usize], shift in 0..70) {
+            let smallest = Smallest::new(limit);
             for key in &keys {
-                smallest.offer(Key(*key), candidate("问", 1));
+                offer(&smallest, *key << shift, held("问", 1, true));
             }
-            let mut expected = keys.clone();
+            let mut expected: Vec<u128> = keys.iter().map(|key| key << shift).collect();
             expected.sort_unstable();
             expected.dedup();
             expected.truncate(limit);
-            prop_assert_eq!(smallest.into_sorted().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(sorted(&smallest).into_iter().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
         }
     }
 }

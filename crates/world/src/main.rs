@@ -2,8 +2,10 @@
 //!
 //! `make-world --out data` writes what the repository ships: three pools of training data and six exams.
 //! `make-world --base-corpus DIR` writes what the base model is made of: the stages of its corpus, its configuration
-//! and its tokenizer. The same seed always gives the same bytes.
+//! and its tokenizer. `make-world --bench-pools DIR` writes five million records for the benchmark of the mixer. The same
+//! seed always gives the same bytes.
 
+mod bench_pools;
 mod corpus;
 mod exams;
 mod knowledge;
@@ -36,6 +38,12 @@ struct Args {
     /// Write the base model's corpus, configuration and tokenizer into this folder.
     #[arg(long)]
     base_corpus: Option<PathBuf>,
+    /// Write pools for the benchmark of the mixer into this folder.
+    #[arg(long)]
+    bench_pools: Option<PathBuf>,
+    /// Records of the pools for the benchmark, some 600 bytes each.
+    #[arg(long, default_value_t = 5_000_000)]
+    records: usize,
     /// Another seed is another world.
     #[arg(long, default_value_t = 20_240_611)]
     seed: u64,
@@ -43,23 +51,25 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let names = Names::new(args.seed);
-    let world = World::new(args.seed, &names);
-    let written =
-        args.out.iter().try_for_each(|folder| write_data(folder, args.seed, &names, &world)).and_then(|()| {
-            args.base_corpus.iter().try_for_each(|folder| write_corpus(folder, args.seed, &names, &world))
-        });
-    match written {
-        Ok(()) if args.out.is_none() && args.base_corpus.is_none() => {
-            eprintln!("nothing to do: give --out DIR, --base-corpus DIR or both");
-            ExitCode::FAILURE
-        }
+    if args.out.is_none() && args.base_corpus.is_none() && args.bench_pools.is_none() {
+        eprintln!("nothing to do: give --out DIR, --base-corpus DIR, --bench-pools DIR or several of them");
+        return ExitCode::FAILURE;
+    }
+    match write_all(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_all(args: &Args) -> io::Result<()> {
+    let names = Names::new(args.seed);
+    let world = World::new(args.seed, &names);
+    args.out.iter().try_for_each(|folder| write_data(folder, args.seed, &names, &world))?;
+    args.base_corpus.iter().try_for_each(|folder| write_corpus(folder, args.seed, &names, &world))?;
+    args.bench_pools.iter().try_for_each(|folder| bench_pools::write(folder, args.seed, args.records))
 }
 
 fn write_data(folder: &Path, seed: u64, names: &Names, world: &World) -> io::Result<()> {

@@ -109,7 +109,7 @@ pub(super) fn keys(record: RawRecord<'_>) -> Vec<String> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(bytes).map_err(|error| crate::read::not_utf8(error.valid_up_to()))
+    simdutf8::compat::from_utf8(bytes).map_err(|error| crate::read::not_utf8(error.valid_up_to()))
 }
 
 fn invalid(error: &serde_json::Error) -> Problem {

@@ -5,9 +5,11 @@ mod choice;
 mod columns;
 mod conversation;
 mod fields;
+mod identify;
 mod messages;
 mod packed;
 mod shape;
+mod wide;
 
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::read::{Problem, RawRecord};
 use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
 use columns::Column;
 use fields::{Fields, Names};
+pub(crate) use identify::Identified;
 pub(crate) use shape::Shape;
 
 /// Version of the importers, in every manifest: another version may read a file otherwise.
@@ -81,6 +84,9 @@ pub(crate) enum Imported {
 /// The columns that were met, as bits by their index in the importer.
 pub(crate) type Seen = u8;
 
+/// What is seen of a record that [`Importer::identify`] knows.
+pub(crate) const PLAIN: (Seen, Shape) = (1, Shape::Alpaca);
+
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
@@ -141,6 +147,21 @@ impl Importer {
             }
         }
         Ok(read)
+    }
+
+    /// Appends the canonical content of a plain record, a JSON object of valid UTF-8, to `canonical`: what
+    /// [`Self::import`] reads as a conversation of the shape and with the columns of [`PLAIN`]. `None` says nothing about
+    /// the record; what was appended then is to be taken away.
+    pub fn identify(&self, record: &[u8], canonical: &mut Vec<u8>) -> Option<Identified> {
+        match self.plan {
+            Plan::Recognise => identify::identify(record, &self.names, canonical),
+            _ => None,
+        }
+    }
+
+    /// The messages of a plain record, by a shorter way than [`Self::import`].
+    pub fn plain(&self, record: &[u8]) -> Option<Vec<Message>> {
+        identify::messages(record, &self.names)
     }
 
     fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {

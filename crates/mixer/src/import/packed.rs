@@ -17,6 +17,13 @@ const MARKS: [([&str; 2], bool); 9] = [
     (["问题：", "回答："], true),
 ];
 
+/// Whether a text without white space before it, folded or not, may be what one of the functions below takes apart.
+pub(super) fn may_be_packed(text: &[u8]) -> bool {
+    ["<user>:", "<human>:", "### ", "Human:", "User:", "问", "<text>"]
+        .iter()
+        .any(|start| text.starts_with(start.as_bytes()))
+}
+
 /// The turns of a dialogue that is packed into one text and begins with the user's mark. An empty last answer, left for
 /// the model to write, is dropped. A text with one mark alone is a dialogue only where the mark cannot be prose.
 pub(super) fn dialogue(text: &str) -> Option<Vec<Message>> {
@@ -70,6 +77,7 @@ pub(super) fn printed_list(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::fold;
 
     fn turns(text: &str) -> Option<Vec<(Role, String)>> {
         dialogue(text).map(|turns| turns.into_iter().map(|turn| (turn.role, turn.content)).collect())
@@ -95,6 +103,15 @@ mod tests {
         {
             assert_eq!(turns(prose), None, "{prose}");
         }
+    }
+
+    #[test]
+    fn what_is_packed_may_be_packed() {
+        let marks = MARKS.iter().map(|([user, _], _)| *user);
+        for start in marks.chain(["问题：", "问题:", "问：", "问:", "<text>"]) {
+            assert!(may_be_packed(start.as_bytes()) && may_be_packed(fold(start).as_bytes()), "{start}");
+        }
+        assert!(!may_be_packed("<b>".as_bytes()));
     }
 
     #[test]

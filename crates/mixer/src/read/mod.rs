@@ -101,6 +101,13 @@ impl Records {
         }
     }
 
+    /// Takes back the memory of a batch that is done with.
+    pub fn reuse(&mut self, batch: Batch) {
+        if let Self::Text(splitter) = self {
+            splitter.reuse(batch.bytes);
+        }
+    }
+
     /// Records handed out so far.
     pub fn records(&self) -> u64 {
         match self {

@@ -34,6 +34,8 @@ pub(crate) struct Splitter {
     table: Option<Arc<Table>>,
     /// Bytes that were read but not yet handed out.
     rest: Vec<u8>,
+    /// Memory for the next batch.
+    spare: Vec<u8>,
     /// Line on which `rest` begins, from 1.
     line: u64,
     /// Records handed out.
@@ -53,8 +55,8 @@ impl Splitter {
             Layout::Objects => State::Objects,
             Layout::Table(delimiter) => State::Header(delimiter),
         };
-        let (rest, longest) = (Vec::new(), MAX_RECORD);
-        Self { reader, state, table: None, rest, line: 1, records: 0, ended: false, failed: None, longest }
+        let (rest, spare, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
+        Self { reader, state, table: None, rest, spare, line: 1, records: 0, ended: false, failed: None, longest }
     }
 
     /// Records handed out so far.
@@ -65,11 +67,13 @@ impl Splitter {
     /// The next records; `None` at the end of a well-formed file.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         loop {
-            let mut bytes = std::mem::take(&mut self.rest);
+            let mut bytes = std::mem::take(&mut self.spare);
+            bytes.clear();
+            bytes.append(&mut self.rest);
             self.read_on(&mut bytes);
             let mut spans = Vec::new();
             let used = self.split(&bytes, &mut spans)?;
-            let kept = bytes.split_off(used);
+            let kept = bytes[used..].to_vec();
             if spans.is_empty() && kept.len() > self.longest {
                 return Err(self.here(format!("the record is longer than {} MiB", self.longest >> 20), LAYOUTS));
             }
@@ -91,11 +95,23 @@ impl Splitter {
             return;
         }
         // Growing with the rest keeps a long record from being looked at over and over.
-        let wanted = BATCH.max(bytes.len()) as u64;
-        match (&mut self.reader).take(wanted).read_to_end(bytes) {
-            Ok(read) => self.ended = (read as u64) < wanted,
-            Err(error) => self.failed = Some(Problem::of_reading(&error)),
+        let wanted = BATCH.max(bytes.len());
+        let mut filled = bytes.len();
+        bytes.resize(filled + wanted, 0);
+        // In large pieces, which pass by the buffers on the way.
+        while filled < bytes.len() && !self.ended && self.failed.is_none() {
+            match self.reader.read(&mut bytes[filled..]) {
+                Ok(read) => (self.ended, filled) = (read == 0, filled + read),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => self.failed = Some(Problem::of_reading(&error)),
+            }
         }
+        bytes.truncate(filled);
+    }
+
+    /// Takes back the memory of a batch that is done with.
+    pub fn reuse(&mut self, bytes: Vec<u8>) {
+        self.spare = bytes;
     }
 
     fn finish(&self) -> Result<(), SplitError> {

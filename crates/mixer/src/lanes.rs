@@ -1,0 +1,437 @@
+//! BLAKE3 of many short inputs at a time, one in each lane of the vector unit.
+//!
+//! BLAKE3 is parallel over the chunks of 1024 bytes of one input; most records are shorter, and one after another each of
+//! their 64-byte blocks waits for the one before. Here [`LANES`] chunks of as many different inputs go through the rounds
+//! side by side. The results are those of the `blake3` crate (<https://github.com/BLAKE3-team/BLAKE3-specs>).
+
+/// Chunks that are hashed side by side: 32-bit words in an AVX-512 register.
+const LANES: usize = 16;
+const BLOCK: usize = 64;
+const CHUNK: usize = 1024;
+/// Longer inputs have chunks enough of their own.
+const LONGEST: usize = 16 * CHUNK;
+
+const CHUNK_START: u32 = 1;
+const CHUNK_END: u32 = 2;
+const PARENT: u32 = 4;
+const ROOT: u32 = 8;
+const KEYED_HASH: u32 = 16;
+
+const IV: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// Which word of the block each step of each round takes.
+const SCHEDULE: [[usize; 16]; 7] = schedule();
+
+const fn schedule() -> [[usize; 16]; 7] {
+    const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
+    let mut rounds = [[0; 16]; 7];
+    let mut round = 0;
+    while round < 7 {
+        let mut word = 0;
+        while word < 16 {
+            rounds[round][word] = if round == 0 { word } else { rounds[round - 1][PERMUTATION[word]] };
+            word += 1;
+        }
+        round += 1;
+    }
+    rounds
+}
+
+/// What a chunk or a tree of chunks comes down to.
+type ChainingValue = [u32; 8];
+
+/// One word of every lane.
+type Words = [u32; LANES];
+
+/// Inputs one after another, each beginning at a whole block.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    bytes: Vec<u8>,
+    /// Where each begins and how long it is.
+    ranges: Vec<(usize, usize)>,
+}
+
+impl Inputs {
+    /// Forgets all inputs but keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ranges.clear();
+    }
+
+    /// Adds the input that `write` appends to the bytes it is given; it may take them away again and return `None`.
+    pub fn push<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<R>) -> Option<R> {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        if written.is_some() {
+            self.ranges.push((start, self.bytes.len() - start));
+            // An empty input has a block too.
+            self.bytes.resize((self.bytes.len().max(start + 1)).next_multiple_of(BLOCK), 0);
+        } else {
+            self.bytes.truncate(start);
+        }
+        written
+    }
+
+    /// The first 16 bytes of the BLAKE3 hash of each input, as big-endian numbers.
+    pub fn hashes(&self) -> Vec<u128> {
+        if !has_lanes() {
+            let bytes = |&(start, length): &(usize, usize)| &self.bytes[start..start + length];
+            return self.ranges.iter().map(|range| first_128_bits(blake3::hash(bytes(range)).as_bytes())).collect();
+        }
+        self.hashes_in_lanes()
+    }
+
+    fn hashes_in_lanes(&self) -> Vec<u128> {
+        let mut chunks = Vec::with_capacity(self.ranges.len() * 2);
+        for (start, length) in &self.ranges {
+            let count = chunk_count(*length);
+            for number in 0..count {
+                chunks.push(Chunk {
+                    start: start + number * CHUNK,
+                    length: (length - number * CHUNK).min(CHUNK),
+                    number: number as u32,
+                    root: if count == 1 { ROOT } else { 0 },
+                });
+            }
+        }
+        let mut values = chaining_values(&self.bytes, &chunks);
+        let counts = self.ranges.iter().map(|(_, length)| chunk_count(*length));
+        merge_trees(&mut values, counts);
+        let mut at = 0;
+        let hash = |&(start, length): &(usize, usize)| {
+            if length > LONGEST {
+                return first_128_bits(blake3::hash(&self.bytes[start..start + length]).as_bytes());
+            }
+            at += chunk_count(length);
+            let root = &values[at - chunk_count(length)];
+            root[..4].iter().fold(0, |hash, word| hash << 32 | u128::from(word.swap_bytes()))
+        };
+        self.ranges.iter().map(hash).collect()
+    }
+}
+
+/// Chunks of an input of `length` bytes, unless it is hashed alone.
+fn chunk_count(length: usize) -> usize {
+    if length > LONGEST { 0 } else { length.div_ceil(CHUNK).max(1) }
+}
+
+/// Merges the chaining values of each input's chunks, neighbours by neighbours, into the first of them.
+fn merge_trees(values: &mut [ChainingValue], counts: impl Iterator<Item = usize>) {
+    let mut start = 0;
+    let mut trees = Vec::new();
+    for count in counts {
+        if count > 1 {
+            trees.push((start, count));
+        }
+        start += count;
+    }
+    while !trees.is_empty() {
+        let pairs: Vec<(usize, usize, u32)> = trees
+            .iter()
+            .flat_map(|(start, count)| {
+                let flags = if *count == 2 { PARENT | ROOT } else { PARENT };
+                (0..count / 2).map(move |pair| (start + 2 * pair, start + pair, flags))
+            })
+            .collect();
+        // No pair's place is read by a later one.
+        pairs.chunks(LANES).for_each(|pairs| merge_pairs(values, pairs));
+        for (start, count) in &mut trees {
+            if !count.is_multiple_of(2) {
+                values[*start + *count / 2] = values[*start + *count - 1];
+            }
+            *count = count.div_ceil(2);
+        }
+        trees.retain(|(_, count)| *count > 1);
+    }
+}
+
+/// Merges each pair: where its left value is, where the result goes, its flags.
+fn merge_pairs(values: &mut [ChainingValue], pairs: &[(usize, usize, u32)]) {
+    let mut block = [[0; LANES]; 16];
+    let mut flags = [0; LANES];
+    for (lane, (left, _, flag)) in pairs.iter().enumerate() {
+        for word in 0..8 {
+            block[word][lane] = values[*left][word];
+            block[word + 8][lane] = values[left + 1][word];
+        }
+        flags[lane] = *flag;
+    }
+    let mut state = IV.map(|word| [word; LANES]);
+    compress(&mut state, &block, &[0; LANES], &[BLOCK as u32; LANES], &flags);
+    for (lane, (_, place, _)) in pairs.iter().enumerate() {
+        values[*place] = std::array::from_fn(|word| state[word][lane]);
+    }
+}
+
+/// The first 16 bytes of the BLAKE3 hash, keyed by `key`, of each number's 16 bytes (big endian).
+pub(crate) fn keyed_hashes(key: &[u8; 32], inputs: &[u128]) -> Vec<u128> {
+    if !has_lanes() {
+        let hash = |input: &u128| first_128_bits(blake3::keyed_hash(key, &input.to_be_bytes()).as_bytes());
+        return inputs.iter().map(hash).collect();
+    }
+    let mut key_words = [0; 8];
+    for (word, bytes) in key_words.iter_mut().zip(key.chunks_exact(4)) {
+        *word = little_endian(bytes);
+    }
+    let mut hashes = Vec::with_capacity(inputs.len());
+    for inputs in inputs.chunks(LANES) {
+        let mut block = [[0; LANES]; 16];
+        for (lane, input) in inputs.iter().enumerate() {
+            for word in 0..4 {
+                block[word][lane] = ((input >> (96 - 32 * word)) as u32).swap_bytes();
+            }
+        }
+        let mut state = key_words.map(|word| [word; LANES]);
+        let flags = [KEYED_HASH | CHUNK_START | CHUNK_END | ROOT; LANES];
+        compress(&mut state, &block, &[0; LANES], &[16; LANES], &flags);
+        for lane in 0..inputs.len() {
+            let words: [u32; 4] = std::array::from_fn(|word| state[word][lane].swap_bytes());
+            hashes.push(words.iter().fold(0, |hash, word| hash << 32 | u128::from(*word)));
+        }
+    }
+    hashes
+}
+
+fn little_endian(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+}
+
+fn first_128_bits(hash: &[u8; 32]) -> u128 {
+    hash[..16].iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// A chunk of an input.
+struct Chunk {
+    start: usize,
+    length: usize,
+    /// Its place in its input.
+    number: u32,
+    root: u32,
+}
+
+impl Chunk {
+    fn blocks(&self) -> usize {
+        self.length.div_ceil(BLOCK).max(1)
+    }
+}
+
+/// The chaining value of every chunk; chunks of one length share lanes, so that hardly a lane stands idle.
+fn chaining_values(bytes: &[u8], chunks: &[Chunk]) -> Vec<ChainingValue> {
+    let mut order: Vec<u32> = (0..chunks.len() as u32).collect();
+    order.sort_by_key(|index| chunks[*index as usize].blocks());
+    let mut values = vec![[0; 8]; chunks.len()];
+    for group in order.chunks(LANES) {
+        let lanes: [&Chunk; LANES] = std::array::from_fn(|lane| &chunks[group[lane.min(group.len() - 1)] as usize]);
+        let state = hash_lanes(bytes, &lanes);
+        for (lane, index) in group.iter().enumerate() {
+            values[*index as usize] = std::array::from_fn(|word| state[word][lane]);
+        }
+    }
+    values
+}
+
+fn hash_lanes(bytes: &[u8], lanes: &[&Chunk; LANES]) -> [Words; 8] {
+    let mut state = IV.map(|word| [word; LANES]);
+    let counters = lanes.map(|chunk| chunk.number);
+    let most = lanes.iter().map(|chunk| chunk.blocks()).max().unwrap_or_default();
+    let mut block = [[0; LANES]; 16];
+    for number in 0..most {
+        let (mut lengths, mut flags) = ([0; LANES], [0; LANES]);
+        let before = state;
+        let mut all = true;
+        for (lane, chunk) in lanes.iter().enumerate() {
+            let last = chunk.blocks() - 1;
+            all &= number <= last;
+            let begin = chunk.start + number.min(last) * BLOCK;
+            for (word, bytes) in bytes[begin..begin + BLOCK].chunks_exact(4).enumerate() {
+                block[word][lane] = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            lengths[lane] = (chunk.length - number.min(last) * BLOCK).min(BLOCK) as u32;
+            let first = if number == 0 { CHUNK_START } else { 0 };
+            flags[lane] = first | if number == last { CHUNK_END | chunk.root } else { 0 };
+        }
+        compress(&mut state, &block, &counters, &lengths, &flags);
+        if !all {
+            for (lane, chunk) in lanes.iter().enumerate() {
+                if number >= chunk.blocks() {
+                    state.iter_mut().zip(&before).for_each(|(now, before)| now[lane] = before[lane]);
+                }
+            }
+        }
+    }
+    state
+}
+
+/// Whether the machine has lanes worth the copying.
+fn has_lanes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512f") || is_x86_feature_detected!("avx2")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// Compresses one block in every lane.
+fn compress(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was detected on the line above.
+            return unsafe { compress_avx512(state, block, counters, lengths, flags) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the feature was detected on the line above.
+            return unsafe { compress_avx2(state, block, counters, lengths, flags) };
+        }
+    }
+    rounds(state, block, counters, lengths, flags);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn compress_avx512(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
+    use std::arch::x86_64::{
+        __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_storeu_si512,
+        _mm512_xor_si512,
+    };
+    // SAFETY (both): the words of all lanes are as many bytes as a register has, and the instruction asks for no alignment.
+    let load = |words: &Words| -> __m512i { unsafe { _mm512_loadu_si512(words.as_ptr().cast()) } };
+    let store = |words: &mut Words, value| unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), value) };
+    let set = |word: u32| _mm512_set1_epi32(word as i32);
+    let mut v: [__m512i; 16] = [
+        load(&state[0]),
+        load(&state[1]),
+        load(&state[2]),
+        load(&state[3]),
+        load(&state[4]),
+        load(&state[5]),
+        load(&state[6]),
+        load(&state[7]),
+        set(IV[0]),
+        set(IV[1]),
+        set(IV[2]),
+        set(IV[3]),
+        load(counters),
+        set(0),
+        load(lengths),
+        load(flags),
+    ];
+    macro_rules! mix {
+        ($a:literal $b:literal $c:literal $d:literal, $x:expr, $y:expr) => {
+            v[$a] = _mm512_add_epi32(_mm512_add_epi32(v[$a], v[$b]), load(&block[$x]));
+            v[$d] = _mm512_ror_epi32::<16>(_mm512_xor_si512(v[$d], v[$a]));
+            v[$c] = _mm512_add_epi32(v[$c], v[$d]);
+            v[$b] = _mm512_ror_epi32::<12>(_mm512_xor_si512(v[$b], v[$c]));
+            v[$a] = _mm512_add_epi32(_mm512_add_epi32(v[$a], v[$b]), load(&block[$y]));
+            v[$d] = _mm512_ror_epi32::<8>(_mm512_xor_si512(v[$d], v[$a]));
+            v[$c] = _mm512_add_epi32(v[$c], v[$d]);
+            v[$b] = _mm512_ror_epi32::<7>(_mm512_xor_si512(v[$b], v[$c]));
+        };
+    }
+    for words in &SCHEDULE {
+        mix!(0 4 8 12, words[0], words[1]);
+        mix!(1 5 9 13, words[2], words[3]);
+        mix!(2 6 10 14, words[4], words[5]);
+        mix!(3 7 11 15, words[6], words[7]);
+        mix!(0 5 10 15, words[8], words[9]);
+        mix!(1 6 11 12, words[10], words[11]);
+        mix!(2 7 8 13, words[12], words[13]);
+        mix!(3 4 9 14, words[14], words[15]);
+    }
+    for (word, out) in state.iter_mut().enumerate() {
+        store(out, _mm512_xor_si512(v[word], v[word + 8]));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn compress_avx2(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
+    rounds(state, block, counters, lengths, flags);
+}
+
+#[inline(always)]
+fn rounds(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
+    let [a, b, c, d, e, f, g, h] = *state;
+    let [i, j, k, l] = [IV[0], IV[1], IV[2], IV[3]].map(|word| [word; LANES]);
+    let mut v = [a, b, c, d, e, f, g, h, i, j, k, l, *counters, [0; LANES], *lengths, *flags];
+    for words in &SCHEDULE {
+        mix(&mut v, [0, 4, 8, 12], &block[words[0]], &block[words[1]]);
+        mix(&mut v, [1, 5, 9, 13], &block[words[2]], &block[words[3]]);
+        mix(&mut v, [2, 6, 10, 14], &block[words[4]], &block[words[5]]);
+        mix(&mut v, [3, 7, 11, 15], &block[words[6]], &block[words[7]]);
+        mix(&mut v, [0, 5, 10, 15], &block[words[8]], &block[words[9]]);
+        mix(&mut v, [1, 6, 11, 12], &block[words[10]], &block[words[11]]);
+        mix(&mut v, [2, 7, 8, 13], &block[words[12]], &block[words[13]]);
+        mix(&mut v, [3, 4, 9, 14], &block[words[14]], &block[words[15]]);
+    }
+    for word in 0..8 {
+        for lane in 0..LANES {
+            state[word][lane] = v[word][lane] ^ v[word + 8][lane];
+        }
+    }
+}
+
+#[inline(always)]
+fn mix(v: &mut [Words; 16], [a, b, c, d]: [usize; 4], x: &Words, y: &Words) {
+    for lane in 0..LANES {
+        v[a][lane] = v[a][lane].wrapping_add(v[b][lane]).wrapping_add(x[lane]);
+        v[d][lane] = (v[d][lane] ^ v[a][lane]).rotate_right(16);
+        v[c][lane] = v[c][lane].wrapping_add(v[d][lane]);
+        v[b][lane] = (v[b][lane] ^ v[c][lane]).rotate_right(12);
+        v[a][lane] = v[a][lane].wrapping_add(v[b][lane]).wrapping_add(y[lane]);
+        v[d][lane] = (v[d][lane] ^ v[a][lane]).rotate_right(8);
+        v[c][lane] = v[c][lane].wrapping_add(v[d][lane]);
+        v[b][lane] = (v[b][lane] ^ v[c][lane]).rotate_right(7);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn inputs(texts: &[Vec<u8>]) -> Inputs {
+        let mut inputs = Inputs::default();
+        for text in texts {
+            inputs.push(|bytes| {
+                bytes.extend_from_slice(text);
+                Some(())
+            });
+            assert_eq!(inputs.push(|bytes| Some(bytes.push(7)).filter(|()| false)), None);
+        }
+        inputs
+    }
+
+    fn expected(texts: &[Vec<u8>]) -> Vec<u128> {
+        texts.iter().map(|text| first_128_bits(blake3::hash(text).as_bytes())).collect()
+    }
+
+    /// Every length at which something changes.
+    #[test]
+    fn borders_of_blocks_and_chunks() {
+        let lengths =
+            [0, 1, 63, 64, 65, 127, 128, 1023, 1024, 1025, 2048, 2049, 3072, 4095, 5000, 7169, 16384, 16385, 40000];
+        let texts: Vec<Vec<u8>> =
+            lengths.iter().map(|length| (0..*length).map(|at| (at % 251) as u8).collect()).collect();
+        assert_eq!(inputs(&texts).hashes(), expected(&texts));
+        assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts));
+    }
+
+    proptest! {
+        #[test]
+        fn many_inputs(texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..40)) {
+            prop_assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts));
+        }
+
+        #[test]
+        fn keyed(key: [u8; 32], numbers in proptest::collection::vec(any::<u128>(), 0..40)) {
+            let hash = |number: &u128| first_128_bits(blake3::keyed_hash(&key, &number.to_be_bytes()).as_bytes());
+            prop_assert_eq!(keyed_hashes(&key, &numbers), numbers.iter().map(hash).collect::<Vec<_>>());
+        }
+    }
+}
