@@ -41,6 +41,12 @@ bench-peer *ARGS:
     cargo build --release
     "${MEDLEY_PEER_PYTHON:-python3}" benches/peers/train.py "${CARGO_TARGET_DIR:-target}/release/medley" {{ARGS}}
 
+# Drawing 200,000 of 5,000,000 records beside datasets, polars and DuckDB in one run (`python3` needs the three; 7 GB of disk).
+bench-mix *ARGS:
+    cargo build --release -p medley -p medley-world
+    "${MEDLEY_PEER_PYTHON:-python3}" benches/peers/mix.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" \
+        --make-world "${CARGO_TARGET_DIR:-target}/release/make-world" {{ARGS}}
+
 # How near each operation comes to what the machine can do.
 bench-ops:
     cargo test --release -p medley -p medley-ops --test speed -- --ignored --nocapture --test-threads 1

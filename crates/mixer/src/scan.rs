@@ -207,7 +207,7 @@ const TOGETHER: usize = 256;
 
 /// Whether a content is one of `sorted`. They are hashes, so it stands near its share of the way.
 pub(crate) fn stands_in(content: ContentId, sorted: &[ContentId]) -> bool {
-    let guess = ((content.0 >> 64) * sorted.len() as u128 >> 64) as usize;
+    let guess = (((content.0 >> 64) * sorted.len() as u128) >> 64) as usize;
     let mut step = 16;
     let (mut low, mut high) = (guess, guess);
     while low > 0 && sorted[low - 1] >= content {
