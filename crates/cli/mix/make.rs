@@ -88,7 +88,8 @@ fn mix_counted(resolved: &Resolved, tokenizer: Option<&ChatTokenizer>, threads: 
     let show = |now: MixProgress<'_>| {
         bar.set_length(now.total_bytes >> 20);
         bar.set_position(now.bytes >> 20);
-        bar.set_message(format!("MiB, {} records, {}", now.records, now.source));
+        let rate = bar.per_sec() * f64::from(1 << 20) / 1e9;
+        bar.set_message(format!("MiB, {rate:.2} GB/s, {} records, {}", now.records, now.source));
     };
     let hub = Hub::from_env().with_bars(progress::bars().clone());
     let context = MixContext {

@@ -178,17 +178,16 @@ pub(crate) fn keyed_hashes(key: &[u8; 32], inputs: &[u128]) -> Vec<u128> {
     for inputs in inputs.chunks(LANES) {
         let mut block = [[0; LANES]; 16];
         for (lane, input) in inputs.iter().enumerate() {
-            for word in 0..4 {
-                block[word][lane] = ((input >> (96 - 32 * word)) as u32).swap_bytes();
+            for (word, lanes) in block[..4].iter_mut().enumerate() {
+                lanes[lane] = ((input >> (96 - 32 * word)) as u32).swap_bytes();
             }
         }
         let mut state = key_words.map(|word| [word; LANES]);
         let flags = [KEYED_HASH | CHUNK_START | CHUNK_END | ROOT; LANES];
         compress(&mut state, &block, &[0; LANES], &[16; LANES], &flags);
-        for lane in 0..inputs.len() {
-            let words: [u32; 4] = std::array::from_fn(|word| state[word][lane].swap_bytes());
-            hashes.push(words.iter().fold(0, |hash, word| hash << 32 | u128::from(*word)));
-        }
+        let hash =
+            |lane: usize| state[..4].iter().fold(0, |hash, words| hash << 32 | u128::from(words[lane].swap_bytes()));
+        hashes.extend((0..inputs.len()).map(hash));
     }
     hashes
 }
@@ -402,7 +401,11 @@ mod tests {
                 bytes.extend_from_slice(text);
                 Some(())
             });
-            assert_eq!(inputs.push(|bytes| Some(bytes.push(7)).filter(|()| false)), None);
+            let taken_away = inputs.push(|bytes| {
+                bytes.push(7);
+                None::<()>
+            });
+            assert_eq!(taken_away, None);
         }
         inputs
     }

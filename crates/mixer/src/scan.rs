@@ -72,8 +72,11 @@ enum Outcome {
     Rejected(Rejection),
     ExamItem,
     /// Where it goes if it may be chosen, with its messages unless they can be read later.
-    Read(ContentId, Option<(Destination, Option<(Vec<Message>, Lengths)>)>),
+    Read(ContentId, Option<(Destination, Option<Measured>)>),
 }
+
+/// Messages, and how long they are where the mix counts tokens.
+type Measured = (Vec<Message>, Lengths);
 
 enum Destination {
     Sample(Key),
@@ -173,7 +176,7 @@ impl PoolScan<'_> {
         Outcome::Read(content, destination.map(|destination| (destination, Some(self.measured(messages)))))
     }
 
-    fn measured(&self, messages: Vec<Message>) -> (Vec<Message>, Lengths) {
+    fn measured(&self, messages: Vec<Message>) -> Measured {
         let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
         (messages, lengths)
     }

@@ -449,8 +449,10 @@ mod tests {
     use crate::read::RawRecord;
     use crate::spec::SourcePart;
 
+    type Told = Option<(Vec<u8>, Identified)>;
+
     /// What the importer makes of the record, and what this file does.
-    fn both(record: &str) -> (Option<Vec<Message>>, Option<(Vec<u8>, Identified)>) {
+    fn both(record: &str) -> (Option<Vec<Message>>, Told) {
         let importer = Importer::new(&SourcePart::default());
         let read = match importer.import(RawRecord::Json(record.as_bytes())) {
             Ok(Read { imported: Imported::Conversation(messages), shape: Shape::Alpaca, seen: 1 }) => Some(messages),

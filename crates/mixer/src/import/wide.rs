@@ -157,7 +157,7 @@ mod tests {
         fn any_text(text in "\\PC{0,200}", cut in 0..200usize) {
             let end = text.char_indices().nth(cut).map_or(text.len(), |(at, _)| at);
             let mut out = vec![0; text.len() + ROOM];
-            let _ = fold_string(text[..end].as_bytes(), &mut out);
+            let _ = fold_string(&text.as_bytes()[..end], &mut out);
         }
     }
 }
