@@ -279,7 +279,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::float_cmp, reason = "serde calls it with a reference; as written")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_default_tolerance(tolerance: &f64) -> bool {
     *tolerance == DEFAULT_TOLERANCE
 }
