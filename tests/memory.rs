@@ -58,6 +58,10 @@ const FULL: &str = "train.method=full";
 const KEEP: &str = "train.block_policy=keep";
 const RECOMPUTE: &str = "train.block_policy=recompute";
 
+/// A step of half the samples is a single micro-batch.
+const IN_BACKWARD: [&str; 5] =
+    [FULL, RECOMPUTE, "train.optimizer_in_backward=true", "train.max_grad_norm=0", "train.batch_size=2"];
+
 const CASES: [Case; 8] = [
     Case { name: "LoRA, short, recompute", long: false, settings: &[LORA, RECOMPUTE] },
     Case { name: "LoRA, long, recompute", long: true, settings: &[LORA, RECOMPUTE] },
@@ -211,7 +215,9 @@ fn the_plan_is_close_to_what_a_training_takes() {
 #[ignore = "minutes: the real size"]
 fn a_layer_adds_its_weights_its_state_and_its_block_input() {
     let deep = Size { layers: 24, ..REAL };
-    for (case, copies) in [(CASES[1], 1.0), (CASES[5], 4.0)] {
+    let in_backward = Case { name: "full, in backward", long: true, settings: &IN_BACKWARD };
+    // Weights, two moments, and where all of it is alive at once the gradient.
+    for (case, copies) in [(CASES[1], 1.0), (CASES[5], 4.0), (in_backward, 3.0)] {
         let [twelve, twenty_four] = [&REAL, &deep].map(|size| peaks(size, &case).measured);
         let (hidden, intermediate) = (REAL.hidden as f64, REAL.intermediate as f64);
         let weights = 4.0 * (4.0 * hidden * hidden + 3.0 * hidden * intermediate + 5.0 * hidden);

@@ -22,6 +22,7 @@ pub mod batching;
 pub mod card;
 pub mod checkpoint;
 mod error;
+mod heap;
 mod in_backward;
 mod journal;
 pub mod metrics;
@@ -57,6 +58,9 @@ use medley_recipe::Method;
 /// # Errors
 /// Data, base or checkpoint that cannot be used, a loss that is not finite, or a file that cannot be written.
 pub fn train(input: &TrainInput<'_>, observer: &dyn Observer) -> Result<TrainOutcome, TrainError> {
+    if input.spec.optimizer_in_backward {
+        heap::give_back_large_blocks();
+    }
     match &input.spec.method {
         Method::Full => recipes::full::train(input, observer),
         Method::Lora(lora) => recipes::lora::train(input, lora, observer),
