@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_experiment::{RunDir, RunState, Status};
+use medley_mixer::lineage::Lock;
 use medley_mixer::{Mix, TrainingOrder};
 use medley_model::{DeviceRequest, RunDevice, device};
 use medley_recipe::{DtypeSpec, Resolved, TrainSpec};
@@ -45,6 +46,9 @@ pub struct TrainArgs {
     /// Memory that training may take, such as 8GiB [default: this machine's, or its control group's]
     #[arg(long, value_name = "SIZE", value_parser = plan::parse_bytes)]
     budget: Option<usize>,
+    /// Refuse sources that are not those of this manifest (or of the mix or run in this folder)
+    #[arg(long, value_name = "MANIFEST")]
+    locked: Option<PathBuf>,
     /// Train although the plan says that memory or disk is not enough
     #[arg(long)]
     ignore_plan: bool,
@@ -92,7 +96,11 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
 }
 
 fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
-    let resolved = args.recipe.load()?;
+    let mut resolved = args.recipe.load()?;
+    let lock = args.locked.as_deref().map(Lock::read).transpose().map_err(report)?;
+    if let Some(lock) = &lock {
+        lock.pin(&mut resolved.recipe.mix);
+    }
     let recipe = &resolved.recipe;
     say(format!("recipe   {} ({})", recipe.name, args.recipe.name));
     let device = device::select(args.device).map_err(report)?;
@@ -101,6 +109,7 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let base = find_base(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
     let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
+    lock.map_or(Ok(()), |lock| lock.check(&mix.manifest)).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say(mix.ledger.to_string());
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;

@@ -4,16 +4,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use medley_chat::ChatTokenizer;
-use medley_eval::load_papers;
-use medley_mixer::{MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
-use medley_recipe::Resolved;
+use medley_mixer::lineage::Lock;
 use miette::{IntoDiagnostic, miette};
 
-use crate::base::tokenizer_directory;
 use crate::choice::RecipeChoice;
-use crate::encode::TokenMeasure;
 use crate::errors::report;
+use crate::mix::context::with_context;
 use crate::mix::{NO_MIX, page};
 use crate::progress;
 
@@ -21,7 +17,7 @@ use crate::progress;
 #[derive(clap::Args)]
 pub struct MakeArgs {
     #[command(flatten)]
-    recipe: Option<RecipeChoice>,
+    pub recipe: Option<RecipeChoice>,
     /// Where mix.jsonl, validation.jsonl, ledger.json and manifest.json go
     #[arg(long, value_name = "DIR", required_unless_present_any = NO_MIX)]
     out: Option<PathBuf>,
@@ -31,6 +27,21 @@ pub struct MakeArgs {
     /// Write DIR/report.html, too: the mix as one HTML page
     #[arg(long, requires = "recipe")]
     report: bool,
+    /// Refuse sources that are not those of this manifest [default: the one in --out]; hub data sets are taken at its commits
+    #[arg(long, value_name = "MANIFEST", num_args = 0..=1, requires = "recipe")]
+    locked: Option<Option<PathBuf>>,
+}
+
+impl MakeArgs {
+    /// Threads asked for.
+    pub fn threads(&self) -> Option<usize> {
+        self.threads.map(usize::from)
+    }
+
+    fn lock(&self, out: &Path) -> miette::Result<Option<Lock>> {
+        let path = self.locked.as_ref().map(|path| path.as_deref().unwrap_or(out));
+        path.map(Lock::read).transpose().map_err(report)
+    }
 }
 
 /// Mixes, writes and prints the ledger.
@@ -38,9 +49,15 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     let (Some(recipe), Some(out)) = (&args.recipe, &args.out) else {
         return Err(miette!("--recipe and --out are needed"));
     };
-    let resolved = recipe.load()?;
-    let tokenizer = counting_tokenizer(&resolved)?;
-    let mix = mix_counted(&resolved, tokenizer.as_ref(), args.threads.map(usize::from))?;
+    let mut resolved = recipe.load()?;
+    let lock = args.lock(out)?;
+    if let Some(lock) = &lock {
+        lock.pin(&mut resolved.recipe.mix);
+    }
+    let mix = with_context(&resolved, None, args.threads(), |context| {
+        medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
+    })?;
+    lock.map_or(Ok(()), |lock| lock.check(&mix.manifest)).map_err(report)?;
     // The page of an earlier mix in this folder would tell of another.
     remove_page(out)?;
     mix.write(out).map_err(report)?;
@@ -60,57 +77,5 @@ fn remove_page(out: &Path) -> miette::Result<()> {
             Err(miette!(help = "remove it, or choose another folder", "{}: {error}", page.display()))
         }
         _ => Ok(()),
-    }
-}
-
-/// The tokenizer that a mix counts with, where it counts tokens.
-fn counting_tokenizer(resolved: &Resolved) -> miette::Result<Option<ChatTokenizer>> {
-    if !resolved.recipe.mix.needs_tokens() {
-        return Ok(None);
-    }
-    let tokenizer = ChatTokenizer::from_dir(&tokenizer_directory(resolved)?).map_err(report)?;
-    Ok(Some(tokenizer.with_system(resolved.recipe.chat.system.clone())))
-}
-
-/// The mix of a recipe: exam items kept out, licences said, progress shown; tokens are counted as training counts them.
-pub fn mix_recipe(resolved: &Resolved, tokenizer: &ChatTokenizer, threads: Option<usize>) -> miette::Result<Mix> {
-    mix_counted(resolved, Some(tokenizer), threads)
-}
-
-fn mix_counted(resolved: &Resolved, tokenizer: Option<&ChatTokenizer>, threads: Option<usize>) -> miette::Result<Mix> {
-    let recipe = &resolved.recipe;
-    let measure = tokenizer.map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
-    say_licences(&recipe.mix);
-    let base_dir: &Path = &resolved.base_dir;
-    let papers = load_papers(&recipe.exam.papers, base_dir).map_err(report)?;
-    let questions: Vec<String> = papers.questions().map(str::to_owned).collect();
-    let bar = progress::bar("mixing", 0);
-    let show = |now: MixProgress<'_>| {
-        bar.set_length(now.total_bytes >> 20);
-        bar.set_position(now.bytes >> 20);
-        let rate = bar.per_sec() * f64::from(1 << 20) / 1e9;
-        bar.set_message(format!("MiB, {rate:.2} GB/s, {} records, {}", now.records, now.source));
-    };
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
-    let context = MixContext {
-        exam_questions: &questions,
-        measure: measure.as_ref().map(|measure| measure as &dyn MeasureTokens),
-        hub: Some(&hub),
-        threads,
-        progress: Some(&show),
-        ..MixContext::new(base_dir)
-    };
-    let mix = medley_mixer::mix(&recipe.mix, &context).map_err(report);
-    bar.finish_and_clear();
-    mix
-}
-
-/// Names every source that may not be used commercially, once, before any work.
-fn say_licences(spec: &MixSpec) {
-    for (name, source) in &spec.sources {
-        for part in source.parts.iter().filter(|part| part.commercial_use == Some(false)) {
-            let licence = part.licence.as_deref().unwrap_or("no licence stated");
-            progress::say(format!("note: `{}` ({name}) is not for commercial use ({licence})", part.path));
-        }
     }
 }

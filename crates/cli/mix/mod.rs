@@ -2,15 +2,17 @@
 //!
 //! Every task is named by one argument of the group `task`, and has a file of its own with its arguments and its `run`.
 
+mod context;
 mod diff;
 mod make;
 mod page;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
 
-pub use make::mix_recipe;
+pub use context::mix_recipe;
 
 /// Arguments of `medley mix`: one task, and how its result is shown.
 #[derive(Args)]
@@ -22,13 +24,15 @@ pub struct MixArgs {
     page: page::PageArgs,
     #[command(flatten)]
     diff: diff::DiffArgs,
+    #[command(flatten)]
+    verify: verify::VerifyArgs,
     /// Print the result (of a mix its ledger) as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Tasks that write no mix, and so need no `--out`.
-const NO_MIX: [&str; 2] = ["report_of", "diff"];
+const NO_MIX: [&str; 3] = ["report_of", "diff", "verify"];
 
 impl MixArgs {
     /// The exit status of a task that could not be done. A comparison has 1 for "different", as `diff` does.
@@ -44,6 +48,9 @@ pub fn run(args: &MixArgs) -> miette::Result<ExitCode> {
     }
     if let Some(folder) = &args.page.report_of {
         return page::run(folder, args.json);
+    }
+    if let (Some(folder), Some(recipe)) = (&args.verify.verify, &args.make.recipe) {
+        return verify::run(folder, &recipe.load()?, args.make.threads(), args.json);
     }
     make::run(&args.make, args.json)
 }

@@ -65,6 +65,14 @@ pub enum MixError {
         /// By how much a share may miss, 0 to 1.
         tolerance: f64,
     },
+    /// Sources that are not what a lock says they were.
+    #[error("the sources are not those of {lock}:\n{}\n  hint: bring the files back, or mix without --locked to accept them", .changed.join("\n"))]
+    Locked {
+        /// The lock.
+        lock: String,
+        /// Each file that is another, in words.
+        changed: Vec<String>,
+    },
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
     Write(#[from] std::io::Error),

@@ -19,6 +19,7 @@ mod import;
 mod key;
 mod lanes;
 mod ledger;
+pub mod lineage;
 mod locate;
 mod manifest;
 mod measure;

@@ -30,7 +30,7 @@ impl FileDifference {
 
 /// Every file that differs, by source; files are told from one another by name, a hub's without the commit, then by
 /// content.
-pub(super) fn differences(a: &Manifest, b: &Manifest) -> Vec<FileDifference> {
+pub(crate) fn differences(a: &Manifest, b: &Manifest) -> Vec<FileDifference> {
     let mut found = Vec::new();
     let only_b = b.sources.keys().filter(|name| !a.sources.contains_key(*name));
     for source in a.sources.keys().chain(only_b) {

@@ -14,6 +14,7 @@ use crate::folder::{MixFolder, Split};
 use crate::manifest::Manifest;
 
 pub use files::FileDifference;
+pub(crate) use files::differences as file_differences;
 pub use samples::{Example, Leak, SampleCounts, SplitDiff};
 pub use settings::settings;
 
@@ -110,7 +111,7 @@ fn compare_records(a: &MixFolder, b: &MixFolder, found: &mut MixDiff) -> Result<
     Ok(())
 }
 
-fn setting_differences(a: &Manifest, b: &Manifest) -> Vec<SettingDifference> {
+pub(crate) fn setting_differences(a: &Manifest, b: &Manifest) -> Vec<SettingDifference> {
     let (in_a, in_b) = (all_settings(a), all_settings(b));
     let only_b = in_b.keys().filter(|key| !in_a.contains_key(*key));
     let keys = in_a.keys().chain(only_b);

@@ -1,0 +1,81 @@
+//! The manifest as a lock file: the sources must be what they were.
+
+use std::path::Path;
+
+use crate::diff::{FileDifference, file_differences};
+use crate::error::MixError;
+use crate::folder::MixFolder;
+use crate::manifest::Manifest;
+use crate::spec::MixSpec;
+
+/// A manifest that sources are held to.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    name: String,
+    manifest: Manifest,
+}
+
+impl Lock {
+    /// Reads a lock: a `manifest.json`, or the folder of a mix or of a run.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, MixError> {
+        let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+        let folder = MixFolder::open(folder)?;
+        Ok(Self { name: folder.path.join("manifest.json").display().to_string(), manifest: folder.manifest })
+    }
+
+    /// Takes every hub data set at the commit that the lock names.
+    pub fn pin(&self, spec: &mut MixSpec) {
+        for (name, source) in &mut spec.sources {
+            let Some(locked) = self.manifest.sources.get(name) else { continue };
+            for part in &mut source.parts {
+                let start = format!("hub:{}@", part.path);
+                let commit = locked.files.iter().find_map(|file| file.file.strip_prefix(&start)?.split('/').next());
+                if let Some(commit) = commit {
+                    part.revision = Some(commit.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Whether `manifest` was made of the very files that the lock names.
+    ///
+    /// # Errors
+    /// [`MixError::Locked`] with every file that is another.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), MixError> {
+        let differences = file_differences(&self.manifest, manifest);
+        let changed: Vec<String> =
+            differences.iter().filter(|difference| is_change(difference)).map(describe).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(MixError::Locked { lock: self.name.clone(), changed })
+    }
+}
+
+/// A file that only has another name is the same source.
+fn is_change(difference: &FileDifference) -> bool {
+    difference.what() != "renamed"
+}
+
+/// `general: data/a.jsonl changed (sha256 0af3… before, 77c1… now; 100 records before, 101 now)`.
+pub(super) fn describe(difference: &FileDifference) -> String {
+    let FileDifference { source, a, b } = difference;
+    match (a, b) {
+        (Some(a), Some(b)) if a.sha256 != b.sha256 => {
+            let short = |hash: &str| hash.chars().take(12).collect::<String>();
+            let hashes = format!("sha256 {}… before, {}… now", short(&a.sha256), short(&b.sha256));
+            format!("{source}: {} changed ({hashes}; {} records before, {} now)", b.file, a.records, b.records)
+        }
+        (Some(a), Some(b)) if a.file != b.file => format!("{source}: {} is now {}", a.file, b.file),
+        (Some(a), Some(b)) => format!(
+            "{source}: {} is read otherwise ({} records as {} before, {} as {} now)",
+            b.file, a.records, a.layout, b.records, b.layout
+        ),
+        (Some(a), None) => format!("{source}: {} is no longer read", a.file),
+        (None, Some(b)) => format!("{source}: {} is new", b.file),
+        (None, None) => source.clone(),
+    }
+}

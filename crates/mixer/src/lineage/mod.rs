@@ -1,0 +1,7 @@
+//! Where a mix comes from: proved again from its sources, held to its lock, explained record by record.
+
+mod lock;
+mod verify;
+
+pub use lock::Lock;
+pub use verify::{Verification, verify};
