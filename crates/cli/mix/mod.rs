@@ -4,6 +4,7 @@
 
 mod context;
 mod diff;
+mod explain;
 mod make;
 mod page;
 mod verify;
@@ -26,13 +27,15 @@ pub struct MixArgs {
     diff: diff::DiffArgs,
     #[command(flatten)]
     verify: verify::VerifyArgs,
+    #[command(flatten)]
+    explain: explain::ExplainArgs,
     /// Print the result (of a mix its ledger) as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Tasks that write no mix, and so need no `--out`.
-const NO_MIX: [&str; 3] = ["report_of", "diff", "verify"];
+const NO_MIX: [&str; 4] = ["report_of", "diff", "verify", "explain"];
 
 impl MixArgs {
     /// The exit status of a task that could not be done. A comparison has 1 for "different", as `diff` does.
@@ -51,6 +54,9 @@ pub fn run(args: &MixArgs) -> miette::Result<ExitCode> {
     }
     if let (Some(folder), Some(recipe)) = (&args.verify.verify, &args.make.recipe) {
         return verify::run(folder, &recipe.load()?, args.make.threads(), args.json);
+    }
+    if let (Some(target), Some(recipe)) = (&args.explain.explain, &args.make.recipe) {
+        return explain::run(target, &recipe.load()?, args.make.threads(), args.json);
     }
     make::run(&args.make, args.json)
 }

@@ -65,6 +65,16 @@ pub enum MixError {
         /// By how much a share may miss, 0 to 1.
         tolerance: f64,
     },
+    /// A record that is asked about in no known way.
+    #[error(
+        "`{0}` is no key and no place of a record\n  hint: a key is the 32 digits of `key` in mix.jsonl; a place is FILE:LINE as the ledger writes it"
+    )]
+    Target(String),
+    /// A record that is asked about and is nowhere.
+    #[error(
+        "no source has a record `{0}`\n  hint: the key is another for another `mix.seed`; a file is named as in manifest.json"
+    )]
+    NotFound(String),
     /// Sources that are not what a lock says they were.
     #[error("the sources are not those of {lock}:\n{}\n  hint: bring the files back, or mix without --locked to accept them", .changed.join("\n"))]
     Locked {

@@ -86,10 +86,10 @@ pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
 }
 
 /// A pool before it is read.
-struct Pool<'a> {
-    name: &'a str,
-    spec: &'a SourceSpec,
-    files: Vec<SourceFile>,
+pub(crate) struct Pool<'a> {
+    pub name: &'a str,
+    pub spec: &'a SourceSpec,
+    pub files: Vec<SourceFile>,
 }
 
 /// A pool after it was read.
@@ -125,7 +125,11 @@ fn mix_here(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
 }
 
 /// The pools that the tree names, in the order of `sources`, with their files.
-fn find_pools<'a>(spec: &'a MixSpec, leaves: &Leaves, context: &MixContext<'_>) -> Result<Vec<Pool<'a>>, MixError> {
+pub(crate) fn find_pools<'a>(
+    spec: &'a MixSpec,
+    leaves: &Leaves,
+    context: &MixContext<'_>,
+) -> Result<Vec<Pool<'a>>, MixError> {
     for leaf in &leaves.leaves {
         if !spec.sources.contains_key(&leaf.source) {
             return Err(MixError::UnknownSource(leaf.source.clone()));

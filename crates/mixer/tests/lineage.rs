@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use medley_mixer::lineage::{Lock, Verification, verify};
+use medley_mixer::lineage::{Explanation, Lock, Verification, explain, verify};
 use medley_mixer::{MixContext, MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation, mix};
 use proptest::prelude::*;
 
@@ -102,6 +102,60 @@ fn a_lock_pins_hub_data_sets() {
     Lock::read(&folder.path().join("mix")).expect("a lock").pin(&mut spec);
     assert_eq!(spec.sources["b"].parts[0].revision.as_deref(), Some("0a1b2c"));
     assert_eq!(spec.sources["a"].parts[0].revision, None);
+}
+
+fn explained(folder: &Path, target: &str) -> Explanation {
+    explain(target, &spec(30), &MixContext::new(folder)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_record_of_a_mix_and_every_one_that_is_not_is_explained() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    put(
+        folder,
+        "a.jsonl",
+        &[lines("甲", 60), lines("甲", 3), vec![r#"{"instruction":"空","output":""}"#.to_owned()]].concat(),
+    );
+    put(folder, "b.jsonl", &[lines("乙", 20), lines("甲", 1)].concat());
+    let mixed = mix(&spec(30), &MixContext::new(folder)).expect("mixed");
+    for (number, record) in mixed.train.iter().enumerate() {
+        let found = explained(folder, &record.key.to_string());
+        let last = found.steps.last().expect("steps");
+        assert!(found.in_mix && *last == format!("in the mix, line {} of mix.jsonl", number + 1), "{found}");
+        assert_eq!(found.messages, record.messages);
+        assert_eq!((&found.places[0].source, found.places[0].line), (&record.source, record.line), "{found}");
+    }
+    for record in &mixed.validation {
+        let found = explained(folder, &record.key.to_string());
+        assert!(!found.in_mix && found.steps[found.steps.len() - 2].starts_with("held out for validation, as 10 %"));
+    }
+    // Every record of a pool that could be chosen and is not has a rank beyond what is taken.
+    let taken = mixed.ledger.sources["b"].chosen as usize;
+    let lines_of_b: Vec<u64> =
+        mixed.train.iter().chain(&mixed.validation).filter(|r| r.source == "b").map(|r| r.line).collect();
+    let left = (1..=20u64).filter(|line| !lines_of_b.contains(line));
+    let mut ranks: Vec<usize> = left
+        .filter_map(|line| {
+            let found = explained(folder, &format!("b.jsonl:{line}"));
+            assert_eq!(found.steps.last().map(String::as_str), Some("not in the mix"), "{found}");
+            let step = &found.steps[0];
+            step.starts_with("key ").then(|| step.split("number ").nth(1)?.split(' ').next()?.parse().ok()).flatten()
+        })
+        .collect();
+    ranks.sort_unstable();
+    let available = mixed.ledger.sources["b"].available as usize;
+    assert_eq!(ranks, (taken + 1..=available).collect::<Vec<_>>());
+    let copy = explained(folder, "b.jsonl:21");
+    assert!(copy.steps[1] == "it belongs to `a`, which is named before `b`" && copy.places.len() == 3, "{copy}");
+    let empty = explained(folder, "a.jsonl:64");
+    assert_eq!(empty.steps, ["left out of `a`: empty answer"]);
+    for (target, message) in
+        [("a.jsonl:99", "no source has"), ("nonsense", "no key and no place"), ("a.jsonl:x", "no place")]
+    {
+        let error = explain(target, &spec(30), &MixContext::new(folder)).expect_err("nothing there").to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 proptest! {

@@ -1,0 +1,262 @@
+//! Why a record is in a mix, or is not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+
+use medley_chat::Message;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::canonical::{ContentId, content_id};
+use crate::error::MixError;
+use crate::exam::ExamItems;
+use crate::import::{Imported, Importer, Read};
+use crate::key::{Key, Keyed, validation_bound};
+use crate::locate::SourceFile;
+use crate::mix::{Mix, MixContext, Pool, find_pools, mix};
+use crate::quota::Leaves;
+use crate::read::{Problem, Span, open};
+use crate::spec::MixSpec;
+
+/// At most so many places of one record are told.
+const PLACES: usize = 20;
+
+/// What is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// A record's key in its pool's draw, or its validation hash: `key` in `mix.jsonl` and `validation.jsonl`.
+    Key(Key),
+    /// A place, as ledgers and errors write it: `file:line`, or `file:line#record`.
+    Place { file: String, line: u64, record: Option<u64> },
+}
+
+impl Target {
+    fn read(text: &str) -> Result<Self, MixError> {
+        let wrong = || MixError::Target(text.to_owned());
+        if text.len() == 32
+            && let Ok(key) = u128::from_str_radix(text, 16)
+        {
+            return Ok(Self::Key(Key(key)));
+        }
+        let (file, place) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (line, record) = place.split_once('#').map_or((place, None), |(line, record)| (line, Some(record)));
+        let record = record.map(|record| record.parse().map_err(|_| wrong())).transpose()?;
+        Ok(Self::Place { file: file.to_owned(), line: line.parse().map_err(|_| wrong())?, record })
+    }
+
+    fn is_at(&self, file: &str, span: &Span) -> bool {
+        match self {
+            Self::Key(_) => false,
+            Self::Place { file: wanted, line, record } => {
+                file == wanted && span.line == *line && record.is_none_or(|record| record == span.record)
+            }
+        }
+    }
+}
+
+/// A place where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Sighting {
+    /// Its pool, by its number in the recipe's order.
+    #[serde(skip)]
+    order: usize,
+    /// Its pool.
+    pub source: String,
+    /// The file.
+    pub file: String,
+    /// Line on which it begins, from 1.
+    pub line: u64,
+    /// Its number in the file, from 1.
+    pub record: u64,
+}
+
+/// What became of a record, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Whether it is in the mix.
+    pub in_mix: bool,
+    /// What the record says; empty where it could not be read as a conversation.
+    pub messages: Vec<Message>,
+    /// Every place where the same content stands, the first 20, in the recipe's order.
+    pub places: Vec<Sighting>,
+    /// Step by step, in words.
+    pub steps: Vec<String>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Sighting { source, file, line, record, .. } in &self.places {
+            let number = if record > line { format!("#{record}") } else { String::new() };
+            writeln!(formatter, "{source}: {file}:{line}{number}")?;
+        }
+        for message in &self.messages {
+            writeln!(formatter, "  {}: {}", message.role.as_str(), message.content.replace('\n', "\n    "))?;
+        }
+        self.steps.iter().try_for_each(|step| writeln!(formatter, "{step}"))
+    }
+}
+
+/// A record that was met.
+struct Met {
+    sighting: Sighting,
+    messages: Vec<Message>,
+    /// Why it is no part of its pool, where it is not.
+    left_out: Option<String>,
+}
+
+/// Says why the record at `target` is in the mix of `spec` or is not. `target` is a key of `mix.jsonl` or `validation.jsonl`, or
+/// a place as ledgers write it. Reads the sources three times.
+///
+/// # Errors
+/// A target that is neither, or that no source has; and whatever a mix can fail with.
+pub fn explain(target: &str, spec: &MixSpec, context: &MixContext<'_>) -> Result<Explanation, MixError> {
+    let wanted = Target::read(target)?;
+    let mixed = mix(spec, context)?;
+    let leaves = Leaves::of_mix(spec)?;
+    let pools = find_pools(spec, &leaves, context)?;
+    let asked = Asked { spec, pools: &pools, exam_items: &ExamItems::new(context.exam_questions) };
+    let met = asked.find(&wanted)?.ok_or_else(|| MixError::NotFound(target.to_owned()))?;
+    if let Some(reason) = met.left_out {
+        let steps = vec![format!("left out of `{}`: {reason}", met.sighting.source)];
+        return Ok(Explanation { in_mix: false, messages: met.messages, places: vec![met.sighting], steps });
+    }
+    asked.explain_content(&met, &mixed)
+}
+
+struct Asked<'a> {
+    spec: &'a MixSpec,
+    pools: &'a [Pool<'a>],
+    exam_items: &'a ExamItems,
+}
+
+impl Asked<'_> {
+    /// The first record that fits, in the recipe's order.
+    fn find(&self, wanted: &Target) -> Result<Option<Met>, MixError> {
+        let found: Mutex<Option<Met>> = Mutex::new(None);
+        let validation = Keyed::validation();
+        for (order, pool) in self.pools.iter().enumerate() {
+            let draw = Keyed::draw(self.spec.seed, pool.name);
+            self.walk(pool, &|file, span, messages, left_out| {
+                let is_it = match wanted {
+                    Target::Key(key) if left_out.is_none() => {
+                        let content = content_id(messages);
+                        draw.key(content) == *key || validation.key(content) == *key
+                    }
+                    place => place.is_at(&file.name, span),
+                };
+                let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let sighting = sighting(order, pool, file, span);
+                if is_it && found.as_ref().is_none_or(|met| sighting < met.sighting) {
+                    *found = Some(Met { sighting, messages: messages.to_vec(), left_out });
+                }
+            })?;
+        }
+        Ok(found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Why a record that its pool could take is in the mix or is not.
+    fn explain_content(&self, met: &Met, mixed: &Mix) -> Result<Explanation, MixError> {
+        let content = content_id(&met.messages);
+        let (places, contents) = self.all_of(content)?;
+        let owner = &places[0];
+        let pool = &self.pools[owner.order];
+        let mut steps = Vec::new();
+        if places.len() > 1 {
+            steps.push(format!("the same content stands in {} places; one of them counts", places.len()));
+        }
+        if met.sighting.source != pool.name {
+            steps.push(format!("it belongs to `{}`, which is named before `{}`", pool.name, met.sighting.source));
+        }
+        let validation = Keyed::validation().key(content);
+        let (line, is_in) = if validation.0 < validation_bound(self.spec.validation.fraction) {
+            let at = mixed.validation.iter().position(|record| record.key == validation);
+            let part = format!("{} % of every pool", self.spec.validation.fraction * 100.0);
+            steps.push(format!("held out for validation, as {part} are by a hash of the content that no seed changes"));
+            (at.map(|at| format!("line {} of validation.jsonl", at + 1)), false)
+        } else {
+            let key = Keyed::draw(self.spec.seed, pool.name).key(content);
+            steps.push(self.rank(key, owner.order, &contents, mixed));
+            let lines =
+                mixed.train.iter().enumerate().filter(|(_, record)| record.key == key && record.source == pool.name);
+            let lines: Vec<String> = lines.map(|(at, _)| (at + 1).to_string()).collect();
+            let is_in = !lines.is_empty();
+            (is_in.then(|| format!("in the mix, line {} of mix.jsonl", lines.join(", "))), is_in)
+        };
+        steps.push(line.unwrap_or_else(|| "not in the mix".to_owned()));
+        let shown = places.into_iter().take(PLACES).collect();
+        Ok(Explanation { in_mix: is_in, messages: met.messages.clone(), places: shown, steps })
+    }
+
+    /// `key 0a… is the 17th smallest of the 4,555 in `general`; the mix takes 1,800`.
+    fn rank(&self, key: Key, order: usize, contents: &BTreeMap<ContentId, usize>, mixed: &Mix) -> String {
+        let name = self.pools[order].name;
+        let (draw, validation) = (Keyed::draw(self.spec.seed, name), Keyed::validation());
+        let bound = validation_bound(self.spec.validation.fraction);
+        let own = contents.iter().filter(|(_, owner)| **owner == order).map(|(content, _)| *content);
+        let smaller = own.filter(|content| validation.key(*content).0 >= bound && draw.key(*content) < key).count();
+        let line = &mixed.ledger.sources[name];
+        let (rank, taken) = (smaller as u64 + 1, line.chosen.min(line.available));
+        let verdict =
+            if rank <= taken { String::new() } else { format!("; it would be in from {rank} records of `{name}` on") };
+        format!(
+            "key {key}: number {rank} by key of the {} that `{name}` has to choose from, of which the mix takes {taken}{verdict}",
+            line.available
+        )
+    }
+
+    /// Every place of a content, and of every content the first pool that has it.
+    fn all_of(&self, wanted: ContentId) -> Result<(Vec<Sighting>, BTreeMap<ContentId, usize>), MixError> {
+        let places = Mutex::new(Vec::new());
+        let contents = Mutex::new(BTreeMap::new());
+        for (order, pool) in self.pools.iter().enumerate() {
+            self.walk(pool, &|file, span, messages, left_out| {
+                if left_out.is_some() {
+                    return;
+                }
+                let content = content_id(messages);
+                contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(content).or_insert(order);
+                if content == wanted {
+                    let mut places = places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    places.push(sighting(order, pool, file, span));
+                }
+            })?;
+        }
+        let mut places = places.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        places.sort();
+        Ok((places, contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+    }
+
+    /// Shows every record of a pool to `visit`, with its messages and why it is left out.
+    fn walk(&self, pool: &Pool<'_>, visit: &Visit<'_>) -> Result<(), MixError> {
+        let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
+        pool.files.par_iter().try_for_each(|file| {
+            let importer = &importers[file.part];
+            let whole = |Problem { problem, hint }| MixError::File { file: file.name.clone(), problem, hint };
+            let mut opened =
+                open(&file.path, &pool.spec.parts[file.part], &|column: &str| importer.wants(column)).map_err(whole)?;
+            while let Some(batch) = opened.records.next_batch().map_err(|(_, problem)| whole(problem))? {
+                batch.spans.par_iter().try_for_each(|span| {
+                    let Read { imported, .. } = importer.import(batch.record(span)).map_err(whole)?;
+                    match imported {
+                        Imported::Rejected(reason) => visit(file, span, &[], Some(reason.as_str().to_owned())),
+                        Imported::Conversation(messages) => {
+                            let asked = self.exam_items.stand_in(&messages);
+                            visit(file, span, &messages, asked.then(|| "the recipe's exam asks the same".to_owned()));
+                        }
+                    }
+                    Ok::<(), MixError>(())
+                })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What is done with every record.
+type Visit<'a> = dyn Fn(&SourceFile, &Span, &[Message], Option<String>) + Sync + 'a;
+
+fn sighting(order: usize, pool: &Pool<'_>, file: &SourceFile, span: &Span) -> Sighting {
+    let (source, file) = (pool.name.to_owned(), file.name.clone());
+    Sighting { order, source, file, line: span.line, record: span.record }
+}
