@@ -1,13 +1,16 @@
-//! `medley recipe`: show, list and describe recipes.
+//! `medley recipe`: show, import, list and describe recipes.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use console::{Style, measure_text_width};
-use medley_recipe::{json_schema, load, shipped};
-use miette::IntoDiagnostic;
+use indexmap::IndexMap;
+use medley_mixer::atomic;
+use medley_recipe::{Fate, ImportOptions, Note, json_schema, load, shipped};
+use miette::{IntoDiagnostic, MietteDiagnostic};
 
-use crate::choice;
+use crate::{choice, progress};
 
 /// Arguments of `medley recipe`.
 #[derive(Args)]
@@ -20,6 +23,8 @@ pub struct RecipeArgs {
 enum Command {
     /// Print a recipe with every default written out, and where each value came from
     Show(ShowArgs),
+    /// Make a recipe of the data that a file of LLaMA-Factory, Axolotl or torchtune describes
+    Import(ImportArgs),
     /// List the recipes that Medley carries
     List,
     /// Print the JSON schema of recipes, for editors
@@ -39,10 +44,29 @@ struct ShowArgs {
     json: bool,
 }
 
-/// Shows, lists or describes.
+#[derive(Args)]
+struct ImportArgs {
+    /// LLaMA-Factory's dataset_info.json, or a YAML file of LLaMA-Factory, Axolotl or torchtune
+    file: PathBuf,
+    /// Where the file's relative paths start [default: its folder for dataset_info.json, else here, then its folder]
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Only these sets, by name
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Where the recipe goes, rather than to standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// Shows, imports, lists or describes.
 pub fn run(args: RecipeArgs) -> miette::Result<()> {
     match args.command {
         Command::Show(args) => show(&args),
+        Command::Import(args) => import(&args),
         Command::List => list(),
         Command::Schema => {
             println!("{}", serde_json::to_string_pretty(&json_schema()).into_diagnostic()?);
@@ -59,6 +83,57 @@ fn show(args: &ShowArgs) -> miette::Result<()> {
         print!("{}", colour_comments(&resolved.show()));
     }
     Ok(())
+}
+
+fn import(args: &ImportArgs) -> miette::Result<()> {
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists() && !args.force) {
+        let hint = "--force writes over it";
+        return Err(MietteDiagnostic::new(format!("{} is already there", out.display())).with_help(hint).into());
+    }
+    let folder = args.out.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    let recipe_folder = folder.unwrap_or(Path::new("."));
+    let options = ImportOptions { base: args.base.as_deref(), only: &args.only, recipe_folder };
+    let imported = medley_recipe::import(&args.file, &options)?;
+    say_notes(&imported.notes);
+    let Some(out) = &args.out else {
+        print!("{}", imported.toml);
+        return Ok(());
+    };
+    std::fs::create_dir_all(recipe_folder).into_diagnostic()?;
+    atomic::write_file(out, imported.toml.as_bytes())
+        .map_err(|error| MietteDiagnostic::new(format!("{} cannot be written: {error}", out.display())))?;
+    let sources = if imported.sources == 1 { "source" } else { "sources" };
+    let (count, tool, out) = (imported.sources, imported.tool, out.display());
+    progress::say(format!("wrote {count} {sources} of {tool} to {out}; see it with `medley recipe show {out}`"));
+    Ok(())
+}
+
+/// Every note once, with the sets it concerns.
+fn say_notes(notes: &[Note]) {
+    const SHOWN: usize = 3;
+    let mut groups: IndexMap<(Fate, &str, &str), Vec<&Note>> = IndexMap::new();
+    for note in notes {
+        // The same option of another set may have another value.
+        let option = note.what.split(':').next().unwrap_or_default();
+        let option = if note.fate == Fate::LeftOut { "" } else { option };
+        groups.entry((note.fate, option, note.why.as_str())).or_default().push(note);
+    }
+    for ((fate, option, why), notes) in groups {
+        let what = match notes.as_slice() {
+            [only] => format!("{} ", only.what),
+            _ if option.is_empty() => String::new(),
+            _ => format!("`{}` ", option.trim_matches('`')),
+        };
+        let place = |note: &&Note| {
+            let set = note.set.as_ref().map(|set| format!("`{set}`, ")).unwrap_or_default();
+            format!("{set}{}:{}", note.file, note.line)
+        };
+        let mut places = notes.iter().take(SHOWN).map(place).collect::<Vec<_>>().join("; ");
+        if notes.len() > SHOWN {
+            places = format!("{places} and {} more", notes.len() - SHOWN);
+        }
+        progress::say(format!("{}: {what}({places}): {why}", fate.as_str()));
+    }
 }
 
 /// Origins are told in a quieter colour where the terminal has colours.

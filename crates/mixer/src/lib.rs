@@ -31,8 +31,10 @@ mod record;
 mod scan;
 mod select;
 mod spec;
+mod splits;
 mod table;
 mod write;
+pub mod yaml;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
 pub use error::{MissedShare, MixError, Shortage};
@@ -40,7 +42,7 @@ pub use folder::{MixFolder, Split};
 pub use import::{IMPORTER_VERSION, Rejection};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
-pub use locate::{DatasetHub, HubFiles};
+pub use locate::{DatasetHub, DatasetRequest, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
 pub use measure::{Lengths, MeasureTokens};
 pub use mix::{Mix, MixContext, MixProgress, mix};
@@ -48,6 +50,6 @@ pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
 pub use spec::{
-    Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, SourceFormat, SourcePart,
+    Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, Roles, SourceFormat, SourcePart,
     SourceSpec, Supervise, Unit, Validation,
 };

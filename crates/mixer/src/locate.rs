@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::MixError;
 use crate::spec::{SourcePart, SourceSpec};
+use crate::splits;
 
 /// Data set files of a hub, on the local disk.
 pub struct HubFiles {
@@ -15,19 +16,47 @@ pub struct HubFiles {
     pub files: Vec<(String, PathBuf)>,
 }
 
+/// Which of a data set's files are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DatasetRequest<'a> {
+    /// `owner/name`.
+    pub id: &'a str,
+    /// Branch, tag or commit (default `main`).
+    pub revision: Option<&'a str>,
+    /// Configuration.
+    pub config: Option<&'a str>,
+    /// Split (default: all of them).
+    pub split: Option<&'a str>,
+    /// A glob (default: every data file, packed or not).
+    pub files: Option<&'a str>,
+}
+
+impl<'a> DatasetRequest<'a> {
+    /// What a part of a source asks for.
+    fn of(part: &'a SourcePart) -> Self {
+        Self {
+            id: &part.path,
+            revision: part.revision.as_deref(),
+            config: part.config.as_deref(),
+            split: part.split.as_deref(),
+            files: part.files.as_deref(),
+        }
+    }
+
+    /// The part of the data set that is named.
+    pub(crate) fn part(&self) -> splits::Part<'a> {
+        splits::Part { config: self.config, split: self.split }
+    }
+}
+
 /// Where `owner/name` data sets come from.
 pub trait DatasetHub: Sync {
-    /// The files of data set `id` at `revision` (default `main`) that match the glob `files` (default: every data file,
-    /// packed or not), fetched if they are not here yet.
+    /// The files that are asked for, fetched if they are not here yet.
     ///
     /// # Errors
     /// What is wrong and how to mend it.
-    fn dataset_files(
-        &self,
-        id: &str,
-        revision: Option<&str>,
-        files: Option<&str>,
-    ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>>;
+    fn dataset_files(&self, request: &DatasetRequest<'_>)
+    -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// A file of a source.
@@ -95,13 +124,15 @@ fn locate_part(part: &SourcePart, base_dir: &Path, hub: Option<&dyn DatasetHub>)
     for root in roots {
         let path = root.join(given);
         if path.is_dir() {
-            return directory(&path, base_dir, part.files.as_deref());
+            return directory(&path, base_dir, &DatasetRequest::of(part));
         }
         if path.exists() {
+            refuse_part(part, "one file")?;
             return Ok(vec![(path.clone(), name_of(&path, base_dir))]);
         }
     }
     if given.contains(['*', '?', '[']) {
+        refuse_part(part, "a glob")?;
         return globbed(given, base_dir, &roots);
     }
     if is_dataset_id(given) {
@@ -118,8 +149,21 @@ fn locate_part(part: &SourcePart, base_dir: &Path, hub: Option<&dyn DatasetHub>)
     ))
 }
 
-fn directory(path: &Path, base_dir: &Path, pattern: Option<&str>) -> Result<Located, Wrong> {
-    let pattern = pattern
+/// A configuration or split is a data set's, not a file's.
+fn refuse_part(part: &SourcePart, what: &str) -> Result<(), Wrong> {
+    let Some(key) = [("config", &part.config), ("split", &part.split)].into_iter().find(|(_, value)| value.is_some())
+    else {
+        return Ok(());
+    };
+    Err((
+        format!("`{}` is {what}, which has no `{}`", part.path, key.0),
+        "leave it out; a hub data set or a directory has configurations and splits".to_owned(),
+    ))
+}
+
+fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Result<Located, Wrong> {
+    let pattern = request
+        .files
         .map(|pattern| {
             glob::Pattern::new(pattern)
                 .map_err(|error| (format!("`files = \"{pattern}\"`: {error}"), "mend the glob".to_owned()))
@@ -127,23 +171,33 @@ fn directory(path: &Path, base_dir: &Path, pattern: Option<&str>) -> Result<Loca
         .transpose()?;
     let mut found = Vec::new();
     walk(path, &mut found).map_err(|error| (error, "check the directory's permissions".to_owned()))?;
-    found.retain(|file| {
-        let inside = file.strip_prefix(path).unwrap_or(file);
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
+    found.sort();
+    let readme = request.part().is_named().then(|| fs::read_to_string(path.join("README.md")).ok()).flatten();
+    let all: Vec<(PathBuf, String)> = found.into_iter().map(|file| (file.clone(), name_of(&file, path))).collect();
+    let is_data = |name: &str| {
+        let base = name.rsplit('/').next().unwrap_or(name);
         match &pattern {
-            Some(pattern) => pattern.matches_path(inside) || pattern.matches(&name),
-            None => is_data_file(&name),
+            Some(pattern) => pattern.matches(name) || pattern.matches(base),
+            None => is_data_file(base),
         }
-    });
-    if found.is_empty() {
+    };
+    let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
+    let data: Vec<&str> = names.iter().filter(|name| is_data(name)).copied().collect();
+    let pool = if pattern.is_some() { &data } else { &names };
+    let chosen = request
+        .part()
+        .files(pool, &data, readme.as_deref())
+        .map_err(|(problem, hint)| (format!("the directory `{}`: {problem}", name_of(path, base_dir)), hint))?;
+    if chosen.is_empty() {
         return Err((
             format!("the directory `{}` holds no data files", name_of(path, base_dir)),
             "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob"
                 .to_owned(),
         ));
     }
-    found.sort();
-    Ok(found.into_iter().map(|file| (file.clone(), name_of(&file, base_dir))).collect())
+    let chosen: HashSet<&str> = chosen.into_iter().collect();
+    let files = all.iter().filter(|(_, name)| chosen.contains(name.as_str()));
+    Ok(files.map(|(file, _)| (file.clone(), name_of(file, base_dir))).collect())
 }
 
 /// Every file below `path` but hidden ones.
@@ -184,7 +238,7 @@ fn from_hub(part: &SourcePart, hub: Option<&dyn DatasetHub>) -> Result<Located, 
             "give a local path".to_owned(),
         ));
     };
-    let fetched = hub.dataset_files(id, part.revision.as_deref(), part.files.as_deref()).map_err(|error| {
+    let fetched = hub.dataset_files(&DatasetRequest::of(part)).map_err(|error| {
         // The hub's own errors name the data set and end in their own hint.
         let text = error.to_string();
         match text.split_once("\n  hint: ") {

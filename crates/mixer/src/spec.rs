@@ -1,8 +1,11 @@
 //! What a mix is asked to be: the typed form of a recipe's `[mix]` and `[sources]`.
 
 use indexmap::IndexMap;
+use medley_chat::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::import::usual_role;
 
 /// A node of the mixture tree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +56,8 @@ impl Default for Validation {
 }
 
 /// Which fields of a record hold what. A dot descends (`answer.text`), a number picks from a list (`questions.0`; a
-/// value that is no list counts as a list of one), and a list that is left is joined by line breaks.
+/// value that is no list counts as a list of one), and a list that is left is joined by line breaks. An empty name
+/// (`history = ""`) is a field that is not read, even where records have one of the usual name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
@@ -67,6 +71,56 @@ pub struct Columns {
     pub history: Option<String>,
     /// A system message.
     pub system: Option<String>,
+    /// The turns of a conversation (default: `messages`, `conversations` or `conversation`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<String>,
+    /// In a turn: who speaks (default: `role` or `from`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// In a turn: what is said (default: `content` or `value`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// What speakers are called, beside the usual names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Roles>,
+    /// In a turn: whether it is learned (default: `train`, and `weight`, where 0 says no).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<String>,
+}
+
+impl Columns {
+    /// Whether they say how a conversation is written.
+    pub fn of_conversations(&self) -> bool {
+        let names = [&self.messages, &self.role, &self.content, &self.train];
+        names.into_iter().any(Option::is_some) || self.roles.is_some()
+    }
+}
+
+/// What a conversation's speakers are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Roles {
+    /// Who asks (`user` and `human` always are).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<String>,
+    /// Who answers (`assistant`, `gpt`, `chatgpt`, `bot` and `model` always are).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assistant: Vec<String>,
+    /// Who says what holds for all that follows (`system` always is).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub system: Vec<String>,
+}
+
+impl Roles {
+    /// The names that are not understood anyway; `None` where there is none.
+    pub fn unusual(mut self) -> Option<Self> {
+        let roles =
+            [(&mut self.user, Role::User), (&mut self.assistant, Role::Assistant), (&mut self.system, Role::System)];
+        for (names, role) in roles {
+            names.retain(|name| usual_role(name) != Some(role));
+        }
+        (self != Self::default()).then_some(self)
+    }
 }
 
 /// How a source is read. Its files' layout and its records' shape are recognised; a value other than `auto` overrides one
@@ -127,6 +181,12 @@ pub struct SourcePart {
     pub supervise: Supervise,
     /// For a hub data set or a directory: which of its files, as a glob (default: every data file).
     pub files: Option<String>,
+    /// For a hub data set or a directory: which of its configurations, by the name that its README or a folder has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// For a hub data set or a directory: which of its splits (`train`, `validation`, `test`, …; default: all of them).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// For a hub data set: branch, tag or commit (default `main`).
     pub revision: Option<String>,
     /// Licence, as the publisher states it.

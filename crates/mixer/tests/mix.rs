@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use medley_chat::Role;
 use medley_mixer::{
-    Columns, DatasetHub, HubFiles, Mix, MixContext, MixError, MixSpec, MixedRecord, MixtureNode, MixtureRatio,
-    OnShortage, Rejection, SourcePart, SourceSpec, Validation, content_id, mix,
+    Columns, DatasetHub, DatasetRequest, HubFiles, Mix, MixContext, MixError, MixSpec, MixedRecord, MixtureNode,
+    MixtureRatio, OnShortage, Rejection, SourcePart, SourceSpec, Validation, content_id, mix,
 };
 use proptest::prelude::*;
 
@@ -169,11 +169,9 @@ struct OneSet(PathBuf);
 impl DatasetHub for OneSet {
     fn dataset_files(
         &self,
-        id: &str,
-        revision: Option<&str>,
-        _files: Option<&str>,
+        request: &DatasetRequest<'_>,
     ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>> {
-        if id != "owner/name" || revision.is_some() {
+        if request.id != "owner/name" || request.revision.is_some() {
             return Err("404 Not Found".into());
         }
         Ok(HubFiles { commit: "c0ffee".to_owned(), files: vec![("data/a.jsonl".to_owned(), self.0.clone())] })

@@ -133,12 +133,12 @@ fn is_section(name: &str, value: &Value) -> bool {
     }
 }
 
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
     if bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
 }
 
-fn inline(value: &Value) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => toml::Value::String(text.clone()).to_string(),
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
@@ -233,6 +233,8 @@ fn raw_source(source: &SourceSpec) -> RawSource {
             encoding: part.encoding.clone(),
             supervise: Some(part.supervise),
             files: part.files.clone(),
+            config: part.config.clone(),
+            split: part.split.clone(),
             revision: part.revision.clone(),
             licence: part.licence.clone(),
             commercial_use: part.commercial_use,

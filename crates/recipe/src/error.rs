@@ -144,17 +144,27 @@ impl SourceCode for Place {
     }
 }
 
-/// Everything that is wrong with a recipe.
+/// Everything that is wrong with a recipe, or with a file that is to become one.
 #[derive(Clone, Debug, Error)]
 #[error("{}", self.summary())]
 pub struct RecipeErrors {
-    /// The recipe that was asked for.
-    pub(crate) subject: String,
+    /// What has them.
+    subject: String,
     /// At least one problem, in the order of the text.
-    pub(crate) problems: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl RecipeErrors {
+    /// What is wrong with a recipe.
+    pub(crate) fn of_recipe(name: &str, problems: Vec<Problem>) -> Self {
+        Self { subject: format!("the recipe `{name}`"), problems }
+    }
+
+    /// What is wrong with a file that is to be imported.
+    pub(crate) fn of_import(name: &str, problems: Vec<Problem>) -> Self {
+        Self { subject: format!("the file `{name}`"), problems }
+    }
+
     /// What is wrong, in the order of the text.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -162,8 +172,8 @@ impl RecipeErrors {
 
     fn summary(&self) -> String {
         match self.problems.len() {
-            1 => format!("the recipe `{}` has an error", self.subject),
-            count => format!("the recipe `{}` has {count} errors", self.subject),
+            1 => format!("{} has an error", self.subject),
+            count => format!("{} has {count} errors", self.subject),
         }
     }
 }

@@ -38,11 +38,11 @@ pub(crate) fn read<S: AsRef<str>>(found: Found, sets: &[S]) -> Result<Layered, R
         }
     }
     if !problems.is_empty() {
-        return Err(RecipeErrors { subject, problems });
+        return Err(RecipeErrors::of_recipe(&subject, problems));
     }
     let mut layers = layers.into_iter();
     let Some(mut root) = layers.next() else {
-        return Err(RecipeErrors { subject, problems: vec![Problem::nowhere("nothing was read", None)] });
+        return Err(RecipeErrors::of_recipe(&subject, vec![Problem::nowhere("nothing was read", None)]));
     };
     for layer in layers {
         merge(&mut root, layer, false);

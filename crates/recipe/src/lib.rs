@@ -9,6 +9,7 @@ mod document;
 mod emit;
 mod error;
 mod hash;
+mod import;
 mod layers;
 mod lookup;
 mod mixture;
@@ -20,6 +21,7 @@ mod typed;
 
 pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
+pub use import::{Fate, ImportOptions, Imported, Note, import};
 pub use lookup::{Shipped, shipped};
 pub use resolve::{Origin, Resolved, load, parse};
 pub use schema::json_schema;

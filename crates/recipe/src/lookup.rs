@@ -102,7 +102,7 @@ pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
         Some(path) => Found::file(path),
         None => Found::shipped(name).ok_or(NotFound::Nowhere),
     };
-    found.map_err(|error| RecipeErrors { subject: name.to_owned(), problems: vec![not_found(name, &error)] })
+    found.map_err(|error| RecipeErrors::of_recipe(name, vec![not_found(name, &error)]))
 }
 
 fn not_found(name: &str, error: &NotFound) -> Problem {

@@ -192,6 +192,10 @@ pub(crate) struct RawSource {
     pub(crate) supervise: Option<Supervise>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
+    /// Which configuration of a hub data set or directory, by the name that its README or a folder has.
+    pub(crate) config: Option<String>,
+    /// Which split of a hub data set or directory: `train`, `validation`, `test`, … (default: all of them).
+    pub(crate) split: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).
     pub(crate) revision: Option<String>,
     /// Licence, as the publisher states it.
@@ -226,6 +230,10 @@ pub(crate) struct RawPart {
     pub(crate) supervise: Option<Supervise>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
+    /// Which configuration of a hub data set or directory, by the name that its README or a folder has.
+    pub(crate) config: Option<String>,
+    /// Which split of a hub data set or directory: `train`, `validation`, `test`, … (default: all of them).
+    pub(crate) split: Option<String>,
     /// Branch, tag or commit of a hub data set (default: `main`).
     pub(crate) revision: Option<String>,
     /// Licence, as the publisher states it.

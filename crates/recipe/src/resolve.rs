@@ -121,7 +121,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     problems.sort_by_cached_key(Problem::position);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.severity() != Some(Severity::Warning));
-    let fail = |problems| Err(RecipeErrors { subject: text.name.clone(), problems });
+    let fail = |problems| Err(RecipeErrors::of_recipe(&text.name, problems));
     let Some(mixture) = mixture.filter(|_| errors.is_empty()) else { return fail(errors) };
     let raw: RawRecipe = match serde_json::from_value(root.to_json()) {
         Ok(raw) => raw,
@@ -255,6 +255,8 @@ fn source_spec(source: RawSource) -> SourceSpec {
             encoding: own.encoding.or_else(|| source.encoding.clone()),
             supervise: own.supervise.or(source.supervise).unwrap_or_default(),
             files: own.files.or_else(|| source.files.clone()),
+            config: own.config.or_else(|| source.config.clone()),
+            split: own.split.or_else(|| source.split.clone()),
             revision: own.revision.or_else(|| source.revision.clone()),
             licence: own.licence.or_else(|| source.licence.clone()),
             commercial_use: own.commercial_use.or(source.commercial_use),

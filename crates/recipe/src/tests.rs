@@ -281,8 +281,8 @@ papers = []
         ·    ╰── hint: did you mean `columns`?
      17 │
         ╰────
-      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `supervise`, `files`, `revision`,
-            `licence`, `commercial_use`
+      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `supervise`, `files`, `config`,
+            `split`, `revision`, `licence`, `commercial_use`
 
     Error:
       × `sources.tcm.path` is the number 5; expected a string, a table or a list (each a string or a table)

@@ -2,7 +2,7 @@
 
 use super::HubError;
 use super::client::RemoteFile;
-use crate::locate::{is_data_file, is_json_file};
+use crate::locate::{DatasetRequest, is_data_file, is_json_file};
 
 /// JSON files that describe a data set rather than hold its records.
 const DESCRIPTIONS: [&str; 5] =
@@ -26,42 +26,45 @@ const MODEL_FILES: [&str; 14] = [
     "model.safetensors.index.json",
 ];
 
-/// The files of a data set that match `pattern`.
-pub(super) fn data_files(id: &str, all: &[RemoteFile], pattern: Option<&str>) -> Result<Vec<RemoteFile>, HubError> {
-    let base = |file: &RemoteFile| file.name.rsplit('/').next().unwrap_or_default().to_owned();
-    let no_files = |problem: String, hint: String| HubError::NoFiles {
+/// The files of a data set that are asked for.
+pub(super) fn data_files(
+    request: &DatasetRequest<'_>,
+    all: &[RemoteFile],
+    readme: Option<&str>,
+) -> Result<Vec<RemoteFile>, HubError> {
+    let no_files = |(problem, hint): (String, String)| HubError::NoFiles {
         kind: "data set",
-        id: id.to_owned(),
+        id: request.id.to_owned(),
         problem,
         files: all.iter().map(|file| file.name.clone()).collect(),
         hint,
     };
-    let chosen: Vec<RemoteFile> = match pattern {
-        Some(text) => {
-            let pattern = glob::Pattern::new(text).map_err(|error| {
-                no_files(format!("`files = {text:?}` is not a glob ({error})"), "mend it".to_owned())
-            })?;
-            all.iter().filter(|file| pattern.matches(&file.name) || pattern.matches(&base(file))).cloned().collect()
-        }
-        None => all
-            .iter()
-            .filter(|file| is_data_file(&file.name))
-            .filter(|file| !DESCRIPTIONS.contains(&base(file).as_str()) && !file.name.starts_with('.'))
-            .cloned()
-            .collect(),
+    let names: Vec<&str> = all.iter().map(|file| file.name.as_str()).collect();
+    let Some(text) = request.files else {
+        let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+        let is_data =
+            |name: &&&str| is_data_file(name) && !DESCRIPTIONS.contains(&base(name).as_str()) && !name.starts_with('.');
+        let data: Vec<&str> = names.iter().filter(is_data).copied().collect();
+        let chosen = request.part().files(&names, &data, readme).map_err(no_files)?;
+        let chosen = one_family(named(all, &chosen));
+        let hint = "say which of its files to take: `files = \"*.txt\"`".to_owned();
+        let none = |hint| no_files(("it has no JSON, JSON Lines, CSV, TSV or Parquet file".to_owned(), hint));
+        return if chosen.is_empty() { Err(none(hint)) } else { Ok(chosen) };
     };
-    let chosen = if pattern.is_none() { one_family(chosen) } else { chosen };
-    match pattern {
-        _ if !chosen.is_empty() => Ok(chosen),
-        Some(pattern) => Err(no_files(
-            format!("no file matches `files = {pattern:?}`"),
-            "a glob is matched with a file's whole path or its name".to_owned(),
-        )),
-        None => Err(no_files(
-            "it has no JSON, JSON Lines, CSV, TSV or Parquet file".to_owned(),
-            "say which of its files to take: `files = \"*.txt\"`".to_owned(),
-        )),
+    let pattern = glob::Pattern::new(text)
+        .map_err(|error| no_files((format!("`files = {text:?}` is not a glob ({error})"), "mend it".to_owned())))?;
+    let fits = |name: &&&str| pattern.matches(name) || pattern.matches(name.rsplit('/').next().unwrap_or_default());
+    let fitting: Vec<&str> = names.iter().filter(fits).copied().collect();
+    if fitting.is_empty() {
+        let hint = "a glob is matched with a file's whole path or its name".to_owned();
+        return Err(no_files((format!("no file matches `files = {text:?}`"), hint)));
     }
+    let chosen = request.part().files(&fitting, &fitting, readme).map_err(no_files)?;
+    Ok(named(all, &chosen))
+}
+
+fn named(all: &[RemoteFile], names: &[&str]) -> Vec<RemoteFile> {
+    all.iter().filter(|file| names.contains(&file.name.as_str())).cloned().collect()
 }
 
 /// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
@@ -135,26 +138,30 @@ mod tests {
         chosen.iter().map(|file| file.name.as_str()).collect()
     }
 
+    fn asked(all: &[RemoteFile], files: Option<&str>) -> Result<Vec<RemoteFile>, HubError> {
+        data_files(&DatasetRequest { id: "o/n", files, ..DatasetRequest::default() }, all, None)
+    }
+
     #[test]
     fn records_are_taken_and_descriptions_left() {
         let all = files(&["README.md", "dataset_infos.json", "data/a.jsonl.gz", "b.json", "x.txt", ".hidden/c.json"]);
-        assert_eq!(names(&data_files("o/n", &all, None).expect("found")), ["data/a.jsonl.gz", "b.json"]);
-        assert_eq!(names(&data_files("o/n", &all, Some("*.txt")).expect("found")), ["x.txt"]);
-        assert_eq!(names(&data_files("o/n", &all, Some("a.*")).expect("found")), ["data/a.jsonl.gz"]);
-        let error = data_files("o/n", &all, Some("*.csv")).expect_err("none").to_string();
+        assert_eq!(names(&asked(&all, None).expect("found")), ["data/a.jsonl.gz", "b.json"]);
+        assert_eq!(names(&asked(&all, Some("*.txt")).expect("found")), ["x.txt"]);
+        assert_eq!(names(&asked(&all, Some("a.*")).expect("found")), ["data/a.jsonl.gz"]);
+        let error = asked(&all, Some("*.csv")).expect_err("none").to_string();
         assert!(error.contains("`files = \"*.csv\"`") && error.contains("`x.txt`"), "{error}");
     }
 
     #[test]
     fn records_in_several_layouts_are_taken_once() {
         let joined = |all: &[&str]| {
-            let chosen = data_files("o/n", &files(all), None).expect("found");
+            let chosen = asked(&files(all), None).expect("found");
             names(&chosen).join(" ")
         };
         assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet", "b.json"]), "b.json");
         assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet"]), "data/train-0.parquet");
         assert_eq!(joined(&["README.md", "a.csv", "b.tsv.gz", "x.txt"]), "a.csv b.tsv.gz");
-        let error = data_files("o/n", &files(&["README.md", "x.txt"]), None).expect_err("none").to_string();
+        let error = asked(&files(&["README.md", "x.txt"]), None).expect_err("none").to_string();
         assert!(error.contains("Parquet") && error.contains("`x.txt`") && error.contains("files ="), "{error}");
     }
 

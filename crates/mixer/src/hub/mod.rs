@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::MultiProgress;
 
-use crate::locate::{DatasetHub, HubFiles};
+use crate::locate::{DatasetHub, DatasetRequest, HubFiles};
 use cache::RepositoryCache;
 use client::{Client, Info, RemoteFile};
 
@@ -106,8 +106,25 @@ pub struct Hub {
     client: Client,
 }
 
-/// Picks the files to fetch among those of a commit.
-type Choose<'a> = &'a dyn Fn(&[RemoteFile]) -> Result<Vec<RemoteFile>, HubError>;
+/// What is fetched of a repository.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// The README is needed to know.
+    with_readme: bool,
+    /// Picks the files to fetch among those of a commit; the README's text is told where it is needed and there.
+    choose: &'a dyn Fn(&[RemoteFile], Option<&str>) -> Result<Vec<RemoteFile>, HubError>,
+}
+
+impl<'a> Wanted<'a> {
+    fn by_names(choose: &'a dyn Fn(&[RemoteFile], Option<&str>) -> Result<Vec<RemoteFile>, HubError>) -> Self {
+        Self { with_readme: false, choose }
+    }
+
+    /// The README among the files, where it is needed.
+    fn readme<'f>(&self, files: &'f [RemoteFile]) -> Option<&'f RemoteFile> {
+        files.iter().find(|file| self.with_readme && file.name == "README.md")
+    }
+}
 
 impl Hub {
     /// The hub and cache that the environment names; see [`HubConfig::from_env`].
@@ -133,13 +150,15 @@ impl Hub {
         &self.config
     }
 
-    /// Files of data set `id` at `revision` (default `main`) that match the glob `files` (default: every JSON and JSON
-    /// Lines file, packed or not, but for descriptions), fetched if they are not in the cache.
+    /// The files of a data set that are asked for (of several layouts one), fetched if they are not in the cache.
     ///
     /// # Errors
-    /// What is wrong with the id, the revision, the glob, the access, the connection or the disk.
-    pub fn dataset_files(&self, id: &str, revision: Option<&str>, files: Option<&str>) -> Result<Snapshot, HubError> {
-        self.snapshot(RepositoryKind::Dataset, id, revision, &|all| choose::data_files(id, all, files))
+    /// What is wrong with the id, the revision, the configuration, the split, the glob, the access, the connection or
+    /// the disk.
+    pub fn dataset_files(&self, request: &DatasetRequest<'_>) -> Result<Snapshot, HubError> {
+        let choose = |all: &[RemoteFile], readme: Option<&str>| choose::data_files(request, all, readme);
+        let wanted = Wanted { with_readme: request.part().is_named(), choose: &choose };
+        self.snapshot(RepositoryKind::Dataset, request.id, request.revision, wanted)
     }
 
     /// Everything of model `id` at `revision` (default `main`) that is needed to load it: configuration, tokenizer,
@@ -148,7 +167,7 @@ impl Hub {
     /// # Errors
     /// What is wrong with the id, the revision, the access, the connection, the disk, or the model's formats.
     pub fn model_snapshot(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
-        self.snapshot(RepositoryKind::Model, id, revision, &|all| choose::model_files(id, all))
+        self.snapshot(RepositoryKind::Model, id, revision, Wanted::by_names(&|all, _| choose::model_files(id, all)))
     }
 
     /// What is needed of model `id` at `revision` (default `main`) to read its language, without weights.
@@ -156,7 +175,7 @@ impl Hub {
     /// # Errors
     /// What is wrong with the id, the revision, the access, the connection, the disk, or the model's formats.
     pub fn tokenizer_snapshot(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
-        self.snapshot(RepositoryKind::Model, id, revision, &|all| choose::tokenizer_files(id, all))
+        self.snapshot(RepositoryKind::Model, id, revision, Wanted::by_names(&|all, _| choose::tokenizer_files(id, all)))
     }
 
     fn snapshot(
@@ -164,25 +183,25 @@ impl Hub {
         kind: RepositoryKind,
         id: &str,
         revision: Option<&str>,
-        choose: Choose<'_>,
+        wanted: Wanted<'_>,
     ) -> Result<Snapshot, HubError> {
         check_id(kind, id)?;
         let revision = revision.unwrap_or("main");
         let cache = RepositoryCache::new(&self.config.cache_dir, kind, id);
         if self.config.offline {
             let why = "HF_HUB_OFFLINE is set".to_owned();
-            return self.cached(&cache, kind, id, revision, choose, why);
+            return self.cached(&cache, kind, id, revision, wanted, why);
         }
         // A commit never changes, so a complete one needs no question.
         if is_commit(revision)
-            && let Ok(snapshot) = self.cached(&cache, kind, id, revision, choose, String::new())
+            && let Ok(snapshot) = self.cached(&cache, kind, id, revision, wanted, String::new())
         {
             return Ok(Snapshot { from_cache: false, ..snapshot });
         }
         match self.client.info(kind, id, revision) {
-            Ok(info) => self.fetched(&cache, kind, id, revision, &info, choose),
+            Ok(info) => self.fetched(&cache, kind, id, revision, &info, wanted),
             Err(HubError::Unreachable { endpoint, problem, .. }) => {
-                let snapshot = self.cached(&cache, kind, id, revision, choose, format!("{endpoint}: {problem}"))?;
+                let snapshot = self.cached(&cache, kind, id, revision, wanted, format!("{endpoint}: {problem}"))?;
                 tracing::warn!(
                     "{endpoint} cannot be reached ({problem}): using the cached {} {id} at commit {}",
                     kind.name(),
@@ -202,17 +221,18 @@ impl Hub {
         id: &str,
         revision: &str,
         info: &Info,
-        choose: Choose<'_>,
+        wanted: Wanted<'_>,
     ) -> Result<Snapshot, HubError> {
-        let chosen = choose(&info.files)?;
+        let here = |file: &RemoteFile| match cache.find(&info.commit, file) {
+            Some(path) => Ok(path),
+            None => self.client.download(kind, id, &info.commit, file, cache),
+        };
+        let readme = wanted.readme(&info.files).map(here).transpose()?.map(|path| read_readme(&path)).transpose()?;
+        let chosen = (wanted.choose)(&info.files, readme.as_deref())?;
         cache.write_listing(&info.commit, &info.files)?;
         let mut files = Vec::with_capacity(chosen.len());
         for file in &chosen {
-            let path = match cache.find(&info.commit, file) {
-                Some(path) => path,
-                None => self.client.download(kind, id, &info.commit, file, cache)?,
-            };
-            files.push((file.name.clone(), path));
+            files.push((file.name.clone(), here(file)?));
         }
         // Only now is the revision's snapshot complete.
         cache.write_reference(revision, &info.commit)?;
@@ -228,7 +248,7 @@ impl Hub {
         kind: RepositoryKind,
         id: &str,
         revision: &str,
-        choose: Choose<'_>,
+        wanted: Wanted<'_>,
         why: String,
     ) -> Result<Snapshot, HubError> {
         let missing = |what: String| HubError::NotCached {
@@ -242,9 +262,13 @@ impl Hub {
         let commit = commit.ok_or_else(|| missing(format!("revision `{revision}` was never fetched")))?;
         let listing = cache.listing(&commit).ok_or_else(|| missing(format!("commit {commit} was never fetched")))?;
         let mut files = Vec::new();
-        for file in choose(&listing)? {
-            let path = cache.find(&commit, &file);
-            let path = path.ok_or_else(|| missing(format!("`{}` was never fetched completely", file.name)))?;
+        let here = |file: &RemoteFile| {
+            let path = cache.find(&commit, file);
+            path.ok_or_else(|| missing(format!("`{}` was never fetched completely", file.name)))
+        };
+        let readme = wanted.readme(&listing).map(here).transpose()?.map(|path| read_readme(&path)).transpose()?;
+        for file in (wanted.choose)(&listing, readme.as_deref())? {
+            let path = here(&file)?;
             files.push((file.name, path));
         }
         files.sort();
@@ -256,13 +280,16 @@ impl Hub {
 impl DatasetHub for Hub {
     fn dataset_files(
         &self,
-        id: &str,
-        revision: Option<&str>,
-        files: Option<&str>,
+        request: &DatasetRequest<'_>,
     ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>> {
-        let Snapshot { commit, files, .. } = Hub::dataset_files(self, id, revision, files)?;
+        let Snapshot { commit, files, .. } = Hub::dataset_files(self, request)?;
         Ok(HubFiles { commit, files })
     }
+}
+
+fn read_readme(path: &Path) -> Result<String, HubError> {
+    let bytes = std::fs::read(path).map_err(|source| HubError::Cache { path: path.to_owned(), source })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether `revision` is a commit rather than a branch or tag.

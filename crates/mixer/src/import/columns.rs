@@ -20,7 +20,7 @@ pub(super) struct Column {
 impl Column {
     /// The column that the recipe names, or `default`.
     pub fn new(name: Option<&str>, default: &str, always: bool, names: &mut Names) -> Self {
-        let required = always || name.is_some();
+        let required = always || name.is_some_and(|name| !name.is_empty());
         let name = name.unwrap_or(default).to_owned();
         let whole = names.add(&name);
         let first = name.split_once('.').map(|(first, _)| names.add(first));
@@ -33,6 +33,9 @@ impl Column {
 
     /// The value; `None` where a key on the way is missing. A key that itself contains the dots wins.
     pub fn value<'a>(&self, fields: &'a Fields) -> Option<&'a Value> {
+        if self.name.is_empty() {
+            return None;
+        }
         if let Some(value) = fields.get(self.whole) {
             return Some(value);
         }

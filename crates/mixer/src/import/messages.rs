@@ -11,56 +11,119 @@ use super::conversation::unless_empty;
 use super::fields::{Fields, Names};
 use super::{Imported, Rejection, Seen};
 use crate::read::Problem;
+use crate::spec::{Columns, Roles};
 
 /// The keys that hold the turns.
 pub(super) const KEYS: [&str; 3] = ["messages", "conversations", "conversation"];
 
+/// How the recipe says that conversations are written.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    role: Option<String>,
+    content: Option<String>,
+    roles: Roles,
+    train: Option<String>,
+}
+
 /// The columns that [`read`] looks at: those that may hold the turns, and a system message beside them.
-pub(super) fn columns(names: &mut Names) -> Vec<Column> {
-    KEYS.iter().chain(&["system"]).map(|key| Column::new(None, key, false, names)).collect()
+pub(super) struct Conversations {
+    pub columns: Vec<Column>,
+    system: Column,
+    turns: Turns,
 }
 
-/// Reads the first of the columns that the record has.
-pub(super) fn read(fields: &Fields, columns: &[Column]) -> Result<(Imported, Seen), Problem> {
-    let (turns, system) = columns.split_at(KEYS.len());
-    let Some((column, value)) = turns.iter().find_map(|column| Some((column, column.value(fields)?))) else {
-        return Ok((Imported::Rejected(Rejection::MissingColumn), 0));
-    };
-    Ok((import(value, column.name(), system[0].value(fields))?, 1))
-}
-
-const HINT: &str = "a turn is {\"role\": …, \"content\": …} or {\"from\": …, \"value\": …}";
-
-/// Reads the turns that the column `key` holds.
-pub(super) fn import(turns: &Value, key: &str, system: Option<&Value>) -> Result<Imported, Problem> {
-    let turns = list(turns, key)?;
-    let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = system.and_then(Value::as_str).filter(|text| !is_blank(text)) {
-        messages.push(Message::new(Role::System, system));
-    }
-    for (number, turn) in turns.iter().enumerate() {
-        if let (Some(human), Some(assistant)) = (turn.get("human"), turn.get("assistant")) {
-            messages.push(Message::new(Role::User, text_of(human, key)?));
-            messages.push(Message::new(Role::Assistant, text_of(assistant, key)?));
-            continue;
-        }
-        let role = turn.get("role").or_else(|| turn.get("from")).and_then(Value::as_str);
-        let content = turn.get("content").or_else(|| turn.get("value"));
-        let (Some(role), Some(content)) = (role, content) else {
-            return Err(Problem::new(format!("turn {} of `{key}` lacks its role or its text", number + 1), HINT));
+impl Conversations {
+    pub fn new(columns: &Columns, names: &mut Names) -> Self {
+        let mut column = |key: &str| Column::new(None, key, false, names);
+        let found = match &columns.messages {
+            Some(key) => vec![column(key)],
+            None => KEYS.iter().map(|key| column(key)).collect(),
         };
-        let Some(role) = role_of(role) else { return Ok(Imported::Rejected(Rejection::UnsupportedRole)) };
-        match content_text(content, key)? {
-            Some(text) => {
-                messages.push(Message {
-                    unlearned: role == Role::Assistant && is_unlearned(turn),
-                    ..Message::new(role, text)
-                });
+        let system = column(columns.system.as_deref().unwrap_or("system"));
+        let Columns { role, content, roles, train, .. } = columns.clone();
+        Self { columns: found, system, turns: Turns { role, content, roles: roles.unwrap_or_default(), train } }
+    }
+
+    /// Reads the first of the columns that the record has.
+    pub fn read(&self, fields: &Fields) -> Result<(Imported, Seen), Problem> {
+        let Some((column, value)) = self.columns.iter().find_map(|column| Some((column, column.value(fields)?))) else {
+            return Ok((Imported::Rejected(Rejection::MissingColumn), 0));
+        };
+        Ok((self.turns.import(value, column.name(), self.system.value(fields))?, 1))
+    }
+}
+
+const HINT: &str = "a turn is {\"role\": …, \"content\": …} or {\"from\": …, \"value\": …}; `columns = { role = …, content = … \
+                    }` names other keys";
+
+/// Reads the turns that the column `key` holds, written as usual.
+pub(super) fn import(turns: &Value, key: &str, system: Option<&Value>) -> Result<Imported, Problem> {
+    Turns::default().import(turns, key, system)
+}
+
+impl Turns {
+    fn import(&self, turns: &Value, key: &str, system: Option<&Value>) -> Result<Imported, Problem> {
+        let turns = list(turns, key)?;
+        let mut messages = Vec::with_capacity(turns.len() + 1);
+        if let Some(system) = system.and_then(Value::as_str).filter(|text| !is_blank(text)) {
+            messages.push(Message::new(Role::System, system));
+        }
+        for (number, turn) in turns.iter().enumerate() {
+            if let (Some(human), Some(assistant)) = (turn.get("human"), turn.get("assistant")) {
+                messages.push(Message::new(Role::User, text_of(human, key)?));
+                messages.push(Message::new(Role::Assistant, text_of(assistant, key)?));
+                continue;
             }
-            None => return Ok(Imported::Rejected(Rejection::UnsupportedContent)),
+            let (Some(role), Some(content)) = (self.role(turn), self.content(turn)) else {
+                return Err(Problem::new(format!("turn {} of `{key}` lacks its role or its text", number + 1), HINT));
+            };
+            let Some(role) = self.role_of(role) else { return Ok(Imported::Rejected(Rejection::UnsupportedRole)) };
+            let Some(text) = content_text(content, key)? else {
+                return Ok(Imported::Rejected(Rejection::UnsupportedContent));
+            };
+            let unlearned = role == Role::Assistant && self.is_unlearned(turn);
+            messages.push(Message { unlearned, ..Message::new(role, text) });
+        }
+        Ok(checked(messages))
+    }
+
+    fn role<'a>(&self, turn: &'a Value) -> Option<&'a str> {
+        match &self.role {
+            Some(key) => turn.get(key)?.as_str(),
+            None => turn.get("role").or_else(|| turn.get("from"))?.as_str(),
         }
     }
-    Ok(checked(messages))
+
+    fn content<'a>(&self, turn: &'a Value) -> Option<&'a Value> {
+        match &self.content {
+            Some(key) => turn.get(key),
+            None => turn.get("content").or_else(|| turn.get("value")),
+        }
+    }
+
+    fn role_of(&self, name: &str) -> Option<Role> {
+        let named = [
+            (&self.roles.user, Role::User),
+            (&self.roles.assistant, Role::Assistant),
+            (&self.roles.system, Role::System),
+        ];
+        let own = named.into_iter().find(|(names, _)| names.iter().any(|known| known == name));
+        own.map(|(_, role)| role).or_else(|| usual_role(name))
+    }
+
+    /// Whether a turn says that it is not to be learned: by the key that the recipe names, or by OpenAI's `weight` or
+    /// Axolotl's `train`.
+    fn is_unlearned(&self, turn: &Value) -> bool {
+        let says_no =
+            |key: &str| turn.get(key).is_some_and(|flag| flag == &Value::Bool(false) || flag.as_f64() == Some(0.0));
+        match &self.train {
+            Some(key) => says_no(key),
+            None => {
+                turn.get("weight").and_then(Value::as_f64) == Some(0.0)
+                    || turn.get("train") == Some(&Value::Bool(false))
+            }
+        }
+    }
 }
 
 /// The list, which a table holds as JSON text.
@@ -100,12 +163,8 @@ fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
     Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
 }
 
-/// Whether a turn says that it is not to be learned: OpenAI's `weight`, Axolotl's `train`.
-fn is_unlearned(turn: &Value) -> bool {
-    turn.get("weight").and_then(Value::as_f64) == Some(0.0) || turn.get("train") == Some(&Value::Bool(false))
-}
-
-fn role_of(name: &str) -> Option<Role> {
+/// The role that a name stands for without being told.
+pub(crate) fn usual_role(name: &str) -> Option<Role> {
     match name.to_ascii_lowercase().as_str() {
         "system" => Some(Role::System),
         "user" | "human" => Some(Role::User),

@@ -19,6 +19,7 @@ use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
 use columns::Column;
 use fields::{Fields, Names};
 pub(crate) use identify::Identified;
+pub(crate) use messages::usual_role;
 pub(crate) use shape::Shape;
 
 /// Version of the importers, in every manifest: another version may read a file otherwise.
@@ -110,8 +111,8 @@ enum Plan {
     Named(Vec<Column>),
     /// By these columns, as they stand.
     Alpaca(Vec<Column>),
-    /// As conversations, by the columns of [`messages`].
-    Messages(Vec<Column>),
+    /// As conversations.
+    Messages(messages::Conversations),
 }
 
 impl Importer {
@@ -119,7 +120,10 @@ impl Importer {
         let mut names = Names::default();
         let plan = match part.format {
             SourceFormat::Alpaca => Plan::Alpaca(alpaca::columns(&part.columns, &mut names)),
-            SourceFormat::Messages => Plan::Messages(messages::columns(&mut names)),
+            SourceFormat::Messages => Plan::Messages(messages::Conversations::new(&part.columns, &mut names)),
+            _ if part.columns.of_conversations() => {
+                Plan::Messages(messages::Conversations::new(&part.columns, &mut names))
+            }
             _ if part.columns != Columns::default() => Plan::Named(alpaca::columns(&part.columns, &mut names)),
             _ => {
                 names = shape::names();
@@ -178,8 +182,8 @@ impl Importer {
                 let imported = parts.map_or(Imported::Rejected(Rejection::MissingColumn), conversation);
                 Ok(Read { imported, seen, shape: if named { Shape::Columns } else { Shape::Alpaca } })
             }
-            Plan::Messages(columns) => {
-                let (imported, seen) = messages::read(&fields, columns)?;
+            Plan::Messages(conversations) => {
+                let (imported, seen) = conversations.read(&fields)?;
                 Ok(Read { imported, seen, shape: Shape::Conversation })
             }
         }
@@ -189,7 +193,7 @@ impl Importer {
     pub fn check_columns(&self, seen: Seen, record: RawRecord<'_>) -> Result<(), Problem> {
         let missing = match &self.plan {
             Plan::Recognise => (seen == 0).then(|| "the keys of a known layout".to_owned()),
-            Plan::Messages(columns) => (seen == 0).then(|| format!("`{}`", columns[0].name())),
+            Plan::Messages(conversations) => (seen == 0).then(|| format!("`{}`", conversations.columns[0].name())),
             Plan::Named(columns) | Plan::Alpaca(columns) => {
                 let mut columns = columns.iter().enumerate();
                 let missing = columns.find(|(index, column)| column.required && seen & (1 << index) == 0);
@@ -202,7 +206,7 @@ impl Importer {
     fn missing_everywhere(&self, missing: &str, record: RawRecord<'_>) -> Problem {
         let keys = fields::keys(record);
         let list = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-        let hint = match self.plan {
+        let hint = match &self.plan {
             Plan::Messages(_) => "leave `format` out, or name the question and the answer in `columns`".to_owned(),
             Plan::Alpaca(_) if keys.iter().any(|key| messages::KEYS.contains(&key.as_str())) => {
                 "leave `format` out: conversations are recognised".to_owned()

@@ -1,7 +1,7 @@
 use medley_chat::Role::{Assistant, System, User};
 
 use super::*;
-use crate::spec::Columns;
+use crate::spec::{Columns, Roles};
 
 fn importer(columns: Columns) -> Importer {
     Importer::new(&SourcePart { columns, ..SourcePart::default() })
@@ -274,4 +274,49 @@ fn a_column_that_no_record_has_names_those_there_are() {
     let record = br#"{"instruction":"q","output":"a","context":"c"}"#;
     assert!(check(&input, record).expect_err("mistyped").starts_with("no record has `contxt`"));
     assert_eq!(check(&plain, record), Ok(()));
+}
+
+#[test]
+fn conversations_under_other_names() {
+    let roles =
+        Roles {
+            user: vec!["患者".to_owned()], assistant: vec!["医生".to_owned()], system: vec!["设定".to_owned()]
+        };
+    let columns = Columns {
+        messages: Some("dialog.turns".to_owned()),
+        role: Some("speaker".to_owned()),
+        content: Some("text".to_owned()),
+        system: Some("persona".to_owned()),
+        roles: Some(roles),
+        train: Some("learn".to_owned()),
+        ..Columns::default()
+    };
+    let record = r#"{"persona":"医","system":"no","dialog":{"turns":[{"speaker":"患者","text":"一"},
+        {"speaker":"医生","text":"二","learn":false,"train":true},{"speaker":"human","text":"三"},
+        {"speaker":"医生","text":"四","weight":0}]}}"#;
+    let other = importer(columns);
+    let expected = [(System, "医"), (User, "一"), (Assistant, "二"), (User, "三"), (Assistant, "四")];
+    assert_eq!(turns(&other, record), expected.map(|(role, text)| (role, text.to_owned())));
+    let Imported::Conversation(messages) = other.import(RawRecord::Json(record.as_bytes())).expect("good").imported
+    else {
+        panic!("rejected")
+    };
+    assert_eq!(messages.iter().filter(|message| message.unlearned).count(), 1, "only by the key that is named");
+    let message = wrong(&other, br#"{"dialog":{"turns":[{"role":"user","content":"q"}]}}"#);
+    assert!(message.starts_with("turn 1 of `dialog.turns` lacks") && message.contains("columns = {"), "{message}");
+    let set = r#"{"dialog":{"turns":[{"speaker":"设定","text":"s"},{"speaker":"user","text":"q"},{"speaker":"gpt","text":"a"}]}}"#;
+    assert_eq!(turns(&other, set)[0], (System, "s".to_owned()));
+}
+
+#[test]
+fn an_empty_name_is_a_field_that_is_not_read() {
+    let none = Some(String::new());
+    let columns = Columns { input: none.clone(), history: none.clone(), system: none, ..Columns::default() };
+    let record = r#"{"instruction":"问","input":"料","output":"答","history":[["一","二"]],"system":"医","":"x"}"#;
+    for format in [SourceFormat::Auto, SourceFormat::Alpaca] {
+        let importer = Importer::new(&SourcePart { format, columns: columns.clone(), ..SourcePart::default() });
+        assert_eq!(turns(&importer, record), [(User, "问".to_owned()), (Assistant, "答".to_owned())]);
+        let read = importer.import(RawRecord::Json(record.as_bytes())).expect("good");
+        assert_eq!(importer.check_columns(read.seen, RawRecord::Json(record.as_bytes())), Ok(()));
+    }
 }

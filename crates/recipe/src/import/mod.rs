@@ -1,0 +1,132 @@
+//! Other tools' descriptions of data as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's
+//! `datasets`, torchtune's `dataset`. Every option is carried over, or named with why not and what to do.
+
+mod axolotl;
+mod document;
+mod llama_factory;
+mod plan;
+mod torchtune;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use medley_mixer::yaml::YamlEntry;
+
+use crate::error::{Problem, RecipeErrors};
+use crate::resolve::parse;
+use document::{Document, Reading};
+use plan::{Places, Plan};
+
+pub use document::{Fate, Note};
+
+/// How a file is imported.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportOptions<'a> {
+    /// What the file's relative paths start from (default: for LLaMA-Factory its data folder, for the others the working
+    /// directory and then the file's folder).
+    pub base: Option<&'a Path>,
+    /// The sets that are wanted, by name; none for all of them.
+    pub only: &'a [String],
+    /// The folder that the recipe will be in: its paths are relative to it.
+    pub recipe_folder: &'a Path,
+}
+
+/// A recipe made from another tool's file.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The tool.
+    pub tool: &'static str,
+    /// The recipe; `load` takes it.
+    pub toml: String,
+    /// Sources in it.
+    pub sources: usize,
+    /// What the recipe does not say as the file did, in the file's order.
+    pub notes: Vec<Note>,
+}
+
+/// Reads another tool's description of data, recognised by what it contains.
+///
+/// # Errors
+/// What is wrong with the file, each with its line: see [`RecipeErrors`].
+pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, RecipeErrors> {
+    let document = Document::read(path)?;
+    let mut reading = Reading::new(&document);
+    let plan = planned(&document, options, &mut reading)?;
+    let file = document.source.name.as_str();
+    let Reading { mut problems, mut notes, .. } = reading;
+    if plan.sets.is_empty() && problems.is_empty() {
+        let reasons: Vec<String> =
+            notes.iter().filter(|note| note.fate == Fate::LeftOut).map(Note::to_string).collect();
+        let help = (!reasons.is_empty()).then(|| reasons.join("\n"));
+        problems.push(Problem::nowhere(format!("{file} has no set that Medley can train on"), help));
+    }
+    if !problems.is_empty() {
+        problems.sort_by_cached_key(Problem::position);
+        return Err(RecipeErrors::of_import(file, problems));
+    }
+    say_systems(&plan, &mut notes);
+    notes.sort_by_key(|note| (note.file.clone(), note.line));
+    let name = path.file_name().map_or_else(|| file.to_owned(), |name| name.to_string_lossy().into_owned());
+    let toml = write::recipe(&plan, &name, &notes);
+    parse::<&str>("imported.toml", &toml, Some(options.recipe_folder), &[])?;
+    Ok(Imported { tool: plan.tool, toml, sources: plan.sets.len(), notes })
+}
+
+fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Reading<'_>) -> Result<Plan, RecipeErrors> {
+    let root = document.root.entries().unwrap_or_default();
+    let places = |defaults: Vec<PathBuf>| Places {
+        bases: options.base.map_or(defaults, |base| vec![base.to_owned()]),
+        recipe_folder: options.recipe_folder.to_owned(),
+    };
+    if llama_factory::is_dataset_info(root) {
+        return Ok(llama_factory::dataset_info(options.only, &places(vec![document.folder.clone()]), reading));
+    }
+    if llama_factory::is_training(root) {
+        return llama_factory::training(options.base, options.recipe_folder, options.only, reading);
+    }
+    let places = places(vec![PathBuf::from("."), document.folder.clone()]);
+    let plan = if axolotl::is_config(root) {
+        axolotl::config(options.only, &places, reading)
+    } else if torchtune::is_config(root) {
+        torchtune::config(options.only, &places, reading)
+    } else {
+        let message = "no description of data is recognised here";
+        reading.problems.push(Problem::nowhere(message, Some(EXPECTED.to_owned())));
+        return Ok(Plan::default());
+    };
+    if plan.sets.is_empty() && !options.only.is_empty() && reading.notes.iter().all(|note| note.fate != Fate::LeftOut) {
+        let message =
+            format!("no set is called {}", crate::error::quoted_list(options.only.iter().map(String::as_str)));
+        reading.problems.push(Problem::nowhere(message, Some("--only takes a set's path or its name".to_owned())));
+    }
+    Ok(plan)
+}
+
+const EXPECTED: &str = "expected one of\n\
+    - LLaMA-Factory's dataset_info.json: names with `file_name`, `hf_hub_url`, …\n\
+    - a training file of LLaMA-Factory: `dataset: name, name` beside `dataset_dir`, `template` or `cutoff_len`\n\
+    - Axolotl: `datasets:`, a list with a `path` each\n\
+    - torchtune: `dataset:` with a `_component_`, or a list of these";
+
+/// One note for all the options that do not concern data.
+fn not_about_data(entries: &[&YamlEntry], reading: &mut Reading<'_>) {
+    let Some(first) = entries.first() else { return };
+    let names: Vec<String> = entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
+    let why = "not about data; `[model]`, `[train]` and `[exam]` are yours to write".to_owned();
+    reading.add(Fate::NotCarriedOver, None, names.join(", "), why, &first.key_span);
+}
+
+/// A system message that only some of the sets have has no place in a recipe.
+fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {
+    let common = plan.system.is_none() && write::common_system(&plan.sets).is_some();
+    for set in plan.sets.iter().filter(|set| set.system.is_some() && !common) {
+        let why = "`[chat] system` holds for every source; put this one into the records of the set".to_owned();
+        let what = format!("the system message {:?}", set.system.as_deref().unwrap_or_default());
+        let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
+        let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
+        notes.push(Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why, file, line });
+    }
+}
+
+#[cfg(test)]
+mod tests;
