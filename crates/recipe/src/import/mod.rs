@@ -15,7 +15,7 @@ use medley_mixer::yaml::YamlEntry;
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;
 use document::{Document, Reading};
-use plan::{Places, Plan};
+use plan::{Places, Plan, Set};
 
 pub use document::{Fate, Note};
 
@@ -65,6 +65,7 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
         return Err(RecipeErrors::of_import(file, problems));
     }
     say_systems(&plan, &mut notes);
+    say_samples(&plan, &mut notes);
     notes.sort_by_key(|note| (note.file.clone(), note.line));
     let name = path.file_name().map_or_else(|| file.to_owned(), |name| name.to_string_lossy().into_owned());
     let toml = write::recipe(&plan, &name, &notes);
@@ -119,13 +120,27 @@ fn not_about_data(entries: &[&YamlEntry], reading: &mut Reading<'_>) {
 /// A system message that only some of the sets have has no place in a recipe.
 fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {
     let common = plan.system.is_none() && write::common_system(&plan.sets).is_some();
-    for set in plan.sets.iter().filter(|set| set.system.is_some() && !common) {
-        let why = "`[chat] system` holds for every source; put this one into the records of the set".to_owned();
-        let what = format!("the system message {:?}", set.system.as_deref().unwrap_or_default());
-        let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
-        let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
-        notes.push(Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why, file, line });
+    for set in plan.sets.iter().filter(|_| !common) {
+        let Some(system) = &set.system else { continue };
+        let why = "`[chat] system` holds for every source; put this one into the records of the set";
+        notes.push(not_carried(set, format!("the system message {system:?}"), why));
     }
+}
+
+/// So many samples of some of the sets and all of others is no mix of a recipe.
+fn say_samples(plan: &Plan, notes: &mut Vec<Note>) {
+    let all = plan.sets.iter().all(|set| set.samples.is_some());
+    for set in plan.sets.iter().filter(|_| !all) {
+        let Some(samples) = set.samples else { continue };
+        let why = "other sets are taken whole; write `size` and `ratio` in place of `epochs`, or a part of an epoch";
+        notes.push(not_carried(set, format!("`num_samples: {samples}`"), why));
+    }
+}
+
+fn not_carried(set: &Set, what: String, why: &str) -> Note {
+    let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
+    let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
+    Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why: why.to_owned(), file, line }
 }
 
 #[cfg(test)]

@@ -60,11 +60,9 @@ fn llama_factory_describes_sets() {
     base = "Qwen/Qwen1.5-0.5B"
 
     [mix]
-    # Equal shares: the file takes all of every set, whatever its size. Say what you want of each; where a set has
-    #   too few records, the mix is smaller.
-    size = 10000
-    on_shortage = "shrink"
-    ratio = { demo = 1, qa_zh = 1, chat = 1, gone = 1 }
+    # All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` in place of
+    #   `epochs`.
+    epochs = { demo = 1, qa_zh = 1, chat = 1, gone = 1 }
 
     # dataset_info.json:2
     [sources.demo]
@@ -136,7 +134,7 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     max_tokens = 4096
 
     [mix]
-    # The file's shares. How many samples is yours to say; where a set has too few, the mix is smaller.
+    # The file's shares. The size is yours to say; where a set has too few, the mix is smaller.
     size = 10000
     on_shortage = "shrink"
     ratio = { b = 9, a = 1 }
@@ -159,6 +157,12 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
         r#"{"a": {"file_name": "a.json", "num_samples": 9000}, "b": {"hf_hub_url": "o/b", "num_samples": 1000}}"#;
     let text = toml(&[("dataset_info.json", counted), ("a.json", "")]);
     assert!(text.contains("size = 10000\non_shortage = \"repeat\"\nratio = { a = 9, b = 1 }"), "{text}");
+    let mixed = counted.replace(", \"num_samples\": 1000", "");
+    let text = toml(&[("dataset_info.json", &mixed), ("a.json", "")]);
+    assert!(
+        text.contains("epochs = { a = 1, b = 1 }") && text.contains("# not carried over: `num_samples: 9000`"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -223,11 +227,9 @@ adapter: lora
     max_tokens = 2048
 
     [mix]
-    # Equal shares: the file takes all of every set, whatever its size. Say what you want of each; where a set has
-    #   too few records, the mix is smaller.
-    size = 10000
-    on_shortage = "shrink"
-    ratio = { chat = 1, data = 1, a = 1, last = 1 }
+    # All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` in place of
+    #   `epochs`.
+    epochs = { chat = 1, data = 1, a = 1, last = 1 }
     validation = { fraction = 0.1 }
 
     # axolotl.yml:7
@@ -332,11 +334,9 @@ batch_size: 2
     system = "Answer."
 
     [mix]
-    # Equal shares: the file takes all of every set, whatever its size. Say what you want of each; where a set has
-    #   too few records, the mix is smaller.
-    size = 10000
-    on_shortage = "shrink"
-    ratio = { qa = 1, chat = 1, alpaca-cleaned = 1 }
+    # All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` in place of
+    #   `epochs`.
+    epochs = { qa = 1, chat = 1, alpaca-cleaned = 1 }
 
     # qwen.yaml:6
     [sources.qa]

@@ -9,7 +9,7 @@ use super::document::{Fate, Note};
 use super::plan::{Plan, Set};
 use crate::emit::{inline, key};
 
-/// Samples where the file does not say how many.
+/// Samples where the file gives shares and no number.
 const SIZE: u64 = 10_000;
 
 /// A model where the file names none.
@@ -64,41 +64,54 @@ pub(super) fn common_system(sets: &[Set]) -> Option<String> {
 
 fn mix(text: &mut String, plan: &Plan) {
     let _ = write!(text, "\n[mix]\n");
-    let shares = Shares::of(&plan.sets);
-    comment(text, shares.why);
-    setting(text, "size", &json!(shares.size));
-    setting(text, "on_shortage", &json!(shares.on_shortage));
-    let weights = plan.sets.iter().zip(&shares.weights).map(|(set, weight)| (set.name.clone(), json!(weight)));
-    setting(text, "ratio", &Value::Object(weights.collect()));
+    let by_name = |numbers: &[u64]| {
+        let numbers = plan.sets.iter().zip(numbers).map(|(set, number)| (set.name.clone(), json!(number)));
+        Value::Object(numbers.collect())
+    };
+    match Shares::of(&plan.sets) {
+        Shares::Everything => {
+            let why = "All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` \
+                       in place of `epochs`.";
+            comment(text, why);
+            setting(text, "epochs", &by_name(&vec![1; plan.sets.len()]));
+        }
+        Shares::Samples(samples) => {
+            comment(text, "As many samples of each set as the file takes; where a set has fewer, records repeat.");
+            setting(text, "size", &json!(samples.iter().sum::<u64>()));
+            setting(text, "on_shortage", &json!("repeat"));
+            setting(text, "ratio", &by_name(&reduced(&samples)));
+        }
+        Shares::Weights(weights) => {
+            comment(text, "The file's shares. The size is yours to say; where a set has too few, the mix is smaller.");
+            setting(text, "size", &json!(SIZE));
+            setting(text, "on_shortage", &json!("shrink"));
+            setting(text, "ratio", &by_name(&whole(&weights)));
+        }
+    }
     if let Some(fraction) = plan.validation {
         setting(text, "validation", &json!({ "fraction": fraction }));
     }
 }
 
 /// How much of what.
-struct Shares {
-    size: u64,
-    on_shortage: &'static str,
-    weights: Vec<u64>,
-    why: &'static str,
+enum Shares {
+    /// Every record once.
+    Everything,
+    /// So many samples of each.
+    Samples(Vec<u64>),
+    /// These parts of the whole.
+    Weights(Vec<f64>),
 }
 
 impl Shares {
     fn of(sets: &[Set]) -> Self {
         let samples: Option<Vec<u64>> = sets.iter().map(|set| set.samples.filter(|count| *count > 0)).collect();
-        if let Some(samples) = samples {
-            let why = "As many samples of each set as the file takes; where a set has fewer, records repeat.";
-            return Self { size: samples.iter().sum(), on_shortage: "repeat", weights: reduced(&samples), why };
+        let weights: Option<Vec<f64>> = sets.iter().map(|set| set.weight).collect();
+        match (samples, weights) {
+            (Some(samples), _) => Self::Samples(samples),
+            (None, Some(weights)) => Self::Weights(weights),
+            (None, None) => Self::Everything,
         }
-        let shares: Option<Vec<f64>> = sets.iter().map(|set| set.weight).collect();
-        if let Some(shares) = shares {
-            let why =
-                "The file's shares. How many samples is yours to say; where a set has too few, the mix is smaller.";
-            return Self { size: SIZE, on_shortage: "shrink", weights: whole(&shares), why };
-        }
-        let why = "Equal shares: the file takes all of every set, whatever its size. Say what you want of each; where a set \
-                   has too few records, the mix is smaller.";
-        Self { size: SIZE, on_shortage: "shrink", weights: vec![1; sets.len()], why }
     }
 }
 
