@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// Files of at least so many bytes are "large": the hub tells their SHA-256 and sends them from another address.
@@ -44,9 +46,39 @@ struct Inner {
     breaks: HashMap<String, usize>,
     /// Files of which one byte is wrong.
     damaged: Vec<String>,
+    /// Folders of other revisions than `main`, by repository and revision.
+    branches: HashMap<(String, String), PathBuf>,
+    /// Answers instead of the right one: to targets that hold the text, so many times, with status and headers.
+    excuses: Vec<Excuse>,
+    /// Files that are listed and not sent.
+    lost: Vec<String>,
+    /// How many more answers about a file come slowly, and how.
+    slow: HashMap<String, (Slow, usize)>,
     /// Method and target of every request.
     requests: Vec<String>,
 }
+
+struct Excuse {
+    target: String,
+    times: usize,
+    status: &'static str,
+    retry_after: Option<String>,
+}
+
+/// How a body comes slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// Half of it, then nothing more.
+    Stall,
+    /// A byte at a time.
+    Trickle,
+}
+
+/// Between two bytes of a trickle.
+const DRIP: Duration = Duration::from_millis(20);
+
+/// A stalled connection is closed after that.
+const STALLED: Duration = Duration::from_secs(5);
 
 struct Request {
     target: String,
@@ -59,11 +91,12 @@ struct Answer {
     body: Vec<u8>,
     /// Send only so much of the body.
     cut: Option<usize>,
+    slow: Option<Slow>,
 }
 
 impl Answer {
     fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, slow: None }
     }
 
     fn error(status: &'static str, code: &str) -> Self {
@@ -129,6 +162,27 @@ impl HubServer {
         self.inner().damaged.push(file.to_owned());
     }
 
+    /// Serves `folder` as data set `id` at another revision than `main`.
+    pub fn branch(&self, id: &str, revision: &str, folder: &Path) {
+        self.inner().branches.insert((format!("datasets/{id}"), revision.to_owned()), folder.to_owned());
+    }
+
+    /// Answers the next `times` requests whose target holds `target` with `status`.
+    pub fn excuse(&self, target: &str, times: usize, status: &'static str, retry_after: Option<&str>) {
+        let (target, retry_after) = (target.to_owned(), retry_after.map(str::to_owned));
+        self.inner().excuses.push(Excuse { target, times, status, retry_after });
+    }
+
+    /// Lists `file` and does not send it.
+    pub fn lose(&self, file: &str) {
+        self.inner().lost.push(file.to_owned());
+    }
+
+    /// Sends `file` slowly for the next `times`.
+    pub fn slow(&self, file: &str, slow: Slow, times: usize) {
+        self.inner().slow.insert(file.to_owned(), (slow, times));
+    }
+
     /// Method and target of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.inner().requests.clone()
@@ -180,11 +234,39 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         write!(stream, "{name}: {value}\r\n")?;
     }
     stream.write_all(b"\r\n")?;
-    stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])?;
+    match answer.slow {
+        None => stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])?,
+        Some(Slow::Stall) => {
+            stream.write_all(&answer.body[..answer.body.len() / 2])?;
+            stream.flush()?;
+            wait_for_end(state, STALLED);
+        }
+        Some(Slow::Trickle) => {
+            for byte in &answer.body {
+                stream.write_all(&[*byte])?;
+                stream.flush()?;
+                wait_for_end(state, DRIP);
+            }
+        }
+    }
     stream.flush()
 }
 
+/// Waits, but not beyond the server's end.
+fn wait_for_end(state: &State, longest: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < longest && !state.stop.load(Ordering::SeqCst) {
+        std::thread::sleep(longest.min(Duration::from_millis(20)));
+    }
+}
+
 fn answer(request: &Request, inner: &mut Inner) -> Answer {
+    let excuse = inner.excuses.iter_mut().find(|excuse| excuse.times > 0 && request.target.contains(&excuse.target));
+    if let Some(excuse) = excuse {
+        excuse.times -= 1;
+        let headers = excuse.retry_after.iter().map(|after| ("Retry-After", after.clone())).collect();
+        return Answer { headers, ..Answer::new(excuse.status, "") };
+    }
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let path = unescape(path.trim_start_matches('/'));
     if let Some(rest) = path.strip_prefix("api/") {
@@ -217,6 +299,20 @@ fn open(repository: &str, revision: &str, request: &Request, inner: &Inner) -> R
             Some(_) => {}
         }
     }
+    let branches = inner.branches.iter().filter(|((of, _), _)| of == repository);
+    let branches = branches.map(|((_, name), folder)| (name.as_str(), folder));
+    for (name, folder) in std::iter::once(("main", folder)).chain(branches) {
+        let (files, commit) = at_folder(folder);
+        let commit = inner.commits.get(repository).filter(|_| name == "main").cloned().unwrap_or(commit);
+        if revision == name || revision == commit {
+            return Ok((files, commit));
+        }
+    }
+    Err(Answer::error("404 Not Found", "RevisionNotFound"))
+}
+
+/// What a folder holds, and the commit that it is.
+fn at_folder(folder: &Path) -> (Files, String) {
     let mut files = Files::new();
     read_folder(folder, "", &mut files);
     files.sort();
@@ -225,11 +321,14 @@ fn open(repository: &str, revision: &str, request: &Request, inner: &Inner) -> R
         hasher.update(format!("{name}\0{}\0", content.len()));
         hasher.update(content);
     }
-    let commit = inner.commits.get(repository).cloned().unwrap_or_else(|| hex(hasher)[..40].to_owned());
-    if revision != "main" && revision != commit {
-        return Err(Answer::error("404 Not Found", "RevisionNotFound"));
-    }
-    Ok((files, commit))
+    (files, hex(&hasher.finalize())[..40].to_owned())
+}
+
+/// Git's name for a content.
+fn git_sha1(content: &[u8]) -> String {
+    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
+    hasher.update(content);
+    hex(&hasher.finalize())
 }
 
 type Files = Vec<(String, Vec<u8>)>;
@@ -255,11 +354,11 @@ fn describe(repository: &str, revision: &str, request: &Request, inner: &Inner) 
     let siblings: Vec<Value> = files
         .iter()
         .map(|(name, content)| {
-            let sha256 = hex(Sha256::new_with_prefix(content));
+            let sha256 = hex(&Sha256::digest(content));
             let mut sibling = json!({ "rfilename": name });
             if blobs {
                 sibling["size"] = json!(content.len());
-                sibling["blobId"] = json!(&sha256[..40]);
+                sibling["blobId"] = json!(git_sha1(content));
                 if content.len() >= LARGE {
                     sibling["lfs"] = json!({ "sha256": sha256, "size": content.len(), "pointerSize": 134 });
                 }
@@ -288,10 +387,12 @@ fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Req
         Ok(opened) => opened,
         Err(answer) => return answer,
     };
-    let Some((_, mut content)) = files.into_iter().find(|(name, _)| name == file) else {
+    let sent = |name: &str| name == file && !inner.lost.iter().any(|lost| lost == name);
+    let Some((_, mut content)) = files.into_iter().find(|(name, _)| sent(name)) else {
         return Answer::error("404 Not Found", "EntryNotFound");
     };
-    let sha256 = hex(Sha256::new_with_prefix(&content));
+    let sha256 = hex(&Sha256::digest(&content));
+    let git = git_sha1(&content);
     let total = content.len();
     if total >= LARGE && !large {
         let location = format!("/large/{}", request.target.trim_start_matches('/'));
@@ -316,7 +417,7 @@ fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Req
         None => ("200 OK", content),
     };
     let mut answer = Answer::new(status, body);
-    let etag = if total >= LARGE { &sha256[..] } else { &sha256[..40] };
+    let etag = if total >= LARGE { sha256 } else { git };
     answer.headers =
         vec![("ETag", format!("\"{etag}\"")), ("X-Repo-Commit", commit), ("Accept-Ranges", "bytes".into())];
     if let Some((start, end)) = range {
@@ -325,6 +426,10 @@ fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Req
     if let Some(times) = inner.breaks.get_mut(file).filter(|times| **times > 0) {
         *times -= 1;
         answer.cut = Some(answer.body.len() / 2);
+    }
+    if let Some((slow, times)) = inner.slow.get_mut(file).filter(|(_, times)| *times > 0) {
+        *times -= 1;
+        answer.slow = Some(*slow);
     }
     answer
 }
@@ -336,8 +441,8 @@ fn parse_range(range: &str, total: usize) -> Option<(usize, usize)> {
     Some((start.parse().ok()?, end))
 }
 
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unescape(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use medley_mixer::DatasetRequest;
 use medley_mixer::hub::{Hub, HubConfig, HubError, Snapshot};
@@ -10,12 +11,13 @@ use medley_mixer::hub::{Hub, HubConfig, HubError, Snapshot};
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod hub_server;
 
-use hub_server::HubServer;
+use hub_server::{HubServer, Slow};
 
 const RECORDS: &str = "{\"instruction\":\"麻黄的功效？\",\"output\":\"发汗解表。\"}\n";
 
 fn hub(server: &HubServer, cache: &Path) -> Hub {
-    Hub::new(HubConfig { endpoint: server.endpoint(), token: None, cache_dir: cache.to_owned(), offline: false })
+    let (endpoint, cache_dir) = (server.endpoint(), cache.to_owned());
+    Hub::new(HubConfig { endpoint, token: None, cache_dir, offline: false, silence: Duration::from_secs(10) })
 }
 
 fn ask<'a>(id: &'a str, revision: Option<&'a str>, files: Option<&'a str>) -> DatasetRequest<'a> {
@@ -232,4 +234,175 @@ fn a_model_comes_as_a_folder_with_its_safetensors_alone() {
     }
     assert!(!snapshot.directory.join("pytorch_model.bin").exists());
     assert_eq!(snapshot.files.len(), 5);
+}
+
+const CONFIGS: &str = "---\nconfigs:\n- config_name: exam\n  data_files:\n  - {split: train, path: 'exam/*.jsonl'}\n\
+                       - config_name: clin\n  data_files: clin/a.jsonl\n---\n";
+
+#[test]
+fn a_configuration_and_a_split_are_all_that_is_fetched() {
+    let large = RECORDS.repeat(100);
+    let data = folder(&[
+        ("README.md", CONFIGS),
+        ("exam/train.jsonl", RECORDS),
+        ("clin/a.jsonl", &large),
+        ("clin/b.jsonl", &large),
+    ]);
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/cmb", data.path());
+    let hub = hub(&server, cache.path());
+    let exam = DatasetRequest { config: Some("exam"), split: Some("train"), ..ask("owner/cmb", None, None) };
+    let fetched = hub.dataset_files(&exam).expect("fetches");
+    assert_eq!(texts(&fetched), [("exam/train.jsonl", RECORDS.to_owned())]);
+    assert!(server.requests().iter().all(|request| !request.contains("clin")), "{:?}", server.requests());
+    let error = hub.dataset_files(&DatasetRequest { split: Some("test"), ..exam }).expect_err("none").to_string();
+    assert!(error.contains("no split `test`; it has `train`") && error.contains("split = \"train\""), "{error}");
+    let error = hub.dataset_files(&DatasetRequest { config: None, ..exam }).expect_err("two").to_string();
+    assert!(error.contains("several configurations: `exam`, `clin`"), "{error}");
+    let offline = Hub::new(HubConfig { offline: true, ..hub.config().clone() });
+    assert_eq!(offline.dataset_files(&exam).expect("is here").files, fetched.files);
+    let clin = DatasetRequest { config: Some("clin"), split: None, ..exam };
+    let error = offline.dataset_files(&clin).expect_err("not here").to_string();
+    assert!(error.contains("`clin/a.jsonl` was never fetched"), "{error}");
+}
+
+#[test]
+fn the_parquet_branch_is_a_revision_with_folders_of_configurations_and_splits() {
+    let data = folder(&[("loader.py", "print()")]);
+    let parquet = folder(&[
+        ("exam/train/0000.parquet", "PAR1 a"),
+        ("exam/train/0001.parquet", "PAR1 b"),
+        ("exam/val/0000.parquet", "PAR1 c"),
+        ("clin/test/0000.parquet", "PAR1 d"),
+    ]);
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/cmb", data.path());
+    server.branch("owner/cmb", "refs/convert/parquet", parquet.path());
+    let hub = hub(&server, cache.path());
+    let request = DatasetRequest {
+        config: Some("exam"),
+        split: Some("train"),
+        ..ask("owner/cmb", Some("refs/convert/parquet"), None)
+    };
+    let fetched = hub.dataset_files(&request).expect("fetches");
+    let expected = [("exam/train/0000.parquet", "PAR1 a"), ("exam/train/0001.parquet", "PAR1 b")];
+    assert_eq!(texts(&fetched), expected.map(|(name, text)| (name, text.to_owned())));
+    let asked = server.requests();
+    assert!(asked.iter().any(|request| request.contains("/revision/refs%2Fconvert%2Fparquet")), "{asked:?}");
+    assert!(asked.iter().any(|request| request.contains(&format!("/resolve/{}/exam", fetched.commit))), "{asked:?}");
+    drop(server);
+    assert_eq!(hub.dataset_files(&request).expect("the cache is enough").commit, fetched.commit);
+    let pinned = DatasetRequest { revision: Some(&fetched.commit), ..request };
+    assert_eq!(hub.dataset_files(&pinned).expect("the commit is here").files, fetched.files);
+}
+
+#[test]
+fn a_busy_hub_is_asked_again_when_it_says() {
+    let (data, large) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    let hub = hub(&server, cache.path());
+    server.excuse("/revision/", 1, "429 Too Many Requests", Some("1"));
+    server.excuse("/resolve/", 1, "429 Too Many Requests", Some("1"));
+    let start = Instant::now();
+    let files = hub.dataset_files(&ask("owner/data", None, Some("*.jsonl"))).expect("the second time");
+    assert!(start.elapsed() >= Duration::from_secs(2), "waits as it is told: {:?}", start.elapsed());
+    assert_eq!(texts(&files)[0].1, large);
+
+    server.excuse("/revision/", usize::MAX, "429 Too Many Requests", Some("3600"));
+    let before = server.requests().len();
+    let start = Instant::now();
+    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("an hour").to_string();
+    assert!(error.contains("429") && error.contains("asks to wait 3600 s") && error.contains("HF_TOKEN"), "{error}");
+    assert_eq!(server.requests().len() - before, 1, "nobody asks again before the hour is over");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(hub.dataset_files(&ask("owner/data", None, Some("*.jsonl"))).expect("what is here").from_cache);
+}
+
+#[test]
+fn a_hub_that_fails_is_asked_a_few_times() {
+    let (data, large) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    let hub = hub(&server, cache.path());
+    server.excuse("/revision/", 2, "503 Service Unavailable", None);
+    server.excuse("/resolve/", 2, "502 Bad Gateway", None);
+    let files = hub.dataset_files(&ask("owner/data", None, Some("*.jsonl"))).expect("the third time");
+    assert_eq!(texts(&files)[0].1, large);
+    server.excuse("/revision/", usize::MAX, "500 Internal Server Error", None);
+    let before = server.requests().len();
+    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("never").to_string();
+    assert!(error.contains("500") && error.contains("too busy"), "{error}");
+    assert_eq!(server.requests().len() - before, 4);
+}
+
+#[test]
+fn a_file_that_only_fails_is_given_up_and_what_came_stays() {
+    let (data, _) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    server.excuse("/large/", usize::MAX, "504 Gateway Timeout", None);
+    let before = Instant::now();
+    let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some("*.jsonl")));
+    let error = error.expect_err("never").to_string();
+    assert!(error.contains("504") && error.contains("owner/data"), "{error}");
+    assert_eq!(server.requests().iter().filter(|request| request.contains("/large/")).count(), 4);
+    assert!(before.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_connection_that_stalls_or_trickles_is_dead() {
+    let (data, large) = dataset();
+    for slow in [Slow::Stall, Slow::Trickle] {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let server = HubServer::start();
+        server.dataset("owner/data", data.path());
+        let config = HubConfig { silence: Duration::from_millis(500), ..hub(&server, cache.path()).config().clone() };
+        let hub = Hub::new(config);
+        server.slow("train/large.jsonl", slow, 1);
+        let start = Instant::now();
+        let files = hub.dataset_files(&ask("owner/data", None, Some("*.jsonl"))).expect("the second time");
+        assert_eq!(texts(&files)[0].1, large);
+        assert!(start.elapsed() < Duration::from_secs(5), "{slow:?}: {:?}", start.elapsed());
+        let ranges = server.requests().iter().filter(|request| request.contains("/large/")).count();
+        assert_eq!(ranges, 2, "{slow:?}");
+    }
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    server.slow("train/large.jsonl", Slow::Trickle, usize::MAX);
+    let config = HubConfig { silence: Duration::from_millis(300), ..hub(&server, cache.path()).config().clone() };
+    let error = Hub::new(config).dataset_files(&ask("owner/data", None, None)).expect_err("never whole");
+    let HubError::Truncated { got, problem: Some(problem), .. } = &error else { panic!("{error}") };
+    assert!(*got > 0 && problem.contains("bytes in"), "{error}");
+}
+
+#[test]
+fn a_small_file_that_arrives_damaged_is_thrown_away_too() {
+    let (data, _) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    server.damage("内科 1.json");
+    let error =
+        hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some("*.json"))).expect_err("damaged");
+    let HubError::Damaged { file, expected, .. } = &error else { panic!("{error}") };
+    assert_eq!((file.as_str(), expected.len()), ("内科 1.json", 40), "Git's name for its content");
+}
+
+#[test]
+fn a_file_that_is_listed_and_not_there_is_named() {
+    let (data, _) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    server.lose("train/large.jsonl");
+    let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some("*.jsonl")));
+    let error = error.expect_err("not there").to_string();
+    assert!(error.contains("it lists `train/large.jsonl`") && error.contains("does not have it"), "{error}");
 }

@@ -196,6 +196,22 @@ fn hub_data_sets_are_named_by_commit_and_local_paths_win() {
 }
 
 #[test]
+fn a_directory_has_splits_and_a_file_has_none() {
+    let folder = folder();
+    fs::create_dir_all(folder.path().join("set")).expect("a folder");
+    put(folder.path(), "set/train.jsonl", numbered("训", 0..6));
+    put(folder.path(), "set/test.jsonl", numbered("试", 0..4));
+    let mut of_split = spec(4, &[("a", 1, "set")]);
+    of_split.sources["a"].parts[0].split = Some("test".to_owned());
+    let mixed = mixed(folder.path(), &of_split);
+    assert!(mixed.train.iter().all(|record| record.file == "set/test.jsonl"));
+    assert_eq!(mixed.ledger.sources["a"].read, 4);
+    of_split.sources["a"].parts[0].path = "set/test.jsonl".to_owned();
+    let error = mix(&of_split, &MixContext::new(folder.path())).expect_err("one file").to_string();
+    assert!(error.contains("`set/test.jsonl` is one file, which has no `split`"), "{error}");
+}
+
+#[test]
 fn globs_directories_and_overlapping_paths() {
     let folder = folder();
     fs::create_dir_all(folder.path().join("set/deep")).expect("folders");

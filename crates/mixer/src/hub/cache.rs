@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::client::RemoteFile;
@@ -176,4 +177,12 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
         }
         hasher.update(&buffer[..read]);
     }
+}
+
+/// Git's name for a file's content, in lower-case hexadecimal.
+pub(super) fn git_sha1(path: &Path) -> io::Result<String> {
+    let content = fs::read(path)?;
+    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
+    hasher.update(&content);
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

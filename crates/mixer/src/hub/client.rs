@@ -11,14 +11,9 @@ use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::cache::{RepositoryCache, sha256};
+use super::cache::{RepositoryCache, git_sha1, sha256};
+use super::patience::{ATTEMPTS, Pace, is_passing, wait_after};
 use super::{HubConfig, HubError, RepositoryKind};
-
-/// A download that breaks off is taken up again so often before it is given up.
-const ATTEMPTS: u32 = 4;
-
-/// A connection that says nothing for so long is dead.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// How alike an existing id must be to be suggested, 0 to 1.
 const ALIKE: f64 = 0.8;
@@ -40,6 +35,16 @@ impl RemoteFile {
     /// A file of which nothing but the name is known.
     pub(super) fn named(name: String) -> Self {
         Self { name, size: None, sha256: None, blob: None }
+    }
+
+    /// The hash that the hub tells of its content, and that of what lies at `path`.
+    fn hashes(&self, path: &Path) -> io::Result<Option<(String, String)>> {
+        let is_git = |name: &&String| name.len() == 40 && is_hash(name);
+        match (&self.sha256, self.blob.as_ref().filter(is_git)) {
+            (Some(expected), _) => Ok(Some((expected.clone(), sha256(path)?))),
+            (None, Some(expected)) => Ok(Some((expected.clone(), git_sha1(path)?))),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Name of its content in the cache.
@@ -90,6 +95,8 @@ pub(super) struct Client {
     agent: Agent,
     endpoint: String,
     token: Option<String>,
+    /// A connection that says nothing for so long is dead.
+    silence: Duration,
     pub(super) bars: MultiProgress,
 }
 
@@ -101,19 +108,19 @@ impl Client {
             .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
             .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
             .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .timeout_recv_response(Some(config.silence))
+            .timeout_per_read(Some(config.silence))
             .build()
             .new_agent();
         let (endpoint, token) = (config.endpoint.clone(), config.token.clone());
-        Self { agent, endpoint, token, bars: MultiProgress::new() }
+        Self { agent, endpoint, token, silence: config.silence, bars: MultiProgress::new() }
     }
 
     /// What `revision` of a repository stands for and holds.
     pub(super) fn info(&self, kind: RepositoryKind, id: &str, revision: &str) -> Result<Info, HubError> {
         let address =
             format!("{}/api/{}/{id}/revision/{}?blobs=true", self.endpoint, kind.plural(), escape(revision, false));
-        let mut response = self.get(&address, 0).map_err(|error| self.unreachable(id, error.to_string()))?;
+        let mut response = self.ask(id, &address)?;
         if !response.status().is_success() {
             return Err(self.refused(kind, id, revision, &response));
         }
@@ -128,6 +135,37 @@ impl Client {
             RemoteFile { name: sibling.rfilename, size: size.or(sibling.size), sha256, blob: sibling.blob_id }
         };
         Ok(Info { commit: answer.sha, files: answer.siblings.into_iter().map(file).collect() })
+    }
+
+    /// Asks, and asks again where the answer may be another one a little later.
+    fn ask(&self, id: &str, address: &str) -> Result<Response<Body>, HubError> {
+        let mut attempt = 0;
+        loop {
+            let response = self.get(address, 0).map_err(|error| self.unreachable(id, error.to_string()))?;
+            if !is_passing(response.status()) {
+                return Ok(response);
+            }
+            attempt += 1;
+            match wait_after(attempt - 1, Some(response.headers())) {
+                Ok(wait) if attempt < ATTEMPTS => self.pause(id, response.status(), wait),
+                Ok(_) => return Err(self.busy(id, response.status(), None)),
+                Err(asked) => return Err(self.busy(id, response.status(), Some(asked))),
+            }
+        }
+    }
+
+    fn pause(&self, id: &str, status: StatusCode, wait: Duration) {
+        tracing::info!(
+            "{} answers HTTP {status} about {id}: asking again in {:.1} s",
+            self.endpoint,
+            wait.as_secs_f64()
+        );
+        std::thread::sleep(wait);
+    }
+
+    fn busy(&self, id: &str, status: StatusCode, asked: Option<Duration>) -> HubError {
+        let (id, endpoint, status) = (id.to_owned(), self.endpoint.clone(), status.to_string());
+        HubError::Busy { id, endpoint, status, wait: asked.map(|wait| wait.as_secs()) }
     }
 
     /// Fetches `file` of `commit` into the cache; goes on where an earlier download stopped.
@@ -147,13 +185,12 @@ impl Client {
         let here = fs::metadata(&blob).is_ok_and(|data| file.size.is_none_or(|size| size == data.len()));
         if !here {
             self.fetch(kind, id, commit, file, &part)?;
-            if let Some(expected) = &file.sha256 {
-                let got = sha256(&part).map_err(in_cache)?;
-                if got != *expected {
-                    fs::remove_file(&part).map_err(in_cache)?;
-                    let (id, file, expected) = (id.to_owned(), file.name.clone(), expected.clone());
-                    return Err(HubError::Damaged { id, file, got, expected });
-                }
+            if let Some((expected, got)) =
+                file.hashes(&part).map_err(in_cache)?.filter(|(expected, got)| expected != got)
+            {
+                fs::remove_file(&part).map_err(in_cache)?;
+                let (id, file) = (id.to_owned(), file.name.clone());
+                return Err(HubError::Damaged { id, file, got, expected });
             }
             fs::rename(&part, &blob).map_err(in_cache)?;
         }
@@ -175,16 +212,20 @@ impl Client {
         tracing::info!("fetching `{}` of {id} ({})", file.name, file.size.map_or("?".to_owned(), bytes));
         let mut expected = file.size;
         let mut problem = None;
+        let mut wait = Duration::ZERO;
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                std::thread::sleep(Duration::from_millis(200 << attempt));
-            }
+            std::thread::sleep(wait);
             if length(part) > 0 && expected == Some(length(part)) {
                 return Ok(());
             }
+            wait = wait_after(attempt, None).unwrap_or_default();
             problem = match self.receive(&address, part, &mut expected, &bar) {
                 Err(Failed::Cache(source)) => return Err(HubError::Cache { path: part.to_owned(), source }),
-                Err(Failed::Status(response)) => return Err(self.refused(kind, id, commit, &response)),
+                Err(Failed::Status(response)) => return Err(self.refused_file(kind, id, commit, file, &response)),
+                Err(Failed::Busy(status, asked)) => {
+                    wait = asked.map_err(|asked| self.busy(id, status, Some(asked)))?;
+                    Some(format!("HTTP {status}"))
+                }
                 Err(Failed::Connection(problem)) => Some(problem),
                 Ok(()) => None,
             };
@@ -212,14 +253,17 @@ impl Client {
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             fs::remove_file(part).map_err(Failed::Cache)?;
         }
-        if status.is_server_error() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Err(Failed::Connection(format!("HTTP {status}")));
+        }
+        if is_passing(status) {
+            return Err(Failed::Busy(status, wait_after(0, Some(response.headers()))));
         }
         if !status.is_success() {
             return Err(Failed::Status(Box::new(response)));
         }
         *expected = expected.or_else(|| announced(&response));
-        copy(response, start, part, bar)
+        copy(response, start, part, bar, Pace::new(self.silence))
     }
 
     fn get(&self, address: &str, start: u64) -> Result<Response<Body>, ureq::Error> {
@@ -235,6 +279,23 @@ impl Client {
 
     fn unreachable(&self, id: &str, problem: String) -> HubError {
         HubError::Unreachable { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
+    }
+
+    /// What an answer other than success about one file means.
+    fn refused_file(
+        &self,
+        kind: RepositoryKind,
+        id: &str,
+        commit: &str,
+        file: &RemoteFile,
+        response: &Response<Body>,
+    ) -> HubError {
+        let code = header(response.headers(), "x-error-code").unwrap_or_default();
+        if response.status() != StatusCode::NOT_FOUND || code != "EntryNotFound" {
+            return self.refused(kind, id, commit, response);
+        }
+        let problem = format!("it lists `{}` at commit {commit} and does not have it", file.name);
+        HubError::Protocol { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
     }
 
     /// What an answer other than success means.
@@ -291,6 +352,8 @@ impl Client {
 enum Failed {
     /// Worth another attempt; what had arrived stays.
     Connection(String),
+    /// Worth another attempt after so long, or nobody waits that long.
+    Busy(StatusCode, Result<Duration, Duration>),
     /// The hub says no.
     Status(Box<Response<Body>>),
     /// The disk says no.
@@ -298,7 +361,7 @@ enum Failed {
 }
 
 /// Writes a response's body to `part` from byte `start` on.
-fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar) -> Result<(), Failed> {
+fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar, mut pace: Pace) -> Result<(), Failed> {
     let goes_on = response.status() == StatusCode::PARTIAL_CONTENT;
     let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(Failed::Cache)?;
     // A server without ranges begins anew.
@@ -314,6 +377,9 @@ fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar) ->
             Ok(read) => {
                 file.write_all(&buffer[..read]).map_err(Failed::Cache)?;
                 bar.inc(read as u64);
+                if let Err(slow) = pace.add(read as u64) {
+                    break Err(Failed::Connection(slow));
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => break Err(Failed::Connection(error.to_string())),

@@ -82,6 +82,22 @@ pub enum HubError {
         /// What happened.
         problem: String,
     },
+    /// The hub answers again and again that it cannot answer now.
+    #[error(
+        "{endpoint} is too busy to answer about `{id}` (HTTP {status}){}\n  hint: run it again later, it goes on where it \
+         stopped; with HF_TOKEN set, Hugging Face's hub allows more requests",
+        wait.map(|wait| format!(" and asks to wait {wait} s")).unwrap_or_default()
+    )]
+    Busy {
+        /// The repository.
+        id: String,
+        /// The hub.
+        endpoint: String,
+        /// HTTP status.
+        status: String,
+        /// Seconds that the hub asks to wait, where that is longer than anybody waits.
+        wait: Option<u64>,
+    },
     /// The hub is not asked, and the cache lacks something.
     #[error(
         "{kind} `{id}` is not in the cache and cannot be fetched ({why}): {what}; looked in {}\n  hint: connect once to \

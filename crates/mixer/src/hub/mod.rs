@@ -11,8 +11,10 @@ mod cache;
 mod choose;
 mod client;
 mod error;
+mod patience;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use indicatif::MultiProgress;
 
@@ -59,11 +61,17 @@ pub struct HubConfig {
     pub cache_dir: PathBuf,
     /// Never use the network.
     pub offline: bool,
+    /// A connection that says nothing for so long is dead, and so is one that only trickles.
+    pub silence: Duration,
 }
+
+/// A connection that says nothing for so long is dead, where the environment does not say otherwise.
+const SILENCE: Duration = Duration::from_secs(60);
 
 impl HubConfig {
     /// From the environment, as Hugging Face's libraries read it: `HF_ENDPOINT`, `HF_TOKEN` (or the file that
-    /// `HF_TOKEN_PATH` names, or `token` in the home), `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`.
+    /// `HF_TOKEN_PATH` names, or `token` in the home), `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`,
+    /// `HF_HUB_DOWNLOAD_TIMEOUT` (seconds).
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
     }
@@ -76,12 +84,14 @@ impl HubConfig {
         let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let token = variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let seconds = |value: String| value.trim().parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let is_on = |value: String| matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
         Self {
             endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
             cache_dir: path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
             offline: variable("HF_HUB_OFFLINE").is_some_and(is_on),
+            silence: variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(seconds).unwrap_or(SILENCE),
         }
     }
 }
@@ -200,17 +210,31 @@ impl Hub {
         }
         match self.client.info(kind, id, revision) {
             Ok(info) => self.fetched(&cache, kind, id, revision, &info, wanted),
+            Err(error @ HubError::Busy { .. }) => {
+                let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+                self.cached_instead(&cache, kind, id, revision, wanted, why).map_err(|_| error)
+            }
             Err(HubError::Unreachable { endpoint, problem, .. }) => {
-                let snapshot = self.cached(&cache, kind, id, revision, wanted, format!("{endpoint}: {problem}"))?;
-                tracing::warn!(
-                    "{endpoint} cannot be reached ({problem}): using the cached {} {id} at commit {}",
-                    kind.name(),
-                    snapshot.commit
-                );
-                Ok(snapshot)
+                let why = format!("{endpoint}: {problem}");
+                self.cached_instead(&cache, kind, id, revision, wanted, why)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The cached files, as the hub cannot be asked.
+    fn cached_instead(
+        &self,
+        cache: &RepositoryCache,
+        kind: RepositoryKind,
+        id: &str,
+        revision: &str,
+        wanted: Wanted<'_>,
+        why: String,
+    ) -> Result<Snapshot, HubError> {
+        let snapshot = self.cached(cache, kind, id, revision, wanted, why.clone())?;
+        tracing::warn!("{why}: using the cached {} {id} at commit {}", kind.name(), snapshot.commit);
+        Ok(snapshot)
     }
 
     /// The files of `info`'s commit, downloaded where the cache lacks them.
@@ -339,6 +363,8 @@ mod tests {
         assert!(cache.offline);
         assert_eq!(cache.endpoint, "https://huggingface.co");
         assert_eq!(config(&[("XDG_CACHE_HOME", "x")]).cache_dir, Path::new("x/huggingface/hub"));
+        assert_eq!(cache.silence, SILENCE);
+        assert_eq!(config(&[("HF_HUB_DOWNLOAD_TIMEOUT", "10")]).silence, Duration::from_secs(10));
     }
 
     #[test]
