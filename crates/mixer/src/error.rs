@@ -83,6 +83,16 @@ pub enum MixError {
         /// Each file that is another, in words.
         changed: Vec<String>,
     },
+    /// A shard cannot be merged.
+    #[error("{folder}: {problem}\n  hint: {hint}")]
+    Shard {
+        /// The shard's folder.
+        folder: String,
+        /// What is wrong.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
     Write(#[from] std::io::Error),

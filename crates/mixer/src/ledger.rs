@@ -45,6 +45,18 @@ impl Counted {
         places.join(", ")
     }
 
+    /// Adds what was counted elsewhere in the same file, keeping the first places.
+    pub(crate) fn merge_in_file(&mut self, other: Self) {
+        self.count += other.count;
+        self.examples.extend(other.examples);
+        self.examples.sort_by_cached_key(|place| {
+            let numbers = place.rsplit_once(':').map_or("", |(_, numbers)| numbers);
+            let (line, record) = numbers.split_once('#').unwrap_or((numbers, "0"));
+            (line.parse::<u64>().unwrap_or_default(), record.parse::<u64>().unwrap_or_default())
+        });
+        self.examples.truncate(EXAMPLES);
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.count += other.count;
         let room = EXAMPLES - self.examples.len();

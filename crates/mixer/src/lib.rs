@@ -30,6 +30,7 @@ mod read;
 mod record;
 mod scan;
 mod select;
+mod shard;
 mod spec;
 mod splits;
 mod table;
@@ -49,6 +50,7 @@ pub use mix::{Mix, MixContext, MixProgress, mix};
 pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
+pub use shard::{BLOCK, DEFAULT_MARGIN, ShardNumber, ShardSummary, merge_shards, mix_shard};
 pub use spec::{
     Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, Roles, SourceFormat, SourcePart,
     SourceSpec, Supervise, Unit, Validation,

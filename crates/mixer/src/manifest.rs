@@ -181,7 +181,8 @@ fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource)
     parts.iter().enumerate().map(part).collect()
 }
 
-fn exam_hash(questions: &[String]) -> String {
+/// Stands for a set of questions.
+pub(crate) fn exam_hash(questions: &[String]) -> String {
     let mut sorted: Vec<&str> = questions.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     sorted.dedup();

@@ -21,6 +21,7 @@ use crate::quota::Leaves;
 use crate::record::MixedRecord;
 use crate::scan::{FileScan, PoolScan, stands_in};
 use crate::select::{Candidate, Smallest};
+use crate::shard::Share;
 use crate::spec::{MixSpec, Order, SourceSpec, Unit};
 use crate::write::written;
 
@@ -79,10 +80,26 @@ pub struct Mix {
 /// # Errors
 /// A source that cannot be found or read, a record that cannot be understood, a pool that is too small.
 pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
-    let Some(threads) = context.threads else { return mix_here(spec, context) };
+    in_threads(context.threads, || {
+        let preparation = Preparation::new(spec, context)?;
+        let pools = preparation.find_pools()?;
+        let drawing = preparation.drawing(&pools);
+        let held_out = preparation.held_out(0.0);
+        preparation.mix(&pools, |_, pool, earlier| {
+            drawing.read(pool, preparation.limit(pool), held_out, earlier, Share::default())
+        })
+    })
+}
+
+/// Does it with this many threads, or one per core.
+pub(crate) fn in_threads<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> Result<T, MixError> + Send,
+) -> Result<T, MixError> {
+    let Some(threads) = threads else { return work() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| MixError::Threads { threads, problem: error.to_string() })?;
-    pool.install(|| mix_here(spec, context))
+    pool.install(work)
 }
 
 /// A pool before it is read.
@@ -90,6 +107,21 @@ pub(crate) struct Pool<'a> {
     pub name: &'a str,
     pub spec: &'a SourceSpec,
     pub files: Vec<SourceFile>,
+}
+
+/// What was read of a pool, or of a part of it.
+pub(crate) struct PoolRead {
+    pub files: Vec<FileScan>,
+    /// Records that can be trained on and are no exam items.
+    pub importable: u64,
+    /// Their different contents, sorted.
+    pub contents: Vec<ContentId>,
+    /// By ascending key, as far as the limit goes.
+    pub sample: Vec<(Key, Candidate)>,
+    pub held_out: Vec<(Key, Candidate)>,
+    /// Up to which key these are all there are; every key where there is none.
+    pub sample_to: Option<Key>,
+    pub held_out_to: Option<Key>,
 }
 
 /// A pool after it was read.
@@ -100,47 +132,81 @@ struct Drawn {
     source: ManifestSource,
 }
 
-fn mix_here(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
-    if spec.needs_tokens() && context.measure.is_none() {
-        return Err(MixError::NoTokenizer);
-    }
-    let leaves = Leaves::of_mix(spec)?;
-    let limits = limits(spec, &leaves);
-    let pools = find_pools(spec, &leaves, context)?;
-    let exam_items = ExamItems::new(context.exam_questions);
-    let meter = Meter::new(&pools, context);
-    let measure = context.measure.filter(|_| spec.needs_tokens());
-    let drawing = Drawing { spec, exam_items: &exam_items, measure, meter: &meter };
-    let mut earlier = Vec::new();
-    let mut drawn: IndexMap<&str, Drawn> = IndexMap::new();
-    for pool in &pools {
-        let leaf = leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
-        let limit = leaf.map_or(Limit { records: 0, amount: None }, |leaf| limits[leaf]);
-        let (result, contents) = drawing.draw(pool, limit, &earlier, drawn.keys())?;
-        earlier.push(contents);
-        drawn.insert(pool.name, result);
-    }
-    let counts = settle_counts(spec, &leaves, &drawn)?;
-    assemble(spec, context, &pools, &leaves, &counts, drawn)
+/// What is known before any pool is read.
+pub(crate) struct Preparation<'a> {
+    spec: &'a MixSpec,
+    context: &'a MixContext<'a>,
+    leaves: Leaves,
+    limits: Vec<Limit>,
+    exam_items: ExamItems,
 }
 
-/// The pools that the tree names, in the order of `sources`, with their files.
-pub(crate) fn find_pools<'a>(
-    spec: &'a MixSpec,
-    leaves: &Leaves,
-    context: &MixContext<'_>,
-) -> Result<Vec<Pool<'a>>, MixError> {
-    for leaf in &leaves.leaves {
-        if !spec.sources.contains_key(&leaf.source) {
+impl<'a> Preparation<'a> {
+    pub fn new(spec: &'a MixSpec, context: &'a MixContext<'a>) -> Result<Self, MixError> {
+        if spec.needs_tokens() && context.measure.is_none() {
+            return Err(MixError::NoTokenizer);
+        }
+        let leaves = Leaves::of_mix(spec)?;
+        if let Some(leaf) = leaves.leaves.iter().find(|leaf| !spec.sources.contains_key(&leaf.source)) {
             return Err(MixError::UnknownSource(leaf.source.clone()));
         }
+        let limits = limits(spec, &leaves);
+        Ok(Self { spec, context, leaves, limits, exam_items: ExamItems::new(context.exam_questions) })
     }
-    let named = spec.sources.iter().filter(|(name, _)| leaves.leaves.iter().any(|leaf| leaf.source == **name));
-    let pool = |(name, source): (&'a String, &'a SourceSpec)| {
-        let files = locate(name, source, context.base_dir, context.hub)?;
-        Ok(Pool { name, spec: source, files })
-    };
-    named.map(pool).collect()
+
+    /// The pools that the tree names, in the order of `sources`.
+    pub fn name_pools(&self) -> impl Iterator<Item = (&'a str, &'a SourceSpec)> {
+        let is_named = |name: &str| self.leaves.leaves.iter().any(|leaf| leaf.source == name);
+        self.spec.sources.iter().map(|(name, source)| (name.as_str(), source)).filter(move |(name, _)| is_named(name))
+    }
+
+    /// The pools with their files.
+    pub fn find_pools(&self) -> Result<Vec<Pool<'a>>, MixError> {
+        let pool = |(name, spec): (&'a str, &'a SourceSpec)| {
+            let files = locate(name, spec, self.context.base_dir, self.context.hub)?;
+            Ok(Pool { name, spec, files })
+        };
+        self.name_pools().map(pool).collect()
+    }
+
+    /// What must be kept of a pool.
+    pub fn limit(&self, pool: &Pool<'_>) -> Limit {
+        let leaf = self.leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
+        leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf])
+    }
+
+    /// Records of the validation split that are kept of a pool, with this margin.
+    pub fn held_out(&self, margin: f64) -> usize {
+        let samples = self.spec.validation.max_samples;
+        samples + (samples as f64 * margin) as usize
+    }
+
+    pub fn drawing(&'a self, pools: &[Pool<'_>]) -> Drawing<'a> {
+        Drawing {
+            spec: self.spec,
+            exam_items: &self.exam_items,
+            measure: self.context.measure.filter(|_| self.spec.needs_tokens()),
+            meter: Meter::new(pools, self.context),
+        }
+    }
+
+    /// The mix of these pools; `read` reads one, given its number and the contents of the pools before it.
+    pub fn mix(
+        &self,
+        pools: &[Pool<'_>],
+        read: impl Fn(usize, &Pool<'_>, &[Vec<ContentId>]) -> Result<PoolRead, MixError>,
+    ) -> Result<Mix, MixError> {
+        let mut earlier = Vec::new();
+        let mut drawn: IndexMap<&str, Drawn> = IndexMap::new();
+        for (number, pool) in pools.iter().enumerate() {
+            let read = read(number, pool, &earlier)?;
+            let (result, contents) = count(self.spec, pool, read, &earlier, drawn.keys());
+            earlier.push(contents);
+            drawn.insert(pool.name, result);
+        }
+        let counts = settle_counts(self.spec, &self.leaves, &drawn)?;
+        assemble(self.spec, self.context, pools, &self.leaves, &counts, drawn)
+    }
 }
 
 /// Counts bytes and records over all pools and passes them on.
@@ -168,25 +234,27 @@ impl<'a> Meter<'a> {
 }
 
 /// What every pool is drawn with.
-struct Drawing<'a> {
+pub(crate) struct Drawing<'a> {
     spec: &'a MixSpec,
     exam_items: &'a ExamItems,
     measure: Option<&'a dyn MeasureTokens>,
-    meter: &'a Meter<'a>,
+    meter: Meter<'a>,
 }
 
 impl Drawing<'_> {
-    /// Reads a pool and returns its draw and its different contents, sorted.
-    fn draw<'a>(
+    /// Reads a share of a pool; what stands in `earlier` pools is not drawn.
+    pub fn read(
         &self,
         pool: &Pool<'_>,
         limit: Limit,
+        held_out: usize,
         earlier: &[Vec<ContentId>],
-        earlier_names: impl Iterator<Item = &'a &'a str>,
-    ) -> Result<(Drawn, Vec<ContentId>), MixError> {
+        share: Share,
+    ) -> Result<PoolRead, MixError> {
         let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
         let scan = PoolScan {
             files: &pool.files,
+            share,
             parts: &pool.spec.parts,
             importers: &importers,
             exam_items: self.exam_items,
@@ -195,7 +263,7 @@ impl Drawing<'_> {
             validation: Keyed::validation(),
             validation_bound: validation_bound(self.spec.validation.fraction),
             sample: Smallest::within(limit),
-            held_out: Smallest::new(self.spec.validation.max_samples),
+            held_out: Smallest::new(held_out),
             measure: self.measure,
             progress: &|bytes, records| self.meter.add(pool.name, bytes, records),
         };
@@ -205,14 +273,30 @@ impl Drawing<'_> {
         let importable = contents.len() as u64;
         contents.par_sort_unstable();
         contents.dedup();
-        let mut ledger =
-            SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
-        count_contents(&scan, &contents, earlier_names, &mut ledger);
-        let source = manifest_source(pool, &files);
         let (sample, held_out) = (scan.kept(&scan.sample), scan.kept(&scan.held_out));
-        ledger.validation = held_out.len() as u64;
-        Ok((Drawn { sample, held_out, ledger, source }, contents))
+        let to = |kept: &[(Key, Candidate)], smallest: &Smallest| {
+            kept.last().map(|(key, _)| *key).or(Some(Key(0))).filter(|_| smallest.is_cut())
+        };
+        let (sample_to, held_out_to) = (to(&sample, &scan.sample), to(&held_out, &scan.held_out));
+        Ok(PoolRead { files, importable, contents, sample, held_out, sample_to, held_out_to })
     }
+}
+
+/// Counts what was read of a pool; gives back its different contents too.
+fn count<'a>(
+    spec: &MixSpec,
+    pool: &Pool<'_>,
+    read: PoolRead,
+    earlier: &[Vec<ContentId>],
+    earlier_names: impl Iterator<Item = &'a &'a str>,
+) -> (Drawn, Vec<ContentId>) {
+    let PoolRead { files, importable, contents, sample, held_out, .. } = read;
+    let mut ledger =
+        SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
+    count_contents(spec, earlier, &contents, earlier_names, &mut ledger);
+    ledger.validation = held_out.len() as u64;
+    let source = manifest_source(pool, &files);
+    (Drawn { sample, held_out, ledger, source }, contents)
 }
 
 fn count_files(pool: &Pool<'_>, scans: &[FileScan]) -> SourceLedger {
@@ -243,22 +327,24 @@ fn count_shape(all: &mut Vec<ReadAs>, file: &str, layout: &str, shape: &str, rec
 
 /// Tells the pool's different contents apart: an earlier pool's, held out, available.
 fn count_contents<'a>(
-    scan: &PoolScan<'_>,
+    spec: &MixSpec,
+    earlier: &[Vec<ContentId>],
     contents: &[ContentId],
     earlier_names: impl Iterator<Item = &'a &'a str>,
     ledger: &mut SourceLedger,
 ) {
     let names: Vec<&&str> = earlier_names.collect();
+    let (validation, bound) = (Keyed::validation(), validation_bound(spec.validation.fraction));
     let count = |contents: &[ContentId]| {
         let mut owned = vec![0; names.len()];
         let mut own = Vec::with_capacity(contents.len());
         for content in contents {
-            match scan.earlier.iter().position(|pool| stands_in(*content, pool)) {
+            match earlier.iter().position(|pool| stands_in(*content, pool)) {
                 Some(owner) => owned[owner] += 1,
                 None => own.push(content.0),
             }
         }
-        let held_out = scan.validation.keys(&own).iter().filter(|key| key.0 < scan.validation_bound).count();
+        let held_out = validation.keys(&own).iter().filter(|key| key.0 < bound).count();
         (owned, held_out as u64, (own.len() - held_out) as u64)
     };
     let counts: Vec<(Vec<u64>, u64, u64)> = contents.par_chunks(1 << 14).map(count).collect();

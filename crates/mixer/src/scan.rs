@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use medley_chat::Message;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
@@ -19,11 +20,14 @@ use crate::locate::SourceFile;
 use crate::measure::{Lengths, MeasureTokens};
 use crate::read::{Batch, Fingerprint, Opened, Problem, RawRecord, Span, SplitError, Table, open};
 use crate::select::{Candidate, Kept, Smallest, Text};
+use crate::shard::Share;
 use crate::spec::SourcePart;
 
 /// What is asked of every record of a pool.
 pub(crate) struct PoolScan<'a> {
     pub files: &'a [SourceFile],
+    /// The part of the pool that is read.
+    pub share: Share,
     pub parts: &'a [SourcePart],
     /// By part.
     pub importers: &'a [Importer],
@@ -45,6 +49,8 @@ pub(crate) struct PoolScan<'a> {
 /// What a file held.
 #[derive(Debug)]
 pub(crate) struct FileScan {
+    /// Its index in its source.
+    pub index: usize,
     pub fingerprint: Fingerprint,
     /// What the file was recognised as.
     pub layout: String,
@@ -55,6 +61,43 @@ pub(crate) struct FileScan {
     pub exam_items: Counted,
     /// Every importable record that is no exam item, in the file's order.
     pub contents: Vec<ContentId>,
+    /// The columns that were met.
+    pub seen: Seen,
+    /// What the records read lack, which in a part of a file is no error yet.
+    pub lacking: Option<Lacking>,
+}
+
+impl FileScan {
+    /// Adds what was read of another part of the file.
+    pub fn add(&mut self, other: Self) {
+        self.read += other.read;
+        for (shape, count) in other.shapes {
+            *self.shapes.entry(shape).or_default() += count;
+        }
+        for (reason, counted) in other.rejected {
+            self.rejected.entry(reason).or_default().merge_in_file(counted);
+        }
+        self.exam_items.merge_in_file(other.exam_items);
+        self.seen |= other.seen;
+        let first = [self.lacking.take(), other.lacking].into_iter().flatten();
+        self.lacking = first.min_by_key(|lacking| lacking.record);
+    }
+}
+
+/// A column that no record of a file has, told by the first of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lacking {
+    line: u64,
+    record: u64,
+    problem: String,
+    hint: String,
+}
+
+impl Lacking {
+    pub fn error(self, file: &str) -> MixError {
+        let Self { line, record, problem, hint } = self;
+        MixError::Record { file: file.to_owned(), line, record, problem, hint }
+    }
 }
 
 /// What was seen of one record.
@@ -86,7 +129,8 @@ enum Destination {
 impl PoolScan<'_> {
     /// Reads every file; the first error in the order of files and records counts, whatever thread meets it first.
     pub fn run(&self) -> Result<Vec<FileScan>, MixError> {
-        let scans: Vec<_> = (0..self.files.len()).into_par_iter().map(|file| self.scan_file(file)).collect();
+        let taken = (0..self.files.len()).into_par_iter().filter(|file| self.share.takes_file(*file, self.files.len()));
+        let scans: Vec<_> = taken.map(|file| self.scan_file(file)).collect();
         scans.into_iter().collect()
     }
 
@@ -101,7 +145,8 @@ impl PoolScan<'_> {
         let mut tally = Tally::new(index, file, importer);
         let mut next = records.next_batch();
         let mut reported = 0;
-        while let Some(batch) = next.map_err(|error| tally.split_error(error))? {
+        while let Some(mut batch) = next.map_err(|error| tally.split_error(error))? {
+            batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
             let (read, outcomes) = rayon::join(|| records.next_batch(), || self.outcomes(&batch, tally.importer));
             next = read;
             tally.count(&batch, outcomes, self)?;
@@ -116,7 +161,11 @@ impl PoolScan<'_> {
                 "run again when it is complete",
             )));
         }
-        tally.finish(fingerprinter.finish(), layout, records.records())
+        let scan = tally.finish(fingerprinter.finish(), layout);
+        match scan.lacking.clone().filter(|_| !self.share.divides(self.files.len())) {
+            Some(lacking) => Err(lacking.error(&file.name)),
+            None => Ok(scan),
+        }
     }
 
     fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Outcomes> {
@@ -243,6 +292,7 @@ struct Tally<'a> {
     index: usize,
     file: &'a SourceFile,
     importer: &'a Importer,
+    read: u64,
     rejected: BTreeMap<Rejection, Counted>,
     exam_items: Counted,
     contents: Vec<ContentId>,
@@ -258,6 +308,7 @@ impl<'a> Tally<'a> {
             index,
             file,
             importer,
+            read: 0,
             rejected: BTreeMap::new(),
             exam_items: Counted::default(),
             contents: Vec::new(),
@@ -271,6 +322,7 @@ impl<'a> Tally<'a> {
         for (span, outcome) in batch.spans.iter().zip(outcomes.into_iter().flatten()) {
             let place = (span.line, span.record);
             let Seeing { outcome, seen, shape } = outcome.map_err(|problem| self.record_error(place, problem))?;
+            self.read += 1;
             self.seen |= seen;
             *self.shapes.entry(shape).or_default() += 1;
             self.first.get_or_insert_with(|| First {
@@ -319,12 +371,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn finish(self, fingerprint: Fingerprint, layout: String, read: u64) -> Result<FileScan, MixError> {
-        if let Some(First { bytes, table, place }) = &self.first {
-            let record = table.as_deref().map_or(RawRecord::Json(bytes), |table| RawRecord::Row(bytes, table));
-            self.importer.check_columns(self.seen, record).map_err(|problem| self.record_error(*place, problem))?;
-        }
-        let Self { rejected, exam_items, contents, shapes, .. } = self;
-        Ok(FileScan { fingerprint, layout, read, shapes, rejected, exam_items, contents })
+    fn finish(self, fingerprint: Fingerprint, layout: String) -> FileScan {
+        let lacking = self.first.as_ref().and_then(|First { bytes, table, place: (line, record) }| {
+            let raw = table.as_deref().map_or(RawRecord::Json(bytes), |table| RawRecord::Row(bytes, table));
+            let Problem { problem, hint } = self.importer.check_columns(self.seen, raw).err()?;
+            Some(Lacking { line: *line, record: *record, problem, hint })
+        });
+        let Self { index, read, rejected, exam_items, contents, shapes, seen, .. } = self;
+        FileScan { index, fingerprint, layout, read, shapes, rejected, exam_items, contents, seen, lacking }
     }
 }

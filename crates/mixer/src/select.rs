@@ -57,17 +57,20 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Which of two records of the same canonical content is kept. Their own text decides first, so that the choice
-    /// does not depend on how the records are spread over files.
-    fn precedes(&self, other: &Self) -> bool {
-        let texts =
-            |candidate: &Self| -> Vec<String> { candidate.messages.iter().map(|m| m.content.clone()).collect() };
-        let passages = |candidate: &Self| -> Vec<Option<(usize, usize)>> {
-            candidate.messages.iter().map(|m| m.passage.as_ref().map(|range| (range.start, range.end))).collect()
-        };
+    /// Which of two records of the same canonical content is kept: the lesser. Their own text decides first, so that the
+    /// choice does not depend on how the records are spread over files.
+    pub fn cmp_copies(&self, other: &Self) -> std::cmp::Ordering {
+        fn texts(candidate: &Candidate) -> impl Iterator<Item = &str> {
+            candidate.messages.iter().map(|message| message.content.as_str())
+        }
+        fn marks(candidate: &Candidate) -> impl Iterator<Item = Option<(usize, usize)>> {
+            candidate.messages.iter().map(|message| message.passage.as_ref().map(|range| (range.start, range.end)))
+        }
         let unlearned = |candidate: &Self| -> Vec<bool> { candidate.messages.iter().map(|m| m.unlearned).collect() };
-        (texts(self), passages(self), unlearned(self), self.file, self.record)
-            < (texts(other), passages(other), unlearned(other), other.file, other.record)
+        (texts(self).cmp(texts(other)))
+            .then_with(|| marks(self).cmp(marks(other)))
+            .then_with(|| unlearned(self).cmp(&unlearned(other)))
+            .then_with(|| (self.file, self.record).cmp(&(other.file, other.record)))
     }
 }
 
@@ -132,24 +135,10 @@ impl Smallest {
             }
             same
         });
-        if let Some(enough) = self.enough(kept) {
+        if let Some(enough) = enough(self.limit, kept.iter().map(|(_, record)| record.lengths)) {
             kept.truncate(enough);
             self.bound.store(kept.last().map_or(0, |(largest, _)| upper(*largest)), Ordering::Relaxed);
         }
-    }
-
-    /// How many of these, sorted, reach the limit; `None` where all of them do not.
-    fn enough(&self, kept: &[(Key, Kept)]) -> Option<usize> {
-        let records = (kept.len() >= self.limit.records).then_some(self.limit.records);
-        let amount = self.limit.amount.and_then(|(unit, most)| {
-            let mut amount = 0;
-            let reached = |(_, record): &(Key, Kept)| {
-                amount += record.lengths.amount(unit);
-                amount >= most
-            };
-            kept.iter().position(reached).map(|last| last + 1)
-        });
-        records.into_iter().chain(amount).min()
     }
 
     fn lock(&self) -> MutexGuard<'_, Heap> {
@@ -162,6 +151,25 @@ impl Smallest {
         self.prune(&mut heap.kept, read);
         std::mem::take(&mut heap.kept)
     }
+
+    /// Whether there may have been more than was kept.
+    pub fn is_cut(&self) -> bool {
+        self.limit.records == 0 || self.bound.load(Ordering::Relaxed) < u64::MAX
+    }
+}
+
+/// How many records of these lengths, by ascending key, reach the limit; `None` where all of them do not.
+pub(crate) fn enough(limit: Limit, mut lengths: impl ExactSizeIterator<Item = Lengths>) -> Option<usize> {
+    let records = (lengths.len() >= limit.records).then_some(limit.records);
+    let amount = limit.amount.and_then(|(unit, most)| {
+        let mut amount = 0;
+        let reached = |lengths: Lengths| {
+            amount += lengths.amount(unit);
+            amount >= most
+        };
+        lengths.position(reached).map(|last| last + 1)
+    });
+    records.into_iter().chain(amount).min()
 }
 
 fn upper(key: Key) -> u64 {
@@ -173,7 +181,7 @@ fn precedes(first: &Kept, second: &Kept, read: &Reading<'_>) -> bool {
     if first.text == second.text {
         return (first.file, first.record) < (second.file, second.record);
     }
-    first.clone().read(read).precedes(&second.clone().read(read))
+    first.clone().read(read).cmp_copies(&second.clone().read(read)).is_lt()
 }
 
 #[cfg(test)]

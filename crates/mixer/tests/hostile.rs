@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use medley_mixer::{
-    Mix, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation, mix,
+    Mix, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, ShardNumber, SourcePart, SourceSpec,
+    Validation, merge_shards, mix, mix_shard,
 };
 
 fn spec(path: &str) -> MixSpec {
@@ -252,7 +253,59 @@ fn writing_to_a_full_disk() {
     let out = folder.path().join("out");
     let message = mixed.write(&out).expect_err("no room").to_string();
     assert!(message.contains("mix.jsonl") && message.contains("File too large"), "{message}");
-    let left: Vec<_> =
-        fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect()
+    };
+    assert!(left(&out).is_empty(), "{:?}", left(&out));
+    let (shards, shard) = (folder.path().join("shards"), ShardNumber { number: 1, of: 1 });
+    let all = MixSpec { size: 700, ..spec("*.jsonl") };
+    let shard = mix_shard(&all, &MixContext::new(folder.path()), shard, 0.05, &shards.join("1"));
+    assert!(shard.expect_err("no room").to_string().contains("File too large"));
+    assert!(left(&shards).is_empty(), "{:?}", left(&shards));
+}
+
+/// A process that is killed while it writes leaves what was there before, or the whole of what it wrote.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_writer_leaves_nothing_half_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let this = std::env::current_exe().expect("this test");
+    for round in 0..12u64 {
+        let mut writer = Command::new(&this)
+            .args(["writing_until_killed", "--exact", "--ignored"])
+            .env("MEDLEY_TEST_FOLDER", folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("runs");
+        let started = std::time::Instant::now();
+        while !folder.path().join("mix/manifest.json").exists() && started.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(round * 7 % 40));
+        writer.kill().expect("killed");
+        writer.wait().expect("ended");
+        // A manifest is there only with the files that it describes.
+        if let Ok(manifest) = fs::read_to_string(folder.path().join("mix/manifest.json")) {
+            let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("whole");
+            let mix = fs::read(folder.path().join("mix/mix.jsonl")).expect("there");
+            assert_eq!(manifest["mix"]["records"], mix.iter().filter(|byte| **byte == b'\n').count());
+        }
+        if folder.path().join("shards/1").exists() {
+            let shards = [folder.path().join("shards/1")];
+            merge_shards(&spec("a.jsonl"), &MixContext::new(folder.path()), &shards).expect("a whole shard");
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by a_killed_writer_leaves_nothing_half_written, which kills it"]
+fn writing_until_killed() {
+    let folder = std::path::PathBuf::from(std::env::var("MEDLEY_TEST_FOLDER").expect("a folder"));
+    fs::write(folder.join("a.jsonl"), rows(3000)).expect("written");
+    let (spec, context) = (spec("a.jsonl"), MixContext::new(&folder));
+    for _ in 0..2000 {
+        mix(&spec, &context).expect("mixed").write(&folder.join("mix")).expect("written");
+        let shard = ShardNumber { number: 1, of: 1 };
+        mix_shard(&spec, &context, shard, 0.05, &folder.join("shards/1")).expect("written");
+    }
 }

@@ -191,7 +191,12 @@ impl Importer {
 
     /// What is wrong with a file whose records have the columns `seen` between them, `record` being the first of them.
     pub fn check_columns(&self, seen: Seen, record: RawRecord<'_>) -> Result<(), Problem> {
-        let missing = match &self.plan {
+        self.lacks(seen).map_or(Ok(()), |missing| Err(self.missing_everywhere(&missing, record)))
+    }
+
+    /// What is in no record of a file whose records have the columns `seen` between them.
+    pub fn lacks(&self, seen: Seen) -> Option<String> {
+        match &self.plan {
             Plan::Recognise => (seen == 0).then(|| "the keys of a known layout".to_owned()),
             Plan::Messages(conversations) => (seen == 0).then(|| format!("`{}`", conversations.columns[0].name())),
             Plan::Named(columns) | Plan::Alpaca(columns) => {
@@ -199,8 +204,7 @@ impl Importer {
                 let missing = columns.find(|(index, column)| column.required && seen & (1 << index) == 0);
                 missing.map(|(_, column)| format!("`{}`", column.name()))
             }
-        };
-        missing.map_or(Ok(()), |missing| Err(self.missing_everywhere(&missing, record)))
+        }
     }
 
     fn missing_everywhere(&self, missing: &str, record: RawRecord<'_>) -> Problem {

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use medley_chat::{Message, Role};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::choice::{self, Choice, Item};
@@ -14,7 +15,7 @@ use super::{Imported, Rejection, messages, packed};
 use crate::read::Problem;
 
 /// What a record was read as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Shape {
     /// The columns that the recipe names.
     Columns,

@@ -14,7 +14,7 @@ use crate::exam::ExamItems;
 use crate::import::{Imported, Importer, Read};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::locate::SourceFile;
-use crate::mix::{Mix, MixContext, Pool, find_pools, mix};
+use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
 use crate::quota::Leaves;
 use crate::read::{Problem, Span, open};
 use crate::spec::MixSpec;
@@ -114,7 +114,7 @@ pub fn explain(target: &str, spec: &MixSpec, context: &MixContext<'_>) -> Result
     let wanted = Target::read(target)?;
     let mixed = mix(spec, context)?;
     let leaves = Leaves::of_mix(spec)?;
-    let pools = find_pools(spec, &leaves, context)?;
+    let pools = Preparation::new(spec, context)?.find_pools()?;
     let asked = Asked { spec, pools: &pools, exam_items: &ExamItems::new(context.exam_questions) };
     let met = asked.find(&wanted)?.ok_or_else(|| MixError::NotFound(target.to_owned()))?;
     if let Some(reason) = met.left_out {

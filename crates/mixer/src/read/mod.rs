@@ -107,12 +107,4 @@ impl Records {
             splitter.reuse(batch.bytes);
         }
     }
-
-    /// Records handed out so far.
-    pub fn records(&self) -> u64 {
-        match self {
-            Self::Text(splitter) => splitter.records(),
-            Self::Parquet(reader) => reader.records(),
-        }
-    }
 }

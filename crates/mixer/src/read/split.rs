@@ -59,11 +59,6 @@ impl Splitter {
         Self { reader, state, table: None, rest, spare, line: 1, records: 0, ended: false, failed: None, longest }
     }
 
-    /// Records handed out so far.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
     /// The next records; `None` at the end of a well-formed file.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         loop {

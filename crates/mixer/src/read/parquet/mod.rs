@@ -112,11 +112,6 @@ impl ParquetReader {
         Ok(Self { file, length, nodes, leaves, wanted, groups, group: 0, columns: Vec::new(), left: 0, records: 0 })
     }
 
-    /// Rows handed out so far.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
     /// The next rows; `None` at the end.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         let mut batch = Batch::default();

@@ -1,0 +1,336 @@
+//! A shard's folder: written whole, and read only where every byte is what was written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use medley_chat::Message;
+use serde::{Deserialize, Serialize};
+
+use super::ShardNumber;
+use crate::canonical::{CANONICAL_VERSION, ContentId};
+use crate::error::MixError;
+use crate::import::{IMPORTER_VERSION, Rejection, Seen, Shape};
+use crate::key::Key;
+use crate::ledger::Counted;
+use crate::measure::Lengths;
+use crate::mix::{MixContext, Pool, PoolRead};
+use crate::read::Fingerprint;
+use crate::scan::{FileScan, Lacking};
+use crate::select::Candidate;
+use crate::spec::MixSpec;
+
+const VERSION: u32 = 1;
+const CONTENTS: &[u8] = b"medley contents 1\n";
+const MANIFEST: &str = "shard.json";
+
+/// What two shards must have in common, each with a name for the reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    shard_version: u32,
+    canonical_version: u32,
+    importer_version: u32,
+    /// BLAKE3 of the recipe's mix section and sources.
+    recipe: String,
+    /// BLAKE3 of the exam's questions.
+    exam_questions: String,
+    /// Tokenizer and template, where the mix counts tokens.
+    tokens: Option<String>,
+}
+
+impl Identity {
+    pub fn new(spec: &MixSpec, context: &MixContext<'_>) -> Result<Self, MixError> {
+        let recipe = serde_json::to_vec(spec).map_err(io::Error::from)?;
+        Ok(Self {
+            shard_version: VERSION,
+            canonical_version: CANONICAL_VERSION,
+            importer_version: IMPORTER_VERSION,
+            recipe: blake3::hash(&recipe).to_hex().to_string(),
+            exam_questions: crate::manifest::exam_hash(context.exam_questions),
+            tokens: context.measure.filter(|_| spec.needs_tokens()).map(|measure| measure.identity()),
+        })
+    }
+
+    /// What of this shard is not as in the recipe that it is merged by.
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+        let pairs = [
+            (self.shard_version == other.shard_version, "the layout of shards (another version of Medley)"),
+            (self.canonical_version == other.canonical_version, "the canonical content (another version of Medley)"),
+            (self.importer_version == other.importer_version, "the importers (another version of Medley)"),
+            (self.recipe == other.recipe, "the recipe's [mix] or [sources]"),
+            (self.exam_questions == other.exam_questions, "the exam's questions"),
+            (self.tokens == other.tokens, "the tokenizer or chat template that tokens are counted with"),
+        ];
+        pairs.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
+    }
+}
+
+/// `shard.json`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ShardManifest {
+    pub shard: ShardNumber,
+    pub identity: Identity,
+    pub pools: Vec<ShardPool>,
+    files: BTreeMap<String, Sealed>,
+}
+
+/// A file of the folder.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct Sealed {
+    bytes: u64,
+    blake3: String,
+}
+
+/// What a shard knows of a pool besides its contents and candidates.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ShardPool {
+    pub name: String,
+    /// Every file of the pool with its part, read by this shard or not.
+    pub files: Vec<(String, usize)>,
+    pub read: Vec<ShardFile>,
+    pub importable: u64,
+    /// Up to which key the candidates are all there are; every key where there is none.
+    pub sample_to: Option<Key>,
+    pub held_out_to: Option<Key>,
+}
+
+/// What a shard read of a file.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct ShardFile {
+    index: usize,
+    sha256: String,
+    bytes: u64,
+    layout: String,
+    read: u64,
+    shapes: Vec<(Shape, u64)>,
+    rejected: IndexMap<Rejection, Counted>,
+    exam_items: Counted,
+    seen: Seen,
+    lacking: Option<Lacking>,
+}
+
+impl ShardFile {
+    fn of(scan: &FileScan) -> Self {
+        Self {
+            index: scan.index,
+            sha256: scan.fingerprint.sha256.clone(),
+            bytes: scan.fingerprint.bytes,
+            layout: scan.layout.clone(),
+            read: scan.read,
+            shapes: scan.shapes.iter().map(|(shape, count)| (*shape, *count)).collect(),
+            rejected: scan.rejected.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
+            exam_items: scan.exam_items.clone(),
+            seen: scan.seen,
+            lacking: scan.lacking.clone(),
+        }
+    }
+
+    pub fn into_scan(self) -> FileScan {
+        FileScan {
+            index: self.index,
+            fingerprint: Fingerprint { sha256: self.sha256, bytes: self.bytes },
+            layout: self.layout,
+            read: self.read,
+            shapes: self.shapes.into_iter().collect(),
+            rejected: self.rejected.into_iter().collect(),
+            exam_items: self.exam_items,
+            contents: Vec::new(),
+            seen: self.seen,
+            lacking: self.lacking,
+        }
+    }
+}
+
+/// A candidate as a line.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: Key,
+    file: usize,
+    line: u64,
+    record: u64,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    tokens: (u32, u32),
+    messages: Vec<Message>,
+}
+
+fn is_nothing(tokens: &(u32, u32)) -> bool {
+    *tokens == (0, 0)
+}
+
+/// Writes a shard's folder.
+pub(super) struct ShardWriter<'a> {
+    folder: &'a Path,
+    manifest: ShardManifest,
+}
+
+impl<'a> ShardWriter<'a> {
+    pub fn new(
+        folder: &'a Path,
+        spec: &MixSpec,
+        context: &MixContext<'_>,
+        shard: ShardNumber,
+    ) -> Result<Self, MixError> {
+        let identity = Identity::new(spec, context)?;
+        Ok(Self { folder, manifest: ShardManifest { shard, identity, pools: Vec::new(), files: BTreeMap::new() } })
+    }
+
+    pub fn write_pool(&mut self, pool: &Pool<'_>, read: &PoolRead) -> Result<(), MixError> {
+        let number = self.manifest.pools.len();
+        self.seal(&contents_file(number), |file| {
+            file.write_all(CONTENTS)?;
+            read.contents.iter().try_for_each(|content| file.write_all(&content.0.to_be_bytes()))
+        })?;
+        self.seal(&sample_file(number), |file| write_candidates(&read.sample, file))?;
+        self.seal(&held_out_file(number), |file| write_candidates(&read.held_out, file))?;
+        self.manifest.pools.push(ShardPool {
+            name: pool.name.to_owned(),
+            files: pool.files.iter().map(|file| (file.name.clone(), file.part)).collect(),
+            read: read.files.iter().map(ShardFile::of).collect(),
+            importable: read.importable,
+            sample_to: read.sample_to,
+            held_out_to: read.held_out_to,
+        });
+        Ok(())
+    }
+
+    /// Writes a file and remembers what it holds.
+    fn seal(&mut self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), MixError> {
+        let file = File::create(self.folder.join(name))?;
+        let mut sealing =
+            Sealing { file: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 };
+        fill(&mut sealing)?;
+        sealing.file.flush()?;
+        let sealed = Sealed { bytes: sealing.bytes, blake3: sealing.hasher.finalize().to_hex().to_string() };
+        self.manifest.files.insert(name.to_owned(), sealed);
+        Ok(())
+    }
+
+    pub fn finish(self) -> Result<(), MixError> {
+        let json = serde_json::to_vec_pretty(&self.manifest).map_err(io::Error::from)?;
+        std::fs::write(self.folder.join(MANIFEST), json)?;
+        Ok(())
+    }
+}
+
+struct Sealing {
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for Sealing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn contents_file(pool: usize) -> String {
+    format!("contents-{pool}.bin")
+}
+
+fn sample_file(pool: usize) -> String {
+    format!("sample-{pool}.jsonl")
+}
+
+fn held_out_file(pool: usize) -> String {
+    format!("held_out-{pool}.jsonl")
+}
+
+fn write_candidates(candidates: &[(Key, Candidate)], mut file: &mut dyn Write) -> io::Result<()> {
+    for (key, candidate) in candidates {
+        let Candidate { messages, file: index, line, record, lengths } = candidate.clone();
+        let tokens = (lengths.tokens, lengths.supervised_tokens);
+        serde_json::to_writer(&mut file, &Line { key: *key, file: index, line, record, tokens, messages })?;
+        file.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// A shard that was opened.
+pub(super) struct Shard {
+    folder: PathBuf,
+    pub manifest: ShardManifest,
+}
+
+impl Shard {
+    pub fn open(folder: &Path) -> Result<Self, MixError> {
+        let wrong = |problem: String, hint: &str| MixError::Shard {
+            folder: folder.display().to_string(),
+            problem,
+            hint: hint.to_owned(),
+        };
+        let json = std::fs::read(folder.join(MANIFEST)).map_err(|error| {
+            wrong(
+                format!("no shard ({MANIFEST}: {error})"),
+                "name the folders that `medley mix --shard i/n --out` wrote",
+            )
+        })?;
+        let manifest =
+            serde_json::from_slice(&json).map_err(|error| wrong(format!("{MANIFEST} is damaged: {error}"), AGAIN))?;
+        Ok(Self { folder: folder.to_owned(), manifest })
+    }
+
+    /// As the reader named it.
+    pub fn name(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    pub fn wrong(&self, problem: impl Into<String>, hint: &str) -> MixError {
+        MixError::Shard { folder: self.name(), problem: problem.into(), hint: hint.to_owned() }
+    }
+
+    /// The bytes of a file, checked.
+    fn sealed(&self, name: &str) -> Result<Vec<u8>, MixError> {
+        let damaged = |what: String| self.wrong(format!("{name} {what}: the folder is incomplete or damaged"), AGAIN);
+        let bytes =
+            std::fs::read(self.folder.join(name)).map_err(|error| damaged(format!("cannot be read ({error})")))?;
+        let found = Sealed { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
+        match self.manifest.files.get(name) {
+            Some(sealed) if *sealed == found => Ok(bytes),
+            Some(sealed) if sealed.bytes != found.bytes => {
+                Err(damaged(format!("has {} bytes and not {}", found.bytes, sealed.bytes)))
+            }
+            _ => Err(damaged("is not what was written".to_owned())),
+        }
+    }
+
+    /// The different contents of a pool, sorted.
+    pub fn contents(&self, pool: usize) -> Result<Vec<ContentId>, MixError> {
+        let name = contents_file(pool);
+        let bytes = self.sealed(&name)?;
+        let ids = bytes.strip_prefix(CONTENTS).filter(|ids| ids.len() % 16 == 0);
+        let ids = ids.ok_or_else(|| self.wrong(format!("{name} is in another layout"), AGAIN))?;
+        let id = |bytes: &[u8]| ContentId(bytes.iter().fold(0, |id, byte| id << 8 | u128::from(*byte)));
+        Ok(ids.chunks_exact(16).map(id).collect())
+    }
+
+    pub fn sample(&self, pool: usize) -> Result<Vec<(Key, Candidate)>, MixError> {
+        self.candidates(&sample_file(pool))
+    }
+
+    pub fn held_out(&self, pool: usize) -> Result<Vec<(Key, Candidate)>, MixError> {
+        self.candidates(&held_out_file(pool))
+    }
+
+    fn candidates(&self, name: &str) -> Result<Vec<(Key, Candidate)>, MixError> {
+        let bytes = self.sealed(name)?;
+        let read = |line: Result<Line, serde_json::Error>| {
+            let line = line.map_err(|error| self.wrong(format!("{name} is in another layout: {error}"), AGAIN))?;
+            let Line { key, file, line, record, tokens: (tokens, supervised_tokens), messages } = line;
+            let lengths = Lengths { tokens, supervised_tokens };
+            Ok((key, Candidate { messages, file, line, record, lengths }))
+        };
+        serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>().map(read).collect()
+    }
+}
+
+const AGAIN: &str = "copy the folder again, or make the shard again";

@@ -1,0 +1,220 @@
+//! Merging shards: counts are added up, ownership is decided over all contents, and the smallest keys of all are taken.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::folder::{Identity, Shard, ShardFile};
+use crate::amount::Limit;
+use crate::canonical::{ContentId, content_id};
+use crate::error::MixError;
+use crate::import::Importer;
+use crate::key::Key;
+use crate::locate::SourceFile;
+use crate::mix::{Mix, MixContext, Pool, PoolRead, Preparation, in_threads};
+use crate::scan::{FileScan, stands_in};
+use crate::select::{Candidate, enough};
+use crate::spec::MixSpec;
+
+/// Merges the shards in `folders` into the mix that [`crate::mix`] makes of all sources, without looking at the sources.
+///
+/// # Errors
+/// Shards that are not of this recipe or not each of one whole, a damaged folder, and candidates that do not suffice.
+pub fn merge_shards(spec: &MixSpec, context: &MixContext<'_>, folders: &[PathBuf]) -> Result<Mix, MixError> {
+    in_threads(context.threads, || {
+        let shards: Vec<Shard> = folders.iter().map(|folder| Shard::open(folder)).collect::<Result<_, _>>()?;
+        check_complete(&shards, &Identity::new(spec, context)?)?;
+        let preparation = Preparation::new(spec, context)?;
+        let pools: Vec<Pool<'_>> = preparation.name_pools().map(|(name, source)| pool(&shards, name, source)).collect();
+        preparation.mix(&pools, |number, pool, earlier| {
+            let merge = PoolMerge { shards: &shards, number, pool, earlier };
+            merge.read(preparation.limit(pool), preparation.held_out(0.0))
+        })
+    })
+}
+
+/// Every shard must be of this recipe, and each of one whole there once.
+fn check_complete(shards: &[Shard], identity: &Identity) -> Result<(), MixError> {
+    for shard in shards {
+        if let Some(what) = shard.manifest.identity.difference(identity) {
+            let hint = "make every shard with the recipe and the program that merge them";
+            return Err(shard.wrong(format!("{what} of this shard differ from the recipe's that merges it"), hint));
+        }
+    }
+    let Some(first) = shards.first() else {
+        return Err(MixError::Shard {
+            folder: "--merge".to_owned(),
+            problem: "no shard is named".to_owned(),
+            hint: "name the folder of every shard".to_owned(),
+        });
+    };
+    let of = first.manifest.shard.of;
+    let mut found: Vec<Option<&Shard>> = vec![None; of];
+    for shard in shards {
+        let number = shard.manifest.shard;
+        if number.of != of {
+            let problem = format!("this is shard {number}, but {} is {}", first.name(), first.manifest.shard);
+            return Err(shard.wrong(problem, "name the shards of one division"));
+        }
+        let place = found.get_mut(number.number.wrapping_sub(1));
+        let Some(place) = place else {
+            return Err(shard.wrong(format!("there is no shard {number}"), "make it again"));
+        };
+        if let Some(other) = place.replace(shard) {
+            return Err(
+                shard.wrong(format!("shard {number} is named twice: {} is it too", other.name()), "name each once")
+            );
+        }
+    }
+    let missing: Vec<String> = found
+        .iter()
+        .enumerate()
+        .filter(|(_, shard)| shard.is_none())
+        .map(|(index, _)| (index + 1).to_string())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(first.wrong(
+        format!("of its {of} shards these are missing: {}", missing.join(", ")),
+        "name the folder of every shard after --merge",
+    ))
+}
+
+/// A pool as the shards know it.
+fn pool<'a>(shards: &[Shard], name: &'a str, spec: &'a crate::spec::SourceSpec) -> Pool<'a> {
+    let known = shards.iter().flat_map(|shard| &shard.manifest.pools).find(|pool| pool.name == name);
+    let file = |(name, part): &(String, usize)| SourceFile { path: PathBuf::new(), name: name.clone(), part: *part };
+    Pool { name, spec, files: known.map(|pool| pool.files.iter().map(file).collect()).unwrap_or_default() }
+}
+
+/// One pool of all shards.
+struct PoolMerge<'a> {
+    shards: &'a [Shard],
+    /// In the recipe's order.
+    number: usize,
+    pool: &'a Pool<'a>,
+    /// Contents of the pools named earlier.
+    earlier: &'a [Vec<ContentId>],
+}
+
+impl PoolMerge<'_> {
+    fn read(&self, limit: Limit, held_out: usize) -> Result<PoolRead, MixError> {
+        self.check_files()?;
+        let files = self.files()?;
+        let parts: Vec<_> =
+            self.shards.par_iter().map(|shard| shard.contents(self.number)).collect::<Result<_, _>>()?;
+        let mut contents = parts.concat();
+        drop(parts);
+        contents.par_sort_unstable();
+        contents.dedup();
+        let sample = self.shards.par_iter().map(|shard| shard.sample(self.number)).collect::<Result<Vec<_>, _>>()?;
+        let kept = self.shards.par_iter().map(|shard| shard.held_out(self.number)).collect::<Result<Vec<_>, _>>()?;
+        let pools = || self.shards.iter().map(|shard| &shard.manifest.pools[self.number]);
+        let sample_to = pools().filter_map(|pool| pool.sample_to).min();
+        let held_out_to = pools().filter_map(|pool| pool.held_out_to).min();
+        Ok(PoolRead {
+            files,
+            importable: pools().map(|pool| pool.importable).sum(),
+            contents,
+            sample: self.smallest(sample, sample_to, limit)?,
+            held_out: self.smallest(kept, held_out_to, Limit { records: held_out, amount: None })?,
+            sample_to: None,
+            held_out_to: None,
+        })
+    }
+
+    /// All shards must have found the same pool.
+    fn check_files(&self) -> Result<(), MixError> {
+        let expected: Vec<(String, usize)> =
+            self.pool.files.iter().map(|file| (file.name.clone(), file.part)).collect();
+        for shard in self.shards {
+            let found = shard.manifest.pools.get(self.number).filter(|pool| pool.name == self.pool.name);
+            let same = found.is_some_and(|found| found.files == expected);
+            if !same {
+                let odd = found.and_then(|found| {
+                    let other = found.files.iter().find(|file| !expected.contains(file));
+                    other.or_else(|| expected.iter().find(|file| !found.files.contains(file)))
+                });
+                let odd = odd.map(|(file, _)| format!(" (such as {file})")).unwrap_or_default();
+                let problem =
+                    format!("pool `{}` had other files here than in {}{odd}", self.pool.name, self.shards[0].name());
+                return Err(shard.wrong(problem, "make all shards from the same files"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read of every file, by all shards together.
+    fn files(&self) -> Result<Vec<FileScan>, MixError> {
+        let mut files: BTreeMap<usize, (FileScan, &Shard)> = BTreeMap::new();
+        for shard in self.shards {
+            for part in &shard.manifest.pools[self.number].read {
+                let part = ShardFile::into_scan(part.clone());
+                match files.get_mut(&part.index) {
+                    None => {
+                        files.insert(part.index, (part, shard));
+                    }
+                    Some((whole, _)) if whole.fingerprint == part.fingerprint => whole.add(part),
+                    Some((_, other)) => {
+                        let name = self.pool.files.get(part.index).map_or("", |file| file.name.as_str());
+                        let problem = format!("{name} changed: it was another when {} was made", other.name());
+                        return Err(shard.wrong(problem, "make all shards again from the same files"));
+                    }
+                }
+            }
+        }
+        if let Some(index) = (0..self.pool.files.len()).find(|index| !files.contains_key(index)) {
+            let problem = format!("{} was read by no shard", self.pool.files[index].name);
+            return Err(self.shards[0].wrong(problem, "make all shards again"));
+        }
+        let files: Vec<FileScan> = files.into_values().map(|(file, _)| file).collect();
+        for file in &files {
+            let Some(source) = self.pool.files.get(file.index) else { continue };
+            let Some(part) = self.pool.spec.parts.get(source.part) else { continue };
+            if Importer::new(part).lacks(file.seen).is_some() {
+                file.lacking.clone().map_or(Ok(()), |lacking| Err(lacking.error(&source.name)))?;
+            }
+        }
+        Ok(files)
+    }
+
+    /// The smallest keys of all shards that are this pool's own, within the limit; the shards know them up to the key `to`.
+    fn smallest(
+        &self,
+        shards: Vec<Vec<(Key, Candidate)>>,
+        to: Option<Key>,
+        limit: Limit,
+    ) -> Result<Vec<(Key, Candidate)>, MixError> {
+        let mut all: Vec<(Key, Candidate)> = shards.into_iter().flatten().collect();
+        all.par_sort_by(|(one, first), (other, second)| one.cmp(other).then_with(|| first.cmp_copies(second)));
+        all.dedup_by_key(|(key, _)| *key);
+        let own = |(key, candidate): &(Key, Candidate)| {
+            let content = content_id(&candidate.messages);
+            to.is_none_or(|to| *key <= to) && !self.earlier.iter().any(|pool| stands_in(content, pool))
+        };
+        all.retain(own);
+        match enough(limit, all.iter().map(|(_, candidate)| candidate.lengths)) {
+            Some(count) => all.truncate(count),
+            None if to.is_some() => return Err(self.too_few(all.len(), limit)),
+            None => {}
+        }
+        Ok(all)
+    }
+
+    fn too_few(&self, found: usize, limit: Limit) -> MixError {
+        let needed = match limit {
+            Limit { amount: Some((unit, most)), .. } => format!("{most} {} of them", unit.as_str()),
+            Limit { records, .. } => format!("{records}"),
+        };
+        MixError::Source {
+            pool: self.pool.name.to_owned(),
+            problem: format!(
+                "its shards kept too few candidates: of those that all shards know, {found} belong to this pool and to none \
+                 named earlier, and the mix needs {needed}"
+            ),
+            hint: "make the shards again with a larger --margin, such as 1".to_owned(),
+        }
+    }
+}
