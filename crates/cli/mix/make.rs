@@ -10,6 +10,7 @@ use miette::{IntoDiagnostic, miette};
 use crate::choice::RecipeChoice;
 use crate::errors::report;
 use crate::mix::context::with_context;
+use crate::mix::shard::{self, ShardArgs};
 use crate::mix::{NO_MIX, page};
 use crate::progress;
 
@@ -30,6 +31,8 @@ pub struct MakeArgs {
     /// Refuse sources that are not those of this manifest [default: the one in --out]; hub data sets are taken at its commits
     #[arg(long, value_name = "MANIFEST", num_args = 0..=1, requires = "recipe")]
     locked: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pieces: ShardArgs,
 }
 
 impl MakeArgs {
@@ -54,8 +57,13 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     if let Some(lock) = &lock {
         lock.pin(&mut resolved.recipe.mix);
     }
-    let mix = with_context(&resolved, None, args.threads(), |context| {
-        medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
+    let (spec, pieces) = (&resolved.recipe.mix, &args.pieces);
+    if let Some(shard) = pieces.shard {
+        return shard::run(&resolved, args.threads(), (shard, pieces.margin), out, json);
+    }
+    let mix = with_context(&resolved, None, args.threads(), |context| match pieces.merge.as_slice() {
+        [] => medley_mixer::mix(spec, context).map_err(report),
+        shards => medley_mixer::merge_shards(spec, context, shards).map_err(report),
     })?;
     lock.map_or(Ok(()), |lock| lock.check(&mix.manifest)).map_err(report)?;
     // The page of an earlier mix in this folder would tell of another.

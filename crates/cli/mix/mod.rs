@@ -7,6 +7,7 @@ mod diff;
 mod explain;
 mod make;
 mod page;
+mod shard;
 mod verify;
 
 use std::process::ExitCode;

@@ -84,7 +84,7 @@ pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
         let preparation = Preparation::new(spec, context)?;
         let pools = preparation.find_pools()?;
         let drawing = preparation.drawing(&pools);
-        let held_out = preparation.held_out(0.0);
+        let held_out = preparation.held_out();
         preparation.mix(&pools, |_, pool, earlier| {
             drawing.read(pool, preparation.limit(pool), held_out, earlier, Share::default())
         })
@@ -175,10 +175,9 @@ impl<'a> Preparation<'a> {
         leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf])
     }
 
-    /// Records of the validation split that are kept of a pool, with this margin.
-    pub fn held_out(&self, margin: f64) -> usize {
-        let samples = self.spec.validation.max_samples;
-        samples + (samples as f64 * margin) as usize
+    /// Records of the validation split that are kept of a pool.
+    pub fn held_out(&self) -> usize {
+        self.spec.validation.max_samples
     }
 
     pub fn drawing(&'a self, pools: &[Pool<'_>]) -> Drawing<'a> {

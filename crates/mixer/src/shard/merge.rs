@@ -29,7 +29,7 @@ pub fn merge_shards(spec: &MixSpec, context: &MixContext<'_>, folders: &[PathBuf
         let pools: Vec<Pool<'_>> = preparation.name_pools().map(|(name, source)| pool(&shards, name, source)).collect();
         preparation.mix(&pools, |number, pool, earlier| {
             let merge = PoolMerge { shards: &shards, number, pool, earlier };
-            merge.read(preparation.limit(pool), preparation.held_out(0.0))
+            merge.read(preparation.limit(pool), preparation.held_out())
         })
     })
 }

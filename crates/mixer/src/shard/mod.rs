@@ -120,11 +120,12 @@ pub fn mix_shard(
         let preparation = Preparation::new(spec, context)?;
         let pools = preparation.find_pools()?;
         let drawing = preparation.drawing(&pools);
+        let held_out = with_margin(Limit { records: preparation.held_out(), amount: None }, margin).records;
         crate::atomic::write_folder(out, |folder| {
             let mut writer = ShardWriter::new(folder, spec, context, shard)?;
             for pool in &pools {
                 let limit = with_margin(preparation.limit(pool), margin);
-                let read = drawing.read(pool, limit, preparation.held_out(margin), &[], Share(Some(shard)))?;
+                let read = drawing.read(pool, limit, held_out, &[], Share(Some(shard)))?;
                 summary.records += read.files.iter().map(|file| file.read).sum::<u64>();
                 summary.candidates += (read.sample.len() + read.held_out.len()) as u64;
                 writer.write_pool(pool, &read)?;
