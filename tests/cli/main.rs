@@ -3,6 +3,7 @@
 mod errors;
 mod interrupted;
 mod mix_pages;
+mod mix_shards;
 mod quickstart;
 mod real_data;
 mod runs;
