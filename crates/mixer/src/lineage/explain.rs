@@ -15,7 +15,6 @@ use crate::import::{Imported, Importer, Read};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::locate::SourceFile;
 use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
-use crate::quota::Leaves;
 use crate::read::{Problem, Span, open};
 use crate::spec::MixSpec;
 
@@ -113,7 +112,6 @@ struct Met {
 pub fn explain(target: &str, spec: &MixSpec, context: &MixContext<'_>) -> Result<Explanation, MixError> {
     let wanted = Target::read(target)?;
     let mixed = mix(spec, context)?;
-    let leaves = Leaves::of_mix(spec)?;
     let pools = Preparation::new(spec, context)?.find_pools()?;
     let asked = Asked { spec, pools: &pools, exam_items: &ExamItems::new(context.exam_questions) };
     let met = asked.find(&wanted)?.ok_or_else(|| MixError::NotFound(target.to_owned()))?;
