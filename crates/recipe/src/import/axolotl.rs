@@ -4,7 +4,7 @@ use medley_mixer::yaml::{Yaml, YamlEntry};
 use medley_mixer::{Columns, Roles, SourceFormat, SourcePart, SourceSpec, Supervise};
 
 use super::document::{Fate, Reading, Table, value_text};
-use super::plan::{Places, Plan, Set, Where, for_each, free_name, name_of_path, split_names};
+use super::plan::{Places, Plan, Set, Where, for_each, free_name, name_of_path};
 
 const TEMPLATE: &str = "the model's own chat template renders the turns";
 const TOOLS: &str = "tool definitions are not part of a prompt; conversations with tool turns are rejected and counted";
@@ -12,6 +12,8 @@ const THINKING: &str = "reasoning in a field of its own is not read; answers are
 const END: &str = "the token that ends a learned answer is learned, no other";
 const SHARDS: &str = "it takes a part of the rows; `mix.size` draws a sample of all of them";
 const CODE: &str = "Medley runs no code of a data set";
+
+const PLAIN_TEXT: &str = "it is plain text without answers; Medley fine-tunes on answers";
 
 /// Options of a set that say what a recipe needs not say, or cannot.
 const SET_OPTIONS: [(&str, Fate, &str); 24] = [
@@ -173,15 +175,7 @@ fn located(
 ) -> Result<Vec<SourcePart>, String> {
     let config = table.texts("name", reading).unwrap_or_default();
     let revision = table.text("revision", reading);
-    let (splits, is_slice) = split_names(&table.text("split", reading).unwrap_or_else(|| "train".to_owned()));
-    if let Some(entry) = table.take("split").filter(|_| is_slice) {
-        reading.note(
-            Fate::NotCarriedOver,
-            Some(name),
-            entry,
-            "a slice takes the first rows; `mix.size` draws a sample of all of them",
-        );
-    }
+    let splits = table.splits(name, reading);
     let local = |path: String| SourcePart { path, ..SourcePart::default() };
     let inside = |file: &String| match places.find(&format!("{}/{file}", path.trim_end_matches('/'))) {
         Where::Local(path) => Ok(local(path)),
@@ -281,9 +275,7 @@ fn instruction_columns(kind: &str) -> Result<Columns, String> {
         "context_qa" => columns("question", "article", "answer", ""),
         "context_qa.load_v2" => columns("question", "context", "answer", ""),
         "metharme" => columns("prompt", "", "generation", ""),
-        "completion" | "pretrain" => {
-            return Err("it is plain text without answers; Medley fine-tunes on answers".to_owned());
-        }
+        "completion" | "pretrain" => return Err(PLAIN_TEXT.to_owned()),
         "explainchoice" | "concisechoice" => {
             return Err("write it as a source without `columns`: options and answers are recognised".to_owned());
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
 
+use super::plan::split_names;
 use crate::error::{Place, Problem, RecipeErrors, SourceText};
 
 /// What became of an option that the recipe does not have.
@@ -292,5 +293,15 @@ impl<'a> Table<'a> {
         let taken = self.taken.borrow();
         let says = |entry: &&YamlEntry| !matches!(entry.value.value, YamlValue::Null | YamlValue::Boolean(false));
         self.entries.iter().filter(|entry| !taken.contains(&entry.key.as_str())).filter(says).collect()
+    }
+
+    /// The splits that a set asks for, `train` where it does not say; a slice of them is named.
+    pub fn splits(&self, set: &str, reading: &mut Reading<'_>) -> Vec<String> {
+        let (names, is_slice) = split_names(&self.text("split", reading).unwrap_or_else(|| "train".to_owned()));
+        if let Some(entry) = self.take("split").filter(|_| is_slice) {
+            let why = "a slice takes the first rows; `mix.size` draws a sample of all of them";
+            reading.note(Fate::NotCarriedOver, Some(set), entry, why);
+        }
+        names
     }
 }

@@ -6,7 +6,7 @@ use medley_mixer::yaml::YamlEntry;
 use medley_mixer::{Columns, Roles, SourceFormat, SourcePart, SourceSpec, Supervise};
 
 use super::document::{Document, Fate, Reading, Table};
-use super::plan::{Places, Plan, Set, Where, for_each, free_name, is_hub_id, split_names};
+use super::plan::{Places, Plan, Set, Where, for_each, free_name, is_hub_id};
 use crate::error::{RecipeErrors, nearest, quoted_list};
 
 const TOOL: &str = "LLaMA-Factory";
@@ -180,28 +180,12 @@ fn place_of(
             reading.note(Fate::NotNeeded, Some(name), entry, &format!("`{key}` is used"));
         }
     }
-    let subset = table.text("subset", reading);
-    let split = table.text("split", reading);
-    let folder = table.text("folder", reading);
     let out = |reading: &mut Reading<'_>, why: &str| {
         reading.left_out(&entry.key, &entry.key_span, why);
         None
     };
     match key {
-        "hf_hub_url" if is_hub_id(&given) => {
-            let files = folder.map(|folder| format!("{}/*", folder.trim_end_matches('/')));
-            let part = SourcePart { path: given, config: subset, files, ..SourcePart::default() };
-            let (splits, is_slice) = split_names(split.as_deref().unwrap_or("train"));
-            if let Some(entry) = table.take("split").filter(|_| is_slice) {
-                reading.note(
-                    Fate::NotCarriedOver,
-                    Some(name),
-                    entry,
-                    "a slice takes the first rows; `mix.size` draws a sample of the whole split",
-                );
-            }
-            Some(for_each(vec![part], &splits, |part, split| part.split = Some(split)))
-        }
+        "hf_hub_url" if is_hub_id(&given) => Some(on_hub(given, table, name, reading)),
         "hf_hub_url" => out(reading, &format!("`{given}` is not a full id: write `owner/name`")),
         "ms_hub_url" | "om_hub_url" => {
             out(reading, "it is on another hub than Hugging Face's: fetch it and name its files with `path`")
@@ -222,6 +206,15 @@ fn place_of(
             }
         },
     }
+}
+
+/// The parts of a set on the hub.
+fn on_hub(path: String, table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Vec<SourcePart> {
+    let config = table.text("subset", reading);
+    let files = table.text("folder", reading).map(|folder| format!("{}/*", folder.trim_end_matches('/')));
+    let splits = table.splits(name, reading);
+    let part = SourcePart { path, config, files, ..SourcePart::default() };
+    for_each(vec![part], &splits, |part, split| part.split = Some(split))
 }
 
 /// How a set's records are read; without columns they cannot be trained on.

@@ -73,7 +73,7 @@ fn llama_factory_describes_sets() {
     # dataset_info.json:3
     # not needed: `ms_hub_url: other/qa` (dataset_info.json:4): `hf_hub_url` is used
     # not carried over: `split: train[:100]` (dataset_info.json:4): a slice takes the first rows; `mix.size` draws
-    #   a sample of the whole split
+    #   a sample of all of them
     # not carried over: `tools: tools` (dataset_info.json:5): tool definitions are not part of a prompt;
     #   conversations with tool turns are rejected and counted
     [sources.qa_zh]

@@ -265,15 +265,7 @@ fn located(
 ) -> Result<Vec<SourcePart>, String> {
     let config = table.text("name", reading);
     let (revision, folder) = (table.text("revision", reading), table.text("data_dir", reading));
-    let (splits, is_slice) = split_names(&table.text("split", reading).unwrap_or_else(|| "train".to_owned()));
-    if let Some(entry) = table.take("split").filter(|_| is_slice) {
-        reading.note(
-            Fate::NotCarriedOver,
-            Some(name),
-            entry,
-            "a slice takes the first rows; `mix.size` draws a sample of all of them",
-        );
-    }
+    let splits = table.splits(name, reading);
     let below = |file: &str| {
         folder.as_ref().map_or_else(|| file.to_owned(), |folder| format!("{}/{file}", folder.trim_end_matches('/')))
     };
