@@ -106,7 +106,7 @@ impl Part<'_> {
         if !own.is_empty() {
             return Ok(own);
         }
-        let known: [&dyn Fn(&str) -> Option<String>; 3] = [&sharded, &by_folder, &by_file];
+        let known: [fn(&str) -> Option<String>; 3] = [sharded, by_folder, by_file];
         for split_of in known {
             let mut splits: Vec<String> = data.iter().filter_map(|name| split_of(inner(name))).collect();
             if splits.is_empty() {

@@ -116,17 +116,19 @@ pub struct Hub {
     client: Client,
 }
 
+/// Picks the files to fetch among those of a commit; the README's text is told where it is needed and there.
+type Choose<'a> = &'a dyn Fn(&[RemoteFile], Option<&str>) -> Result<Vec<RemoteFile>, HubError>;
+
 /// What is fetched of a repository.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     /// The README is needed to know.
     with_readme: bool,
-    /// Picks the files to fetch among those of a commit; the README's text is told where it is needed and there.
-    choose: &'a dyn Fn(&[RemoteFile], Option<&str>) -> Result<Vec<RemoteFile>, HubError>,
+    choose: Choose<'a>,
 }
 
 impl<'a> Wanted<'a> {
-    fn by_names(choose: &'a dyn Fn(&[RemoteFile], Option<&str>) -> Result<Vec<RemoteFile>, HubError>) -> Self {
+    fn by_names(choose: Choose<'a>) -> Self {
         Self { with_readme: false, choose }
     }
 
