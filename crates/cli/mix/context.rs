@@ -1,8 +1,8 @@
-//! What a mix of a recipe needs besides the recipe: its folder, the exam's questions, the hub, progress on the terminal.
+//! What a mix of a recipe needs besides the recipe: its folder, the exam's items, the hub, progress on the terminal.
 
 use medley_chat::ChatTokenizer;
-use medley_eval::load_papers;
-use medley_mixer::{MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
+use medley_eval::{Item, load_papers};
+use medley_mixer::{ExamItem, MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
 use medley_recipe::Resolved;
 
 use crate::base::tokenizer_directory;
@@ -29,8 +29,7 @@ pub fn with_context<T>(
     let own = if tokenizer.is_none() { counting_tokenizer(resolved)? } else { None };
     let measure = tokenizer.or(own.as_ref()).map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
     say_licences(&recipe.mix);
-    let papers = load_papers(&recipe.exam.papers, &resolved.base_dir).map_err(report)?;
-    let questions: Vec<String> = papers.questions().map(str::to_owned).collect();
+    let exam_items = exam_items(resolved)?;
     let bar = progress::bar("mixing", 0);
     let show = |now: MixProgress<'_>| {
         bar.set_length(now.total_bytes >> 20);
@@ -40,7 +39,7 @@ pub fn with_context<T>(
     };
     let hub = Hub::from_env().with_bars(progress::bars().clone());
     let result = work(&MixContext {
-        exam_questions: &questions,
+        exam_items: &exam_items,
         measure: measure.as_ref().map(|measure| measure as &dyn MeasureTokens),
         hub: Some(&hub),
         threads,
@@ -49,6 +48,18 @@ pub fn with_context<T>(
     });
     bar.finish_and_clear();
     result
+}
+
+/// The items of a recipe's exam, which must not be in the training data.
+fn exam_items(resolved: &Resolved) -> miette::Result<Vec<ExamItem>> {
+    let papers = load_papers(&resolved.recipe.exam.papers, &resolved.base_dir).map_err(report)?;
+    let item = |item: Item| ExamItem {
+        id: item.id,
+        question: item.question,
+        options: item.options.into_iter().map(|option| option.text).collect(),
+        passages: item.passages,
+    };
+    Ok(papers.items.into_iter().map(item).collect())
 }
 
 /// The tokenizer that a mix counts with, where it counts tokens.

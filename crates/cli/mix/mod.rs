@@ -2,6 +2,7 @@
 //!
 //! Every task is named by one argument of the group `task`, and has a file of its own with its arguments and its `run`.
 
+mod audit;
 mod context;
 mod diff;
 mod explain;
@@ -23,6 +24,8 @@ pub struct MixArgs {
     #[command(flatten)]
     make: make::MakeArgs,
     #[command(flatten)]
+    audit: audit::AuditArgs,
+    #[command(flatten)]
     page: page::PageArgs,
     #[command(flatten)]
     diff: diff::DiffArgs,
@@ -36,7 +39,7 @@ pub struct MixArgs {
 }
 
 /// Tasks that write no mix, and so need no `--out`.
-const NO_MIX: [&str; 4] = ["report_of", "diff", "verify", "explain"];
+const NO_MIX: [&str; 5] = ["report_of", "diff", "verify", "explain", "audit"];
 
 impl MixArgs {
     /// The exit status of a task that could not be done. A comparison has 1 for "different", as `diff` does.
@@ -58,6 +61,9 @@ pub fn run(args: &MixArgs) -> miette::Result<ExitCode> {
     }
     if let (Some(target), Some(recipe)) = (&args.explain.explain, &args.make.recipe) {
         return explain::run(target, &recipe.load()?, args.make.threads(), args.json);
+    }
+    if let (true, Some(recipe)) = (args.audit.audit, &args.make.recipe) {
+        return audit::run(&recipe.load()?, args.make.threads(), args.json);
     }
     make::run(&args.make, args.json)
 }

@@ -19,6 +19,13 @@ pub(crate) struct Limit {
     pub amount: Option<(Unit, u64)>,
 }
 
+impl Limit {
+    /// This limit, and at most `most` records.
+    pub fn capped(self, most: Option<usize>) -> Self {
+        Self { records: self.records.min(most.unwrap_or(usize::MAX)), ..self }
+    }
+}
+
 /// What every leaf's pool must keep so that no mix of the spec's size can need more.
 pub(crate) fn limits(spec: &MixSpec, leaves: &Leaves) -> Vec<Limit> {
     let counts = leaves.counts(spec.size);

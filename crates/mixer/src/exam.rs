@@ -4,9 +4,30 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use medley_chat::{Message, Role};
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::canonical::fold;
+
+/// An item of an exam, as far as training data must not give it away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExamItem {
+    /// What the exam calls it.
+    pub id: String,
+    /// What is asked.
+    pub question: String,
+    /// The options' texts, in order.
+    pub options: Vec<String>,
+    /// What an open-book exam gives to read.
+    pub passages: Vec<String>,
+}
+
+impl ExamItem {
+    /// An item that asks this and nothing else.
+    pub fn asking(question: impl Into<String>) -> Self {
+        Self { question: question.into(), ..Self::default() }
+    }
+}
 
 /// A question of at least this many characters (without punctuation and white space) is looked for inside longer
 /// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.
@@ -14,65 +35,69 @@ pub const CONTAINED_FROM: usize = 12;
 
 /// Finds exam questions in records.
 pub(crate) struct ExamItems {
-    whole: std::collections::HashSet<String>,
-    /// Questions by the hash of their first [`CONTAINED_FROM`] characters.
-    windows: HashMap<u64, Vec<Vec<char>>, BuildHasherDefault<Identity>>,
+    /// The items that ask each question first.
+    whole: HashMap<String, usize>,
+    /// Questions by the hash of their first [`CONTAINED_FROM`] characters, each with its item.
+    windows: HashMap<u64, Vec<(Vec<char>, usize)>, BuildHasherDefault<Identity>>,
 }
 
 impl ExamItems {
-    pub fn new(questions: &[String]) -> Self {
-        let mut items = Self { whole: std::collections::HashSet::new(), windows: HashMap::default() };
-        for question in questions {
-            let text = compare_form(question);
-            if text.is_empty() {
+    pub fn new(exam: &[ExamItem]) -> Self {
+        let mut items = Self { whole: HashMap::new(), windows: HashMap::default() };
+        for (index, item) in exam.iter().enumerate() {
+            let text = compare_form(&item.question);
+            if text.is_empty() || items.whole.contains_key(&text) {
                 continue;
             }
             let characters: Vec<char> = text.chars().collect();
-            if items.whole.insert(text) && characters.len() >= CONTAINED_FROM {
-                items.windows.entry(window_hash(&characters[..CONTAINED_FROM])).or_default().push(characters);
+            items.whole.insert(text, index);
+            if characters.len() >= CONTAINED_FROM {
+                items.windows.entry(window_hash(&characters[..CONTAINED_FROM])).or_default().push((characters, index));
             }
         }
         items
     }
 
-    /// Whether a user's turn is an exam question, or its instruction or its passage is, or it contains a long one.
-    pub fn stand_in(&self, messages: &[Message]) -> bool {
-        !self.whole.is_empty()
-            && messages.iter().filter(|message| message.role == Role::User).any(|message| self.stands_in(message))
-    }
-
-    fn stands_in(&self, message: &Message) -> bool {
-        self.is_asked(&message.content, message.passage.as_ref().map(|passage| passage.start))
-    }
-
-    /// Like [`Self::stand_in`] for a single turn, folded and in UTF-8, whose passage begins at `passage`.
-    pub fn stand_in_folded(&self, asked: &[u8], passage: Option<usize>) -> bool {
-        !self.whole.is_empty() && std::str::from_utf8(asked).is_ok_and(|asked| self.is_asked(asked, passage))
-    }
-
-    fn is_asked(&self, asked: &str, passage: Option<usize>) -> bool {
-        let text = compare_form(asked);
-        if self.whole.contains(&text) || self.is_contained(&text) {
-            return true;
+    /// The first user's turn that is an exam question, or whose instruction or passage is, or that contains a long one: the
+    /// item's index and the turn's.
+    pub fn find(&self, messages: &[Message]) -> Option<(usize, usize)> {
+        if self.whole.is_empty() {
+            return None;
         }
-        let parts = passage.map(|passage| asked.split_at(passage));
-        parts.is_some_and(|(before, within)| {
-            self.whole.contains(&compare_form(before)) || self.whole.contains(&compare_form(within))
+        let mut asked = messages.iter().enumerate().filter(|(_, message)| message.role == Role::User);
+        asked.find_map(|(index, message)| Some((self.item_in(message)?, index)))
+    }
+
+    fn item_in(&self, message: &Message) -> Option<usize> {
+        self.item_asked(&message.content, message.passage.as_ref().map(|passage| passage.start))
+    }
+
+    /// Whether [`Self::find`] finds something in a single turn, folded, whose passage begins at `passage`.
+    pub fn stand_in_folded(&self, asked: &str, passage: Option<usize>) -> bool {
+        !self.whole.is_empty() && self.item_asked(asked, passage).is_some()
+    }
+
+    fn item_asked(&self, asked: &str, passage: Option<usize>) -> Option<usize> {
+        let text = compare_form(asked);
+        let whole = |text: &str| self.whole.get(text).copied();
+        whole(&text).or_else(|| self.contained(&text)).or_else(|| {
+            let (before, within) = asked.split_at(passage?);
+            whole(&compare_form(before)).or_else(|| whole(&compare_form(within)))
         })
     }
 
-    fn is_contained(&self, text: &str) -> bool {
+    fn contained(&self, text: &str) -> Option<usize> {
         let characters: Vec<char> = text.chars().collect();
         let mut hash = 0u64;
-        characters.iter().enumerate().any(|(end, character)| {
+        characters.iter().enumerate().find_map(|(end, character)| {
             hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character)));
             if end >= CONTAINED_FROM {
                 let leaving = u64::from(u32::from(characters[end - CONTAINED_FROM]));
                 hash = hash.wrapping_sub(leaving.wrapping_mul(BASE.wrapping_pow(CONTAINED_FROM as u32)));
             }
             let start = (end + 1).saturating_sub(CONTAINED_FROM);
-            let found = self.windows.get(&hash).filter(|_| end + 1 >= CONTAINED_FROM);
-            found.is_some_and(|questions| questions.iter().any(|question| characters[start..].starts_with(question)))
+            let found = self.windows.get(&hash).filter(|_| end + 1 >= CONTAINED_FROM)?;
+            found.iter().find(|(question, _)| characters[start..].starts_with(question)).map(|(_, item)| *item)
         })
     }
 }
@@ -108,7 +133,7 @@ fn without_number(text: &str) -> &str {
 
 /// The keys are hashes already; their upper bits are mixed well by the multiplication.
 #[derive(Default)]
-struct Identity(u64);
+pub(crate) struct Identity(u64);
 
 impl Hasher for Identity {
     fn finish(&self) -> u64 {
@@ -128,13 +153,17 @@ impl Hasher for Identity {
 mod tests {
     use super::*;
 
+    fn exam_items(questions: &[&str]) -> ExamItems {
+        ExamItems::new(&questions.iter().map(|question| ExamItem::asking(*question)).collect::<Vec<_>>())
+    }
+
     fn asks(items: &ExamItems, instruction: &str, input: &str) -> bool {
-        items.stand_in(&[Message::ask(instruction, input), Message::new(Role::Assistant, "答")])
+        items.find(&[Message::ask(instruction, input), Message::new(Role::Assistant, "答")]).is_some()
     }
 
     #[test]
     fn the_same_question_is_found_however_it_is_written() {
-        let items = ExamItems::new(&["麻黄的功效是（ ）".to_owned(), "Which drug?".to_owned()]);
+        let items = exam_items(&["麻黄的功效是（ ）", "Which drug?"]);
         for text in [
             "麻黄的功效是",
             "麻黄的功效是?",
@@ -146,8 +175,8 @@ mod tests {
             assert!(asks(&items, text, ""), "{text}");
         }
         assert!(!asks(&items, "桂枝的功效是", ""));
-        assert!(asks(&ExamItems::new(&["3、麻黄的功效是".to_owned()]), "麻黄的功效是", ""));
-        assert!(!asks(&ExamItems::new(&["2型糖尿病".to_owned()]), "型糖尿病", ""));
+        assert!(asks(&exam_items(&["3、麻黄的功效是"]), "麻黄的功效是", ""));
+        assert!(!asks(&exam_items(&["2型糖尿病"]), "型糖尿病", ""));
         assert!(asks(&items, "麻黄的功效是?", "A. 发汗"), "the instruction alone is the question");
         assert!(asks(&items, "请回答下列问题", "麻黄的功效是"), "the input alone is the question");
     }
@@ -155,19 +184,19 @@ mod tests {
     #[test]
     fn only_long_questions_are_looked_for_inside_texts() {
         let long = "患者女性三十岁，发热恶寒三日，宜用何方";
-        let items = ExamItems::new(&["功效是".to_owned(), long.to_owned(), "！".to_owned()]);
+        let items = exam_items(&["功效是", long, "！"]);
         assert!(asks(&items, &format!("1. {long}？请说明理由。"), ""));
         assert!(asks(&items, "看病例", &format!("病例：{long}")));
         assert!(!asks(&items, "麻黄的功效是什么", ""), "three characters stand in many questions");
         assert!(!asks(&items, "患者女性三十岁，发热恶寒三日，宜用何药", ""));
         assert!(!asks(&items, "", ""), "a question of punctuation alone is none");
-        assert!(!asks(&ExamItems::new(&[]), long, ""));
+        assert!(!asks(&exam_items(&[]), long, ""));
     }
 
     #[test]
     fn answers_are_not_questions() {
-        let items = ExamItems::new(&["麻黄的功效是".to_owned()]);
+        let items = exam_items(&["麻黄的功效是"]);
         let messages = [Message::new(Role::User, "出一道题"), Message::new(Role::Assistant, "麻黄的功效是")];
-        assert!(!items.stand_in(&messages));
+        assert_eq!(items.find(&messages), None);
     }
 }

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MissedShare, MixError};
+use crate::filter::Finding;
 use crate::import::Rejection;
 use crate::record::place;
 use crate::spec::{Unit, is_default};
@@ -21,6 +22,12 @@ pub struct Counted {
     /// The first places, `file:line` (`file:line#record` where several records begin on one line).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<String>,
+    /// A short piece of the text at each of these places, where a filter found something in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excerpts: Vec<String>,
+    /// How many by what was found: a condition, an expression, a language, a remnant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, u64>,
 }
 
 impl Counted {
@@ -29,6 +36,39 @@ impl Counted {
         if self.examples.len() < EXAMPLES {
             self.examples.push(place(file, at));
         }
+    }
+
+    pub(crate) fn add_finding(&mut self, file: &str, place: (u64, u64), finding: Finding) {
+        let Finding { detail, excerpt, .. } = finding;
+        if self.examples.len() < EXAMPLES {
+            self.excerpts.push(excerpt);
+        }
+        self.add_detail(detail, 1);
+        self.add(file, place);
+    }
+
+    /// A record that says nearly what the record at `like` says.
+    pub(crate) fn add_like(&mut self, file: &str, place: (u64, u64), like: String) {
+        if self.examples.len() < EXAMPLES {
+            self.excerpts.push(format!("like {like}"));
+        }
+        self.add(file, place);
+    }
+
+    fn add_detail(&mut self, detail: String, count: u64) {
+        if !detail.is_empty() {
+            *self.details.entry(detail).or_default() += count;
+        }
+    }
+
+    /// What was found most, most often first: `en 30, ja 2`.
+    pub(crate) fn most(&self) -> String {
+        let mut details: Vec<_> = self.details.iter().collect();
+        details.sort_by_key(|(detail, count)| (std::cmp::Reverse(**count), *detail));
+        let more = if details.len() > EXAMPLES { ", …" } else { "" };
+        let shown: Vec<String> =
+            details.into_iter().take(EXAMPLES).map(|(detail, count)| format!("{} {count}", detail.trim())).collect();
+        shown.join(", ") + more
     }
 
     /// The examples in one line, each file named once: `a.jsonl:3, 17, b.jsonl:2, …`.
@@ -48,19 +88,34 @@ impl Counted {
     /// Adds what was counted elsewhere in the same file, keeping the first places.
     pub(crate) fn merge_in_file(&mut self, other: Self) {
         self.count += other.count;
-        self.examples.extend(other.examples);
-        self.examples.sort_by_cached_key(|place| {
+        for (detail, count) in other.details {
+            self.add_detail(detail, count);
+        }
+        let with = |examples: Vec<String>, excerpts: Vec<String>| {
+            let excerpts = excerpts.into_iter().map(Some).chain(std::iter::repeat(None));
+            examples.into_iter().zip(excerpts).collect::<Vec<_>>()
+        };
+        let mut all = with(std::mem::take(&mut self.examples), std::mem::take(&mut self.excerpts));
+        all.extend(with(other.examples, other.excerpts));
+        all.sort_by_cached_key(|(place, _)| {
             let numbers = place.rsplit_once(':').map_or("", |(_, numbers)| numbers);
             let (line, record) = numbers.split_once('#').unwrap_or((numbers, "0"));
             (line.parse::<u64>().unwrap_or_default(), record.parse::<u64>().unwrap_or_default())
         });
-        self.examples.truncate(EXAMPLES);
+        for (place, excerpt) in all.into_iter().take(EXAMPLES) {
+            self.examples.push(place);
+            self.excerpts.extend(excerpt);
+        }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
         self.count += other.count;
         let room = EXAMPLES - self.examples.len();
         self.examples.extend(other.examples.into_iter().take(room));
+        self.excerpts.extend(other.excerpts.into_iter().take(room));
+        for (detail, count) in other.details {
+            self.add_detail(detail, count);
+        }
     }
 }
 
@@ -94,7 +149,9 @@ pub struct TokenCounts {
     pub truncated_tokens: u64,
 }
 
-/// One source's line. `read = rejected + exam_items + duplicates_within + duplicates_across + held_out + available`.
+/// One source's line.
+/// `read = rejected + exam_items + duplicates_within + duplicates_across + near_duplicates + held_out + beyond_cap
+/// + available`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceLedger {
     /// Names from the root of the mixture tree to the source, joined by `/`.
@@ -112,14 +169,26 @@ pub struct SourceLedger {
     pub rejected: BTreeMap<Rejection, Counted>,
     /// Records left out because the recipe's exam asks the same.
     pub exam_items: Counted,
+    /// Records kept in which something was found: HTML remnants that were taken out, text of the exam that is only reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noted: BTreeMap<Rejection, Counted>,
+    /// How its records were told apart by a heuristic, by part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heuristic: Vec<String>,
     /// Further copies of a record of the same pool.
     pub duplicates_within: u64,
     /// Different records that belong to a pool named earlier, by that pool.
     pub duplicates_across: IndexMap<String, u64>,
+    /// Different records that say nearly what another says, of this pool or of one named earlier; with both places.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub near_duplicates: Counted,
     /// Different records held out for validation.
     pub held_out: u64,
     /// Of these, kept for validation.
     pub validation: u64,
+    /// Different records beyond the recipe's `max_records`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub beyond_cap: u64,
     /// Different records to choose from.
     pub available: u64,
     /// Samples in the mix, repeats included.
@@ -149,7 +218,9 @@ impl SourceLedger {
             (self.exam_items.count, "exam items"),
             (self.duplicates_within, "copies"),
             (self.duplicates_across_in_all(), "in pools named earlier"),
+            (self.near_duplicates.count, "near-duplicates"),
             (self.held_out, "held out for validation"),
+            (self.beyond_cap, "beyond `max_records`"),
         ];
         let gone = gone.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
         format!("{} read{}", self.read, gone.collect::<String>())

@@ -13,6 +13,8 @@ mod canonical;
 pub mod diff;
 mod error;
 mod exam;
+mod examine;
+mod filter;
 mod folder;
 pub mod hub;
 mod import;
@@ -24,6 +26,7 @@ mod locate;
 mod manifest;
 mod measure;
 mod mix;
+mod near_pass;
 mod order;
 mod quota;
 mod read;
@@ -39,6 +42,12 @@ pub mod yaml;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
 pub use error::{MissedShare, MixError, Shortage};
+pub use exam::ExamItem;
+pub use examine::AuditPair;
+pub use filter::{
+    Boilerplate, Bounds, Contamination, ContaminationAction, FilterProblem, FilterSpec, Html, KeywordList,
+    KeywordSplit, Language, NearDuplicates, Patterns, Take,
+};
 pub use folder::{MixFolder, Split};
 pub use import::{IMPORTER_VERSION, Rejection};
 pub use key::{Key, training_place};
@@ -46,7 +55,7 @@ pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, DatasetRequest, HubFiles};
 pub use manifest::{MANIFEST_VERSION, Manifest, ManifestFile, ManifestPart, ManifestSource, Written};
 pub use measure::{Lengths, MeasureTokens};
-pub use mix::{Mix, MixContext, MixProgress, mix};
+pub use mix::{Mix, MixContext, MixProgress, audit, mix};
 pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;

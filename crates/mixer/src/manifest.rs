@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::CANONICAL_VERSION;
+use crate::exam::ExamItem;
+use crate::filter::{Contamination, FilterSpec, KeywordList, KeywordSplit, NearDuplicates};
 use crate::import::IMPORTER_VERSION;
 use crate::measure::MeasureTokens;
 use crate::mix::MixContext;
@@ -31,7 +33,7 @@ pub struct ManifestFile {
 }
 
 /// A part of a source as its publisher describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestPart {
     /// As the recipe names it.
     pub path: String,
@@ -39,6 +41,12 @@ pub struct ManifestPart {
     pub licence: Option<String>,
     /// False where commercial use is forbidden.
     pub commercial_use: Option<bool>,
+    /// How its records were told apart by a heuristic: which words, which side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heuristic: Option<String>,
+    /// The words of that heuristic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
 }
 
 /// A source as it was read.
@@ -127,6 +135,14 @@ struct Deciding<'a> {
     tokens: Option<String>,
     sources: IndexMap<&'a str, Vec<DecidingPart<'a>>>,
     exam_questions: String,
+    /// By source.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    max_records: IndexMap<&'a str, usize>,
+    /// The settings and the exam's texts, where they decided something.
+    #[serde(skip_serializing_if = "is_default")]
+    contamination: Option<(Contamination, String)>,
+    #[serde(skip_serializing_if = "is_default")]
+    near_duplicates: Option<NearDuplicates>,
 }
 
 #[derive(Serialize)]
@@ -135,15 +151,18 @@ struct DecidingPart<'a> {
     columns: &'a Columns,
     encoding: Option<&'a str>,
     supervise: Supervise,
+    #[serde(skip_serializing_if = "FilterSpec::is_empty")]
+    filter: FilterSpec,
     /// Sorted: the order of files decides nothing.
     sha256: Vec<&'a str>,
 }
 
-/// The mix's hash, 64 hexadecimal digits.
+/// The mix's hash, 64 hexadecimal digits. `contaminated` says that records were left out for text of the exam.
 pub(crate) fn mix_hash(
     spec: &MixSpec,
     sources: &IndexMap<String, ManifestSource>,
     context: &MixContext<'_>,
+    contaminated: bool,
 ) -> Result<String, serde_json::Error> {
     let deciding = Deciding {
         versions: [CANONICAL_VERSION, IMPORTER_VERSION],
@@ -159,7 +178,14 @@ pub(crate) fn mix_hash(
         order: spec.order.clone(),
         tokens: context.measure.filter(|_| spec.needs_tokens()).map(MeasureTokens::identity),
         sources: sources.iter().map(|(name, source)| (name.as_str(), deciding_parts(spec, name, source))).collect(),
-        exam_questions: exam_hash(context.exam_questions),
+        exam_questions: exam_hash(context.exam_items.iter().map(|item| item.question.as_str())),
+        max_records: sources
+            .keys()
+            .filter_map(|name| Some((name.as_str(), spec.sources.get(name)?.max_records?)))
+            .collect(),
+        contamination: (contaminated || spec.contamination != Contamination::default())
+            .then(|| (spec.contamination, exam_texts_hash(context.exam_items))),
+        near_duplicates: spec.near_duplicates,
     };
     Ok(blake3::hash(&serde_json::to_vec(&deciding)?).to_hex().to_string())
 }
@@ -175,15 +201,33 @@ fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource)
             columns: &part.columns,
             encoding: part.encoding.as_deref(),
             supervise: part.supervise,
+            filter: deciding_filter(&part.filter, source.parts.get(index)),
             sha256,
         }
     };
     parts.iter().enumerate().map(part).collect()
 }
 
-/// Stands for a set of questions.
-pub(crate) fn exam_hash(questions: &[String]) -> String {
-    let mut sorted: Vec<&str> = questions.iter().map(String::as_str).collect();
+/// The filter with the words of its list in place of the list's name.
+fn deciding_filter(filter: &FilterSpec, part: Option<&ManifestPart>) -> FilterSpec {
+    let words = part.map(|part| part.keywords.clone()).unwrap_or_default();
+    let keywords = filter.keywords.clone();
+    FilterSpec {
+        keywords: keywords.map(|split| KeywordSplit { list: KeywordList::Words(words), ..split }),
+        ..filter.clone()
+    }
+}
+
+/// Everything of the exam that a record may share.
+pub(crate) fn exam_texts_hash(items: &[ExamItem]) -> String {
+    let texts =
+        |item: &ExamItem| [&[item.question.clone()], item.options.as_slice(), item.passages.as_slice()].concat();
+    let texts: Vec<String> = items.iter().map(|item| texts(item).join("\0")).collect();
+    exam_hash(texts.iter().map(String::as_str))
+}
+
+fn exam_hash<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut sorted: Vec<&str> = texts.collect();
     sorted.sort_unstable();
     sorted.dedup();
     let mut hasher = blake3::Hasher::new();
@@ -200,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_origin_has_its_commit() {
-        let part = |path: &str| ManifestPart { path: path.to_owned(), licence: None, commercial_use: None };
+        let part = |path: &str| ManifestPart { path: path.to_owned(), ..ManifestPart::default() };
         let file = |file: &str, part| ManifestFile {
             file: file.to_owned(),
             sha256: String::new(),

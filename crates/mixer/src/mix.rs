@@ -1,6 +1,7 @@
 //! The mix: pools are read in the recipe's order, counted, drawn from, and put in order.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
@@ -9,20 +10,23 @@ use rayon::prelude::*;
 use crate::amount::{Counts, Held, Limit, limits, settle};
 use crate::canonical::ContentId;
 use crate::error::{MixError, Shortage};
-use crate::exam::ExamItems;
-use crate::import::Importer;
+use crate::exam::ExamItem;
+use crate::examine::{AuditPair, Examination};
+use crate::filter::Filter;
+use crate::import::{Importer, Rejection};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
 use crate::locate::{DatasetHub, SourceFile, locate};
 use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, mix_hash};
 use crate::measure::{Lengths, MeasureTokens};
+use crate::near_pass::{LeftOut, NearPass};
 use crate::order::TrainingOrder;
 use crate::quota::Leaves;
 use crate::record::MixedRecord;
 use crate::scan::{FileScan, PoolScan, stands_in};
 use crate::select::{Candidate, Smallest};
 use crate::shard::Share;
-use crate::spec::{MixSpec, Order, SourceSpec, Unit};
+use crate::spec::{MixSpec, Order, SourcePart, SourceSpec, Unit};
 use crate::write::written;
 
 /// What a mix needs besides its description.
@@ -30,8 +34,8 @@ use crate::write::written;
 pub struct MixContext<'a> {
     /// The recipe's folder; relative paths are looked up here first, then in the working directory.
     pub base_dir: &'a Path,
-    /// Questions of the recipe's exam: records that ask the same are left out.
-    pub exam_questions: &'a [String],
+    /// Items of the recipe's exam: records that ask the same, or share a long run of text with one, are left out.
+    pub exam_items: &'a [ExamItem],
     /// Measures samples, for mixes that count tokens.
     pub measure: Option<&'a dyn MeasureTokens>,
     /// Where `owner/name` data sets come from.
@@ -45,7 +49,7 @@ pub struct MixContext<'a> {
 impl<'a> MixContext<'a> {
     /// A mix of local files alone, relative to `base_dir`.
     pub fn new(base_dir: &'a Path) -> Self {
-        Self { base_dir, exam_questions: &[], measure: None, hub: None, threads: None, progress: None }
+        Self { base_dir, exam_items: &[], measure: None, hub: None, threads: None, progress: None }
     }
 }
 
@@ -85,9 +89,36 @@ pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
         let pools = preparation.find_pools()?;
         let drawing = preparation.drawing(&pools);
         let held_out = preparation.held_out();
+        let near = Mutex::new(spec.near_duplicates.map(NearPass::new));
         preparation.mix(&pools, |_, pool, earlier| {
-            drawing.read(pool, preparation.limit(pool), held_out, earlier, Share::default())
+            let left_out = drawing.near_duplicates(pool, earlier, &near)?.0;
+            let limit = preparation.limit(pool);
+            let read = drawing.read_without(pool, limit, held_out, earlier, Share::default(), &left_out.contents)?;
+            left_out.check_unchanged(pool.files.iter().zip(&read.files))?;
+            Ok(PoolRead { left_out, ..read })
         })
+    })
+}
+
+/// Every record of the mix's pools that asks what an item of the exam asks or shares a long run of text with one, beside that
+/// item; in the order of pools, files and records. Nothing is drawn, so it does not matter what the pools hold.
+///
+/// # Errors
+/// As [`mix`], but for pools that are too small.
+pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>, MixError> {
+    in_threads(context.threads, || {
+        let exam = Examination::new(context.exam_items, &spec.contamination, true);
+        let preparation = Preparation { exam, ..Preparation::new(spec, context)? };
+        let pools = preparation.find_pools()?;
+        let drawing = preparation.drawing(&pools);
+        let mut pairs = Vec::new();
+        for pool in &pools {
+            let nothing = Limit { records: 0, amount: None };
+            let read = drawing.read(pool, nothing, 0, &[], Share::default())?;
+            let found = read.files.into_iter().flat_map(|file| file.audited);
+            pairs.extend(found.map(|pair| AuditPair { source: pool.name.to_owned(), ..pair }));
+        }
+        Ok(pairs)
     })
 }
 
@@ -107,6 +138,8 @@ pub(crate) struct Pool<'a> {
     pub name: &'a str,
     pub spec: &'a SourceSpec,
     pub files: Vec<SourceFile>,
+    /// By part.
+    pub filters: Vec<Option<Filter>>,
 }
 
 /// What was read of a pool, or of a part of it.
@@ -122,6 +155,8 @@ pub(crate) struct PoolRead {
     /// Up to which key these are all there are; every key where there is none.
     pub sample_to: Option<Key>,
     pub held_out_to: Option<Key>,
+    /// What is not drawn, as another record says nearly the same.
+    pub left_out: LeftOut,
 }
 
 /// A pool after it was read.
@@ -138,7 +173,7 @@ pub(crate) struct Preparation<'a> {
     context: &'a MixContext<'a>,
     leaves: Leaves,
     limits: Vec<Limit>,
-    exam_items: ExamItems,
+    exam: Examination<'a>,
 }
 
 impl<'a> Preparation<'a> {
@@ -151,7 +186,13 @@ impl<'a> Preparation<'a> {
             return Err(MixError::UnknownSource(leaf.source.clone()));
         }
         let limits = limits(spec, &leaves);
-        Ok(Self { spec, context, leaves, limits, exam_items: ExamItems::new(context.exam_questions) })
+        Ok(Self {
+            spec,
+            context,
+            leaves,
+            limits,
+            exam: Examination::new(context.exam_items, &spec.contamination, false),
+        })
     }
 
     /// The pools that the tree names, in the order of `sources`.
@@ -164,15 +205,43 @@ impl<'a> Preparation<'a> {
     pub fn find_pools(&self) -> Result<Vec<Pool<'a>>, MixError> {
         let pool = |(name, spec): (&'a str, &'a SourceSpec)| {
             let files = locate(name, spec, self.context.base_dir, self.context.hub)?;
-            Ok(Pool { name, spec, files })
+            let filters = self.filters(name, spec)?;
+            Ok(Pool { name, spec, files, filters })
         };
         self.name_pools().map(pool).collect()
+    }
+
+    /// A pool's filters, by part.
+    pub fn filters(&self, name: &str, spec: &SourceSpec) -> Result<Vec<Option<Filter>>, MixError> {
+        let filter = |part: &SourcePart| {
+            let filter = Filter::new(&part.filter, self.context.base_dir);
+            filter.map_err(|(problem, hint)| MixError::Source { pool: name.to_owned(), problem, hint })
+        };
+        spec.parts.iter().map(filter).collect()
     }
 
     /// What must be kept of a pool.
     pub fn limit(&self, pool: &Pool<'_>) -> Limit {
         let leaf = self.leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
-        leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf])
+        leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf]).capped(pool.spec.max_records)
+    }
+
+    /// What the exam has to do with a record.
+    pub fn exam(&self) -> &Examination<'a> {
+        &self.exam
+    }
+
+    /// What each pool leaves out as it says nearly what another record says; nothing where the mix does not ask for it.
+    pub fn near_duplicates(&self, pools: &[Pool<'_>]) -> Result<Vec<Vec<ContentId>>, MixError> {
+        let near = Mutex::new(self.spec.near_duplicates.map(NearPass::new));
+        let drawing = self.drawing(pools);
+        let (mut earlier, mut left_out) = (Vec::new(), Vec::new());
+        for pool in pools {
+            let (found, contents) = drawing.near_duplicates(pool, &earlier, &near)?;
+            left_out.push(found.contents);
+            earlier.push(contents);
+        }
+        Ok(left_out)
     }
 
     /// Records of the validation split that are kept of a pool.
@@ -183,9 +252,10 @@ impl<'a> Preparation<'a> {
     pub fn drawing(&'a self, pools: &[Pool<'_>]) -> Drawing<'a> {
         Drawing {
             spec: self.spec,
-            exam_items: &self.exam_items,
+            exam: &self.exam,
             measure: self.context.measure.filter(|_| self.spec.needs_tokens()),
-            meter: Meter::new(pools, self.context),
+            // Near-duplicates are found in a reading of their own.
+            meter: Meter::new(pools, self.context, 1 + u64::from(self.spec.near_duplicates.is_some())),
         }
     }
 
@@ -217,9 +287,10 @@ struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    fn new(pools: &[Pool<'_>], context: &MixContext<'a>) -> Self {
+    /// Of pools that are read `times` over.
+    fn new(pools: &[Pool<'_>], context: &MixContext<'a>, times: u64) -> Self {
         let length = |file: &SourceFile| std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
-        let total_bytes = pools.iter().flat_map(|pool| &pool.files).map(length).sum();
+        let total_bytes = pools.iter().flat_map(|pool| &pool.files).map(length).sum::<u64>() * times;
         Self { progress: context.progress, total_bytes, bytes: AtomicU64::new(0), records: AtomicU64::new(0) }
     }
 
@@ -235,7 +306,7 @@ impl<'a> Meter<'a> {
 /// What every pool is drawn with.
 pub(crate) struct Drawing<'a> {
     spec: &'a MixSpec,
-    exam_items: &'a ExamItems,
+    exam: &'a Examination<'a>,
     measure: Option<&'a dyn MeasureTokens>,
     meter: Meter<'a>,
 }
@@ -250,22 +321,73 @@ impl Drawing<'_> {
         earlier: &[Vec<ContentId>],
         share: Share,
     ) -> Result<PoolRead, MixError> {
+        self.read_without(pool, limit, held_out, earlier, share, &[])
+    }
+
+    /// Finds a pool's near-duplicates, in a reading of its own; with its contents, sorted.
+    fn near_duplicates(
+        &self,
+        pool: &Pool<'_>,
+        earlier: &[Vec<ContentId>],
+        near: &Mutex<Option<NearPass>>,
+    ) -> Result<(LeftOut, Vec<ContentId>), MixError> {
+        let mut near = near.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(near) = near.as_mut() else { return Ok(Default::default()) };
         let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
-        let scan = PoolScan {
+        let nothing = Limit { records: 0, amount: None };
+        let mut scan = self.scan(pool, &importers, (nothing, 0), earlier, Share::default());
+        scan.sketching = true;
+        let mut files = scan.run()?;
+        let names = pool.files.iter().map(|file| file.name.clone()).collect();
+        let left_out = near.add_pool(&mut files, names, earlier);
+        let mut contents: Vec<ContentId> = files.into_iter().flat_map(|file| file.contents).collect();
+        contents.par_sort_unstable();
+        contents.dedup();
+        Ok((left_out, contents))
+    }
+
+    /// What is asked of a pool's records, of which so many are kept to be chosen and held out.
+    fn scan<'b>(
+        &'b self,
+        pool: &'b Pool<'_>,
+        importers: &'b [Importer],
+        (limit, held_out): (Limit, usize),
+        earlier: &'b [Vec<ContentId>],
+        share: Share,
+    ) -> PoolScan<'b> {
+        let meter = &self.meter;
+        PoolScan {
             files: &pool.files,
             share,
             parts: &pool.spec.parts,
-            importers: &importers,
-            exam_items: self.exam_items,
+            importers,
+            filters: &pool.filters,
+            exam: self.exam,
             earlier,
+            sketching: false,
+            left_out: &[],
             draw: Keyed::draw(self.spec.seed, pool.name),
             validation: Keyed::validation(),
             validation_bound: validation_bound(self.spec.validation.fraction),
             sample: Smallest::within(limit),
             held_out: Smallest::new(held_out),
             measure: self.measure,
-            progress: &|bytes, records| self.meter.add(pool.name, bytes, records),
-        };
+            progress: Box::new(move |bytes, records| meter.add(pool.name, bytes, records)),
+        }
+    }
+
+    fn read_without(
+        &self,
+        pool: &Pool<'_>,
+        limit: Limit,
+        held_out: usize,
+        earlier: &[Vec<ContentId>],
+        share: Share,
+        left_out: &[ContentId],
+    ) -> Result<PoolRead, MixError> {
+        let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
+        let mut scan = self.scan(pool, &importers, (limit, held_out), earlier, share);
+        scan.left_out = left_out;
         let mut files = scan.run()?;
         let mut contents: Vec<ContentId> =
             files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
@@ -277,7 +399,16 @@ impl Drawing<'_> {
             kept.last().map(|(key, _)| *key).or(Some(Key(0))).filter(|_| smallest.is_cut())
         };
         let (sample_to, held_out_to) = (to(&sample, &scan.sample), to(&held_out, &scan.held_out));
-        Ok(PoolRead { files, importable, contents, sample, held_out, sample_to, held_out_to })
+        Ok(PoolRead {
+            files,
+            importable,
+            contents,
+            sample,
+            held_out,
+            sample_to,
+            held_out_to,
+            left_out: LeftOut::default(),
+        })
     }
 }
 
@@ -289,22 +420,30 @@ fn count<'a>(
     earlier: &[Vec<ContentId>],
     earlier_names: impl Iterator<Item = &'a &'a str>,
 ) -> (Drawn, Vec<ContentId>) {
-    let PoolRead { files, importable, contents, sample, held_out, .. } = read;
+    let PoolRead { files, importable, contents, sample, held_out, left_out, .. } = read;
     let mut ledger =
         SourceLedger { duplicates_within: importable - contents.len() as u64, ..count_files(pool, &files) };
-    count_contents(spec, earlier, &contents, earlier_names, &mut ledger);
+    count_contents(spec, (earlier, &left_out.contents), &contents, earlier_names, &mut ledger);
+    ledger.near_duplicates = left_out.counted;
+    ledger.beyond_cap = pool.spec.max_records.map_or(0, |cap| ledger.available.saturating_sub(cap as u64));
+    ledger.available -= ledger.beyond_cap;
     ledger.validation = held_out.len() as u64;
     let source = manifest_source(pool, &files);
     (Drawn { sample, held_out, ledger, source }, contents)
 }
 
 fn count_files(pool: &Pool<'_>, scans: &[FileScan]) -> SourceLedger {
-    let mut ledger = SourceLedger::default();
+    let heuristics = pool.filters.iter().flatten().filter_map(|filter| Some(filter.keywords()?.0));
+    let mut ledger = SourceLedger { heuristic: heuristics.collect(), ..SourceLedger::default() };
+    ledger.heuristic.dedup();
     for (file, scan) in pool.files.iter().zip(scans) {
         ledger.read += scan.read;
         ledger.exam_items.merge(scan.exam_items.clone());
         for (reason, counted) in &scan.rejected {
             ledger.rejected.entry(*reason).or_default().merge(counted.clone());
+        }
+        for (reason, counted) in &scan.noted {
+            ledger.noted.entry(*reason).or_default().merge(counted.clone());
         }
         for (shape, records) in &scan.shapes {
             tracing::info!("{}: {records} records read as {shape} ({})", file.name, scan.layout);
@@ -327,7 +466,7 @@ fn count_shape(all: &mut Vec<ReadAs>, file: &str, layout: &str, shape: &str, rec
 /// Tells the pool's different contents apart: an earlier pool's, held out, available.
 fn count_contents<'a>(
     spec: &MixSpec,
-    earlier: &[Vec<ContentId>],
+    (earlier, left_out): (&[Vec<ContentId>], &[ContentId]),
     contents: &[ContentId],
     earlier_names: impl Iterator<Item = &'a &'a str>,
     ledger: &mut SourceLedger,
@@ -340,6 +479,7 @@ fn count_contents<'a>(
         for content in contents {
             match earlier.iter().position(|pool| stands_in(*content, pool)) {
                 Some(owner) => owned[owner] += 1,
+                None if !left_out.is_empty() && stands_in(*content, left_out) => {}
                 None => own.push(content.0),
             }
         }
@@ -366,10 +506,15 @@ fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
         layout: scan.layout.clone(),
         part: file.part,
     };
-    let parts = pool.spec.parts.iter().map(|part| ManifestPart {
-        path: part.path.clone(),
-        licence: part.licence.clone(),
-        commercial_use: part.commercial_use,
+    let parts = pool.spec.parts.iter().zip(&pool.filters).map(|(part, filter)| {
+        let split = filter.as_ref().and_then(Filter::keywords);
+        ManifestPart {
+            path: part.path.clone(),
+            licence: part.licence.clone(),
+            commercial_use: part.commercial_use,
+            heuristic: split.as_ref().map(|(description, _)| description.clone()),
+            keywords: split.map(|(_, words)| words.to_vec()).unwrap_or_default(),
+        }
     });
     ManifestSource {
         parts: parts.collect(),
@@ -443,14 +588,15 @@ fn assemble(
     validation.sort_by_key(|record| record.key);
     // The recipe's order: it decides whose a shared record is.
     sources.sort_by_cached_key(|name, _| spec.sources.get_index_of(name));
+    let contaminated = ledger.sources.values().any(|line| line.rejected.contains_key(&Rejection::SharesExamText));
     let manifest = Manifest {
         manifest_version: crate::manifest::MANIFEST_VERSION,
         canonical_version: crate::canonical::CANONICAL_VERSION,
         importer_version: crate::import::IMPORTER_VERSION,
-        mix_hash: mix_hash(spec, &sources, context).map_err(std::io::Error::from)?,
+        mix_hash: mix_hash(spec, &sources, context, contaminated).map_err(std::io::Error::from)?,
         mix: written(&train)?,
         validation: written(&validation)?,
-        exam_questions: context.exam_questions.len() as u64,
+        exam_questions: context.exam_items.len() as u64,
         sources,
         spec: spec.clone(),
     };

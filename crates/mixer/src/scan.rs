@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
-use crate::exam::ExamItems;
+use crate::examine::{AuditPair, Examination, Examined};
+use crate::filter::{Filter, Finding, Signature, Sketch};
 use crate::import::{Imported, Importer, PLAIN, Read, Rejection, Seen, Shape};
 use crate::key::{Key, Keyed};
 use crate::lanes::Inputs;
@@ -31,9 +32,15 @@ pub(crate) struct PoolScan<'a> {
     pub parts: &'a [SourcePart],
     /// By part.
     pub importers: &'a [Importer],
-    pub exam_items: &'a ExamItems,
+    /// By part; `None` where nothing is asked.
+    pub filters: &'a [Option<Filter>],
+    pub exam: &'a Examination<'a>,
     /// Contents of the pools named earlier, sorted.
     pub earlier: &'a [Vec<ContentId>],
+    /// Whether records are sketched, for finding near-duplicates.
+    pub sketching: bool,
+    /// Contents that are near-duplicates of others, sorted.
+    pub left_out: &'a [ContentId],
     pub draw: Keyed,
     pub validation: Keyed,
     /// Contents whose validation hash lies below it are held out.
@@ -43,7 +50,7 @@ pub(crate) struct PoolScan<'a> {
     /// Measures what may be chosen, where the mix counts tokens.
     pub measure: Option<&'a dyn MeasureTokens>,
     /// Told the bytes and records of every batch.
-    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    pub progress: Box<dyn Fn(u64, u64) + Sync + 'a>,
 }
 
 /// What a file held.
@@ -59,8 +66,14 @@ pub(crate) struct FileScan {
     pub shapes: BTreeMap<Shape, u64>,
     pub rejected: BTreeMap<Rejection, Counted>,
     pub exam_items: Counted,
+    /// Records kept in which something was found.
+    pub noted: BTreeMap<Rejection, Counted>,
     /// Every importable record that is no exam item, in the file's order.
     pub contents: Vec<ContentId>,
+    /// The same records where they were sketched.
+    pub sketches: Vec<Sketch>,
+    /// In an audit: records with the exam items that they were found with.
+    pub audited: Vec<AuditPair>,
     /// The columns that were met.
     pub seen: Seen,
     /// What the records read lack, which in a part of a file is no error yet.
@@ -76,6 +89,9 @@ impl FileScan {
         }
         for (reason, counted) in other.rejected {
             self.rejected.entry(reason).or_default().merge_in_file(counted);
+        }
+        for (reason, counted) in other.noted {
+            self.noted.entry(reason).or_default().merge_in_file(counted);
         }
         self.exam_items.merge_in_file(other.exam_items);
         self.seen |= other.seen;
@@ -102,9 +118,24 @@ impl Lacking {
 
 /// What was seen of one record.
 struct Seeing {
-    outcome: Outcome,
+    judged: Judged,
     seen: Seen,
     shape: Shape,
+}
+
+/// What became of one record, and what is to be remembered of it.
+struct Judged {
+    outcome: Outcome,
+    /// What was found in a record that is kept.
+    noted: Vec<Finding>,
+    audited: Option<Box<AuditPair>>,
+    signature: Option<Box<Signature>>,
+}
+
+impl From<Outcome> for Judged {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, noted: Vec::new(), audited: None, signature: None }
+    }
 }
 
 /// Of records one after another.
@@ -113,6 +144,7 @@ type Outcomes = Vec<Result<Seeing, Problem>>;
 /// What became of one record.
 enum Outcome {
     Rejected(Rejection),
+    Filtered(Box<Finding>),
     ExamItem,
     /// Where it goes if it may be chosen, with its messages unless they can be read later.
     Read(ContentId, Option<(Destination, Option<Measured>)>),
@@ -147,7 +179,7 @@ impl PoolScan<'_> {
         let mut reported = 0;
         while let Some(mut batch) = next.map_err(|error| tally.split_error(error))? {
             batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
-            let (read, outcomes) = rayon::join(|| records.next_batch(), || self.outcomes(&batch, tally.importer));
+            let (read, outcomes) = rayon::join(|| records.next_batch(), || self.outcomes(&batch, file.part));
             next = read;
             tally.count(&batch, outcomes, self)?;
             let bytes = fingerprinter.bytes();
@@ -168,55 +200,71 @@ impl PoolScan<'_> {
         }
     }
 
-    fn outcomes(&self, batch: &Batch, importer: &Importer) -> Vec<Outcomes> {
-        let some = |inputs: &mut Inputs, spans: &[Span]| self.some_outcomes(batch, spans, importer, inputs);
+    fn outcomes(&self, batch: &Batch, part: usize) -> Vec<Outcomes> {
+        let some = |inputs: &mut Inputs, spans: &[Span]| self.some_outcomes(batch, spans, part, inputs);
         batch.spans.par_chunks(TOGETHER).map_init(Inputs::default, some).collect()
     }
 
-    /// Plain records are told by their canonical contents, hashed together; the others are read one by one.
-    fn some_outcomes(&self, batch: &Batch, spans: &[Span], importer: &Importer, inputs: &mut Inputs) -> Outcomes {
+    /// Plain records are told by their canonical contents, hashed together; the others are read one by one, and so is every
+    /// record whose text is asked about.
+    fn some_outcomes(&self, batch: &Batch, spans: &[Span], part: usize, inputs: &mut Inputs) -> Outcomes {
+        let (importer, filter) = (&self.importers[part], self.filters[part].as_ref());
         let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Vec::new() };
         let text = simdutf8::basic::from_utf8(&batch.bytes[first.range.start..last.range.end]);
-        if batch.table.is_some() || text.is_err() {
-            return spans.iter().map(|span| self.outcome(batch.record(span), importer)).collect();
+        if batch.table.is_some() || text.is_err() || filter.is_some() || self.sketching {
+            return spans.iter().map(|span| self.outcome(batch.record(span), importer, filter)).collect();
         }
         inputs.clear();
         let plain = |span: &Span| {
             inputs.push(|canonical| {
                 let identified = importer.identify(&batch.bytes[span.range.clone()], canonical)?;
-                Some(self.exam_items.stand_in_folded(&canonical[identified.asked], identified.input))
+                // What has to do with the exam is looked at closely.
+                (!self.exam.suspects(canonical, identified)).then_some(())
             })
         };
-        let plain: Vec<Option<bool>> = spans.iter().map(plain).collect();
+        let plain: Vec<Option<()>> = spans.iter().map(plain).collect();
         let contents = inputs.hashes();
         let (draws, validations) = (self.draw.keys(&contents), self.validation.keys(&contents));
         let mut known = contents.into_iter().zip(draws.into_iter().zip(validations));
-        let outcome = |(span, plain): (&Span, Option<bool>)| {
-            let (Some(is_exam_item), Some((content, (key, validation)))) = (plain, plain.and_then(|_| known.next()))
-            else {
-                return self.outcome(batch.record(span), importer);
+        let outcome = |(span, plain): (&Span, Option<()>)| {
+            let Some((content, (key, validation))) = plain.and_then(|()| known.next()) else {
+                return self.outcome(batch.record(span), importer, filter);
             };
             let (seen, shape) = PLAIN;
-            if is_exam_item {
-                return Ok(Seeing { outcome: Outcome::ExamItem, seen, shape });
-            }
             let destination = self.destination(ContentId(content), key, validation).map(|destination| {
                 let messages = self.measure.and_then(|_| importer.plain(&batch.bytes[span.range.clone()]));
                 (destination, messages.map(|messages| self.measured(messages)))
             });
-            Ok(Seeing { outcome: Outcome::Read(ContentId(content), destination), seen, shape })
+            Ok(Seeing { judged: Outcome::Read(ContentId(content), destination).into(), seen, shape })
         };
         spans.iter().zip(plain).map(outcome).collect()
     }
 
-    fn outcome(&self, record: RawRecord<'_>, importer: &Importer) -> Result<Seeing, Problem> {
-        let Read { imported, seen, shape } = importer.import(record)?;
-        let outcome = match imported {
-            Imported::Conversation(messages) if self.exam_items.stand_in(&messages) => Outcome::ExamItem,
-            Imported::Conversation(messages) => self.conversation(messages),
-            Imported::Rejected(reason) => Outcome::Rejected(reason),
+    fn outcome(&self, record: RawRecord<'_>, importer: &Importer, filter: Option<&Filter>) -> Result<Seeing, Problem> {
+        let Read { imported, unmet, seen, shape } = importer.import(record)?;
+        let judged = match (imported, unmet) {
+            (Imported::Rejected(reason), _) => Outcome::Rejected(reason).into(),
+            (_, Some(finding)) => Outcome::Filtered(finding).into(),
+            (Imported::Conversation(messages), None) => self.judged(messages, filter),
         };
-        Ok(Seeing { outcome, seen, shape })
+        Ok(Seeing { judged, seen, shape })
+    }
+
+    /// What becomes of a conversation.
+    fn judged(&self, mut messages: Vec<Message>, filter: Option<&Filter>) -> Judged {
+        let mut noted = match filter.map_or(Ok(None), |filter| filter.judge(&mut messages)) {
+            Ok(noted) => noted.map_or_else(Vec::new, |finding| vec![*finding]),
+            Err(finding) => return Outcome::Filtered(finding).into(),
+        };
+        let (examined, audited) = self.exam.of(&messages);
+        match examined {
+            Examined::Nothing => {}
+            Examined::SameQuestion => return Judged { audited, ..Outcome::ExamItem.into() },
+            Examined::Shares(finding) => return Judged { audited, ..Outcome::Filtered(finding).into() },
+            Examined::Noted(finding) => noted.push(*finding),
+        }
+        let signature = self.sketching.then(|| Box::new(Signature::of(&messages)));
+        Judged { outcome: self.conversation(messages), noted, audited, signature }
     }
 
     fn conversation(&self, messages: Vec<Message>) -> Outcome {
@@ -234,7 +282,8 @@ impl PoolScan<'_> {
     fn destination(&self, content: ContentId, key: Key, validation: Key) -> Option<Destination> {
         let held_out = validation.0 < self.validation_bound;
         let wanted = if held_out { self.held_out.wants(validation) } else { self.sample.wants(key) };
-        if !wanted || self.earlier.iter().any(|pool| stands_in(content, pool)) {
+        let stands_elsewhere = || self.earlier.iter().any(|pool| stands_in(content, pool));
+        if !wanted || stands_elsewhere() || (!self.left_out.is_empty() && stands_in(content, self.left_out)) {
             return None;
         }
         Some(if held_out { Destination::HeldOut(validation) } else { Destination::Sample(key) })
@@ -295,7 +344,10 @@ struct Tally<'a> {
     read: u64,
     rejected: BTreeMap<Rejection, Counted>,
     exam_items: Counted,
+    noted: BTreeMap<Rejection, Counted>,
     contents: Vec<ContentId>,
+    sketches: Vec<Sketch>,
+    audited: Vec<AuditPair>,
     seen: Seen,
     shapes: BTreeMap<Shape, u64>,
     /// The first record with its place, for the error if a column is missing from all of them.
@@ -311,7 +363,10 @@ impl<'a> Tally<'a> {
             read: 0,
             rejected: BTreeMap::new(),
             exam_items: Counted::default(),
+            noted: BTreeMap::new(),
             contents: Vec::new(),
+            sketches: Vec::new(),
+            audited: Vec::new(),
             seen: 0,
             shapes: BTreeMap::new(),
             first: None,
@@ -321,7 +376,7 @@ impl<'a> Tally<'a> {
     fn count(&mut self, batch: &Batch, outcomes: Vec<Outcomes>, pool: &PoolScan<'_>) -> Result<(), MixError> {
         for (span, outcome) in batch.spans.iter().zip(outcomes.into_iter().flatten()) {
             let place = (span.line, span.record);
-            let Seeing { outcome, seen, shape } = outcome.map_err(|problem| self.record_error(place, problem))?;
+            let Seeing { judged, seen, shape } = outcome.map_err(|problem| self.record_error(place, problem))?;
             self.read += 1;
             self.seen |= seen;
             *self.shapes.entry(shape).or_default() += 1;
@@ -330,11 +385,20 @@ impl<'a> Tally<'a> {
                 table: batch.table.clone(),
                 place,
             });
+            let Judged { outcome, noted, audited, signature } = judged;
+            self.note(noted, audited, place);
             match outcome {
                 Outcome::Rejected(reason) => self.reject(reason, place),
+                Outcome::Filtered(finding) => {
+                    self.rejected.entry(finding.reason).or_default().add_finding(&self.file.name, place, *finding);
+                }
                 Outcome::ExamItem => self.exam_items.add(&self.file.name, place),
                 Outcome::Read(content, destination) => {
                     self.contents.push(content);
+                    if let Some(signature) = signature {
+                        let place = (self.index as u32, span.line as u32, span.record as u32);
+                        self.sketches.push(Sketch { content, place, signature: *signature });
+                    }
                     let Some((destination, messages)) = destination else { continue };
                     let (smallest, key) = match destination {
                         Destination::Sample(key) => (&pool.sample, key),
@@ -354,6 +418,17 @@ impl<'a> Tally<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts what was found in a record, and keeps it where it is to be shown.
+    fn note(&mut self, noted: Vec<Finding>, audited: Option<Box<AuditPair>>, place: (u64, u64)) {
+        for finding in noted {
+            self.noted.entry(finding.reason).or_default().add_finding(&self.file.name, place, finding);
+        }
+        if let Some(pair) = audited {
+            let (file, (line, record)) = (self.file.name.clone(), place);
+            self.audited.push(AuditPair { file, line, record, ..*pair });
+        }
     }
 
     fn reject(&mut self, reason: Rejection, place: (u64, u64)) {
@@ -377,7 +452,21 @@ impl<'a> Tally<'a> {
             let Problem { problem, hint } = self.importer.check_columns(self.seen, raw).err()?;
             Some(Lacking { line: *line, record: *record, problem, hint })
         });
-        let Self { index, read, rejected, exam_items, contents, shapes, seen, .. } = self;
-        FileScan { index, fingerprint, layout, read, shapes, rejected, exam_items, contents, seen, lacking }
+        let Self { index, read, rejected, exam_items, noted, contents, sketches, audited, shapes, seen, .. } = self;
+        FileScan {
+            index,
+            fingerprint,
+            layout,
+            read,
+            shapes,
+            rejected,
+            exam_items,
+            noted,
+            contents,
+            sketches,
+            audited,
+            seen,
+            lacking,
+        }
     }
 }

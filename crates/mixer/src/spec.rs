@@ -5,6 +5,7 @@ use medley_chat::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::{Contamination, FilterSpec, NearDuplicates};
 use crate::import::usual_role;
 
 /// A node of the mixture tree.
@@ -159,6 +160,9 @@ pub enum Supervise {
 pub struct SourceSpec {
     /// Where the records are, in the recipe's order. In TOML: `path`, a string, a table, or a list of both.
     pub parts: Vec<SourcePart>,
+    /// At most this many different records, those with the smallest keys: a draw that is the same however large the mix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_records: Option<usize>,
 }
 
 /// One place that records of a pool come from. In TOML a string takes the options that stand beside `path` in
@@ -179,6 +183,9 @@ pub struct SourcePart {
     /// Which of a conversation's answers are learned.
     #[serde(default)]
     pub supervise: Supervise,
+    /// Which of its records are taken.
+    #[serde(default, skip_serializing_if = "FilterSpec::is_empty")]
+    pub filter: FilterSpec,
     /// For a hub data set or a directory: which of its files, as a glob (default: every data file).
     pub files: Option<String>,
     /// For a hub data set or a directory: which of its configurations, by the name that its README or a folder has.
@@ -301,6 +308,12 @@ pub struct MixSpec {
     pub tolerance: f64,
     /// What is held out.
     pub validation: Validation,
+    /// What becomes of records that share text with the exam.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub contamination: Contamination,
+    /// Leaves out records that say nearly the same as another, within and across pools (default: all stay).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub near_duplicates: Option<NearDuplicates>,
     /// Every source that the tree names, in the recipe's order: a record in two pools belongs to the first.
     pub sources: IndexMap<String, SourceSpec>,
 }
@@ -323,6 +336,8 @@ impl Default for MixSpec {
             max_epochs: None,
             tolerance: DEFAULT_TOLERANCE,
             validation: Validation::default(),
+            contamination: Contamination::default(),
+            near_duplicates: None,
             sources: IndexMap::new(),
         }
     }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
+use crate::import::Rejection;
+use crate::ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 use crate::spec::Unit;
 
 impl fmt::Display for Ledger {
@@ -78,7 +79,39 @@ impl Ledger {
             let reasons = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
             let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
             for (reason, counted) in reasons.chain(exam) {
-                writeln!(formatter, "{source}: {} {reason} ({})", grouped(counted.count), counted.places())?;
+                writeln!(
+                    formatter,
+                    "{source}: {} {reason}{} ({})",
+                    grouped(counted.count),
+                    found(counted),
+                    counted.places()
+                )?;
+            }
+            for (reason, counted) in &line.noted {
+                let what = if *reason == Rejection::HtmlRemnant {
+                    "HTML remnants taken out"
+                } else {
+                    "kept: shares text with the exam"
+                };
+                writeln!(
+                    formatter,
+                    "{source}: {} {what}{} ({})",
+                    grouped(counted.count),
+                    found(counted),
+                    counted.places()
+                )?;
+            }
+            for heuristic in &line.heuristic {
+                writeln!(formatter, "{source}: heuristic: {heuristic}")?;
+            }
+            let near = &line.near_duplicates;
+            if near.count > 0 {
+                let pairs = near.examples.iter().zip(&near.excerpts).map(|(place, like)| format!("{place} {like}"));
+                let pairs = pairs.collect::<Vec<_>>().join(", ");
+                writeln!(formatter, "{source}: {} near-duplicates ({pairs}, …)", grouped(near.count))?;
+            }
+            if line.beyond_cap > 0 {
+                writeln!(formatter, "{source}: {} beyond `max_records`", grouped(line.beyond_cap))?;
             }
             for (owner, count) in &line.duplicates_across {
                 writeln!(formatter, "{source}: {} belong to `{owner}`, which is named first", grouped(*count))?;
@@ -132,6 +165,11 @@ fn share_of(unit: Unit) -> &'static str {
         Unit::Tokens => "share of tokens",
         Unit::SupervisedTokens => "share of supervised",
     }
+}
+
+/// What was found, in brackets.
+fn found(counted: &Counted) -> String {
+    if counted.details.is_empty() { String::new() } else { format!(" [{}]", counted.most()) }
 }
 
 /// The source, below its groups.

@@ -42,6 +42,7 @@ fn tree(weights: &[(&str, u64)]) -> MixtureRatio {
 fn spec(size: usize, weights: &[(&str, u64)]) -> MixSpec {
     let source = |name: &str| medley_mixer::SourceSpec {
         parts: vec![medley_mixer::SourcePart { path: format!("{name}.jsonl"), ..medley_mixer::SourcePart::default() }],
+        ..medley_mixer::SourceSpec::default()
     };
     MixSpec {
         size,

@@ -20,7 +20,7 @@ fn spec(path: &str) -> MixSpec {
         ratio: MixtureRatio::Group(vec![(1, node)]),
         on_shortage: OnShortage::Error,
         validation: Validation { fraction: 0.0, max_samples: 0 },
-        sources: [("a".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+        sources: [("a".to_owned(), SourceSpec { parts: vec![part], ..SourceSpec::default() })].into_iter().collect(),
         ..MixSpec::default()
     }
 }

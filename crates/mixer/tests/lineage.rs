@@ -9,8 +9,10 @@ use proptest::prelude::*;
 
 fn spec(size: usize) -> MixSpec {
     let leaf = |name: &str| MixtureNode { name: name.to_owned(), ratio: MixtureRatio::Source(name.to_owned()) };
-    let source =
-        |name: &str| SourceSpec { parts: vec![SourcePart { path: format!("{name}*.jsonl"), ..SourcePart::default() }] };
+    let source = |name: &str| SourceSpec {
+        parts: vec![SourcePart { path: format!("{name}*.jsonl"), ..SourcePart::default() }],
+        ..SourceSpec::default()
+    };
     MixSpec {
         size,
         ratio: MixtureRatio::Group(vec![(2, leaf("a")), (1, leaf("b"))]),
@@ -53,8 +55,8 @@ fn what_changed_is_named() {
     assert!(found.verified && found.problems.is_empty() && found.checked.len() == 2, "{found:?}");
     let other = checked(folder, &MixSpec { seed: 7, ..spec(30) });
     assert!(!other.verified && other.problems[0] == "mix.seed was 42, is 7", "{other:?}");
-    let exam = ["甲问题3是什么东西".to_owned()];
-    let asked = MixContext { exam_questions: &exam, ..MixContext::new(folder) };
+    let exam = [medley_mixer::ExamItem::asking("甲问题3是什么东西")];
+    let asked = MixContext { exam_items: &exam, ..MixContext::new(folder) };
     assert!(!verify(&folder.join("mix"), &spec(30), &asked).expect("readable").verified);
     put(folder, "b2.jsonl", &lines("丙", 21));
     let found = checked(folder, &spec(30));

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 fn source(paths: &[&str]) -> SourceSpec {
     let part = |path: &&str| SourcePart { path: (*path).to_owned(), ..SourcePart::default() };
-    SourceSpec { parts: paths.iter().map(part).collect() }
+    SourceSpec { parts: paths.iter().map(part).collect(), ..SourceSpec::default() }
 }
 
 /// A flat mix of pools, each a name, a weight and a path, in this order.
@@ -133,8 +133,8 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
 fn exam_items_are_left_out_and_counted() {
     let folder = folder();
     put(folder.path(), "a.jsonl", numbered("题", 0..50) + &line("麻黄汤的君药是？", "麻黄"));
-    let questions = ["麻黄汤的君药是（　）".to_owned()];
-    let context = MixContext { exam_questions: &questions, ..MixContext::new(folder.path()) };
+    let questions = [medley_mixer::ExamItem::asking("麻黄汤的君药是（　）")];
+    let context = MixContext { exam_items: &questions, ..MixContext::new(folder.path()) };
     let mix = mix(&spec(50, &[("a", 1, "a.jsonl")]), &context).expect("enough records");
     let line = &mix.ledger.sources["a"];
     assert_eq!((line.exam_items.count, line.available), (1, 50));

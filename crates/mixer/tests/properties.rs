@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 /// A pool of one file, a quarter of the mix from another.
 fn spec(path: &str, size: usize, seed: u64) -> MixSpec {
     let node = |name: &str| MixtureNode { name: name.to_owned(), ratio: MixtureRatio::Source(name.to_owned()) };
-    let source = |path: &str| SourceSpec { parts: vec![SourcePart { path: path.to_owned(), ..SourcePart::default() }] };
+    let source = |path: &str| SourceSpec {
+        parts: vec![SourcePart { path: path.to_owned(), ..SourcePart::default() }],
+        ..SourceSpec::default()
+    };
     MixSpec {
         size,
         seed,

@@ -43,6 +43,7 @@ fn general() -> SourceSpec {
             "general/alpaca_chinese_52k_v3.jsonl.gz",
             columns("zh_instruction", Some("zh_input"), "zh_output"),
         )],
+        ..SourceSpec::default()
     }
 }
 
@@ -57,6 +58,7 @@ fn tcm() -> SourceSpec {
             plain("medical-tcm/tcmchat_medical_case.json.gz"),
             plain("medical-tcm/tcmchat_recommend.json.gz"),
         ],
+        ..SourceSpec::default()
     }
 }
 
@@ -73,6 +75,7 @@ fn western() -> SourceSpec {
             plain("medical-western/cmtmedqa_test_multiturn.json.gz"),
             conversations,
         ],
+        ..SourceSpec::default()
     }
 }
 
@@ -276,7 +279,7 @@ fn a_set_inside_another_shows_as_duplicates() {
     }
     fs::write(elsewhere.path().join("chatglm.jsonl"), unwrapped).expect("written");
     let huatuo = data.join("medical-western/huatuo_llama_med.jsonl.gz");
-    let parts = |part: SourcePart| SourceSpec { parts: vec![part] };
+    let parts = |part: SourcePart| SourceSpec { parts: vec![part], ..SourceSpec::default() };
     let spec = MixSpec {
         sources: [
             ("huatuo".to_owned(), parts(plain(&huatuo.to_string_lossy()))),

@@ -29,7 +29,7 @@ fn ledger(data: &std::path::Path, part: SourcePart) -> SourceLedger {
         ratio: MixtureRatio::Group(vec![(1, node)]),
         on_shortage: OnShortage::Error,
         validation: Validation { fraction: 0.0, max_samples: 0 },
-        sources: [("set".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+        sources: [("set".to_owned(), SourceSpec { parts: vec![part], ..SourceSpec::default() })].into_iter().collect(),
         ..MixSpec::default()
     };
     let mixed = mix(&spec, &MixContext::new(data)).unwrap_or_else(|error| panic!("{name}: {error}"));

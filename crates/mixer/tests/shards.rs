@@ -128,8 +128,8 @@ fn what_does_not_belong_together_is_refused() {
     assert!(message.contains("shards-3/2: this is shard 2/3, but"), "{message}");
     let message = refused(folder, &MixSpec { seed: 8, ..spec.clone() }, &two);
     assert!(message.contains("shards-2/1: the recipe's [mix] or [sources] of this shard differ"), "{message}");
-    let questions = ["问？".to_owned()];
-    let context = MixContext { exam_questions: &questions, ..MixContext::new(folder) };
+    let questions = [medley_mixer::ExamItem::asking("问？")];
+    let context = MixContext { exam_items: &questions, ..MixContext::new(folder) };
     let message = merge_shards(&spec, &context, &two).expect_err("other exam").to_string();
     assert!(message.contains("the exam's questions"), "{message}");
     assert!(refused(folder, &spec, &[folder.join("a")]).contains("no shard (shard.json"));

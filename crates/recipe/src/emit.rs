@@ -12,7 +12,21 @@ use crate::resolve::Origin;
 use crate::typed::{Method, Recipe};
 
 /// Tables that are written on one line.
-const INLINE: [&str; 5] = ["ratio", "ratio_end", "epochs", "columns", "validation"];
+const INLINE: [&str; 13] = [
+    "ratio",
+    "ratio_end",
+    "epochs",
+    "columns",
+    "validation",
+    "contamination",
+    "near_duplicates",
+    "question_chars",
+    "answer_chars",
+    "chars",
+    "reject",
+    "require",
+    "keywords",
+];
 
 /// Comments that tell origins start no further right than this.
 const COMMENT_COLUMN: usize = 72;
@@ -181,6 +195,10 @@ fn raw(recipe: &Recipe) -> RawRecipe {
             max_epochs: mix.max_epochs,
             tolerance: mix.tolerance,
             validation: mix.validation,
+            contamination: mix.contamination,
+            near_duplicates: mix.near_duplicates,
+            // Every part has its own.
+            filter: None,
             groups,
         },
         sources: mix.sources.iter().map(|(name, source)| (name.clone(), raw_source(source))).collect(),
@@ -232,6 +250,7 @@ fn raw_source(source: &SourceSpec) -> RawSource {
             columns: Some(part.columns.clone()),
             encoding: part.encoding.clone(),
             supervise: Some(part.supervise),
+            filter: (!part.filter.is_empty()).then(|| part.filter.clone()),
             files: part.files.clone(),
             config: part.config.clone(),
             split: part.split.clone(),
@@ -240,7 +259,7 @@ fn raw_source(source: &SourceSpec) -> RawSource {
             commercial_use: part.commercial_use,
         }))
     });
-    RawSource { path: Some(OneOrMany::Many(parts.collect())), ..RawSource::default() }
+    RawSource { path: Some(OneOrMany::Many(parts.collect())), max_records: source.max_records, ..RawSource::default() }
 }
 
 fn raw_train(recipe: &Recipe) -> RawTrain {

@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod emit;
 mod error;
+mod filters;
 mod hash;
 mod import;
 mod layers;

@@ -8,7 +8,8 @@ use crate::error::{Problem, nearest, quoted_list};
 use crate::layers::entries;
 
 /// Keys of `[mix]` that hold tables and are settings; any other table is a group.
-const SETTINGS: [&str; 4] = ["ratio", "ratio_end", "epochs", "validation"];
+const SETTINGS: [&str; 7] =
+    ["ratio", "ratio_end", "epochs", "validation", "contamination", "near_duplicates", "filter"];
 
 /// The tree, and the sources it names in the order of `[sources]`.
 pub(crate) struct Mixture {

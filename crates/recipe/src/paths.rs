@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use medley_mixer::KeywordList;
+
 use crate::document::{Node, NodeValue};
+use crate::filters;
 use crate::typed::Recipe;
 
 /// In front of a configuration file whose model starts from fresh random weights.
@@ -48,7 +51,12 @@ fn settings(recipe: &mut Recipe) -> Vec<(Vec<String>, &mut String)> {
     }
     for (name, source) in &mut recipe.mix.sources {
         for (index, part) in source.parts.iter_mut().enumerate() {
-            settings.push((key(&["sources", name, "path", &index.to_string()]), &mut part.path));
+            let index = index.to_string();
+            settings.push((key(&["sources", name, "path", &index]), &mut part.path));
+            let list = part.filter.keywords.as_mut().map(|split| &mut split.list);
+            if let Some(KeywordList::Named(list)) = list.filter(|list| **list != KeywordList::default()) {
+                settings.push((key(&["sources", name, "path", &index, "filter", "keywords", "list"]), list));
+            }
         }
     }
     settings
@@ -68,6 +76,9 @@ pub(crate) fn adopt_bases(recipe: &mut Recipe, root: &Node, base_dir: &Path) {
 
 /// The folder of the file that a setting was written in.
 fn written_in<'a>(root: &'a Node, path: &[&str]) -> Option<&'a Path> {
+    if let ["sources", source, "path", index, "filter", keys @ ..] = path {
+        return filters::setting(root, source, index, keys)?.place.source.folder.as_deref();
+    }
     let mut node = root;
     for key in path {
         node = match &node.value {

@@ -2,7 +2,10 @@
 //! JSON schema and the resolved recipe are all made from these types.
 
 use indexmap::IndexMap;
-use medley_mixer::{Columns, DEFAULT_TOLERANCE, OnShortage, Order, SourceFormat, Supervise, Unit, Validation};
+use medley_mixer::{
+    Columns, Contamination, DEFAULT_TOLERANCE, FilterSpec, NearDuplicates, OnShortage, Order, SourceFormat, Supervise,
+    Unit, Validation,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +101,13 @@ pub(crate) struct RawMix {
     pub(crate) tolerance: f64,
     /// What is held out of every pool for validation.
     pub(crate) validation: Validation,
+    /// What becomes of records that share a long run of text with an item of the exam.
+    pub(crate) contamination: Contamination,
+    /// Leaves out records that say nearly the same as another, within and across sources: of two the one of the source named
+    /// first stays (default: all stay).
+    pub(crate) near_duplicates: Option<NearDuplicates>,
+    /// Which records are taken, of every source that does not say otherwise.
+    pub(crate) filter: Option<FilterSpec>,
     /// A group: a ratio of its own.
     #[serde(flatten)]
     pub(crate) groups: IndexMap<String, RawGroup>,
@@ -118,6 +128,9 @@ impl Default for RawMix {
             max_epochs: None,
             tolerance: DEFAULT_TOLERANCE,
             validation: Validation::default(),
+            contamination: Contamination::default(),
+            near_duplicates: None,
+            filter: None,
             groups: IndexMap::new(),
         }
     }
@@ -190,6 +203,11 @@ pub(crate) struct RawSource {
     pub(crate) encoding: Option<String>,
     /// Which of a conversation's answers are learned.
     pub(crate) supervise: Option<Supervise>,
+    /// Which of its records are taken; what is not said here, `[mix.filter]` says.
+    pub(crate) filter: Option<FilterSpec>,
+    /// At most this many different records, those with the smallest keys: the same ones however large the mix.
+    #[schemars(range(min = 1))]
+    pub(crate) max_records: Option<usize>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Which configuration of a hub data set or directory, by the name that its README or a folder has.
@@ -228,6 +246,8 @@ pub(crate) struct RawPart {
     pub(crate) encoding: Option<String>,
     /// Which of a conversation's answers are learned.
     pub(crate) supervise: Option<Supervise>,
+    /// Which of its records are taken; what is not said here, the source's filter says.
+    pub(crate) filter: Option<FilterSpec>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
     /// Which configuration of a hub data set or directory, by the name that its README or a folder has.

@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use medley_mixer::{MixSpec, SourcePart, SourceSpec, Unit};
+use medley_mixer::{FilterSpec, MixSpec, SourcePart, SourceSpec, Unit};
 use miette::{Diagnostic, Severity};
 
 use crate::check;
 use crate::document::{Node, NodeValue};
 use crate::emit;
 use crate::error::{Problem, RecipeErrors};
+use crate::filters;
 use crate::layers::{self, Layered, entries};
 use crate::lookup::{self, Found};
 use crate::mixture::{self, Mixture};
@@ -118,6 +119,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
     report_optimizer_in_backward(&root, &mut problems);
+    filters::check(&root, &mut problems);
     problems.sort_by_cached_key(Problem::position);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.severity() != Some(Severity::Warning));
@@ -195,8 +197,9 @@ fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
 
 fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
     let mut sources = raw.sources;
+    let for_every_source = raw.mix.filter.unwrap_or_default();
     let chosen = mixture.sources.into_iter().filter_map(|name| {
-        let source = source_spec(sources.shift_remove(&name)?);
+        let source = source_spec(sources.shift_remove(&name)?, &for_every_source);
         Some((name, source))
     });
     let by_epochs = mixture.by_epochs;
@@ -214,6 +217,8 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
         max_epochs: raw.mix.max_epochs,
         tolerance: raw.mix.tolerance,
         validation: raw.mix.validation,
+        contamination: raw.mix.contamination,
+        near_duplicates: raw.mix.near_duplicates,
         sources: chosen.collect(),
     };
     let exam = ExamSpec {
@@ -241,7 +246,8 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
 }
 
 /// Every part with all its options: its own, or else those beside `path`.
-fn source_spec(source: RawSource) -> SourceSpec {
+fn source_spec(source: RawSource, for_every_source: &FilterSpec) -> SourceSpec {
+    let filter = source.filter.unwrap_or_default().or(for_every_source);
     let paths = source.path.map(OneOrMany::into_vec).unwrap_or_default();
     let part = |path: RawPath| {
         let own = match path {
@@ -254,6 +260,7 @@ fn source_spec(source: RawSource) -> SourceSpec {
             columns: own.columns.or_else(|| source.columns.clone()).unwrap_or_default(),
             encoding: own.encoding.or_else(|| source.encoding.clone()),
             supervise: own.supervise.or(source.supervise).unwrap_or_default(),
+            filter: own.filter.unwrap_or_default().or(&filter),
             files: own.files.or_else(|| source.files.clone()),
             config: own.config.or_else(|| source.config.clone()),
             split: own.split.or_else(|| source.split.clone()),
@@ -262,7 +269,7 @@ fn source_spec(source: RawSource) -> SourceSpec {
             commercial_use: own.commercial_use.or(source.commercial_use),
         }
     };
-    SourceSpec { parts: paths.into_iter().map(part).collect() }
+    SourceSpec { parts: paths.into_iter().map(part).collect(), max_records: source.max_records }
 }
 
 fn train_spec(raw: RawTrain) -> TrainSpec {
@@ -309,6 +316,7 @@ fn train_spec(raw: RawTrain) -> TrainSpec {
 fn origin(root: &Node, path: &[String]) -> Origin {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     let node = match keys.as_slice() {
+        ["sources", source, "path", index, "filter", keys @ ..] => filters::setting(root, source, index, keys),
         ["sources", source, "path", index, key] => part_setting(root, source, index, key),
         keys => root.get(keys),
     };

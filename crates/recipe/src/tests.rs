@@ -69,6 +69,7 @@ fn a_small_recipe_gets_every_default() {
     on_shortage = "error"
     tolerance = 0.005
     validation = { fraction = 0.01, max_samples = 200 }
+    contamination = { ngram_words = 13, ngram_characters = 20, passages = false, action = "drop" }
 
     [mix.medical]
     ratio = { tcm = 1, western = 1 }
@@ -229,7 +230,7 @@ papers = []
      8 │ ratio = { genral = 9, medical = 1 }
        ╰────
       help: [mix] takes `size`, `size_in`, `seed`, `ratio`, `ratio_in`, `ratio_end`, `epochs`, `order`,
-            `on_shortage`, `max_epochs`, `tolerance`, `validation`
+            `on_shortage`, `max_epochs`, `tolerance`, `validation`, `contamination`, `near_duplicates`, `filter`
 
     Error:
       × the ratio of [mix] names `genral`, which is neither a source nor a group
@@ -281,8 +282,8 @@ papers = []
         ·    ╰── hint: did you mean `columns`?
      17 │
         ╰────
-      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `supervise`, `files`, `config`,
-            `split`, `revision`, `licence`, `commercial_use`
+      help: [sources.general] takes `path`, `format`, `columns`, `encoding`, `supervise`, `filter`,
+            `max_records`, `files`, `config`, `split`, `revision`, `licence`, `commercial_use`
 
     Error:
       × `sources.tcm.path` is the number 5; expected a string, a table or a list (each a string or a table)
@@ -633,11 +634,10 @@ fn show_says_where_each_value_came_from() {
     on_shortage = "error"                                     # default
     tolerance = 0.005                                         # default
     validation = { fraction = 0.01, max_samples = 200 }       # default
+    contamination = { ngram_words = 13, ngram_characters = 20, passages = false, action = "drop" }  # default
 
     [mix.medical]
     ratio = { tcm = 1, western = 1 }                          # recipe.toml:10
-
-    [[sources.general.path]]
     "#);
     assert!(shown.contains("# --set train.epochs=3\n"), "{shown}");
     let again = parse("shown.toml", &shown, None, &[] as &[&str]).expect("comments do no harm").recipe;
@@ -732,6 +732,76 @@ fn updates_in_the_backward_pass_need_full_fine_tuning_without_clipping() {
         ╰────
       help: clipping needs the norm of the whole gradient, which is known only when every block has been updated
     "#);
+}
+
+/// A part's filter, its source's and the one for every source, setting by setting, and where each was written.
+#[test]
+fn filters_are_laid_over_one_another() {
+    let text = format!(
+        "[model]\nbase = \"x\"\n[mix]\nsize = 10\n[mix.filter]\nhtml = \"strip\"\nboilerplate = \"drop\"\n[sources.a]\nmax_records = 5\n\
+         path = [\"a.jsonl\", {{ path = \"b.jsonl\", filter = {{ html = \"keep\" }} }}]\nfilter = {{ chars = {{ min = 2 }}, \
+         where = [\"score >= 4\"] }}\n"
+    );
+    let resolved = read(&text, &["mix.filter.language=[\"zh\"]"]).unwrap_or_else(|error| panic!("{}", render(&error)));
+    let again = read(&resolved.to_toml(), &[]).unwrap_or_else(|error| panic!("{}", render(&error)));
+    assert_eq!(again.recipe, resolved.recipe);
+    let shown = resolved.show();
+    let start = shown.find("[sources.a]").expect("the source");
+    let end = shown.find("[train]").expect("the training");
+    assert_snapshot!(&shown[start..end], @r#"
+    [sources.a]
+    max_records = 5                                      # recipe.toml:9
+
+    [[sources.a.path]]
+    path = "a.jsonl"                                     # recipe.toml:10
+    format = "auto"                                      # default
+    supervise = "all"                                    # default
+
+    [sources.a.path.filter]
+    chars = { min = 2 }                                  # recipe.toml:11
+    language = ["zh"]                                    # --set mix.filter.language=["zh"]
+    html = "strip"                                       # recipe.toml:6
+    boilerplate = "drop"                                 # recipe.toml:7
+    where = ["score >= 4"]                               # recipe.toml:11
+
+    [[sources.a.path]]
+    path = "b.jsonl"                                     # recipe.toml:10
+    format = "auto"                                      # default
+    supervise = "all"                                    # default
+
+    [sources.a.path.filter]
+    chars = { min = 2 }                                  # recipe.toml:11
+    language = ["zh"]                                    # --set mix.filter.language=["zh"]
+    html = "keep"                                        # recipe.toml:10
+    boilerplate = "drop"                                 # recipe.toml:7
+    where = ["score >= 4"]                               # recipe.toml:11
+    "#);
+}
+
+#[test]
+fn what_is_wrong_inside_a_filter_has_its_place() {
+    let text = format!(
+        "[model]\nbase = \"x\"\n[mix]\nsize = 10\n[sources.a]\npath = \"a.jsonl\"\n[sources.a.filter]\nchars = {{ min = 5, max = 2 }}\n\
+         reject = {{ any = ['ok', '(甲'] }}\nwhere = [\"lang = 'zh'\"]\nlanguage = [\"zn\"]\nhmtl = \"drop\"\n"
+    );
+    let error = read(&text, &[]).expect_err("the recipe has errors");
+    let found: Vec<String> = error
+        .problems()
+        .iter()
+        .map(|problem| format!("{} {}", problem.location().unwrap_or_default(), problem.message()))
+        .collect();
+    for (found, expected) in found.iter().zip([
+        "recipe.toml:8 `chars` has min 5 above max 2: no record fits",
+        "recipe.toml:9 not a regular expression: unclosed group",
+        "recipe.toml:10 `lang = 'zh'` has no comparison behind `lang`",
+        "recipe.toml:11 `sources.a.filter.language.0` is \"zn\"; expected one of `zh`, `en`",
+        "recipe.toml:12 unknown key `hmtl` in [sources.a.filter]",
+    ]) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+    assert_eq!(found.len(), 5);
+    let shown = render(&error);
+    assert!(shown.contains("help: equality is written `==`"), "{shown}");
 }
 
 #[test]

@@ -69,13 +69,15 @@ fn bar(
 
 type Cell = fn(&SourceLedger) -> Option<u64>;
 
-const COUNTS: [(&str, &str, Cell); 13] = [
+const COUNTS: [(&str, &str, Cell); 15] = [
     ("read", "records read", |line| Some(line.read)),
     ("rejected", "records that cannot be trained on", |line| Some(line.rejected_in_all())),
     ("exam", "left out because the exam asks the same", |line| Some(line.exam_items.count)),
     ("copies", "further copies within the source", |line| Some(line.duplicates_within)),
     ("elsewhere", "records that belong to a source named first", |line| Some(line.duplicates_across_in_all())),
+    ("near", "left out because another record says nearly the same", |line| Some(line.near_duplicates.count)),
     ("held out", "kept from training for validation", |line| Some(line.held_out)),
+    ("beyond cap", "beyond the source's max_records", |line| Some(line.beyond_cap)),
     ("available", "to choose from", |line| Some(line.available)),
     ("asked", "samples asked for", |line| Some(line.requested)),
     ("chosen", "samples in the mix", |line| Some(line.chosen)),

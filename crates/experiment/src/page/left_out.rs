@@ -14,7 +14,8 @@ pub(crate) fn reasons(ledger: &Ledger) -> String {
     for (name, line) in &ledger.sources {
         let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
         let rejected = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
-        for (reason, counted) in rejected.chain(exam) {
+        let near = (line.near_duplicates.count > 0).then_some(("near-duplicate", &line.near_duplicates));
+        for (reason, counted) in rejected.chain(exam).chain(near) {
             let _ = write!(
                 rows,
                 "<tr><th>{}<td class=text>{}<td>{}<td>{}<td class=\"text wrap\">{}",
@@ -44,7 +45,11 @@ fn of_read(count: u64, line: &SourceLedger) -> String {
 }
 
 fn examples(counted: &Counted) -> String {
-    counted.examples.iter().map(|place| format!("<div class=example>{}</div>", code(place))).collect()
+    let example = |(number, place): (usize, &String)| {
+        let excerpt = counted.excerpts.get(number).map_or_else(String::new, |text| format!(" {}", escape(text)));
+        format!("<div class=example>{}{excerpt}</div>", code(place))
+    };
+    counted.examples.iter().enumerate().map(example).collect()
 }
 
 /// Records that stand more than once: in the same source, and in one that is named earlier and keeps them. A small matrix;

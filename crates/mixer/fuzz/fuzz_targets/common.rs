@@ -26,7 +26,7 @@ pub fn mixed(name: &str, bytes: &[u8]) {
             ratio: MixtureRatio::Group(vec![(1, node)]),
             on_shortage: OnShortage::Shrink,
             validation: Validation::default(),
-            sources: [("a".to_owned(), SourceSpec { parts: vec![part] })].into_iter().collect(),
+            sources: [("a".to_owned(), SourceSpec { parts: vec![part], ..SourceSpec::default() })].into_iter().collect(),
             ..MixSpec::default()
         };
         let context = MixContext { threads: None, ..MixContext::new(folder.path()) };

@@ -121,7 +121,10 @@ mod tests {
             ratio: MixtureRatio::Group(vec![(9, leaf("general")), (1, node("medical", medical))]),
             on_shortage: OnShortage::Repeat,
             validation: Validation::default(),
-            sources: sources.into_iter().map(|(name, parts)| (name.to_owned(), SourceSpec { parts })).collect(),
+            sources: sources
+                .into_iter()
+                .map(|(name, parts)| (name.to_owned(), SourceSpec { parts, ..SourceSpec::default() }))
+                .collect(),
             ..MixSpec::default()
         };
         let found = settings(&spec);

@@ -455,7 +455,9 @@ mod tests {
     fn both(record: &str) -> (Option<Vec<Message>>, Told) {
         let importer = Importer::new(&SourcePart::default());
         let read = match importer.import(RawRecord::Json(record.as_bytes())) {
-            Ok(Read { imported: Imported::Conversation(messages), shape: Shape::Alpaca, seen: 1 }) => Some(messages),
+            Ok(Read { imported: Imported::Conversation(messages), shape: Shape::Alpaca, seen: 1, .. }) => {
+                Some(messages)
+            }
             _ => None,
         };
         let mut canonical = Vec::new();

@@ -14,6 +14,7 @@ mod wide;
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 
+use crate::filter::{Condition, Finding, Met};
 use crate::read::{Problem, RawRecord};
 use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
 use columns::Column;
@@ -53,6 +54,36 @@ pub enum Rejection {
     KeyCutShort,
     /// A conversation none of whose answers is to be learned.
     NothingLearned,
+    /// A condition of the recipe needs a field that the record lacks.
+    ConditionFieldMissing,
+    /// A condition of the recipe is not met.
+    ConditionNotMet,
+    /// The questions have fewer characters than the recipe wants.
+    QuestionTooShort,
+    /// The questions have more characters than the recipe wants.
+    QuestionTooLong,
+    /// The learned answers have fewer characters than the recipe wants.
+    AnswerTooShort,
+    /// The learned answers have more characters than the recipe wants.
+    AnswerTooLong,
+    /// The whole record has fewer characters than the recipe wants.
+    TooShort,
+    /// The whole record has more characters than the recipe wants.
+    TooLong,
+    /// HTML remnants.
+    HtmlRemnant,
+    /// An expression of the recipe that must not be found.
+    RejectedByExpression,
+    /// An expression of the recipe that must be found is not.
+    LacksExpression,
+    /// The answer is a formula of a model that talks of itself, refuses or failed.
+    Boilerplate,
+    /// Another language than the recipe wants.
+    OtherLanguage,
+    /// The other side of a split by keywords.
+    OtherSideOfSplit,
+    /// A long run of text stands in an item of the recipe's exam too.
+    SharesExamText,
 }
 
 impl Rejection {
@@ -71,6 +102,21 @@ impl Rejection {
             Self::TooFewOptions => "fewer than two options",
             Self::KeyCutShort => "multiple choice with a key of one letter",
             Self::NothingLearned => "no answer to learn",
+            Self::ConditionFieldMissing => "without a field that `where` needs",
+            Self::ConditionNotMet => "not what `where` asks for",
+            Self::QuestionTooShort => "question too short",
+            Self::QuestionTooLong => "question too long",
+            Self::AnswerTooShort => "answer too short",
+            Self::AnswerTooLong => "answer too long",
+            Self::TooShort => "too short",
+            Self::TooLong => "too long",
+            Self::HtmlRemnant => "HTML remnant",
+            Self::RejectedByExpression => "has what `reject` names",
+            Self::LacksExpression => "lacks what `require` names",
+            Self::Boilerplate => "answer is boilerplate",
+            Self::OtherLanguage => "other language",
+            Self::OtherSideOfSplit => "other side of the split by keywords",
+            Self::SharesExamText => "shares text with the exam",
         }
     }
 }
@@ -92,6 +138,8 @@ pub(crate) const PLAIN: (Seen, Shape) = (1, Shape::Alpaca);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub imported: Imported,
+    /// Why a condition of the recipe leaves the conversation out.
+    pub unmet: Option<Box<Finding>>,
     pub seen: Seen,
     pub shape: Shape,
 }
@@ -101,6 +149,8 @@ pub(crate) struct Importer {
     plan: Plan,
     names: Names,
     supervise: Supervise,
+    /// What the recipe asks of the record's own fields.
+    conditions: Vec<(Column, Condition)>,
 }
 
 /// How records are read.
@@ -130,7 +180,11 @@ impl Importer {
                 Plan::Recognise
             }
         };
-        Self { plan, names, supervise: part.supervise }
+        let conditions = part.filter.conditions.iter().flatten().filter_map(|text| Condition::parse(text).ok());
+        let conditions =
+            conditions.map(|condition| (Column::new(Some(&condition.path), "", false, &mut names), condition));
+        let conditions = conditions.collect();
+        Self { plan, names, supervise: part.supervise, conditions }
     }
 
     /// Whether the column is looked at.
@@ -158,7 +212,7 @@ impl Importer {
     /// the record; what was appended then is to be taken away.
     pub fn identify(&self, record: &[u8], canonical: &mut Vec<u8>) -> Option<Identified> {
         match self.plan {
-            Plan::Recognise => identify::identify(record, &self.names, canonical),
+            Plan::Recognise if self.conditions.is_empty() => identify::identify(record, &self.names, canonical),
             _ => None,
         }
     }
@@ -170,21 +224,41 @@ impl Importer {
 
     fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
         let fields = Fields::read(record, &self.names)?;
+        let mut read = self.converted(&fields)?;
+        if let Imported::Conversation(messages) = &read.imported {
+            read.unmet = self.unmet(&fields, messages);
+        }
+        Ok(read)
+    }
+
+    /// The first condition that a record does not meet.
+    fn unmet(&self, fields: &Fields, messages: &[Message]) -> Option<Box<Finding>> {
+        self.conditions.iter().find_map(|(column, condition)| {
+            let reason = match condition.met(column.value(fields)) {
+                Met::Yes => return None,
+                Met::No => Rejection::ConditionNotMet,
+                Met::Missing => Rejection::ConditionFieldMissing,
+            };
+            Some(Finding::of_record(reason, condition.text.as_str(), messages))
+        })
+    }
+
+    fn converted(&self, fields: &Fields) -> Result<Read, Problem> {
         match &self.plan {
             Plan::Recognise => {
-                let (imported, shape) = shape::import(&fields, &self.names)?;
-                Ok(Read { imported, seen: Seen::from(shape != Shape::Unknown), shape })
+                let (imported, shape) = shape::import(fields, &self.names)?;
+                Ok(Read { imported, unmet: None, seen: Seen::from(shape != Shape::Unknown), shape })
             }
             Plan::Named(columns) | Plan::Alpaca(columns) => {
-                let (parts, seen) = alpaca::parts(&fields, columns)?;
+                let (parts, seen) = alpaca::parts(fields, columns)?;
                 let named = matches!(self.plan, Plan::Named(_));
                 let conversation = if named { shape::unpacked } else { conversation::Parts::conversation };
                 let imported = parts.map_or(Imported::Rejected(Rejection::MissingColumn), conversation);
-                Ok(Read { imported, seen, shape: if named { Shape::Columns } else { Shape::Alpaca } })
+                Ok(Read { imported, unmet: None, seen, shape: if named { Shape::Columns } else { Shape::Alpaca } })
             }
             Plan::Messages(conversations) => {
-                let (imported, seen) = conversations.read(&fields)?;
-                Ok(Read { imported, seen, shape: Shape::Conversation })
+                let (imported, seen) = conversations.read(fields)?;
+                Ok(Read { imported, unmet: None, seen, shape: Shape::Conversation })
             }
         }
     }

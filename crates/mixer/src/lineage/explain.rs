@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
-use crate::exam::ExamItems;
+use crate::examine::{Examination, Examined};
+use crate::filter::{Filter, Finding};
 use crate::import::{Imported, Importer, Read};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::locate::SourceFile;
@@ -112,8 +113,9 @@ struct Met {
 pub fn explain(target: &str, spec: &MixSpec, context: &MixContext<'_>) -> Result<Explanation, MixError> {
     let wanted = Target::read(target)?;
     let mixed = mix(spec, context)?;
-    let pools = Preparation::new(spec, context)?.find_pools()?;
-    let asked = Asked { spec, pools: &pools, exam_items: &ExamItems::new(context.exam_questions) };
+    let preparation = Preparation::new(spec, context)?;
+    let pools = preparation.find_pools()?;
+    let asked = Asked { spec, pools: &pools, exam: preparation.exam(), near: preparation.near_duplicates(&pools)? };
     let met = asked.find(&wanted)?.ok_or_else(|| MixError::NotFound(target.to_owned()))?;
     if let Some(reason) = met.left_out {
         let steps = vec![format!("left out of `{}`: {reason}", met.sighting.source)];
@@ -125,7 +127,9 @@ pub fn explain(target: &str, spec: &MixSpec, context: &MixContext<'_>) -> Result
 struct Asked<'a> {
     spec: &'a MixSpec,
     pools: &'a [Pool<'a>],
-    exam_items: &'a ExamItems,
+    exam: &'a Examination<'a>,
+    /// By pool, sorted: what is left out as it says nearly what another record says.
+    near: Vec<Vec<ContentId>>,
 }
 
 impl Asked<'_> {
@@ -167,7 +171,10 @@ impl Asked<'_> {
             steps.push(format!("it belongs to `{}`, which is named before `{}`", pool.name, met.sighting.source));
         }
         let validation = Keyed::validation().key(content);
-        let (line, is_in) = if validation.0 < validation_bound(self.spec.validation.fraction) {
+        let (line, is_in) = if self.near[owner.order].binary_search(&content).is_ok() {
+            steps.push("left out: another record, which stands before it, says nearly the same".to_owned());
+            (None, false)
+        } else if validation.0 < validation_bound(self.spec.validation.fraction) {
             let at = mixed.validation.iter().position(|record| record.key == validation);
             let part = format!("{} % of every pool", self.spec.validation.fraction * 100.0);
             steps.push(format!("held out for validation, as {part} are by a hash of the content that no seed changes"));
@@ -192,6 +199,7 @@ impl Asked<'_> {
         let (draw, validation) = (Keyed::draw(self.spec.seed, name), Keyed::validation());
         let bound = validation_bound(self.spec.validation.fraction);
         let own = contents.iter().filter(|(_, owner)| **owner == order).map(|(content, _)| *content);
+        let own = own.filter(|content| self.near[order].binary_search(content).is_err());
         let smaller = own.filter(|content| validation.key(*content).0 >= bound && draw.key(*content) < key).count();
         let line = &mixed.ledger.sources[name];
         let (rank, taken) = (smaller as u64 + 1, line.chosen.min(line.available));
@@ -225,6 +233,30 @@ impl Asked<'_> {
         Ok((places, contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
     }
 
+    /// Why a conversation is no part of its pool, where it is not.
+    fn left_out(
+        &self,
+        messages: &mut [Message],
+        unmet: Option<Box<Finding>>,
+        filter: Option<&Filter>,
+    ) -> Option<String> {
+        let told = |finding: Box<Finding>| {
+            let detail = if finding.detail.is_empty() { String::new() } else { format!(" [{}]", finding.detail) };
+            format!("{}{detail}: {}", finding.reason.as_str(), finding.excerpt)
+        };
+        if let Some(finding) = unmet {
+            return Some(told(finding));
+        }
+        if let Some(Err(finding)) = filter.map(|filter| filter.judge(messages)) {
+            return Some(told(finding));
+        }
+        match self.exam.of(messages).0 {
+            Examined::Nothing | Examined::Noted(_) => None,
+            Examined::SameQuestion => Some("the recipe's exam asks the same".to_owned()),
+            Examined::Shares(finding) => Some(told(finding)),
+        }
+    }
+
     /// Shows every record of a pool to `visit`, with its messages and why it is left out.
     fn walk(&self, pool: &Pool<'_>, visit: &Visit<'_>) -> Result<(), MixError> {
         let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
@@ -235,12 +267,12 @@ impl Asked<'_> {
                 open(&file.path, &pool.spec.parts[file.part], &|column: &str| importer.wants(column)).map_err(whole)?;
             while let Some(batch) = opened.records.next_batch().map_err(|(_, problem)| whole(problem))? {
                 batch.spans.par_iter().try_for_each(|span| {
-                    let Read { imported, .. } = importer.import(batch.record(span)).map_err(whole)?;
+                    let Read { imported, unmet, .. } = importer.import(batch.record(span)).map_err(whole)?;
                     match imported {
                         Imported::Rejected(reason) => visit(file, span, &[], Some(reason.as_str().to_owned())),
-                        Imported::Conversation(messages) => {
-                            let asked = self.exam_items.stand_in(&messages);
-                            visit(file, span, &messages, asked.then(|| "the recipe's exam asks the same".to_owned()));
+                        Imported::Conversation(mut messages) => {
+                            let left_out = self.left_out(&mut messages, unmet, pool.filters[file.part].as_ref());
+                            visit(file, span, &messages, left_out);
                         }
                     }
                     Ok::<(), MixError>(())

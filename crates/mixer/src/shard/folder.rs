@@ -48,7 +48,7 @@ impl Identity {
             canonical_version: CANONICAL_VERSION,
             importer_version: IMPORTER_VERSION,
             recipe: blake3::hash(&recipe).to_hex().to_string(),
-            exam_questions: crate::manifest::exam_hash(context.exam_questions),
+            exam_questions: crate::manifest::exam_texts_hash(context.exam_items),
             tokens: context.measure.filter(|_| spec.needs_tokens()).map(|measure| measure.identity()),
         })
     }
@@ -107,6 +107,8 @@ pub(super) struct ShardFile {
     shapes: Vec<(Shape, u64)>,
     rejected: IndexMap<Rejection, Counted>,
     exam_items: Counted,
+    #[serde(default)]
+    noted: IndexMap<Rejection, Counted>,
     seen: Seen,
     lacking: Option<Lacking>,
 }
@@ -122,6 +124,7 @@ impl ShardFile {
             shapes: scan.shapes.iter().map(|(shape, count)| (*shape, *count)).collect(),
             rejected: scan.rejected.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
             exam_items: scan.exam_items.clone(),
+            noted: scan.noted.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
             seen: scan.seen,
             lacking: scan.lacking.clone(),
         }
@@ -136,7 +139,10 @@ impl ShardFile {
             shapes: self.shapes.into_iter().collect(),
             rejected: self.rejected.into_iter().collect(),
             exam_items: self.exam_items,
+            noted: self.noted.into_iter().collect(),
             contents: Vec::new(),
+            sketches: Vec::new(),
+            audited: Vec::new(),
             seen: self.seen,
             lacking: self.lacking,
         }

@@ -26,7 +26,11 @@ pub fn merge_shards(spec: &MixSpec, context: &MixContext<'_>, folders: &[PathBuf
         let shards: Vec<Shard> = folders.iter().map(|folder| Shard::open(folder)).collect::<Result<_, _>>()?;
         check_complete(&shards, &Identity::new(spec, context)?)?;
         let preparation = Preparation::new(spec, context)?;
-        let pools: Vec<Pool<'_>> = preparation.name_pools().map(|(name, source)| pool(&shards, name, source)).collect();
+        let with_filters = |(name, source)| {
+            let filters = preparation.filters(name, source)?;
+            Ok(Pool { filters, ..pool(&shards, name, source) })
+        };
+        let pools: Vec<Pool<'_>> = preparation.name_pools().map(with_filters).collect::<Result<_, MixError>>()?;
         preparation.mix(&pools, |number, pool, earlier| {
             let merge = PoolMerge { shards: &shards, number, pool, earlier };
             merge.read(preparation.limit(pool), preparation.held_out())
@@ -86,7 +90,8 @@ fn check_complete(shards: &[Shard], identity: &Identity) -> Result<(), MixError>
 fn pool<'a>(shards: &[Shard], name: &'a str, spec: &'a crate::spec::SourceSpec) -> Pool<'a> {
     let known = shards.iter().flat_map(|shard| &shard.manifest.pools).find(|pool| pool.name == name);
     let file = |(name, part): &(String, usize)| SourceFile { path: PathBuf::new(), name: name.clone(), part: *part };
-    Pool { name, spec, files: known.map(|pool| pool.files.iter().map(file).collect()).unwrap_or_default() }
+    let files = known.map(|pool| pool.files.iter().map(file).collect()).unwrap_or_default();
+    Pool { name, spec, files, filters: Vec::new() }
 }
 
 /// One pool of all shards.
@@ -115,6 +120,7 @@ impl PoolMerge<'_> {
         let sample_to = pools().filter_map(|pool| pool.sample_to).min();
         let held_out_to = pools().filter_map(|pool| pool.held_out_to).min();
         Ok(PoolRead {
+            left_out: Default::default(),
             files,
             importable: pools().map(|pool| pool.importable).sum(),
             contents,

@@ -157,7 +157,7 @@ fn read_set(
                 supervise: read.supervise,
                 ..part
             };
-            let source = SourceSpec { parts: parts.into_iter().map(with).collect() };
+            let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
             let origin = reading.document.origin(&table.span);
             sets.push(Set { name, origin, source, system: read.system, ..Set::default() });
         }

@@ -139,7 +139,7 @@ fn read_set(entry: &YamlEntry, before: &[Set], places: &Places, reading: &mut Re
         columns: read.columns.clone().unwrap_or_default(),
         ..part
     };
-    let source = SourceSpec { parts: parts.into_iter().map(with).collect() };
+    let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
     let origin = reading.document.origin(&entry.key_span);
     Some(Set { name, origin, source, samples, ..Set::default() })
 }

@@ -170,7 +170,7 @@ fn read_set(value: &Yaml, only: &[String], sets: &mut Vec<Set>, places: &Places,
             let system = table.text("new_system_prompt", reading);
             table.account(&SET_OPTIONS, Some(&name), reading);
             let with = |part: SourcePart| SourcePart { format, columns: columns.clone(), ..part };
-            let source = SourceSpec { parts: parts.into_iter().map(with).collect() };
+            let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
             let origin = reading.document.origin(&table.span);
             sets.push(Set { name, origin, source, system, ..Set::default() });
         }
