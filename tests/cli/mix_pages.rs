@@ -25,8 +25,14 @@ fn a_mix_has_a_page() {
     let out = mixed(folder.path(), "mixed", &["--report"]);
     let page = Path::new(&out).join("report.html");
     let html = fs::read_to_string(&page).expect("a page");
-    for part in ["general 9 : medical 1 (tcm 1 : western 1)", "Composition", "Lengths", "MIT OR Apache-2.0", "<article"]
-    {
+    for part in [
+        "general 9 : medical 1 (tcm 1 : western 1)",
+        "Composition",
+        "Lengths",
+        "Languages",
+        "MIT OR Apache-2.0",
+        "<article",
+    ] {
         assert!(html.contains(part), "no «{part}» in the page");
     }
     assert!(html.len() < 400_000 && !html.contains("https:"), "{} bytes", html.len());

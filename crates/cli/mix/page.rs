@@ -17,7 +17,7 @@ pub const PAGE: &str = "report.html";
 /// Arguments of the page of a mix that is there.
 #[derive(Args)]
 pub struct PageArgs {
-    /// Write DIR/report.html of a mix that is there: composition, lengths, what was left out, origin and
+    /// Write DIR/report.html of a mix that is there: composition, lengths, languages, what was left out, origin and
     /// licences, samples
     #[arg(long, value_name = "DIR")]
     pub report_of: Option<PathBuf>,

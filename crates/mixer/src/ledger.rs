@@ -62,7 +62,7 @@ impl Counted {
     }
 
     /// What was found most, most often first: `en 30, ja 2`.
-    pub(crate) fn most(&self) -> String {
+    pub fn most(&self) -> String {
         let mut details: Vec<_> = self.details.iter().collect();
         details.sort_by_key(|(detail, count)| (std::cmp::Reverse(**count), *detail));
         let more = if details.len() > EXAMPLES { ", …" } else { "" };

@@ -46,7 +46,7 @@ pub use exam::ExamItem;
 pub use examine::AuditPair;
 pub use filter::{
     Boilerplate, Bounds, Contamination, ContaminationAction, FilterProblem, FilterSpec, Html, KeywordList,
-    KeywordSplit, Language, NearDuplicates, Patterns, Take,
+    KeywordSplit, Language, NearDuplicates, Patterns, Take, language_name,
 };
 pub use folder::{MixFolder, Split};
 pub use import::{IMPORTER_VERSION, Rejection};

@@ -4,7 +4,6 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use crate::import::Rejection;
 use crate::ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 use crate::spec::Unit;
 
@@ -88,11 +87,7 @@ impl Ledger {
                 )?;
             }
             for (reason, counted) in &line.noted {
-                let what = if *reason == Rejection::HtmlRemnant {
-                    "HTML remnants taken out"
-                } else {
-                    "kept: shares text with the exam"
-                };
+                let what = reason.kept_as();
                 writeln!(
                     formatter,
                     "{source}: {} {what}{} ({})",

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use medley_chat::{Message, Role};
-use medley_mixer::{Ledger, MixedRecord};
+use medley_mixer::{Ledger, MixedRecord, language_name};
 
 use crate::mix_report::gather::Gathered;
+use crate::mix_report::languages::spoken;
 use crate::page::composition::{colour, shown};
 use crate::page::{code, escape};
 use crate::words::grouped;
@@ -48,12 +49,13 @@ fn sample(record: &MixedRecord, source: usize, name: &str, colour: usize) -> Str
         turns.map(|message| message.content.chars().count()).sum()
     };
     let mut html = format!(
-        "<article class=\"sample c{colour}\" data-source={source}><header><b>{}</b>{}<small>{} + {} characters</small><small \
+        "<article class=\"sample c{colour}\" data-source={source}><header><b>{}</b>{}<small>{} + {} characters, {}</small><small \
          class=key>key {}</small></header>",
         escape(name),
         code(&record.place()),
         grouped(characters(false) as i64),
         grouped(characters(true) as i64),
+        escape(spoken(&language_name(&record.messages))),
         record.key
     );
     let mut room = SAMPLE;

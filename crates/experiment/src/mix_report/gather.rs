@@ -1,10 +1,10 @@
-//! One pass over a mix's records: lengths, turns, and a few samples of every source.
+//! One pass over a mix's records: lengths, turns, languages, and a few samples of every source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use medley_chat::Role;
-use medley_mixer::{Key, MixError, MixFolder, MixedRecord, Split};
+use medley_mixer::{Key, MixError, MixFolder, MixedRecord, Split, language_name};
 
 use crate::mix_report::lengths::Lengths;
 
@@ -27,6 +27,8 @@ pub(super) struct SourceFacts {
     pub systems: u64,
     /// Samples with a marked passage.
     pub passages: u64,
+    /// Samples by language.
+    pub languages: BTreeMap<String, u64>,
     /// The samples with the smallest keys: a random choice, the same every time, and within that of a larger mix.
     pub shown: BTreeMap<Key, MixedRecord>,
 }
@@ -62,6 +64,15 @@ impl Gathered {
         Ok(Self { sources, unchanged: sha256 == folder.written(Split::Train).sha256 })
     }
 
+    /// Every language that occurs, the most frequent first.
+    pub fn languages(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.sources.values().flat_map(|facts| facts.languages.keys()).collect();
+        let count = |name: &str| -> u64 { self.sources.values().filter_map(|facts| facts.languages.get(name)).sum() };
+        let mut names: Vec<String> = names.into_iter().cloned().collect();
+        names.sort_by_key(|name| std::cmp::Reverse(count(name)));
+        names
+    }
+
     /// The longest question or answer.
     pub fn longest(&self) -> u32 {
         let longest = |facts: &SourceFacts| facts.questions.longest().max(facts.answers.longest());
@@ -89,6 +100,7 @@ impl SourceFacts {
         self.dialogues += u64::from(answers > 1);
         self.systems += u64::from(record.messages.iter().any(|message| message.role == Role::System));
         self.passages += u64::from(record.messages.iter().any(|message| message.passage.is_some()));
+        *self.languages.entry(language_name(&record.messages)).or_default() += 1;
         let smaller = self.shown.last_key_value().is_some_and(|(largest, _)| record.key < *largest);
         if self.shown.len() < room || smaller {
             // A repeat is the same text again.

@@ -2,6 +2,7 @@
 
 mod browser;
 mod gather;
+mod languages;
 mod lengths;
 mod lengths_view;
 mod origin;
@@ -42,6 +43,7 @@ pub fn mix_page(folder: &MixFolder, now: u64) -> Result<String, MixError> {
     );
     if let Some(gathered) = &gathered {
         body += &lengths_view::section(gathered, ledger, &sources);
+        body += &languages::section(gathered, ledger);
     }
     body += &missing(ledger);
     body += &origin::section(manifest, ledger);
@@ -114,7 +116,7 @@ fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str
         banners.push(("Changed", "mix.jsonl is not the file that was mixed: its hash is another".to_owned()));
     }
     if gathered.is_none() {
-        let text = "this folder keeps manifest and ledger alone: no lengths and samples can be shown";
+        let text = "this folder keeps manifest and ledger alone: no lengths, languages and samples can be shown";
         banners.push(("No records", text.to_owned()));
     }
     let became = amount(ledger);
@@ -162,7 +164,7 @@ fn headline(manifest: &Manifest, ledger: &Ledger, gathered: Option<&Gathered>) -
     let files = || manifest.sources.values().flat_map(|source| &source.files);
     let size = files().map(|file| file.bytes).sum();
     let rejected = sum(SourceLedger::rejected_in_all);
-    let copies = sum(|line| line.duplicates_within + line.duplicates_across_in_all());
+    let copies = sum(|line| line.duplicates_within + line.duplicates_across_in_all() + line.near_duplicates.count);
     let exam = sum(|line| line.exam_items.count);
     let mut tiles = vec![
         ("Samples", grouped(ledger.chosen), format!("of {} asked for", asked(ledger))),

@@ -19,7 +19,8 @@ pub(super) fn section(manifest: &Manifest, ledger: &Ledger) -> String {
     }
     format!(
         "<section><h2>Origin and licence</h2><div class=scroll><table><thead><tr><th>source<th class=text>origin<th class=text>licence\
-         <th class=text>commercial use<th>files<th>records<th>size</thead><tbody>{rows}</tbody></table></div>{}</section>",
+         <th class=text>commercial use<th>files<th>records<th>size</thead><tbody>{rows}</tbody></table></div>{}{}</section>",
+        heuristics(ledger),
         read_as(ledger)
     )
 }
@@ -44,6 +45,18 @@ fn row(name: &str, source: &ManifestSource, index: usize) -> String {
         grouped(files().map(|file| file.records).sum::<u64>() as i64),
         bytes(files().map(|file| file.bytes).sum())
     )
+}
+
+/// Sources whose records were told apart by words.
+fn heuristics(ledger: &Ledger) -> String {
+    let mut items = String::new();
+    for (name, line) in &ledger.sources {
+        for heuristic in &line.heuristic {
+            let _ =
+                write!(items, "<li>{}: told apart by a heuristic: {}", escape(shown(name, line)), escape(heuristic));
+        }
+    }
+    if items.is_empty() { items } else { format!("<ul class=reasons>{items}</ul>") }
 }
 
 /// What files and records were recognised as.

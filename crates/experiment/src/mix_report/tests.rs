@@ -8,14 +8,23 @@ use super::*;
 
 const EVIL: &str = "</script><script>alert('&')</script>";
 
+/// A source of one file.
+fn part(path: &str, filter: &Value) -> Value {
+    json!({ "path": path, "format": "auto", "columns": {}, "licence": EVIL, "filter": filter })
+}
+
 /// A mix of these pools, 3:1 where there are two, in a folder of its own.
 fn mixed(folder: &Path, size: usize, pools: &[(&str, Vec<Value>)]) -> MixFolder {
+    filtered(folder, size, pools, &json!({}))
+}
+
+fn filtered(folder: &Path, size: usize, pools: &[(&str, Vec<Value>)], filter: &Value) -> MixFolder {
     let mut sources = serde_json::Map::new();
     let mut ratio = Vec::new();
     for (index, (name, records)) in pools.iter().enumerate() {
         let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
         fs::write(folder.join(format!("{index}.jsonl")), lines).expect("written");
-        let part = json!({ "path": format!("{index}.jsonl"), "format": "auto", "columns": {}, "licence": EVIL });
+        let part = part(&format!("{index}.jsonl"), filter);
         sources.insert((*name).to_owned(), json!({ "parts": [part] }));
         ratio.push(json!([if index == 0 { 3 } else { 1 }, { "name": name, "ratio": { "Source": name } }]));
     }
@@ -72,7 +81,7 @@ fn shares_lengths_rejections_duplicates_and_samples_are_told() {
         "general 3 : tcm 1 · 32 samples asked for",
         "75.00 %",
         "tcm: 3 of 8 samples are repeats, each record stands there 1.6 times on average",
-        "<td class=text>empty answer<td>1<td>3.12 %",
+        "found\">empty answer<td>1<td>3.12 %",
         "<code>0.jsonl:32</code>",
         "<th>also in general",
         "<mark title=passage>资料</mark>",
@@ -136,4 +145,26 @@ fn a_folder_without_records_and_one_that_was_changed_say_so() {
     fs::remove_file(&path).expect("there");
     let html = page(&mixed);
     assert!(html.contains("No records") && html.contains("Composition") && !html.contains("id=samples"), "{html}");
+}
+
+#[test]
+fn languages_and_what_filters_found_are_told() {
+    let folder = temporary();
+    let english = "What are the symptoms of influenza in children, and how is it treated?";
+    let records = vec![
+        ask("麻黄有什么功效？", "", "发汗解表，宣肺平喘。"),
+        ask(english, "", "Fever and cough; rest and plenty of fluids are advised."),
+        ask("桂枝有什么功效？", "", "<b>短</b>"),
+    ];
+    let filter = json!({ "answer_chars": { "min": 9 } });
+    let html = page(&filtered(folder.path(), 2, &[("general", records)], &filter));
+    for part in [
+        "<th>English<th>Chinese",
+        "<tr><th>general<td>1<td>1",
+        "<code>0.jsonl:3</code> <q>",
+        "&lt;b&gt;短",
+        "filter.answer_chars.min = 9",
+    ] {
+        assert!(html.contains(part), "no «{part}» in the page");
+    }
 }

@@ -15,12 +15,14 @@ pub(crate) fn reasons(ledger: &Ledger) -> String {
         let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
         let rejected = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
         let near = (line.near_duplicates.count > 0).then_some(("near-duplicate", &line.near_duplicates));
-        for (reason, counted) in rejected.chain(exam).chain(near) {
+        let kept = line.noted.iter().map(|(reason, counted)| (reason.kept_as(), counted));
+        for (reason, counted) in rejected.chain(exam).chain(near).chain(kept) {
             let _ = write!(
                 rows,
-                "<tr><th>{}<td class=text>{}<td>{}<td>{}<td class=\"text wrap\">{}",
+                "<tr><th>{}<td class=\"text found\">{}{}<td>{}<td>{}<td class=\"text wrap\">{}",
                 escape(shown(name, line)),
                 escape(reason),
+                details(counted),
                 grouped(counted.count as i64),
                 of_read(counted.count, line),
                 examples(counted)
@@ -31,7 +33,7 @@ pub(crate) fn reasons(ledger: &Ledger) -> String {
         return rows;
     }
     format!(
-        "<div class=scroll><table class=left-out><thead><tr><th>source<th class=text>left out because<th>records\
+        "<div class=scroll><table class=left-out><thead><tr><th>source<th class=text>left out or changed because<th>records\
          <th title=\"share of the records read\">of read<th class=text>the first of them</thead><tbody>{rows}</tbody></table></div>"
     )
 }
@@ -44,10 +46,16 @@ fn of_read(count: u64, line: &SourceLedger) -> String {
     if percent < 0.01 { "< 0.01 %".to_owned() } else { format!("{percent:.2} %") }
 }
 
+/// What was found, most often first.
+fn details(counted: &Counted) -> String {
+    if counted.details.is_empty() { String::new() } else { format!("<br><small>{}</small>", escape(&counted.most())) }
+}
+
 fn examples(counted: &Counted) -> String {
-    let example = |(number, place): (usize, &String)| {
-        let excerpt = counted.excerpts.get(number).map_or_else(String::new, |text| format!(" {}", escape(text)));
-        format!("<div class=example>{}{excerpt}</div>", code(place))
+    let excerpt = |at: usize| counted.excerpts.get(at).filter(|text| !text.is_empty());
+    let example = |(at, place): (usize, &String)| {
+        let quoted = excerpt(at).map(|text| format!(" <q>{}</q>", escape(text))).unwrap_or_default();
+        format!("<div class=example>{}{quoted}</div>", code(place))
     };
     counted.examples.iter().enumerate().map(example).collect()
 }

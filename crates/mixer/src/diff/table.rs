@@ -97,6 +97,8 @@ fn write_split(what: &str, split: &SplitDiff, same_bytes: bool, formatter: &mut 
     let only_places = all.only_a + all.only_b == 0 && split.same_order;
     let order = match split.same_order {
         _ if all.same == 0 => "Nothing is in both.",
+        true if all.only_b == 0 && all.only_a > 0 => "All of B is in A, in the same order.",
+        true if all.only_a == 0 && all.only_b > 0 => "All of A is in B, in the same order.",
         true if only_places => {
             "The same contents in the same order; what differs is how they are spelt or where they stand."
         }

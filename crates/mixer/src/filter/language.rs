@@ -50,6 +50,11 @@ fn is_latin(language: Language) -> bool {
     !matches!(language, Zh | Ja | Ko | Ar | Hi | Ru)
 }
 
+/// The language of a record for its reader: an ISO 639-1 code, `too short to tell`, or `no letters`.
+pub fn language_name(messages: &[Message]) -> String {
+    of(messages).name()
+}
+
 /// The language of a record's questions and answers.
 pub(super) fn of(messages: &[Message]) -> Told {
     let mut scripts = Scripts::default();

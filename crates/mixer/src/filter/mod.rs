@@ -23,6 +23,7 @@ pub(crate) use condition::{Condition, Met};
 pub(crate) use contamination::{ExamRuns, Shared};
 pub(crate) use excerpt::excerpt;
 use keywords::Keywords;
+pub use language::language_name;
 pub(crate) use near::{Near, NearIndex, Signature, Sketch};
 pub use spec::{
     Boilerplate, Bounds, Contamination, ContaminationAction, FilterSpec, Html, KeywordList, KeywordSplit, Language,

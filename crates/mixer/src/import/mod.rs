@@ -87,6 +87,14 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// In words, what became of a record that was kept although this was found in it.
+    pub fn kept_as(self) -> &'static str {
+        match self {
+            Self::HtmlRemnant => "HTML remnants taken out",
+            _ => "kept: shares text with the exam",
+        }
+    }
+
     /// In words, for tables.
     pub fn as_str(self) -> &'static str {
         match self {
