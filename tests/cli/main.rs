@@ -2,6 +2,7 @@
 
 mod errors;
 mod interrupted;
+mod mix_lineage;
 mod mix_pages;
 mod mix_shards;
 mod quickstart;

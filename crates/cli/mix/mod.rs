@@ -42,9 +42,9 @@ pub struct MixArgs {
 const NO_MIX: [&str; 5] = ["report_of", "diff", "verify", "explain", "audit"];
 
 impl MixArgs {
-    /// The exit status of a task that could not be done. A comparison has 1 for "different", as `diff` does.
+    /// The exit status of a task that could not be done. A comparison and a verification have 1 for "different", as `diff` does.
     pub fn trouble(&self) -> u8 {
-        if self.diff.diff.is_empty() { 1 } else { 2 }
+        if self.diff.diff.is_empty() && self.verify.verify.is_none() { 1 } else { 2 }
     }
 }
 

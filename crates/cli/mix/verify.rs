@@ -15,7 +15,7 @@ use crate::progress::say;
 #[derive(clap::Args)]
 pub struct VerifyArgs {
     /// Make the recipe's mix again and prove that DIR holds the same bits, or say which file or setting changed. The exit
-    /// status is 0 when it does, 1 when not
+    /// status is 0 when it does, 1 when not, 2 when that cannot be told
     #[arg(long, value_name = "DIR", requires = "recipe", conflicts_with = "out")]
     pub verify: Option<PathBuf>,
 }
