@@ -45,7 +45,7 @@ fn a_mix_is_verified_locked_and_explained() {
 
     let first = records(folder, "mixed")[0]["key"].as_str().expect("a key").to_owned();
     let explained = run(folder, &[&recipe[..], &["--explain", &first]].concat());
-    assert!(text(&explained.stdout).ends_with("in the mix, line 1 of mix.jsonl\n"), "{}", text(&explained.stdout));
+    assert!(text(&explained.stdout).ends_with("in the mix, line 1 of mix.jsonl"), "{}", text(&explained.stdout));
     assert!(refused(folder, &with(&["--explain", "general.jsonl:99999"])).contains("no source has a record"));
 
     let path = folder.join("tcm.jsonl");
