@@ -33,12 +33,14 @@ impl ExamItem {
 /// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.
 pub const CONTAINED_FROM: usize = 12;
 
+/// Questions as characters, each with its item, by the hash of their first [`CONTAINED_FROM`] characters.
+type Windows = HashMap<u64, Vec<(Vec<char>, usize)>, BuildHasherDefault<Identity>>;
+
 /// Finds exam questions in records.
 pub(crate) struct ExamItems {
     /// The items that ask each question first.
     whole: HashMap<String, usize>,
-    /// Questions by the hash of their first [`CONTAINED_FROM`] characters, each with its item.
-    windows: HashMap<u64, Vec<(Vec<char>, usize)>, BuildHasherDefault<Identity>>,
+    windows: Windows,
 }
 
 impl ExamItems {

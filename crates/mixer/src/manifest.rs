@@ -220,8 +220,9 @@ fn deciding_filter(filter: &FilterSpec, part: Option<&ManifestPart>) -> FilterSp
 
 /// Everything of the exam that a record may share.
 pub(crate) fn exam_texts_hash(items: &[ExamItem]) -> String {
-    let texts =
-        |item: &ExamItem| [&[item.question.clone()], item.options.as_slice(), item.passages.as_slice()].concat();
+    let texts = |item: &ExamItem| {
+        [std::slice::from_ref(&item.question), item.options.as_slice(), item.passages.as_slice()].concat()
+    };
     let texts: Vec<String> = items.iter().map(|item| texts(item).join("\0")).collect();
     exam_hash(texts.iter().map(String::as_str))
 }

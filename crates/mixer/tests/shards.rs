@@ -15,7 +15,10 @@ const FILES: [&str; 4] = ["mix.jsonl", "validation.jsonl", "ledger.json", "manif
 /// Two pools, each every file of a folder.
 fn spec(size: usize, on_shortage: OnShortage) -> MixSpec {
     let node = |name: &str| MixtureNode { name: name.to_owned(), ratio: MixtureRatio::Source(name.to_owned()) };
-    let source = |path: &str| SourceSpec { parts: vec![SourcePart { path: path.to_owned(), ..SourcePart::default() }] };
+    let source = |path: &str| SourceSpec {
+        parts: vec![SourcePart { path: path.to_owned(), ..SourcePart::default() }],
+        ..SourceSpec::default()
+    };
     MixSpec {
         size,
         seed: 7,

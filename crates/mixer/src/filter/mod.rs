@@ -215,8 +215,8 @@ impl Filter {
                 Bounds { max: Some(max), .. } if length > max => long,
                 _ => continue,
             };
-            let answers = messages.iter().filter(|message| message.role == Role::Assistant && !message.unlearned);
-            let shown = if name == "answer_chars" { answers.last() } else { None };
+            let mut answers = messages.iter().filter(|message| message.role == Role::Assistant && !message.unlearned);
+            let shown = if name == "answer_chars" { answers.next_back() } else { None };
             return Err(match shown {
                 Some(answer) => Finding::new(reason, "", answer.content.trim_start(), 0),
                 None => Finding::of_record(reason, "", messages),
