@@ -740,7 +740,7 @@ fn filters_are_laid_over_one_another() {
     let text = "[model]\nbase = \"x\"\n[mix]\nsize = 10\n[mix.filter]\nhtml = \"strip\"\nboilerplate = \"drop\"\n[sources.a]\nmax_records = 5\n\
          path = [\"a.jsonl\", { path = \"b.jsonl\", filter = { html = \"keep\" } }]\nfilter = { chars = { min = 2 }, \
          where = [\"score >= 4\"] }\n";
-    let resolved = read(&text, &["mix.filter.language=[\"zh\"]"]).unwrap_or_else(|error| panic!("{}", render(&error)));
+    let resolved = read(text, &["mix.filter.language=[\"zh\"]"]).unwrap_or_else(|error| panic!("{}", render(&error)));
     let again = read(&resolved.to_toml(), &[]).unwrap_or_else(|error| panic!("{}", render(&error)));
     assert_eq!(again.recipe, resolved.recipe);
     let shown = resolved.show();
@@ -780,7 +780,7 @@ fn filters_are_laid_over_one_another() {
 fn what_is_wrong_inside_a_filter_has_its_place() {
     let text = "[model]\nbase = \"x\"\n[mix]\nsize = 10\n[sources.a]\npath = \"a.jsonl\"\n[sources.a.filter]\nchars = { min = 5, max = 2 }\n\
          reject = { any = ['ok', '(甲'] }\nwhere = [\"lang = 'zh'\"]\nlanguage = [\"zn\"]\nhmtl = \"drop\"\n";
-    let error = read(&text, &[]).expect_err("the recipe has errors");
+    let error = read(text, &[]).expect_err("the recipe has errors");
     let found: Vec<String> = error
         .problems()
         .iter()
