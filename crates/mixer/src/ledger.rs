@@ -280,7 +280,8 @@ impl Ledger {
     /// Whether every share is what was asked for: in samples before, in tokens after truncation.
     ///
     /// # Errors
-    /// [`MixError::Share`] with the sources whose share is off by more than `tolerance` (0 to 1) and what one sample makes.
+    /// [`MixError::Share`] with the sources whose share is off by more than `tolerance` (0 to 1) and what one sample makes, by
+    /// tokens twenty average ones.
     pub fn check_shares(&self, tolerance: f64) -> Result<(), MixError> {
         let missed = |(source, line): (&String, &SourceLedger)| {
             let one_sample = 1.0 / self.chosen.max(1) as f64;

@@ -303,7 +303,7 @@ pub struct MixSpec {
     /// With [`OnShortage::Repeat`]: a pool's records come at most so often on average.
     #[serde(skip_serializing_if = "is_default")]
     pub max_epochs: Option<f64>,
-    /// By how much a share may miss what was asked for, 0 to 1, besides what one sample makes.
+    /// By how much a share may miss what was asked for, 0 to 1, besides what one sample makes (by tokens twenty average ones).
     #[serde(skip_serializing_if = "is_default_tolerance")]
     pub tolerance: f64,
     /// What is held out.

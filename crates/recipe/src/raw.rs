@@ -96,7 +96,7 @@ pub(crate) struct RawMix {
     #[schemars(range(min = 1.0))]
     pub(crate) max_epochs: Option<f64>,
     /// By how much the share of a source may miss what was asked for (0.005 is half a percentage point), besides what one
-    /// sample makes; a mix that is off by more is an error.
+    /// sample makes (by tokens twenty average ones); a mix that is off by more is an error.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) tolerance: f64,
     /// What is held out of every pool for validation.
