@@ -83,6 +83,11 @@ fn unpacked() -> Option<(tempfile::TempDir, PathBuf)> {
         );
         return None;
     };
+    let modules = Command::new(&python).args(["-c", "import datasets, yaml"]).output().expect("Python starts");
+    if !modules.status.success() {
+        eprintln!("SKIPPED: {} lacks `datasets` or `yaml`, so nothing was counted beside them", python.display());
+        return None;
+    }
     let folder = tempfile::tempdir().expect("temporary directory");
     for (from, to) in SETS {
         let bytes = fs::read(data.join(from)).expect("a real set");
