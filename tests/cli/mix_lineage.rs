@@ -53,7 +53,7 @@ fn a_mix_is_verified_locked_and_explained() {
     fs::write(&path, more).expect("written");
     let changed = run(folder, &with(&["--verify", "mixed"]));
     assert_eq!(changed.status.code(), Some(1));
-    assert!(text(&changed.stdout).contains("tcm: tcm.jsonl changed (sha256 "), "{}", text(&changed.stdout));
+    assert!(text(&changed.stdout).contains("tcm: tcm.jsonl changed (blake3 "), "{}", text(&changed.stdout));
     let before = fs::read(folder.join("mixed/mix.jsonl")).expect("there");
     for locked in [with(&["--out", "mixed", "--locked"]), with(&["--out", "other", "--locked", "mixed/manifest.json"])]
     {

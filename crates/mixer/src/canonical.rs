@@ -26,6 +26,80 @@ pub const CANONICAL_VERSION: u32 = 1;
 /// What every canonical content begins with.
 pub(crate) const HEADER: &[u8] = b"medley content 1\n";
 
+/// A canonical content that is being written, in memory that is used again.
+pub(crate) struct Draft<'a> {
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Draft<'a> {
+    /// Writes from `start` on; what stands there counts for nothing.
+    pub fn new(bytes: &'a mut Vec<u8>, start: usize) -> Self {
+        Self { bytes, start, end: start }
+    }
+
+    /// Bytes written.
+    pub fn end(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// What was written from a place on.
+    pub fn from(&self, place: usize) -> &[u8] {
+        &self.bytes[self.start + place..self.end]
+    }
+
+    /// The next `length` bytes to be written to; [`Draft::take`] says how many were.
+    pub fn room(&mut self, length: usize) -> &mut [u8] {
+        let wanted = self.end + length;
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted.next_power_of_two(), 0);
+        }
+        &mut self.bytes[self.end..wanted]
+    }
+
+    /// Counts the first bytes of the room as written.
+    pub fn take(&mut self, written: usize) {
+        self.end += written;
+    }
+
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.take(bytes.len());
+    }
+
+    /// Forgets what was written from a place on.
+    pub fn truncate(&mut self, place: usize) {
+        self.end = self.start + place;
+    }
+
+    /// Begins a message and says where its text begins; its length is entered when it is known.
+    pub fn begin(&mut self, role: u8) -> usize {
+        self.extend(&[role; 9]);
+        self.end()
+    }
+
+    /// Ends the message whose text begins at `place` and says how many bytes of white space it began with; `None` where it
+    /// says nothing.
+    pub fn finish(&mut self, place: usize) -> Option<usize> {
+        let text = self.from(place);
+        let length = text.iter().rposition(|byte| !is_space(*byte))? + 1;
+        let dropped = text.iter().position(|byte| !is_space(*byte))?;
+        let start = self.start + place;
+        if dropped > 0 {
+            self.bytes.copy_within(start + dropped..start + length, start);
+        }
+        self.end = start + length - dropped;
+        self.bytes[start - 8..start].copy_from_slice(&((length - dropped) as u64).to_le_bytes());
+        Some(dropped)
+    }
+}
+
+/// White space that folded text can hold at its ends.
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ')
+}
+
 /// A record's identity: 128 bits of the BLAKE3 hash of its canonical content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentId(pub u128);

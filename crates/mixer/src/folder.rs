@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use crate::error::MixError;
 use crate::ledger::Ledger;
@@ -66,7 +65,7 @@ impl MixFolder {
         }
     }
 
-    /// Hands the records of a split to `each`, one after another, and returns the SHA-256 of the file's bytes: another
+    /// Hands the records of a split to `each`, one after another, and returns the BLAKE3 hash of the file's bytes: another
     /// than [`MixFolder::written`] has where the file was changed since.
     ///
     /// # Errors
@@ -74,12 +73,12 @@ impl MixFolder {
     pub fn records(&self, split: Split, mut each: impl FnMut(MixedRecord)) -> Result<String, MixError> {
         let path = self.path.join(split.file());
         let mut lines = Lines::open(&path)?;
-        let mut hash = Sha256::new();
+        let mut hash = blake3::Hasher::new();
         while let Some((number, line)) = lines.next()? {
             hash.update(line);
             each(serde_json::from_slice(line).map_err(|error| no_record(&path, number, &error))?);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash.finalize().to_hex().to_string())
     }
 
     /// The records that stand on these lines (from 0, ascending) of a split.

@@ -4,6 +4,8 @@
 //! their 64-byte blocks waits for the one before. Here [`LANES`] chunks of as many different inputs go through the rounds
 //! side by side. The results are those of the `blake3` crate (<https://github.com/BLAKE3-team/BLAKE3-specs>).
 
+use crate::canonical::Draft;
+
 /// Chunks that are hashed side by side: 32-bit words in an AVX-512 register.
 const LANES: usize = 16;
 const BLOCK: usize = 64;
@@ -48,6 +50,7 @@ type Words = [u32; LANES];
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     bytes: Vec<u8>,
+    used: usize,
     /// Where each begins and how long it is.
     ranges: Vec<(usize, usize)>,
 }
@@ -55,22 +58,21 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Forgets all inputs but keeps their memory.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.used = 0;
         self.ranges.clear();
     }
 
-    /// Adds the input that `write` appends to the bytes it is given; it may take them away again and return `None`.
-    pub fn push<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<R>) -> Option<R> {
-        let start = self.bytes.len();
-        let written = write(&mut self.bytes);
-        if written.is_some() {
-            self.ranges.push((start, self.bytes.len() - start));
-            // An empty input has a block too.
-            self.bytes.resize((self.bytes.len().max(start + 1)).next_multiple_of(BLOCK), 0);
-        } else {
-            self.bytes.truncate(start);
-        }
-        written
+    /// Adds the input that `write` writes, unless it returns `None`.
+    pub fn push<R>(&mut self, write: impl FnOnce(&mut Draft<'_>) -> Option<R>) -> Option<R> {
+        let mut draft = Draft::new(&mut self.bytes, self.used);
+        let written = write(&mut draft)?;
+        let length = draft.end();
+        // An empty input has a block too.
+        let whole = length.max(1).next_multiple_of(BLOCK);
+        draft.room(whole - length).fill(0);
+        self.ranges.push((self.used, length));
+        self.used += whole;
+        Some(written)
     }
 
     /// The first 16 bytes of the BLAKE3 hash of each input, as big-endian numbers.
@@ -233,30 +235,24 @@ fn chaining_values(bytes: &[u8], chunks: &[Chunk]) -> Vec<ChainingValue> {
 fn hash_lanes(bytes: &[u8], lanes: &[&Chunk; LANES]) -> [Words; 8] {
     let mut state = IV.map(|word| [word; LANES]);
     let counters = lanes.map(|chunk| chunk.number);
-    let most = lanes.iter().map(|chunk| chunk.blocks()).max().unwrap_or_default();
+    let last = lanes.map(|chunk| chunk.blocks() - 1);
+    let (least, most) = last.iter().fold((usize::MAX, 0), |(least, most), last| (least.min(*last), most.max(*last)));
     let mut block = [[0; LANES]; 16];
-    for number in 0..most {
-        let (mut lengths, mut flags) = ([0; LANES], [0; LANES]);
-        let before = state;
-        let mut all = true;
-        for (lane, chunk) in lanes.iter().enumerate() {
-            let last = chunk.blocks() - 1;
-            all &= number <= last;
-            let begin = chunk.start + number.min(last) * BLOCK;
-            for (word, bytes) in bytes[begin..begin + BLOCK].chunks_exact(4).enumerate() {
-                block[word][lane] = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-            lengths[lane] = (chunk.length - number.min(last) * BLOCK).min(BLOCK) as u32;
-            let first = if number == 0 { CHUNK_START } else { 0 };
-            flags[lane] = first | if number == last { CHUNK_END | chunk.root } else { 0 };
+    for number in 0..=most {
+        let first = if number == 0 { CHUNK_START } else { 0 };
+        let begins = std::array::from_fn(|lane| lanes[lane].start + number.min(last[lane]) * BLOCK);
+        load_block(bytes, &begins, &mut block);
+        if number < least {
+            compress(&mut state, &block, &counters, &[BLOCK as u32; LANES], &[first; LANES]);
+            continue;
         }
-        compress(&mut state, &block, &counters, &lengths, &flags);
-        if !all {
-            for (lane, chunk) in lanes.iter().enumerate() {
-                if number >= chunk.blocks() {
-                    state.iter_mut().zip(&before).for_each(|(now, before)| now[lane] = before[lane]);
-                }
-            }
+        let lengths = std::array::from_fn(|lane| (lanes[lane].start + lanes[lane].length - begins[lane]).min(BLOCK) as u32);
+        let end = |lane: usize| if number == last[lane] { CHUNK_END | lanes[lane].root } else { 0 };
+        let before = state;
+        compress(&mut state, &block, &counters, &lengths, &std::array::from_fn(|lane| first | end(lane)));
+        // Lanes that were through keep what they had.
+        for lane in (0..LANES).filter(|lane| number > last[*lane]) {
+            state.iter_mut().zip(&before).for_each(|(now, before)| now[lane] = before[lane]);
         }
     }
     state
@@ -346,10 +342,121 @@ fn compress_avx512(state: &mut [Words; 8], block: &[Words; 16], counters: &Words
     }
 }
 
+/// Eight lanes, and eight again: as many words as there are registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn compress_avx2(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
-    rounds(state, block, counters, lengths, flags);
+    use std::arch::x86_64::{
+        __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_or_si256, _mm256_set_epi64x, _mm256_set1_epi32,
+        _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_xor_si256,
+    };
+    let set = |word: u32| _mm256_set1_epi32(word as i32);
+    let shuffle = |low: i64, high: i64| _mm256_set_epi64x(high, low, high, low);
+    let by_16 = shuffle(0x0504_0706_0100_0302, 0x0d0c_0f0e_0908_0b0a);
+    let by_8 = shuffle(0x0407_0605_0003_0201, 0x0c0f_0e0d_080b_0a09);
+    for half in [0, LANES / 2] {
+        // SAFETY (both): eight words are as many bytes as a register has, and no alignment is asked for.
+        let load = |words: &Words| -> __m256i { unsafe { _mm256_loadu_si256(words[half..half + 8].as_ptr().cast()) } };
+        let store = |words: &mut Words, value| unsafe {
+            _mm256_storeu_si256(words[half..half + 8].as_mut_ptr().cast(), value);
+        };
+        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|word| load(&state[word]));
+        let [i, j, k, l] = [set(IV[0]), set(IV[1]), set(IV[2]), set(IV[3])];
+        let mut v = [a, b, c, d, e, f, g, h, i, j, k, l, load(counters), set(0), load(lengths), load(flags)];
+        macro_rules! mix {
+            ($a:literal $b:literal $c:literal $d:literal, $x:expr, $y:expr) => {
+                v[$a] = _mm256_add_epi32(_mm256_add_epi32(v[$a], v[$b]), load(&block[$x]));
+                v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256(v[$d], v[$a]), by_16);
+                v[$c] = _mm256_add_epi32(v[$c], v[$d]);
+                v[$b] = _mm256_xor_si256(v[$b], v[$c]);
+                v[$b] = _mm256_or_si256(_mm256_srli_epi32::<12>(v[$b]), _mm256_slli_epi32::<20>(v[$b]));
+                v[$a] = _mm256_add_epi32(_mm256_add_epi32(v[$a], v[$b]), load(&block[$y]));
+                v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256(v[$d], v[$a]), by_8);
+                v[$c] = _mm256_add_epi32(v[$c], v[$d]);
+                v[$b] = _mm256_xor_si256(v[$b], v[$c]);
+                v[$b] = _mm256_or_si256(_mm256_srli_epi32::<7>(v[$b]), _mm256_slli_epi32::<25>(v[$b]));
+            };
+        }
+        // Written out, the words of the block are at places known beforehand.
+        macro_rules! round {
+            ($number:literal) => {
+                mix!(0 4 8 12, SCHEDULE[$number][0], SCHEDULE[$number][1]);
+                mix!(1 5 9 13, SCHEDULE[$number][2], SCHEDULE[$number][3]);
+                mix!(2 6 10 14, SCHEDULE[$number][4], SCHEDULE[$number][5]);
+                mix!(3 7 11 15, SCHEDULE[$number][6], SCHEDULE[$number][7]);
+                mix!(0 5 10 15, SCHEDULE[$number][8], SCHEDULE[$number][9]);
+                mix!(1 6 11 12, SCHEDULE[$number][10], SCHEDULE[$number][11]);
+                mix!(2 7 8 13, SCHEDULE[$number][12], SCHEDULE[$number][13]);
+                mix!(3 4 9 14, SCHEDULE[$number][14], SCHEDULE[$number][15]);
+            };
+        }
+        round!(0);
+        round!(1);
+        round!(2);
+        round!(3);
+        round!(4);
+        round!(5);
+        round!(6);
+        for (word, out) in state.iter_mut().enumerate() {
+            store(out, _mm256_xor_si256(v[word], v[word + 8]));
+        }
+    }
+}
+
+/// Loads the 64 bytes that begin at each of `begins` as the words of a block, each lane's words one below another.
+fn load_block(bytes: &[u8], begins: &[usize; LANES], block: &mut [Words; 16]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature was detected on the line above.
+        return unsafe { load_block_avx2(bytes, begins, block) };
+    }
+    for (lane, begin) in begins.iter().enumerate() {
+        for (word, bytes) in bytes[*begin..begin + BLOCK].chunks_exact(4).enumerate() {
+            block[word][lane] = little_endian(bytes);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn load_block_avx2(bytes: &[u8], begins: &[usize; LANES], block: &mut [Words; 16]) {
+    use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_storeu_si256};
+    for lanes in (0..LANES).step_by(8) {
+        for words in [0, 8] {
+            let rows = std::array::from_fn(|lane| -> __m256i {
+                let begin = begins[lanes + lane] + 4 * words;
+                // SAFETY: 32 bytes are read from 32, and no alignment is asked for.
+                unsafe { _mm256_loadu_si256(bytes[begin..begin + 32].as_ptr().cast()) }
+            });
+            for (word, column) in transposed(rows).into_iter().enumerate() {
+                let place = block[words + word][lanes..lanes + 8].as_mut_ptr();
+                // SAFETY: eight words are as many bytes as a register has, and no alignment is asked for.
+                unsafe { _mm256_storeu_si256(place.cast(), column) };
+            }
+        }
+    }
+}
+
+/// Rows of eight words as columns.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transposed(rows: [std::arch::x86_64::__m256i; 8]) -> [std::arch::x86_64::__m256i; 8] {
+    use std::arch::x86_64::{
+        _mm256_permute2x128_si256 as halves, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+        _mm256_unpacklo_epi64,
+    };
+    let words = |a, b| [_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)];
+    let pairs = |[a, b]: [_; 2], [c, d]: [_; 2]| {
+        let low = [_mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c)];
+        [low[0], low[1], _mm256_unpacklo_epi64(b, d), _mm256_unpackhi_epi64(b, d)]
+    };
+    let first = pairs(words(rows[0], rows[1]), words(rows[2], rows[3]));
+    let second = pairs(words(rows[4], rows[5]), words(rows[6], rows[7]));
+    std::array::from_fn(|word| match word {
+        0..4 => halves::<0x20>(first[word], second[word]),
+        _ => halves::<0x31>(first[word - 4], second[word - 4]),
+    })
 }
 
 #[inline(always)]
@@ -397,12 +504,12 @@ mod tests {
     fn inputs(texts: &[Vec<u8>]) -> Inputs {
         let mut inputs = Inputs::default();
         for text in texts {
-            inputs.push(|bytes| {
-                bytes.extend_from_slice(text);
+            inputs.push(|draft| {
+                draft.extend(text);
                 Some(())
             });
-            let taken_away = inputs.push(|bytes| {
-                bytes.push(7);
+            let taken_away = inputs.push(|draft| {
+                draft.extend(&[7; 100]);
                 None::<()>
             });
             assert_eq!(taken_away, None);

@@ -12,15 +12,15 @@ use crate::mix::MixContext;
 use crate::spec::{Columns, MixSpec, Order, SourceFormat, Supervise, Unit, is_default};
 
 /// Version of the manifest's own layout.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// A source file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
     /// Relative to the recipe's folder or the working directory, or `hub:owner/name@commit/path`.
     pub file: String,
-    /// Of the bytes on the disk, packed if it is packed.
-    pub sha256: String,
+    /// BLAKE3 of the bytes on the disk, packed if it is packed; `b3sum FILE` prints it.
+    pub blake3: String,
     /// On the disk.
     pub bytes: u64,
     /// Records read, rejected ones included.
@@ -82,8 +82,8 @@ impl ManifestSource {
 /// A written file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// Of its bytes.
-    pub sha256: String,
+    /// BLAKE3 of its bytes.
+    pub blake3: String,
     /// Its lines.
     pub records: u64,
 }
@@ -154,7 +154,7 @@ struct DecidingPart<'a> {
     #[serde(skip_serializing_if = "FilterSpec::is_empty")]
     filter: FilterSpec,
     /// Sorted: the order of files decides nothing.
-    sha256: Vec<&'a str>,
+    blake3: Vec<&'a str>,
 }
 
 /// The mix's hash, 64 hexadecimal digits. `contaminated` says that records were left out for text of the exam.
@@ -194,15 +194,15 @@ fn deciding_parts<'a>(spec: &'a MixSpec, name: &str, source: &'a ManifestSource)
     let parts = spec.sources.get(name).map(|source| source.parts.as_slice()).unwrap_or_default();
     let part = |(index, part): (usize, &'a crate::spec::SourcePart)| {
         let files = source.files.iter().filter(|file| file.part == index);
-        let mut sha256: Vec<&str> = files.map(|file| file.sha256.as_str()).collect();
-        sha256.sort_unstable();
+        let mut blake3: Vec<&str> = files.map(|file| file.blake3.as_str()).collect();
+        blake3.sort_unstable();
         DecidingPart {
             format: part.format,
             columns: &part.columns,
             encoding: part.encoding.as_deref(),
             supervise: part.supervise,
             filter: deciding_filter(&part.filter, source.parts.get(index)),
-            sha256,
+            blake3,
         }
     };
     parts.iter().enumerate().map(part).collect()
@@ -248,7 +248,7 @@ mod tests {
         let part = |path: &str| ManifestPart { path: path.to_owned(), ..ManifestPart::default() };
         let file = |file: &str, part| ManifestFile {
             file: file.to_owned(),
-            sha256: String::new(),
+            blake3: String::new(),
             bytes: 0,
             records: 0,
             layout: String::new(),

@@ -500,7 +500,7 @@ fn count_contents<'a>(
 fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
     let file = |(file, scan): (&SourceFile, &FileScan)| ManifestFile {
         file: file.name.clone(),
-        sha256: scan.fingerprint.sha256.clone(),
+        blake3: scan.fingerprint.blake3.clone(),
         bytes: scan.fingerprint.bytes,
         records: scan.read,
         layout: scan.layout.clone(),

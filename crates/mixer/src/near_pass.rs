@@ -22,7 +22,7 @@ pub(crate) struct LeftOut {
     /// With both places.
     pub counted: Counted,
     /// Of each file as it was then.
-    sha256: Vec<String>,
+    blake3: Vec<String>,
 }
 
 impl LeftOut {
@@ -32,8 +32,8 @@ impl LeftOut {
         &self,
         files: impl Iterator<Item = (&'a SourceFile, &'a FileScan)>,
     ) -> Result<(), MixError> {
-        for ((file, scan), sha256) in files.zip(&self.sha256) {
-            if scan.fingerprint.sha256 != *sha256 {
+        for ((file, scan), blake3) in files.zip(&self.blake3) {
+            if scan.fingerprint.blake3 != *blake3 {
                 let problem = "the file changed between the search for near-duplicates and the draw".to_owned();
                 let hint = "run again when it is complete".to_owned();
                 return Err(MixError::File { file: file.name.clone(), problem, hint });
@@ -66,8 +66,8 @@ impl NearPass {
         }
         // By content already.
         let contents = near.iter().map(|near| self.index.sketch(near.record).content).collect();
-        let sha256 = scans.iter().map(|scan| scan.fingerprint.sha256.clone()).collect();
-        LeftOut { contents, counted, sha256 }
+        let blake3 = scans.iter().map(|scan| scan.fingerprint.blake3.clone()).collect();
+        LeftOut { contents, counted, blake3 }
     }
 
     fn place(&self, index: usize) -> (&str, u64, u64) {

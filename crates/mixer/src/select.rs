@@ -113,11 +113,12 @@ impl Smallest {
         self.limit.records > 0 && upper(key) <= self.bound.load(Ordering::Relaxed)
     }
 
-    pub fn offer(&self, key: Key, record: Kept, read: &Reading<'_>) {
-        let mut heap = self.lock();
-        if self.wants(key) {
-            heap.kept.push((key, record));
+    pub fn offer(&self, records: Vec<(Key, Kept)>, read: &Reading<'_>) {
+        if records.is_empty() {
+            return;
         }
+        let mut heap = self.lock();
+        heap.kept.extend(records.into_iter().filter(|(key, _)| self.wants(*key)));
         if heap.kept.len() > heap.full {
             self.prune(&mut heap.kept, read);
             // Sorting seldom and holding little more than what is asked for.
@@ -206,7 +207,7 @@ mod tests {
     }
 
     fn offer(smallest: &Smallest, key: u128, held: Kept) {
-        smallest.offer(Key(key), held, &|_, text| messages(text));
+        smallest.offer(vec![(Key(key), held)], &|_, text| messages(text));
     }
 
     #[test]

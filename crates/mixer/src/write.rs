@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::atomic::write_file_with;
 use crate::error::MixError;
@@ -45,23 +44,20 @@ const BLOCKS: usize = 16;
 
 /// Writes the records' lines: some are made by all threads while the ones before are written.
 fn write_lines(records: &[MixedRecord], file: &mut dyn Write) -> io::Result<()> {
-    let lines = |records: &[MixedRecord]| -> io::Result<Vec<u8>> {
+    let lines = |records: &[MixedRecord]| {
         let mut bytes = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut bytes, record)?;
-            bytes.push(b'\n');
-        }
-        Ok(bytes)
+        records.iter().for_each(|record| record.write_line(&mut bytes));
+        bytes
     };
-    let mut ready: io::Result<Vec<Vec<u8>>> = Ok(Vec::new());
+    let mut ready: Vec<Vec<u8>> = Vec::new();
     for records in records.chunks(BLOCK * BLOCKS) {
-        let before = std::mem::replace(&mut ready, Ok(Vec::new()))?;
+        let before = std::mem::take(&mut ready);
         rayon::in_place_scope(|scope| {
             scope.spawn(|_| ready = records.par_chunks(BLOCK).map(lines).collect());
             before.iter().try_for_each(|block| file.write_all(block))
         })?;
     }
-    ready?.iter().try_for_each(|block| file.write_all(block))
+    ready.iter().try_for_each(|block| file.write_all(block))
 }
 
 fn write_json(value: &impl serde::Serialize, mut file: &mut dyn Write) -> io::Result<()> {
@@ -71,21 +67,7 @@ fn write_json(value: &impl serde::Serialize, mut file: &mut dyn Write) -> io::Re
 
 /// The hash of a file of these records.
 pub(crate) fn written(records: &[MixedRecord]) -> io::Result<Written> {
-    let mut hasher = Hashing(Sha256::new());
+    let mut hasher = blake3::Hasher::new();
     write_lines(records, &mut hasher)?;
-    let sha256 = hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Written { sha256, records: records.len() as u64 })
-}
-
-struct Hashing(Sha256);
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(Written { blake3: hasher.finalize().to_hex().to_string(), records: records.len() as u64 })
 }

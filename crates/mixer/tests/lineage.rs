@@ -60,7 +60,7 @@ fn what_changed_is_named() {
     assert!(!verify(&folder.join("mix"), &spec(30), &asked).expect("readable").verified);
     put(folder, "b2.jsonl", &lines("丙", 21));
     let found = checked(folder, &spec(30));
-    assert!(found.problems[0].starts_with("b: b2.jsonl changed (sha256 "), "{found:?}");
+    assert!(found.problems[0].starts_with("b: b2.jsonl changed (blake3 "), "{found:?}");
     assert!(found.problems[0].ends_with("20 records before, 21 now)"), "{found:?}");
     put(folder, "b2.jsonl", &lines("丙", 20));
     put(folder, "b3.jsonl", &lines("丁", 3));
@@ -187,6 +187,6 @@ proptest! {
         fs::write(&path, lines.join("\n") + "\n").expect("written");
         let found = checked(folder, &spec(size));
         prop_assert!(!found.verified);
-        prop_assert!(found.problems.iter().any(|problem| problem.contains("changed (sha256")), "{:?}", found.problems);
+        prop_assert!(found.problems.iter().any(|problem| problem.contains("changed (blake3")), "{:?}", found.problems);
     }
 }

@@ -305,16 +305,10 @@ fn written_files_agree_with_the_manifest() {
     for _ in 0..2 {
         mix.write(&out).expect("written");
     }
-    let sha256 = |path: &Path| {
-        use sha2::Digest;
-        sha2::Sha256::digest(fs::read(path).expect("readable"))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
-    assert_eq!(mix.manifest.mix.sha256, sha256(&out.join("mix.jsonl")));
-    assert_eq!(mix.manifest.validation.sha256, sha256(&out.join("validation.jsonl")));
-    assert_eq!(mix.manifest.sources["a"].files[0].sha256, sha256(&folder.path().join("a.jsonl")));
+    let hash = |path: &Path| blake3::hash(&fs::read(path).expect("readable")).to_hex().to_string();
+    assert_eq!(mix.manifest.mix.blake3, hash(&out.join("mix.jsonl")));
+    assert_eq!(mix.manifest.validation.blake3, hash(&out.join("validation.jsonl")));
+    assert_eq!(mix.manifest.sources["a"].files[0].blake3, hash(&folder.path().join("a.jsonl")));
     assert_eq!(mix.manifest.sources["a"].parts[0].commercial_use, Some(false));
     let read: Vec<MixedRecord> = fs::read_to_string(out.join("mix.jsonl"))
         .expect("readable")

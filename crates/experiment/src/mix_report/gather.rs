@@ -49,7 +49,7 @@ impl Gathered {
         let room = (SHOWN / folder.ledger.sources.len().max(1)).clamp(least, most);
         let mut sources: IndexMap<String, SourceFacts> =
             folder.ledger.sources.keys().map(|name| (name.clone(), SourceFacts::default())).collect();
-        let sha256 = folder.records(Split::Train, |record| {
+        let blake3 = folder.records(Split::Train, |record| {
             // Sources that the ledger does not have are shown all the same.
             let facts = match sources.get_mut(&record.source) {
                 Some(facts) => facts,
@@ -61,7 +61,7 @@ impl Gathered {
             facts.questions.sort();
             facts.answers.sort();
         }
-        Ok(Self { sources, unchanged: sha256 == folder.written(Split::Train).sha256 })
+        Ok(Self { sources, unchanged: blake3 == folder.written(Split::Train).blake3 })
     }
 
     /// Every language that occurs, the most frequent first.

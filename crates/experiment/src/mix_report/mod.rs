@@ -226,8 +226,8 @@ fn missing(ledger: &Ledger) -> String {
 fn facts(manifest: &Manifest) -> String {
     let facts = [
         ("mix hash", code(&manifest.mix_hash)),
-        ("mix.jsonl", code(&manifest.mix.sha256)),
-        ("validation.jsonl", code(&manifest.validation.sha256)),
+        ("mix.jsonl", code(&manifest.mix.blake3)),
+        ("validation.jsonl", code(&manifest.validation.blake3)),
         ("exam questions kept out", grouped(manifest.exam_questions as i64)),
         (
             "versions",

@@ -31,7 +31,7 @@ pub(crate) fn table(manifest: &Manifest) -> String {
                 grouped(file.records as i64),
                 bytes(file.bytes),
                 escape(licence),
-                code(&file.sha256)
+                code(&file.blake3)
             );
         }
     }
@@ -40,7 +40,7 @@ pub(crate) fn table(manifest: &Manifest) -> String {
     }
     format!(
         "<details><summary>Data files ({count})</summary><div class=scroll><table><thead><tr><th>source<th class=text>file\
-         <th class=text>layout<th>records<th>size<th class=text>licence<th class=text>sha256</thead><tbody>{rows}</tbody>\
+         <th class=text>layout<th>records<th>size<th class=text>licence<th class=text>blake3</thead><tbody>{rows}</tbody>\
          </table></div></details>"
     )
 }

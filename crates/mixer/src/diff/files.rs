@@ -19,7 +19,7 @@ impl FileDifference {
     /// In a word, what happened from A to B.
     pub fn what(&self) -> &'static str {
         match (&self.a, &self.b) {
-            (Some(a), Some(b)) if a.sha256 != b.sha256 => "changed",
+            (Some(a), Some(b)) if a.blake3 != b.blake3 => "changed",
             (Some(a), Some(b)) if a.file != b.file => "renamed",
             (Some(_), Some(_)) => "read otherwise",
             (Some(_), None) => "only in A",
@@ -40,7 +40,7 @@ pub(crate) fn differences(a: &Manifest, b: &Manifest) -> Vec<FileDifference> {
         let same: [fn(&ManifestFile, &ManifestFile) -> bool; 3] = [
             |a, b| a.file == b.file,
             |a, b| without_commit(&a.file) == without_commit(&b.file),
-            |a, b| a.sha256 == b.sha256,
+            |a, b| a.blake3 == b.blake3,
         ];
         for same in same {
             in_a.retain(|file| {
@@ -50,7 +50,7 @@ pub(crate) fn differences(a: &Manifest, b: &Manifest) -> Vec<FileDifference> {
             });
         }
         let differs = |(a, b): &(ManifestFile, ManifestFile)| {
-            (&a.file, &a.sha256, a.records, &a.layout) != (&b.file, &b.sha256, b.records, &b.layout)
+            (&a.file, &a.blake3, a.records, &a.layout) != (&b.file, &b.blake3, b.records, &b.layout)
         };
         let difference = |a, b| FileDifference { source: source.clone(), a, b };
         found.extend(pairs.into_iter().filter(differs).map(|(a, b)| difference(Some(a), Some(b))));

@@ -92,15 +92,15 @@ fn compare_records(a: &MixFolder, b: &MixFolder, found: &mut MixDiff) -> Result<
     let mut names: Vec<String> = a.ledger.sources.keys().cloned().collect();
     let mut read = |folder: &MixFolder, split| -> Result<Contents, MixError> {
         let contents = Contents::read(folder, split, &mut names)?;
-        if contents.sha256 != folder.written(split).sha256 {
+        if contents.blake3 != folder.written(split).blake3 {
             found.notes.push(format!("{} was changed after it was mixed", folder.path.join(split.file()).display()));
         }
         Ok(contents)
     };
     let train = [read(a, Split::Train)?, read(b, Split::Train)?];
     let validation = [read(a, Split::Validation)?, read(b, Split::Validation)?];
-    found.same_mix = train[0].sha256 == train[1].sha256;
-    found.same_validation = validation[0].sha256 == validation[1].sha256;
+    found.same_mix = train[0].blake3 == train[1].blake3;
+    found.same_validation = validation[0].blake3 == validation[1].blake3;
     let folders = [a, b];
     found.records = Some(RecordDiff {
         train: samples::compare(folders, Split::Train, train.each_ref(), &names)?,

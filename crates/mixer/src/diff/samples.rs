@@ -73,8 +73,8 @@ pub(super) struct Contents {
     ids: Vec<ContentId>,
     /// Index of each one's source in the names shared by both mixes.
     sources: Vec<u16>,
-    /// SHA-256 of the file.
-    pub sha256: String,
+    /// BLAKE3 of the file.
+    pub blake3: String,
 }
 
 impl Contents {
@@ -82,7 +82,7 @@ impl Contents {
     pub fn read(folder: &MixFolder, split: Split, names: &mut Vec<String>) -> Result<Self, MixError> {
         let (mut ids, mut sources) = (Vec::new(), Vec::new());
         let mut known: HashMap<String, u16> = (0..).zip(names.iter()).map(|(at, name)| (name.clone(), at)).collect();
-        let sha256 = folder.records(split, |record| {
+        let blake3 = folder.records(split, |record| {
             let source = *known.entry(record.source).or_insert_with_key(|name| {
                 names.push(name.clone());
                 names.len() as u16 - 1
@@ -90,7 +90,7 @@ impl Contents {
             ids.push(content_id(&record.messages));
             sources.push(source);
         })?;
-        Ok(Self { ids, sources, sha256 })
+        Ok(Self { ids, sources, blake3 })
     }
 
     fn iter(&self) -> impl Iterator<Item = (u16, ContentId)> {

@@ -54,7 +54,7 @@ fn write_files(files: &[FileDifference], formatter: &mut fmt::Formatter<'_>) -> 
         return writeln!(formatter, "source files: the same");
     }
     writeln!(formatter, "\nsource files that differ")?;
-    let mut table = aligned(&["source", "file", "", "records in A", "records in B", "sha256 in A", "sha256 in B"]);
+    let mut table = aligned(&["source", "file", "", "records in A", "records in B", "blake3 in A", "blake3 in B"]);
     for file in files {
         let name = match (&file.a, &file.b) {
             (Some(a), Some(b)) if a.file != b.file => format!("{} → {}", a.file, b.file),
@@ -64,7 +64,7 @@ fn write_files(files: &[FileDifference], formatter: &mut fmt::Formatter<'_>) -> 
         let records =
             [&file.a, &file.b].map(|file| file.as_ref().map_or("–".to_owned(), |file| grouped(file.records)));
         let hashes = [&file.a, &file.b]
-            .map(|file| file.as_ref().map_or("–".to_owned(), |file| file.sha256.chars().take(12).collect()));
+            .map(|file| file.as_ref().map_or("–".to_owned(), |file| file.blake3.chars().take(12).collect()));
         let front = [file.source.clone(), name, file.what().to_owned()];
         table.add_row(front.into_iter().chain(records).chain(hashes));
     }

@@ -10,7 +10,7 @@ use memchr::memchr2;
 
 use super::fields::Names;
 use super::{packed, wide};
-use crate::canonical::{self, fold, is_inert};
+use crate::canonical::{self, Draft, fold, is_inert};
 
 /// A plain record whose canonical content was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,30 +21,32 @@ pub(crate) struct Identified {
     pub input: Option<usize>,
 }
 
-/// Appends the canonical content of a record of UTF-8 with `instruction`, `output` and perhaps `input`, all texts, to
-/// `canonical`. `None` is for every other record, and for those that are not read as they stand.
-pub(super) fn identify(record: &[u8], names: &Names, canonical: &mut Vec<u8>) -> Option<Identified> {
-    let start = canonical.len();
+/// Writes the canonical content of a record of UTF-8 with `instruction`, `output` and perhaps `input`, all texts. The record is
+/// the first `length` bytes of `text`; what comes behind it is no part of it. `None` is for every other record, and for
+/// those that are not read as they stand.
+pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Draft<'_>) -> Option<Identified> {
+    draft.truncate(0);
+    draft.extend(canonical::HEADER);
+    let start = draft.begin(b'u');
     if wide::available() {
-        let identified = identify_in_order(record, canonical);
+        let identified = identify_in_order(text, length, draft);
         if identified.is_some() {
             return identified;
         }
-        canonical.truncate(start);
+        draft.truncate(start);
     }
+    let record = &text[..length];
     let texts = Texts::find(record, names)?;
-    canonical.extend_from_slice(canonical::HEADER);
-    let start = begin(canonical, b'u');
-    let input = ask(record, &texts, canonical)?;
-    let dropped = finish(canonical, start)?;
-    let asked = start..canonical.len();
-    let start = begin(canonical, b'a');
-    if !unescape_folded(&record[texts.output.clone()], canonical) {
-        canonical.truncate(start);
-        canonical.extend_from_slice(fold(&text(record, &texts.output)?).as_bytes());
+    let input = ask(record, &texts, draft)?;
+    let dropped = draft.finish(start)?;
+    let asked = start..draft.end();
+    let start = draft.begin(b'a');
+    if !unescape_folded(record, &texts.output, draft) {
+        draft.truncate(start);
+        draft.extend(fold(&text_of(record, &texts.output)?).as_bytes());
     }
-    finish(canonical, start)?;
-    (!is_printed_list(&canonical[start..])).then_some(Identified { asked, input: input.map(|input| input - dropped) })
+    draft.finish(start)?;
+    (!is_printed_list(draft.from(start))).then_some(Identified { asked, input: input.map(|input| input - dropped) })
 }
 
 /// A list that Python printed is written out.
@@ -53,132 +55,104 @@ fn is_printed_list(text: &[u8]) -> bool {
 }
 
 /// [`identify`] in one pass, for a record that is `instruction`, `input` (or none) and `output` in this order and nothing else.
-fn identify_in_order(record: &[u8], canonical: &mut Vec<u8>) -> Option<Identified> {
-    canonical.extend_from_slice(canonical::HEADER);
-    let start = begin(canonical, b'u');
-    let at = skip_white_space(record, expect(record, skip_white_space(record, 0), b'{')?);
-    let mut at = fold_value(record, at, b"\"instruction\"", canonical)?;
-    let instruction = without_space(&canonical[start..]);
+fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
+    let start = draft.end();
+    let at = skip_white_space(text, expect(text, skip_white_space(text, 0), b'{')?);
+    let mut at = fold_value(text, length, at, b"\"instruction\"", draft)?;
+    let instruction = without_space(draft.from(start));
     if packed::may_be_packed(instruction) {
         return None;
     }
     let alone = instruction.is_empty();
     if alone {
-        canonical.truncate(start);
+        draft.truncate(start);
     }
     let mut input = None;
-    at = next_key(record, at)?;
-    if record[at..].starts_with(b"\"input\"") {
-        let border = canonical.len();
+    at = next_key(text, at)?;
+    if text[at..].starts_with(b"\"input\"") {
+        let border = draft.end();
         if !alone {
-            canonical.push(b'\n');
+            draft.extend(b"\n");
         }
-        let begins = canonical.len();
-        at = next_key(record, fold_value(record, at, b"\"input\"", canonical)?)?;
-        let text = without_space(&canonical[begins..]);
-        if packed::may_be_packed(text) {
+        let begins = draft.end();
+        at = next_key(text, fold_value(text, length, at, b"\"input\"", draft)?)?;
+        let folded = without_space(draft.from(begins));
+        if packed::may_be_packed(folded) {
             return None;
         }
-        if text.is_empty() {
-            canonical.truncate(border);
+        if folded.is_empty() {
+            draft.truncate(border);
         } else {
             input = (!alone).then_some(begins - start);
         }
     }
-    let dropped = finish(canonical, start)?;
-    let asked = start..canonical.len();
-    let start = begin(canonical, b'a');
-    at = expect(record, skip_white_space(record, fold_value(record, at, b"\"output\"", canonical)?), b'}')?;
-    finish(canonical, start)?;
-    let whole = skip_white_space(record, at) == record.len() && !is_printed_list(&canonical[start..]);
+    let dropped = draft.finish(start)?;
+    let asked = start..draft.end();
+    let start = draft.begin(b'a');
+    at = expect(text, skip_white_space(text, fold_value(text, length, at, b"\"output\"", draft)?), b'}')?;
+    draft.finish(start)?;
+    let whole = skip_white_space(&text[..length], at) == length && !is_printed_list(draft.from(start));
     whole.then_some(Identified { asked, input: input.map(|input| input - dropped) })
 }
 
 /// Behind the comma at `at`, white space aside.
-fn next_key(record: &[u8], at: usize) -> Option<usize> {
-    Some(skip_white_space(record, expect(record, skip_white_space(record, at), b',')?))
+fn next_key(text: &[u8], at: usize) -> Option<usize> {
+    Some(skip_white_space(text, expect(text, skip_white_space(text, at), b',')?))
 }
 
 /// Appends the folded text of the field at `at`, which has this key (in its quotes), and gives back where it ends.
-fn fold_value(record: &[u8], at: usize, key: &[u8], canonical: &mut Vec<u8>) -> Option<usize> {
-    let behind = record.get(at..)?.strip_prefix(key)?;
-    let at = expect(record, skip_white_space(record, record.len() - behind.len()), b':')?;
-    let at = expect(record, skip_white_space(record, at), b'"')?;
-    let start = canonical.len();
-    canonical.resize(start + record.len() - at + wide::ROOM, 0);
-    let (used, written) = wide::fold_string(&record[at..], &mut canonical[start..])?;
-    canonical.truncate(start + written);
+fn fold_value(text: &[u8], length: usize, at: usize, key: &[u8], draft: &mut Draft<'_>) -> Option<usize> {
+    let behind = text.get(at..)?.strip_prefix(key)?;
+    let at = expect(text, skip_white_space(text, text.len() - behind.len()), b':')?;
+    let at = expect(text, skip_white_space(text, at), b'"')?;
+    let room = draft.room(length.checked_sub(at)? + wide::ROOM);
+    let (used, written) = wide::fold_string(&text[at..], room)?;
+    draft.take(written);
     Some(at + used + 1)
 }
 
-/// Begins a message of the canonical content; its length is entered when it is known.
-fn begin(canonical: &mut Vec<u8>, role: u8) -> usize {
-    canonical.extend_from_slice(&[role; 9]);
-    canonical.len()
-}
-
-/// Ends the message whose text begins at `start` and says how many bytes of white space it began with; `None` where it says
-/// nothing.
-fn finish(canonical: &mut Vec<u8>, start: usize) -> Option<usize> {
-    let text = &canonical[start..];
-    let end = start + text.iter().rposition(|byte| !is_space(*byte))? + 1;
-    let dropped = text.iter().position(|byte| !is_space(*byte))?;
-    canonical.truncate(end);
-    if dropped > 0 {
-        canonical.drain(start..start + dropped);
-    }
-    let length = (canonical.len() - start) as u64;
-    canonical[start - 8..start].copy_from_slice(&length.to_le_bytes());
-    Some(dropped)
-}
-
-/// White space that folded text can hold at its ends.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b'\t'..=b'\r' | b' ')
-}
-
 fn without_space(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|byte| !is_space(*byte)).unwrap_or(text.len());
+    let start = text.iter().position(|byte| !canonical::is_space(*byte)).unwrap_or(text.len());
     &text[start..]
 }
 
 /// Appends the user's turn, as [`Message::ask`] puts it together, and says where its input begins.
-fn ask(record: &[u8], texts: &Texts, canonical: &mut Vec<u8>) -> Option<Option<usize>> {
-    let start = canonical.len();
-    if !unescape_folded(&record[texts.instruction.clone()], canonical) {
-        return ask_slowly(record, texts, canonical, start);
+fn ask(record: &[u8], texts: &Texts, draft: &mut Draft<'_>) -> Option<Option<usize>> {
+    let start = draft.end();
+    if !unescape_folded(record, &texts.instruction, draft) {
+        return ask_slowly(record, texts, draft, start);
     }
-    if packed::may_be_packed(without_space(&canonical[start..])) {
+    if packed::may_be_packed(without_space(draft.from(start))) {
         return None;
     }
-    let alone = without_space(&canonical[start..]).is_empty();
+    let alone = without_space(draft.from(start)).is_empty();
     if alone {
-        canonical.truncate(start);
+        draft.truncate(start);
     }
     if texts.input.is_empty() {
         return Some(None);
     }
-    let border = canonical.len();
+    let border = draft.end();
     if !alone {
-        canonical.push(b'\n');
+        draft.extend(b"\n");
     }
-    let begins = canonical.len();
-    if !unescape_folded(&record[texts.input.clone()], canonical) {
-        return ask_slowly(record, texts, canonical, start);
+    let begins = draft.end();
+    if !unescape_folded(record, &texts.input, draft) {
+        return ask_slowly(record, texts, draft, start);
     }
-    let input = without_space(&canonical[begins..]);
+    let input = without_space(draft.from(begins));
     if packed::may_be_packed(input) {
         return None;
     }
     if input.is_empty() {
-        canonical.truncate(border);
+        draft.truncate(border);
         return Some(None);
     }
     Some((!alone).then_some(begins - start))
 }
 
-fn ask_slowly(record: &[u8], texts: &Texts, canonical: &mut Vec<u8>, start: usize) -> Option<Option<usize>> {
-    let (instruction, input) = (text(record, &texts.instruction)?, text(record, &texts.input)?);
+fn ask_slowly(record: &[u8], texts: &Texts, draft: &mut Draft<'_>, start: usize) -> Option<Option<usize>> {
+    let (instruction, input) = (text_of(record, &texts.instruction)?, text_of(record, &texts.input)?);
     let packed = |text: &str| packed::may_be_packed(fold(text).as_bytes());
     let only = match (instruction.trim().is_empty(), input.trim().is_empty()) {
         (false, true) => instruction,
@@ -188,8 +162,8 @@ fn ask_slowly(record: &[u8], texts: &Texts, canonical: &mut Vec<u8>, start: usiz
     if packed(&only) {
         return None;
     }
-    canonical.truncate(start);
-    canonical.extend_from_slice(fold(&only).as_bytes());
+    draft.truncate(start);
+    draft.extend(fold(&only).as_bytes());
     Some(None)
 }
 
@@ -197,17 +171,30 @@ fn ask_slowly(record: &[u8], texts: &Texts, canonical: &mut Vec<u8>, start: usiz
 pub(super) fn messages(record: &[u8], names: &Names) -> Option<Vec<Message>> {
     let texts = Texts::find(record, names)?;
     let unless_blank = |text: String| if text.trim().is_empty() { String::new() } else { text };
-    let instruction = unless_blank(text(record, &texts.instruction)?);
-    let asked = Message::ask(&instruction, &unless_blank(text(record, &texts.input)?));
-    Some(vec![asked, Message::new(Role::Assistant, text(record, &texts.output)?)])
+    let instruction = unless_blank(text_of(record, &texts.instruction)?);
+    let asked = Message::ask(&instruction, &unless_blank(text_of(record, &texts.input)?));
+    Some(vec![asked, Message::new(Role::Assistant, text_of(record, &texts.output)?)])
 }
 
 /// A text as it is written; `None` where it is no JSON.
-fn text(record: &[u8], range: &Range<usize>) -> Option<String> {
-    if range.is_empty() {
-        return Some(String::new());
+fn text_of(record: &[u8], range: &Range<usize>) -> Option<String> {
+    let inside = &record[range.clone()];
+    let mut text = Vec::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some(run) = memchr::memchr(b'\\', rest) {
+        text.extend_from_slice(&rest[..run]);
+        match rest.get(run + 1)? {
+            b'n' => text.push(b'\n'),
+            b't' => text.push(b'\t'),
+            byte @ (b'"' | b'\\' | b'/') => text.push(*byte),
+            // Seldom: the quotes belong to it.
+            _ => return serde_json::from_slice(&record[range.start - 1..range.end + 1]).ok(),
+        }
+        rest = &rest[run + 2..];
     }
-    serde_json::from_slice(&record[range.start - 1..range.end + 1]).ok()
+    text.extend_from_slice(rest);
+    let control = inside.iter().fold(false, |any, byte| any | (*byte < b' '));
+    simdutf8::basic::from_utf8(&text).ok().filter(|_| !control).map(str::to_owned)
 }
 
 /// Where the texts stand in a record, without their quotes.
@@ -254,8 +241,8 @@ impl Texts {
     }
 }
 
-fn skip_white_space(record: &[u8], from: usize) -> usize {
-    let rest = record.get(from..).unwrap_or_default();
+fn skip_white_space(text: &[u8], from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
     from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
 }
 
@@ -276,70 +263,36 @@ fn string(record: &[u8], at: usize) -> Option<Range<usize>> {
     }
 }
 
-/// Appends what [`fold`] makes of a JSON string's inside, outer white space aside, and says whether it could: texts with
-/// characters that may compose or with carriage returns are left to [`fold`], as is what is no JSON.
-fn unescape_folded(raw: &[u8], folded: &mut Vec<u8>) -> bool {
-    let start = folded.len();
-    // No character grows, and whole vectors are copied.
-    folded.resize(start + raw.len() + WIDTH, 0);
-    let written = fold_into(raw, &mut folded[start..]);
-    folded.truncate(start + written.unwrap_or_default());
+/// Appends what [`fold`] makes of the JSON string whose inside is this range of the record, outer white space aside, and says
+/// whether it could: texts with characters that may compose or with carriage returns are left to [`fold`], as is what is no
+/// JSON.
+fn unescape_folded(record: &[u8], inside: &Range<usize>, draft: &mut Draft<'_>) -> bool {
+    // No character grows.
+    let room = draft.room(inside.len() + wide::ROOM);
+    let written = if wide::available() {
+        wide::fold_string(&record[inside.start..], room).map(|(_, written)| written)
+    } else {
+        fold_into(&record[inside.clone()], room)
+    };
+    draft.take(written.unwrap_or_default());
     written.is_some()
 }
 
-/// Bytes that are looked at together.
-const WIDTH: usize = 32;
-
-/// Copies runs of characters that stay as they are, and maps what stands between them.
+/// Copies what stays as it is, and maps what stands between.
 fn fold_into(raw: &[u8], out: &mut [u8]) -> Option<usize> {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
-        // SAFETY: the features were detected on the line above.
-        return unsafe { fold_into_avx2(raw, out) };
-    }
-    fold_runs(raw, out, unchanged)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1")]
-fn fold_into_avx2(raw: &[u8], out: &mut [u8]) -> Option<usize> {
-    fold_runs(raw, out, |bytes| unchanged_avx2(bytes))
-}
-
-#[inline(always)]
-fn fold_runs(raw: &[u8], out: &mut [u8], unchanged: impl Fn(&[u8; WIDTH + 1]) -> usize) -> Option<usize> {
     let (mut at, mut to) = (0, 0);
-    // A byte after the vector is looked at too.
-    while let Some(bytes) = raw[at..].first_chunk::<{ WIDTH + 1 }>() {
-        out[to..to + WIDTH].copy_from_slice(&bytes[..WIDTH]);
-        let run = unchanged(bytes);
+    while at < raw.len() {
+        let rest = &raw[at..];
+        let run = rest.iter().zip(rest[1..].iter().chain(&[0])).position(|(byte, next)| changes(*byte, *next));
+        let run = run.unwrap_or(rest.len());
+        out[to..to + run].copy_from_slice(&rest[..run]);
         (at, to) = (at + run, to + run);
-        if run < WIDTH {
+        if at < raw.len() {
             let (used, written) = mapped(&raw[at..], &mut out[to..])?;
             (at, to) = (at + used, to + written);
         }
     }
-    let mut end = [b' '; 2 * WIDTH + 1];
-    let rest = raw.len() - at;
-    end[..rest].copy_from_slice(&raw[at..]);
-    let mut at = 0;
-    while at < rest {
-        let Some(bytes) = end[at..].first_chunk::<{ WIDTH + 1 }>() else { break };
-        let run = unchanged(bytes).min(rest - at);
-        out[to..to + WIDTH].copy_from_slice(&bytes[..WIDTH]);
-        (at, to) = (at + run, to + run);
-        if at < rest && run < WIDTH {
-            let (used, written) = mapped(&end[at..], &mut out[to..])?;
-            (at, to) = (at + used, to + written);
-        }
-    }
     Some(to)
-}
-
-/// How many bytes of the first [`WIDTH`] are ASCII or ideographs that are taken over as they are; what follows them may
-/// be one too.
-fn unchanged(bytes: &[u8; WIDTH + 1]) -> usize {
-    (0..WIDTH).find(|at| changes(bytes[*at], bytes[at + 1])).unwrap_or(WIDTH)
 }
 
 /// Whether at this byte, followed by that one, begins something else than ASCII or an ideograph (U+4E00 to U+9FFF). Bytes in
@@ -351,33 +304,6 @@ fn changes(byte: u8, next: u8) -> bool {
         0xe5..=0xe9 => false,
         _ => byte >= 0xc0,
     }
-}
-
-/// [`unchanged`] with all bytes at a time.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1")]
-#[inline]
-fn unchanged_avx2(bytes: &[u8; WIDTH + 1]) -> usize {
-    use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_max_epu8,
-        _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_sub_epi8,
-    };
-    // SAFETY (both): 32 bytes are read from the first and from the second of 33, and no alignment is asked for.
-    let here: __m256i = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-    let next: __m256i = unsafe { _mm256_loadu_si256(bytes.as_ptr().add(1).cast()) };
-    let all = |byte: u8| _mm256_set1_epi8(byte as i8);
-    let at_most = |bytes, most| _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, all(most)), bytes);
-    let at_least = |bytes, least| _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, all(least)), bytes);
-    let same = |byte| _mm256_cmpeq_epi8(here, all(byte));
-    let ideograph = at_most(_mm256_sub_epi8(here, all(0xe4)), 0xe9 - 0xe4);
-    let changes = _mm256_or_si256(
-        _mm256_or_si256(at_most(here, 0x1f), same(b'\\')),
-        _mm256_or_si256(
-            _mm256_andnot_si256(ideograph, at_least(here, 0xc0)),
-            _mm256_and_si256(same(0xe4), at_most(next, 0xb7)),
-        ),
-    );
-    (_mm256_movemask_epi8(changes) as u32).trailing_zeros() as usize
 }
 
 /// Maps the character or escape that `rest` begins with: the bytes it takes and gives. `None` for what is left to [`fold`].
@@ -460,9 +386,20 @@ mod tests {
             }
             _ => None,
         };
+        (read, told(&importer, record))
+    }
+
+    /// What follows the record in its file is no part of it.
+    fn told(importer: &Importer, record: &str) -> Told {
         let mut canonical = Vec::new();
-        let identified = importer.identify(record.as_bytes(), &mut canonical);
-        (read, identified.map(|identified| (canonical, identified)))
+        let mut draft = Draft::new(&mut canonical, 0);
+        let behind = format!("{record}\n\"instruction\": \"x\"}}");
+        let identified = importer.identify(behind.as_bytes(), record.len(), &mut draft)?;
+        let written = draft.from(0).to_vec();
+        let mut draft = Draft::new(&mut canonical, 0);
+        assert_eq!(importer.identify(record.as_bytes(), record.len(), &mut draft).as_ref(), Some(&identified));
+        assert_eq!(draft.from(0), written);
+        Some((written, identified))
     }
 
     fn agree(record: &str) -> bool {
@@ -524,9 +461,7 @@ mod tests {
             "[]",
             "",
         ] {
-            let mut canonical = Vec::new();
-            let importer = Importer::new(&SourcePart::default());
-            assert_eq!(importer.identify(record.as_bytes(), &mut canonical), None, "{record}");
+            assert_eq!(told(&Importer::new(&SourcePart::default()), record), None, "{record}");
         }
     }
 
@@ -548,9 +483,11 @@ mod tests {
         for character in (0..=0xffff).filter_map(char::from_u32) {
             for before in [0, 29, 30, 31, 32, 60] {
                 let text = format!("{}{character}一a", "b".repeat(before));
-                let mut folded = Vec::new();
                 let raw = serde_json::to_string(&text).expect("JSON");
-                if unescape_folded(&raw.as_bytes()[1..raw.len() - 1], &mut folded) {
+                let inside = &raw.as_bytes()[1..raw.len() - 1];
+                let mut folded = vec![0; inside.len()];
+                if let Some(written) = fold_into(inside, &mut folded) {
+                    folded.truncate(written);
                     let expected = fold(&text);
                     let folded = String::from_utf8(folded).expect("UTF-8");
                     assert_eq!(folded.trim(), expected, "U+{:04x}", u32::from(character));
@@ -562,13 +499,16 @@ mod tests {
     }
 
     proptest! {
-        /// Both ways to look for what changes.
+        /// Vectors and bytes one after another.
         #[test]
-        fn vectors_and_bytes(bytes in proptest::collection::vec(prop_oneof![8 => Just(b'a'), 2 => any::<u8>(), 2 => 0xe2..0xea_u8, 2 => 0x80..0xc0_u8, 1 => Just(b'\\'), 1 => Just(b'n')], 80)) {
-            let (mut vectors, mut slow) = (vec![0; 112], vec![0; 112]);
-            let (all, one) = (fold_into(&bytes, &mut vectors), fold_runs(&bytes, &mut slow, unchanged));
+        fn both_ways_to_fold(text in "([a-z一-鿿]{0,40}[，。、：“”（）\u{3000}\\n\\t\"\\\\\\r\u{0}～Ａéか一a]{0,3}){0,9}") {
+            prop_assume!(wide::available());
+            let raw = serde_json::to_string(&text).expect("JSON");
+            let inside = &raw.as_bytes()[1..raw.len() - 1];
+            let (mut wide, mut slow) = (vec![0; inside.len() + wide::ROOM], vec![0; inside.len()]);
+            let one = fold_into(inside, &mut slow).map(|written| &slow[..written]);
+            let all = wide::fold_string(&raw.as_bytes()[1..], &mut wide).map(|(_, written)| &wide[..written]);
             prop_assert_eq!(all, one);
-            prop_assert_eq!(all.map(|all| &vectors[..all]), one.map(|one| &slow[..one]));
         }
 
         #[test]

@@ -14,6 +14,7 @@ mod wide;
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::Draft;
 use crate::filter::{Condition, Finding, Met};
 use crate::read::{Problem, RawRecord};
 use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
@@ -215,12 +216,12 @@ impl Importer {
         Ok(read)
     }
 
-    /// Appends the canonical content of a plain record, a JSON object of valid UTF-8, to `canonical`: what
+    /// Writes the canonical content of a plain record, a JSON object of valid UTF-8 in the first `length` bytes of `text`: what
     /// [`Self::import`] reads as a conversation of the shape and with the columns of [`PLAIN`]. `None` says nothing about
-    /// the record; what was appended then is to be taken away.
-    pub fn identify(&self, record: &[u8], canonical: &mut Vec<u8>) -> Option<Identified> {
+    /// the record.
+    pub fn identify(&self, text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
         match self.plan {
-            Plan::Recognise if self.conditions.is_empty() => identify::identify(record, &self.names, canonical),
+            Plan::Recognise if self.conditions.is_empty() => identify::identify(text, length, &self.names, draft),
             _ => None,
         }
     }

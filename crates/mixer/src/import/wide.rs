@@ -1,47 +1,71 @@
-//! Reading, unescaping and folding a JSON string in one pass of 64 bytes at a time, where the processor has AVX-512.
+//! Reading, unescaping and folding a JSON string in one pass of 64 bytes at a time, where the processor has AVX-512 or AVX2.
 
 use super::identify::mapped;
 
 /// Bytes that are looked at together, and how many of them may begin something: what begins there ends in the same vector.
 const WIDTH: usize = 64;
 const STEP: usize = 62;
+/// Bytes behind the vector that are looked at too.
+const BEHIND: usize = 2;
 /// Room that [`fold_string`] wants behind the text.
 pub(super) const ROOM: usize = WIDTH;
 
+/// The vectors that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vectors {
+    None,
+    Avx2,
+    Avx512,
+}
+
+fn vectors() -> Vectors {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("popcnt") {
+        let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        if avx512 && is_x86_feature_detected!("avx512vbmi2") {
+            return Vectors::Avx512;
+        }
+        if is_x86_feature_detected!("avx2") {
+            return Vectors::Avx2;
+        }
+    }
+    Vectors::None
+}
+
 /// Whether this processor can.
 pub(super) fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vbmi2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("popcnt")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    vectors() != Vectors::None
 }
 
 /// Writes the folded text of the JSON string that `raw`, valid UTF-8, begins with behind its opening quote. Gives back the bytes
 /// up to the closing quote and the bytes written; `None` for what is left to others. `out` is longer than `raw` by [`ROOM`].
 pub(super) fn fold_string(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
-    #[cfg(target_arch = "x86_64")]
-    if available() {
-        // SAFETY: the features were detected on the line above.
-        return unsafe { fold_string_avx512(raw, out) };
+    match vectors() {
+        // SAFETY (both): the features were detected.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => unsafe { fold_string_avx512(raw, out) },
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => unsafe { fold_string_avx2(raw, out) },
+        _ => None,
     }
-    let _ = (raw, out);
-    None
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,popcnt")]
-fn fold_string_avx512(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
+/// What a step did: how many bytes it took and wrote, and whether it may go on.
+struct Step {
+    taken: usize,
+    written: usize,
+    whole: bool,
+}
+
+#[inline(always)]
+fn fold_string_with(
+    raw: &[u8],
+    out: &mut [u8],
+    step: impl Fn(&[u8; WIDTH + BEHIND], &mut [u8; WIDTH]) -> Step,
+) -> Option<(usize, usize)> {
     let (mut at, mut to) = (0, 0);
     loop {
-        let mut padded = [0; WIDTH + 2];
+        let mut padded = [0; WIDTH + BEHIND];
         let bytes = match raw.get(at..)?.first_chunk() {
             Some(bytes) => bytes,
             None => {
@@ -50,7 +74,7 @@ fn fold_string_avx512(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
                 &padded
             }
         };
-        let (taken, written, whole) = fold_step(bytes, out[to..].first_chunk_mut()?);
+        let Step { taken, written, whole } = step(bytes, out[to..].first_chunk_mut()?);
         (at, to) = (at + taken, to + written);
         if whole {
             continue;
@@ -63,11 +87,54 @@ fn fold_string_avx512(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// Takes what it can of the bytes: how many it took and wrote, and whether it may go on.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,popcnt")]
+fn fold_string_avx512(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
+    fold_string_with(raw, out, |bytes, out| fold_step_avx512(bytes, out))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+fn fold_string_avx2(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
+    fold_string_with(raw, out, |bytes, out| fold_step_avx2(bytes, out))
+}
+
+/// What was found in a vector, a bit for each byte that begins something.
+struct Found {
+    /// U+FF01 to U+FF3F, which become one byte.
+    full_width: u64,
+    /// `\n` and `\"`, which become one byte.
+    escape: u64,
+    /// Quotes, escaped ones too.
+    quote: u64,
+    /// What is left to [`mapped`].
+    odd: u64,
+}
+
+impl Found {
+    /// How many bytes are taken, which of them are kept, and whether that is all there is to do with the vector.
+    #[inline(always)]
+    fn plan(&self) -> (usize, u64, bool) {
+        let Self { full_width, escape, quote, odd } = *self;
+        // What begins at the last places is taken whole.
+        let step = STEP + (full_width >> 60 & 1 | full_width >> 60 & 2 | escape >> 61 & 1) as usize;
+        let end = (quote & !(escape << 1) | odd).trailing_zeros() as usize;
+        let taken = end.min(step);
+        // The first byte stands for all.
+        let dropped = full_width << 1 | full_width << 2 | escape << 1;
+        (taken, !dropped & low_bits(taken), end >= step)
+    }
+}
+
+#[inline(always)]
+fn low_bits(count: usize) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,popcnt")]
 #[inline]
-fn fold_step(bytes: &[u8; WIDTH + 2], out: &mut [u8; WIDTH]) -> (usize, usize, bool) {
+fn fold_step_avx512(bytes: &[u8; WIDTH + BEHIND], out: &mut [u8; WIDTH]) -> Step {
     use std::arch::x86_64::{
         __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512, _mm512_mask_mov_epi8,
         _mm512_mask_sub_epi8, _mm512_maskz_compress_epi8, _mm512_set1_epi8, _mm512_storeu_si512, _mm512_sub_epi8,
@@ -81,7 +148,7 @@ fn fold_step(bytes: &[u8; WIDTH + 2], out: &mut [u8; WIDTH]) -> (usize, usize, b
     let is = |bytes, byte| _mm512_cmpeq_epi8_mask(bytes, all(byte));
     let within =
         |bytes, from: u8, to: u8| _mm512_cmplt_epu8_mask(_mm512_sub_epi8(bytes, all(from)), all(to - from + 1));
-    // U+FF01 to U+FF3F become one byte; the marks of U+3001 to U+3029 and U+2010 to U+2027 and the ideographs stay.
+    // The marks of U+3001 to U+3029 and U+2010 to U+2027 and the ideographs stay.
     let full_width = is(here, 0xef) & is(next, 0xbc) & within(third, 0x81, 0xbf);
     let mark = is(here, 0xe3) & is(next, 0x80) & within(third, 0x81, 0xa9)
         | is(here, 0xe2) & is(next, 0x80) & within(third, 0x90, 0xa7);
@@ -89,25 +156,120 @@ fn fold_step(bytes: &[u8; WIDTH + 2], out: &mut [u8; WIDTH]) -> (usize, usize, b
     let beginning = !_mm512_cmplt_epu8_mask(here, all(0xc0));
     let backslash = is(here, b'\\');
     let line_break = backslash & is(next, b'n');
-    let escape = line_break | backslash & is(next, b'"');
-    let quote = is(here, b'"') & !(escape << 1);
+    let escaped_quote = backslash & is(next, b'"');
+    let escape = line_break | escaped_quote;
     let odd =
         _mm512_cmplt_epu8_mask(here, all(b' ')) | backslash & !escape | beginning & !(full_width | mark | ideograph);
-    // What begins at the last places is taken whole.
-    let step = STEP + (full_width >> 60 & 1 | full_width >> 60 & 2 | escape >> 61 & 1) as usize;
-    let end = (quote | odd).trailing_zeros() as usize;
-    let taken = end.min(step);
-    let keep = !(full_width | full_width << 1 | escape) & low_bits(taken);
-    let folded = _mm512_mask_sub_epi8(here, full_width << 2, here, all(0x60));
-    let folded = _mm512_mask_mov_epi8(folded, line_break << 1, all(b'\n'));
+    let found = Found { full_width, escape, quote: is(here, b'"'), odd };
+    let (taken, keep, whole) = found.plan();
+    let folded = _mm512_mask_sub_epi8(here, full_width, third, all(0x60));
+    let folded = _mm512_mask_mov_epi8(folded, line_break, all(b'\n'));
+    let folded = _mm512_mask_mov_epi8(folded, escaped_quote, all(b'"'));
     // SAFETY: 64 bytes are written to an array of 64.
     unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_maskz_compress_epi8(keep, folded)) };
-    (taken, keep.count_ones() as usize, end >= step)
+    Step { taken, written: keep.count_ones() as usize, whole }
 }
 
 #[cfg(target_arch = "x86_64")]
-fn low_bits(count: usize) -> u64 {
-    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+#[inline]
+fn fold_step_avx2(bytes: &[u8; WIDTH + BEHIND], out: &mut [u8; WIDTH]) -> Step {
+    let ([first, second], folded) = {
+        let mut folded = [0; WIDTH];
+        let (first, rest) = folded.split_at_mut(WIDTH / 2);
+        ([look_avx2(bytes, 0, first), look_avx2(bytes, WIDTH / 2, rest)], folded)
+    };
+    let both = |first: u32, second: u32| u64::from(first) | u64::from(second) << 32;
+    let found = Found {
+        full_width: both(first[0], second[0]),
+        escape: both(first[1], second[1]),
+        quote: both(first[2], second[2]),
+        odd: both(first[3], second[3]),
+    };
+    let (taken, keep, whole) = found.plan();
+    // Even where nothing is dropped: whether it is cannot be foretold.
+    compact_avx2(&folded, keep, out);
+    Step { taken, written: keep.count_ones() as usize, whole }
+}
+
+/// Looks at half a vector and writes what its characters become at their first bytes: the masks of [`Found`], in order.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+#[inline]
+fn look_avx2(bytes: &[u8; WIDTH + BEHIND], from: usize, folded: &mut [u8]) -> [u32; 4] {
+    use std::arch::x86_64::{
+        __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256,
+        _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+        _mm256_storeu_si256, _mm256_sub_epi8,
+    };
+    const HALF: usize = WIDTH / 2;
+    let load = |behind: usize| -> __m256i {
+        // SAFETY: 32 bytes are read from 32, and no alignment is asked for.
+        unsafe { _mm256_loadu_si256(bytes[from + behind..from + behind + HALF].as_ptr().cast()) }
+    };
+    let (here, next, third) = (load(0), load(1), load(2));
+    let all = |byte: u8| _mm256_set1_epi8(byte as i8);
+    let is = |bytes, byte| _mm256_cmpeq_epi8(bytes, all(byte));
+    let at_least = |bytes, least| _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, all(least)), bytes);
+    let at_most = |bytes, most| _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, all(most)), bytes);
+    let within = |bytes, from: u8, to: u8| at_most(_mm256_sub_epi8(bytes, all(from)), to - from);
+    let (and, or) = (|a, b| _mm256_and_si256(a, b), |a, b| _mm256_or_si256(a, b));
+    let full_width = and(and(is(here, 0xef), is(next, 0xbc)), within(third, 0x81, 0xbf));
+    let mark = and(
+        is(next, 0x80),
+        or(and(is(here, 0xe3), within(third, 0x81, 0xa9)), and(is(here, 0xe2), within(third, 0x90, 0xa7))),
+    );
+    let ideograph = or(within(here, 0xe5, 0xe9), and(is(here, 0xe4), at_least(next, 0xb8)));
+    let stays = or(or(full_width, mark), ideograph);
+    let backslash = is(here, b'\\');
+    let line_break = and(backslash, is(next, b'n'));
+    let escape = or(line_break, and(backslash, is(next, b'"')));
+    let odd = or(
+        or(at_most(here, 0x1f), _mm256_andnot_si256(escape, backslash)),
+        _mm256_andnot_si256(stays, at_least(here, 0xc0)),
+    );
+    let value = _mm256_blendv_epi8(here, _mm256_sub_epi8(third, all(0x60)), full_width);
+    let value = _mm256_blendv_epi8(value, next, escape);
+    let value = _mm256_blendv_epi8(value, all(b'\n'), line_break);
+    // SAFETY: 32 bytes are written to 32.
+    unsafe { _mm256_storeu_si256(folded[..HALF].as_mut_ptr().cast(), value) };
+    [full_width, escape, is(here, b'"'), odd].map(|mask| _mm256_movemask_epi8(mask) as u32)
+}
+
+/// For each set of eight bytes: the places of those that are kept, one after another.
+static KEPT: [u64; 256] = kept();
+
+const fn kept() -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut keep = 0;
+    while keep < 256 {
+        let (mut place, mut to) = (0, 0);
+        while place < 8 {
+            if keep >> place & 1 == 1 {
+                table[keep] |= (place as u64) << (8 * to);
+                to += 1;
+            }
+            place += 1;
+        }
+        keep += 1;
+    }
+    table
+}
+
+/// Moves the bytes that are kept together, eight at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+#[inline]
+fn compact_avx2(folded: &[u8; WIDTH], keep: u64, out: &mut [u8; WIDTH]) {
+    use std::arch::x86_64::{_mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_shuffle_epi8};
+    let mut to = 0;
+    for (bytes, kept) in folded.as_chunks::<8>().0.iter().zip(keep.to_le_bytes()) {
+        let places = _mm_cvtsi64_si128(KEPT[usize::from(kept)] as i64);
+        let together = _mm_shuffle_epi8(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)), places);
+        // At most eight bytes for each eight before, so it ends within `out`.
+        out[to..to + 8].copy_from_slice(&_mm_cvtsi128_si64(together).to_le_bytes());
+        to += kept.count_ones() as usize;
+    }
 }
 
 #[cfg(test)]

@@ -60,13 +60,13 @@ fn is_change(difference: &FileDifference) -> bool {
     difference.what() != "renamed"
 }
 
-/// `general: data/a.jsonl changed (sha256 0af3… before, 77c1… now; 100 records before, 101 now)`.
+/// `general: data/a.jsonl changed (blake3 0af3… before, 77c1… now; 100 records before, 101 now)`.
 pub(super) fn describe(difference: &FileDifference) -> String {
     let FileDifference { source, a, b } = difference;
     match (a, b) {
-        (Some(a), Some(b)) if a.sha256 != b.sha256 => {
+        (Some(a), Some(b)) if a.blake3 != b.blake3 => {
             let short = |hash: &str| hash.chars().take(12).collect::<String>();
-            let hashes = format!("sha256 {}… before, {}… now", short(&a.sha256), short(&b.sha256));
+            let hashes = format!("blake3 {}… before, {}… now", short(&a.blake3), short(&b.blake3));
             format!("{source}: {} changed ({hashes}; {} records before, {} now)", b.file, a.records, b.records)
         }
         (Some(a), Some(b)) if a.file != b.file => format!("{source}: {} is now {}", a.file, b.file),

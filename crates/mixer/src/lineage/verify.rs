@@ -56,10 +56,10 @@ fn check_split(folder: &MixFolder, fresh: &Mix, split: Split, found: &mut Verifi
     let written = folder.written(split);
     let name = folder.path.join(split.file());
     let on_disk = folder.has(split).then(|| folder.records(split, |_| ())).transpose()?;
-    if on_disk.as_ref().is_some_and(|sha256| *sha256 != written.sha256) {
+    if on_disk.as_ref().is_some_and(|blake3| *blake3 != written.blake3) {
         found.problems.push(format!("{} was changed after it was written", name.display()));
     }
-    if again.sha256 == written.sha256 {
+    if again.blake3 == written.blake3 {
         let where_from = if on_disk.is_some() { "on the disk and " } else { "" };
         found.checked.push(format!(
             "{}: {} records, the same bytes {where_from}made again",

@@ -39,8 +39,8 @@ impl Problem {
 
 /// No real record is longer; a longer one is a file in another layout.
 const MAX_RECORD: usize = 64 << 20;
-/// Bytes that are read before the records in them are handed out.
-const BATCH: usize = 2 << 20;
+/// Bytes that are read before the records in them are handed out: what a core's own cache holds, with what is made of them.
+const BATCH: usize = 128 << 10;
 
 /// Where a record lies in its batch and in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,17 @@ pub(crate) struct Span {
     pub record: u64,
 }
 
+impl Span {
+    /// Line and number.
+    pub fn place(&self) -> (u64, u64) {
+        (self.line, self.record)
+    }
+}
+
 /// Some records, in the file's order.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// What stands behind the last record is no part of the file.
     pub bytes: Vec<u8>,
     pub spans: Vec<Span>,
     /// For the rows of a table: its columns. Otherwise each record is a JSON object.

@@ -1,12 +1,10 @@
 //! Opening a source file: packing, encoding and layout are told by its content, and every byte on the disk goes through
-//! SHA-256.
+//! BLAKE3.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use sha2::{Digest, Sha256};
 
 use super::decode::TextEncoding;
 use super::layout::{Expected, Layout};
@@ -18,12 +16,12 @@ use crate::spec::{SourceFormat, SourcePart};
 /// The bytes of a file as they lie on the disk, once all of it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    pub sha256: String,
+    pub blake3: String,
     pub bytes: u64,
 }
 
 /// A file being read; [`Fingerprinter::finish`] tells what was read.
-pub(crate) struct Fingerprinter(Arc<Mutex<(Sha256, u64)>>);
+pub(crate) struct Fingerprinter(Arc<Mutex<(blake3::Hasher, u64)>>);
 
 impl Fingerprinter {
     /// Bytes read so far.
@@ -33,14 +31,13 @@ impl Fingerprinter {
 
     pub fn finish(self) -> Fingerprint {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sha256 = state.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Fingerprint { sha256, bytes: state.1 }
+        Fingerprint { blake3: state.0.finalize().to_hex().to_string(), bytes: state.1 }
     }
 }
 
 struct Hashing {
     file: File,
-    state: Arc<Mutex<(Sha256, u64)>>,
+    state: Arc<Mutex<(blake3::Hasher, u64)>>,
 }
 
 impl Read for Hashing {
@@ -61,7 +58,8 @@ pub(crate) struct Opened {
     pub layout: String,
 }
 
-const BUFFER: usize = 256 * 1024;
+/// Batches are larger, so that a plain file is read straight into them.
+const BUFFER: usize = 64 * 1024;
 /// Unpacked bytes that encoding and layout are told by.
 const SAMPLE: usize = 256 * 1024;
 
@@ -70,7 +68,7 @@ pub(crate) fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool)
     let unreadable =
         |error: io::Error| Problem::new(format!("cannot be read: {error}"), "check the path and its permissions");
     let file = File::open(path).map_err(unreadable)?;
-    let state = Arc::new(Mutex::new((Sha256::new(), 0)));
+    let state = Arc::new(Mutex::new((blake3::Hasher::new(), 0)));
     let mut reader = BufReader::with_capacity(BUFFER, Hashing { file, state: Arc::clone(&state) });
     let start = io::BufRead::fill_buf(&mut reader).map_err(unreadable)?;
     if start.starts_with(parquet::MAGIC) {

@@ -34,8 +34,8 @@ pub(crate) struct Splitter {
     table: Option<Arc<Table>>,
     /// Bytes that were read but not yet handed out.
     rest: Vec<u8>,
-    /// Memory for the next batch.
-    spare: Vec<u8>,
+    /// Memory of batches that are done with, as long as it was.
+    spares: Vec<Vec<u8>>,
     /// Line on which `rest` begins, from 1.
     line: u64,
     /// Records handed out.
@@ -55,27 +55,25 @@ impl Splitter {
             Layout::Objects => State::Objects,
             Layout::Table(delimiter) => State::Header(delimiter),
         };
-        let (rest, spare, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
-        Self { reader, state, table: None, rest, spare, line: 1, records: 0, ended: false, failed: None, longest }
+        let (rest, spares, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
+        Self { reader, state, table: None, rest, spares, line: 1, records: 0, ended: false, failed: None, longest }
     }
 
     /// The next records; `None` at the end of a well-formed file.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         loop {
-            let mut bytes = std::mem::take(&mut self.spare);
-            bytes.clear();
-            bytes.append(&mut self.rest);
-            self.read_on(&mut bytes);
+            let mut bytes = self.spares.pop().unwrap_or_default();
+            let filled = self.fill(&mut bytes);
             let mut spans = Vec::new();
-            let used = self.split(&bytes, &mut spans)?;
-            let kept = bytes[used..].to_vec();
-            if spans.is_empty() && kept.len() > self.longest {
+            let used = self.split(&bytes[..filled], &mut spans)?;
+            if spans.is_empty() && filled - used > self.longest {
                 return Err(self.here(format!("the record is longer than {} MiB", self.longest >> 20), LAYOUTS));
             }
-            self.rest = kept;
+            self.rest.extend_from_slice(&bytes[used..filled]);
             if !spans.is_empty() {
                 return Ok(Some(Batch { bytes, spans, table: self.table.clone() }));
             }
+            self.spares.push(bytes);
             if let Some(problem) = self.failed.take() {
                 return Err((Some((self.line, self.records + 1)), problem));
             }
@@ -85,28 +83,30 @@ impl Splitter {
         }
     }
 
-    fn read_on(&mut self, bytes: &mut Vec<u8>) {
-        if self.ended || self.failed.is_some() {
-            return;
-        }
+    /// Writes the rest and what comes next to the beginning of `bytes`, and says how much that is.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> usize {
+        let mut filled = self.rest.len();
         // Growing with the rest keeps a long record from being looked at over and over.
-        let wanted = BATCH.max(bytes.len());
-        let mut filled = bytes.len();
-        bytes.resize(filled + wanted, 0);
+        let wanted = filled + BATCH.max(filled);
+        if bytes.len() < wanted {
+            bytes.resize(wanted, 0);
+        }
+        bytes[..filled].copy_from_slice(&self.rest);
+        self.rest.clear();
         // In large pieces, which pass by the buffers on the way.
-        while filled < bytes.len() && !self.ended && self.failed.is_none() {
-            match self.reader.read(&mut bytes[filled..]) {
+        while filled < wanted && !self.ended && self.failed.is_none() {
+            match self.reader.read(&mut bytes[filled..wanted]) {
                 Ok(read) => (self.ended, filled) = (read == 0, filled + read),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => self.failed = Some(Problem::of_reading(&error)),
             }
         }
-        bytes.truncate(filled);
+        filled
     }
 
     /// Takes back the memory of a batch that is done with.
     pub fn reuse(&mut self, bytes: Vec<u8>) {
-        self.spare = bytes;
+        self.spares.push(bytes);
     }
 
     fn finish(&self) -> Result<(), SplitError> {

@@ -100,7 +100,7 @@ pub(super) struct ShardPool {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct ShardFile {
     index: usize,
-    sha256: String,
+    blake3: String,
     bytes: u64,
     layout: String,
     read: u64,
@@ -117,7 +117,7 @@ impl ShardFile {
     fn of(scan: &FileScan) -> Self {
         Self {
             index: scan.index,
-            sha256: scan.fingerprint.sha256.clone(),
+            blake3: scan.fingerprint.blake3.clone(),
             bytes: scan.fingerprint.bytes,
             layout: scan.layout.clone(),
             read: scan.read,
@@ -133,7 +133,7 @@ impl ShardFile {
     pub fn into_scan(self) -> FileScan {
         FileScan {
             index: self.index,
-            fingerprint: Fingerprint { sha256: self.sha256, bytes: self.bytes },
+            fingerprint: Fingerprint { blake3: self.blake3, bytes: self.bytes },
             layout: self.layout,
             read: self.read,
             shapes: self.shapes.into_iter().collect(),

@@ -1,0 +1,188 @@
+//! What was seen of records, counted: of a batch first, then of its file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::ContentId;
+use crate::error::MixError;
+use crate::examine::AuditPair;
+use crate::filter::{Finding, Sketch};
+use crate::import::{Importer, Rejection, Seen, Shape};
+use crate::ledger::Counted;
+use crate::read::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
+
+/// What a file held.
+#[derive(Debug)]
+pub(crate) struct FileScan {
+    /// Its index in its source.
+    pub index: usize,
+    pub fingerprint: Fingerprint,
+    /// What the file was recognised as.
+    pub layout: String,
+    pub read: u64,
+    /// What its records were read as, and how many.
+    pub shapes: BTreeMap<Shape, u64>,
+    pub rejected: BTreeMap<Rejection, Counted>,
+    pub exam_items: Counted,
+    /// Records kept in which something was found.
+    pub noted: BTreeMap<Rejection, Counted>,
+    /// Every importable record that is no exam item, in the file's order.
+    pub contents: Vec<ContentId>,
+    /// The same records where they were sketched.
+    pub sketches: Vec<Sketch>,
+    /// In an audit: records with the exam items that they were found with.
+    pub audited: Vec<AuditPair>,
+    /// The columns that were met.
+    pub seen: Seen,
+    /// What the records read lack, which in a part of a file is no error yet.
+    pub lacking: Option<Lacking>,
+}
+
+impl FileScan {
+    /// Adds what was read of another part of the file.
+    pub fn add(&mut self, other: Self) {
+        self.read += other.read;
+        for (shape, count) in other.shapes {
+            *self.shapes.entry(shape).or_default() += count;
+        }
+        for (reason, counted) in other.rejected {
+            self.rejected.entry(reason).or_default().merge_in_file(counted);
+        }
+        for (reason, counted) in other.noted {
+            self.noted.entry(reason).or_default().merge_in_file(counted);
+        }
+        self.exam_items.merge_in_file(other.exam_items);
+        self.seen |= other.seen;
+        let first = [self.lacking.take(), other.lacking].into_iter().flatten();
+        self.lacking = first.min_by_key(|lacking| lacking.record);
+    }
+}
+
+/// A column that no record of a file has, told by the first of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lacking {
+    line: u64,
+    record: u64,
+    problem: String,
+    hint: String,
+}
+
+impl Lacking {
+    pub fn error(self, file: &str) -> MixError {
+        let Self { line, record, problem, hint } = self;
+        MixError::Record { file: file.to_owned(), line, record, problem, hint }
+    }
+}
+
+/// The first record of a file with its place, for the error if a column is missing from all of them.
+#[derive(Debug)]
+struct First {
+    bytes: Vec<u8>,
+    table: Option<Arc<Table>>,
+    place: (u64, u64),
+}
+
+/// The running count of a batch, or of a file.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    read: u64,
+    rejected: BTreeMap<Rejection, Counted>,
+    exam_items: Counted,
+    noted: BTreeMap<Rejection, Counted>,
+    pub contents: Vec<ContentId>,
+    pub sketches: Vec<Sketch>,
+    audited: Vec<AuditPair>,
+    seen: Seen,
+    shapes: BTreeMap<Shape, u64>,
+    first: Option<First>,
+}
+
+impl Tally {
+    /// Of a batch of which nothing was seen yet.
+    pub fn of(batch: &Batch) -> Self {
+        let first = batch.spans.first().map(|span| First {
+            bytes: batch.bytes[span.range.clone()].to_vec(),
+            table: batch.table.clone(),
+            place: span.place(),
+        });
+        Self { first, ..Self::default() }
+    }
+
+    pub fn count(&mut self, records: u64, seen: Seen, shape: Shape) {
+        if records > 0 {
+            self.read += records;
+            self.seen |= seen;
+            *self.shapes.entry(shape).or_default() += records;
+        }
+    }
+
+    pub fn reject(&mut self, reason: Rejection, file: &str, span: &Span) {
+        self.rejected.entry(reason).or_default().add(file, span.place());
+    }
+
+    pub fn filter(&mut self, finding: Finding, file: &str, span: &Span) {
+        self.rejected.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
+    }
+
+    pub fn exam_item(&mut self, file: &str, span: &Span) {
+        self.exam_items.add(file, span.place());
+    }
+
+    /// Counts what was found in a record that is kept.
+    pub fn note(&mut self, finding: Finding, file: &str, span: &Span) {
+        self.noted.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
+    }
+
+    /// Keeps what was found with a record, to be shown.
+    pub fn audit(&mut self, pair: AuditPair, file: &str, span: &Span) {
+        let (line, record) = span.place();
+        self.audited.push(AuditPair { file: file.to_owned(), line, record, ..pair });
+    }
+
+    /// Adds the next batch of the file.
+    pub fn add(&mut self, next: Self) {
+        self.read += next.read;
+        for (reason, counted) in next.rejected {
+            self.rejected.entry(reason).or_default().merge(counted);
+        }
+        for (reason, counted) in next.noted {
+            self.noted.entry(reason).or_default().merge(counted);
+        }
+        self.exam_items.merge(next.exam_items);
+        self.contents.extend(next.contents);
+        self.sketches.extend(next.sketches);
+        self.audited.extend(next.audited);
+        self.seen |= next.seen;
+        for (shape, count) in next.shapes {
+            *self.shapes.entry(shape).or_default() += count;
+        }
+        self.first = self.first.take().or(next.first);
+    }
+
+    /// Of the whole file, which is number `index` of its source.
+    pub fn finish(self, index: usize, importer: &Importer, fingerprint: Fingerprint, layout: String) -> FileScan {
+        let Self { read, rejected, exam_items, noted, contents, sketches, audited, seen, shapes, first } = self;
+        let lacking = first.and_then(|First { bytes, table, place: (line, record) }| {
+            let raw = table.as_deref().map_or(RawRecord::Json(&bytes), |table| RawRecord::Row(&bytes, table));
+            let Problem { problem, hint } = importer.check_columns(seen, raw).err()?;
+            Some(Lacking { line, record, problem, hint })
+        });
+        FileScan {
+            index,
+            fingerprint,
+            layout,
+            read,
+            shapes,
+            rejected,
+            exam_items,
+            noted,
+            contents,
+            sketches,
+            audited,
+            seen,
+            lacking,
+        }
+    }
+}
