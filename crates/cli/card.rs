@@ -13,7 +13,7 @@ pub fn card(recipe: &Recipe, mix: &Mix) -> Card {
         *chosen.entry((&record.source, &record.file)).or_default() += 1;
     }
     let mut sources = Vec::new();
-    for (name, source) in &mix.manifest.sources {
+    for (name, source) in &mix.manifest().sources {
         for part in 0..source.parts.len() {
             let files: Vec<&str> = files_of(source, part).collect();
             // Two parts may read the same file, in other columns: their samples are counted once.

@@ -20,7 +20,7 @@ const TOLERATED_LOSS: f64 = 0.01;
 /// # Errors
 /// A source of which more than 1 % cannot be encoded: the ratio would no longer be what was asked for.
 pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miette::Result<(Vec<Sample>, Vec<Sample>)> {
-    let tolerance = mix.manifest.spec.tolerance;
+    let tolerance = mix.manifest().spec.tolerance;
     let spinner = progress::spinner("encoding");
     let mut counts = IndexMap::new();
     let mut losses = Losses::default();

@@ -109,14 +109,14 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let base = find_base(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
     let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
-    lock.map_or(Ok(()), |lock| lock.check(&mix.manifest)).map_err(report)?;
+    lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say(mix.ledger.to_string());
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let template = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
-    let train_hash = recipe.train_hash(&mix.manifest.mix_hash, &base.hash, &template);
+    let train_hash = recipe.train_hash(&mix.manifest().mix_hash, &base.hash, &template);
     let identity =
-        Identity { data: mix.manifest.mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
+        Identity { data: mix.manifest().mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
     Ok(Prepared { device, dtype, base, tokenizer, mix, order, train, validation, identity, train_hash, resolved })
 }
 

@@ -65,7 +65,7 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
         [] => medley_mixer::mix(spec, context).map_err(report),
         shards => medley_mixer::merge_shards(spec, context, shards).map_err(report),
     })?;
-    lock.map_or(Ok(()), |lock| lock.check(&mix.manifest)).map_err(report)?;
+    lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     // The page of an earlier mix in this folder would tell of another.
     remove_page(out)?;
     mix.write(out).map_err(report)?;
@@ -74,7 +74,7 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     } else {
         print!("{}", mix.ledger);
     }
-    progress::say(format!("wrote {} samples to {}", mix.train.len(), out.join("mix.jsonl").display()));
+    progress::say(format!("wrote {} samples to {}", mix.train.count(), out.join("mix.jsonl").display()));
     if args.report { page::run(out, false) } else { Ok(ExitCode::SUCCESS) }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// Writes `path` by way of a temporary file beside it: what stood there before stays until the new content is on disk.
 ///
@@ -21,13 +22,54 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Res
     make_folder(folder)?;
     let mut temporary =
         tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(|error| named(folder, error))?;
-    let mut buffered = io::BufWriter::new(temporary.as_file_mut());
-    fill(&mut buffered).and_then(|()| buffered.flush()).map_err(|error| named(path, error))?;
-    drop(buffered);
+    let file = temporary.as_file_mut();
+    let filled = thread::scope(|scope| {
+        let mut buffered = io::BufWriter::new(SyncingEarly { file, scope, unsynced: 0, running: None });
+        fill(&mut buffered)?;
+        buffered.into_inner()?.finish()
+    });
+    filled.map_err(|error| named(path, error))?;
     set_mode(temporary.path(), 0o644)?;
     temporary.as_file().sync_all().map_err(|error| named(path, error))?;
     temporary.persist(path).map_err(|error| named(path, error.error))?;
     sync_folder(folder)
+}
+
+/// Bytes that are written before the system is told to bring them to the disk.
+const EARLY: usize = 32 << 20;
+
+/// Lets the disk work while the rest is being written, so that the last sync has little to wait for.
+struct SyncingEarly<'scope, 'file> {
+    file: &'file File,
+    scope: &'scope thread::Scope<'scope, 'file>,
+    unsynced: usize,
+    running: Option<thread::ScopedJoinHandle<'scope, io::Result<()>>>,
+}
+
+impl SyncingEarly<'_, '_> {
+    /// Waits for what is under way. Its error is the file's: the system tells it only once.
+    fn finish(&mut self) -> io::Result<()> {
+        let running = self.running.take().map(thread::ScopedJoinHandle::join);
+        running.map_or(Ok(()), |done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+impl Write for SyncingEarly<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = self.file;
+        let written = file.write(bytes)?;
+        self.unsynced += written;
+        if self.unsynced >= EARLY && self.running.as_ref().is_none_or(thread::ScopedJoinHandle::is_finished) {
+            self.finish()?;
+            self.unsynced = 0;
+            self.running = Some(self.scope.spawn(|| file.sync_data()));
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Fills a temporary folder beside `path`, syncs every file in it and renames it to `path`, replacing what stood there.

@@ -18,6 +18,7 @@
 use std::borrow::Cow;
 
 use medley_chat::{Message, Role};
+use rayon::prelude::*;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Version of the canonical content and of everything that is derived from it; in every manifest.
@@ -35,21 +36,25 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Writes from `start` on; what stands there counts for nothing.
+    #[inline]
     pub fn new(bytes: &'a mut Vec<u8>, start: usize) -> Self {
         Self { bytes, start, end: start }
     }
 
     /// Bytes written.
+    #[inline]
     pub fn end(&self) -> usize {
         self.end - self.start
     }
 
     /// What was written from a place on.
+    #[inline]
     pub fn from(&self, place: usize) -> &[u8] {
         &self.bytes[self.start + place..self.end]
     }
 
     /// The next `length` bytes to be written to; [`Draft::take`] says how many were.
+    #[inline]
     pub fn room(&mut self, length: usize) -> &mut [u8] {
         let wanted = self.end + length;
         if self.bytes.len() < wanted {
@@ -59,21 +64,25 @@ impl<'a> Draft<'a> {
     }
 
     /// Counts the first bytes of the room as written.
+    #[inline]
     pub fn take(&mut self, written: usize) {
         self.end += written;
     }
 
+    #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
         self.room(bytes.len()).copy_from_slice(bytes);
         self.take(bytes.len());
     }
 
     /// Forgets what was written from a place on.
+    #[inline]
     pub fn truncate(&mut self, place: usize) {
         self.end = self.start + place;
     }
 
     /// Begins a message and says where its text begins; its length is entered when it is known.
+    #[inline]
     pub fn begin(&mut self, role: u8) -> usize {
         self.extend(&[role; 9]);
         self.end()
@@ -81,6 +90,7 @@ impl<'a> Draft<'a> {
 
     /// Ends the message whose text begins at `place` and says how many bytes of white space it began with; `None` where it
     /// says nothing.
+    #[inline]
     pub fn finish(&mut self, place: usize) -> Option<usize> {
         let text = self.from(place);
         let length = text.iter().rposition(|byte| !is_space(*byte))? + 1;
@@ -96,6 +106,7 @@ impl<'a> Draft<'a> {
 }
 
 /// White space that folded text can hold at its ends.
+#[inline]
 pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ')
 }
@@ -103,6 +114,34 @@ pub(crate) fn is_space(byte: u8) -> bool {
 /// A record's identity: 128 bits of the BLAKE3 hash of its canonical content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentId(pub u128);
+
+/// The contents that these lists hold, sorted, each once. They are hashes, so they spread evenly: into buckets by their first
+/// bits, each of which is sorted in a core's own cache.
+pub(crate) fn sort_contents(lists: &[Vec<ContentId>]) -> Vec<ContentId> {
+    const BITS: u32 = 10;
+    let bucket = |content: &ContentId| (content.0 >> (128 - BITS)) as usize;
+    let mut ends = [0; 1 << BITS];
+    lists.iter().flatten().for_each(|content| ends[bucket(content)] += 1);
+    let mut begin = 0;
+    for count in &mut ends {
+        (*count, begin) = (begin, begin + *count);
+    }
+    let mut contents = vec![ContentId(0); begin];
+    for content in lists.iter().flatten() {
+        let end = &mut ends[bucket(content)];
+        contents[*end] = *content;
+        *end += 1;
+    }
+    let (mut buckets, mut rest, mut begin) = (Vec::with_capacity(1 << BITS), contents.as_mut_slice(), 0);
+    for end in ends {
+        let (bucket, behind) = rest.split_at_mut(end - begin);
+        buckets.push(bucket);
+        (rest, begin) = (behind, end);
+    }
+    buckets.into_par_iter().for_each(<[ContentId]>::sort_unstable);
+    contents.dedup();
+    contents
+}
 
 /// The identity of a conversation.
 pub fn content_id(messages: &[Message]) -> ContentId {
@@ -235,6 +274,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn contents_are_sorted_once(lists in proptest::collection::vec(
+            proptest::collection::vec(prop_oneof![any::<u128>(), 0..9u128, (0..9u128).prop_map(|low| u128::MAX - low)], 0..60), 0..5)) {
+            let lists: Vec<Vec<ContentId>> = lists.into_iter().map(|list| list.into_iter().map(ContentId).collect()).collect();
+            let expected: std::collections::BTreeSet<ContentId> = lists.iter().flatten().copied().collect();
+            prop_assert_eq!(sort_contents(&lists), expected.into_iter().collect::<Vec<_>>());
+        }
+
         #[test]
         fn folding_twice_is_folding_once(text in "\\PC*|[ \\r\\n\u{3000}Ａe\u{301}\u{30a}⽤가ᄀ\u{1161}\u{11a8}]*") {
             let once = fold(&text).into_owned();

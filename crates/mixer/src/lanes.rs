@@ -53,6 +53,9 @@ pub(crate) struct Inputs {
     used: usize,
     /// Where each begins and how long it is.
     ranges: Vec<(usize, usize)>,
+    /// Memory for hashing.
+    chunks: Vec<Chunk>,
+    values: Vec<ChainingValue>,
 }
 
 impl Inputs {
@@ -76,7 +79,7 @@ impl Inputs {
     }
 
     /// The first 16 bytes of the BLAKE3 hash of each input, as big-endian numbers.
-    pub fn hashes(&self) -> Vec<u128> {
+    pub fn hashes(&mut self) -> Vec<u128> {
         if !has_lanes() {
             let bytes = |&(start, length): &(usize, usize)| &self.bytes[start..start + length];
             return self.ranges.iter().map(|range| first_128_bits(blake3::hash(bytes(range)).as_bytes())).collect();
@@ -84,9 +87,10 @@ impl Inputs {
         self.hashes_in_lanes()
     }
 
-    fn hashes_in_lanes(&self) -> Vec<u128> {
-        let mut chunks = Vec::with_capacity(self.ranges.len() * 2);
-        for (start, length) in &self.ranges {
+    fn hashes_in_lanes(&mut self) -> Vec<u128> {
+        let Self { bytes, ranges, chunks, values, .. } = self;
+        chunks.clear();
+        for (start, length) in &*ranges {
             let count = chunk_count(*length);
             for number in 0..count {
                 chunks.push(Chunk {
@@ -97,19 +101,20 @@ impl Inputs {
                 });
             }
         }
-        let mut values = chaining_values(&self.bytes, &chunks);
-        let counts = self.ranges.iter().map(|(_, length)| chunk_count(*length));
-        merge_trees(&mut values, counts);
+        values.clear();
+        values.resize(chunks.len(), [0; 8]);
+        chaining_values(bytes, chunks, values);
+        merge_trees(values, ranges.iter().map(|(_, length)| chunk_count(*length)));
         let mut at = 0;
         let hash = |&(start, length): &(usize, usize)| {
             if length > LONGEST {
-                return first_128_bits(blake3::hash(&self.bytes[start..start + length]).as_bytes());
+                return first_128_bits(blake3::hash(&bytes[start..start + length]).as_bytes());
             }
             at += chunk_count(length);
             let root = &values[at - chunk_count(length)];
             root[..4].iter().fold(0, |hash, word| hash << 32 | u128::from(word.swap_bytes()))
         };
-        self.ranges.iter().map(hash).collect()
+        ranges.iter().map(hash).collect()
     }
 }
 
@@ -203,6 +208,7 @@ fn first_128_bits(hash: &[u8; 32]) -> u128 {
 }
 
 /// A chunk of an input.
+#[derive(Debug)]
 struct Chunk {
     start: usize,
     length: usize,
@@ -211,51 +217,67 @@ struct Chunk {
     root: u32,
 }
 
-impl Chunk {
-    fn blocks(&self) -> usize {
-        self.length.div_ceil(BLOCK).max(1)
+/// What each lane is about: a word of every lane, so that the compiler handles them together.
+struct Lanes {
+    begins: Words,
+    /// Bytes of the chunk that are left.
+    left: Words,
+    /// What the next block's flags have if it is not the last.
+    flags: Words,
+    roots: Words,
+    counters: Words,
+    /// Index of the chunk.
+    chunks: [usize; LANES],
+}
+
+impl Lanes {
+    fn take(&mut self, lane: usize, index: usize, chunk: &Chunk) {
+        self.begins[lane] = chunk.start as u32;
+        self.left[lane] = chunk.length as u32;
+        self.flags[lane] = CHUNK_START;
+        self.roots[lane] = chunk.root;
+        self.counters[lane] = chunk.number;
+        self.chunks[lane] = index;
     }
 }
 
-/// The chaining value of every chunk; chunks of one length share lanes, so that hardly a lane stands idle.
-fn chaining_values(bytes: &[u8], chunks: &[Chunk]) -> Vec<ChainingValue> {
-    let mut order: Vec<u32> = (0..chunks.len() as u32).collect();
-    order.sort_by_key(|index| chunks[*index as usize].blocks());
-    let mut values = vec![[0; 8]; chunks.len()];
-    for group in order.chunks(LANES) {
-        let lanes: [&Chunk; LANES] = std::array::from_fn(|lane| &chunks[group[lane.min(group.len() - 1)] as usize]);
-        let state = hash_lanes(bytes, &lanes);
-        for (lane, index) in group.iter().enumerate() {
-            values[*index as usize] = std::array::from_fn(|word| state[word][lane]);
-        }
+/// The chaining value of every chunk. A lane that is through with a chunk takes the next, so that hardly one stands idle.
+fn chaining_values(bytes: &[u8], chunks: &[Chunk], values: &mut [ChainingValue]) {
+    let zero = [0; LANES];
+    let mut lanes =
+        Lanes { begins: zero, left: zero, flags: zero, roots: zero, counters: zero, chunks: [usize::MAX; LANES] };
+    let mut waiting = chunks.iter().enumerate();
+    let mut busy = 0u32;
+    for (lane, (index, chunk)) in waiting.by_ref().take(LANES).enumerate() {
+        lanes.take(lane, index, chunk);
+        busy |= 1 << lane;
     }
-    values
-}
-
-fn hash_lanes(bytes: &[u8], lanes: &[&Chunk; LANES]) -> [Words; 8] {
     let mut state = IV.map(|word| [word; LANES]);
-    let counters = lanes.map(|chunk| chunk.number);
-    let last = lanes.map(|chunk| chunk.blocks() - 1);
-    let (least, most) = last.iter().fold((usize::MAX, 0), |(least, most), last| (least.min(*last), most.max(*last)));
     let mut block = [[0; LANES]; 16];
-    for number in 0..=most {
-        let first = if number == 0 { CHUNK_START } else { 0 };
-        let begins = std::array::from_fn(|lane| lanes[lane].start + number.min(last[lane]) * BLOCK);
-        load_block(bytes, &begins, &mut block);
-        if number < least {
-            compress(&mut state, &block, &counters, &[BLOCK as u32; LANES], &[first; LANES]);
-            continue;
-        }
-        let lengths = std::array::from_fn(|lane| (lanes[lane].start + lanes[lane].length - begins[lane]).min(BLOCK) as u32);
-        let end = |lane: usize| if number == last[lane] { CHUNK_END | lanes[lane].root } else { 0 };
-        let before = state;
-        compress(&mut state, &block, &counters, &lengths, &std::array::from_fn(|lane| first | end(lane)));
-        // Lanes that were through keep what they had.
-        for lane in (0..LANES).filter(|lane| number > last[*lane]) {
-            state.iter_mut().zip(&before).for_each(|(now, before)| now[lane] = before[lane]);
+    while busy != 0 {
+        // An idle lane goes over a block again, to no end.
+        let lengths = lanes.left.map(|left| left.min(BLOCK as u32));
+        let ends: Words = lanes.left.map(|left| u32::from(left <= BLOCK as u32));
+        let flags = std::array::from_fn(|lane| lanes.flags[lane] | ends[lane] * (CHUNK_END | lanes.roots[lane]));
+        load_block(bytes, &lanes.begins, &mut block);
+        compress(&mut state, &block, &lanes.counters, &lengths, &flags);
+        lanes.flags = zero;
+        lanes.left.iter_mut().for_each(|left| *left = left.saturating_sub(BLOCK as u32));
+        lanes.begins.iter_mut().zip(ends).for_each(|(begin, end)| *begin += (1 - end) * BLOCK as u32);
+        let mut ended = (0..LANES).fold(0, |ended, lane| ended | ends[lane] << lane) & busy;
+        while ended != 0 {
+            let lane = ended.trailing_zeros() as usize;
+            ended &= ended - 1;
+            values[lanes.chunks[lane]] = std::array::from_fn(|word| state[word][lane]);
+            match waiting.next() {
+                Some((index, chunk)) => {
+                    lanes.take(lane, index, chunk);
+                    state.iter_mut().zip(IV).for_each(|(words, word)| words[lane] = word);
+                }
+                None => busy &= !(1 << lane),
+            }
         }
     }
-    state
 }
 
 /// Whether the machine has lanes worth the copying.
@@ -404,14 +426,15 @@ fn compress_avx2(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, 
 }
 
 /// Loads the 64 bytes that begin at each of `begins` as the words of a block, each lane's words one below another.
-fn load_block(bytes: &[u8], begins: &[usize; LANES], block: &mut [Words; 16]) {
+fn load_block(bytes: &[u8], begins: &Words, block: &mut [Words; 16]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the feature was detected on the line above.
         return unsafe { load_block_avx2(bytes, begins, block) };
     }
     for (lane, begin) in begins.iter().enumerate() {
-        for (word, bytes) in bytes[*begin..begin + BLOCK].chunks_exact(4).enumerate() {
+        let begin = *begin as usize;
+        for (word, bytes) in bytes[begin..begin + BLOCK].chunks_exact(4).enumerate() {
             block[word][lane] = little_endian(bytes);
         }
     }
@@ -419,12 +442,12 @@ fn load_block(bytes: &[u8], begins: &[usize; LANES], block: &mut [Words; 16]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn load_block_avx2(bytes: &[u8], begins: &[usize; LANES], block: &mut [Words; 16]) {
+fn load_block_avx2(bytes: &[u8], begins: &Words, block: &mut [Words; 16]) {
     use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_storeu_si256};
     for lanes in (0..LANES).step_by(8) {
         for words in [0, 8] {
             let rows = std::array::from_fn(|lane| -> __m256i {
-                let begin = begins[lanes + lane] + 4 * words;
+                let begin = begins[lanes + lane] as usize + 4 * words;
                 // SAFETY: 32 bytes are read from 32, and no alignment is asked for.
                 unsafe { _mm256_loadu_si256(bytes[begin..begin + 32].as_ptr().cast()) }
             });

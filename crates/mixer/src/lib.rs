@@ -31,6 +31,7 @@ mod order;
 mod quota;
 mod read;
 mod record;
+mod samples;
 mod scan;
 mod select;
 mod shard;
@@ -59,6 +60,7 @@ pub use mix::{Mix, MixContext, MixProgress, audit, mix};
 pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
+pub use samples::Samples;
 pub use shard::{BLOCK, DEFAULT_MARGIN, ShardNumber, ShardSummary, merge_shards, mix_shard};
 pub use spec::{
     Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, Roles, SourceFormat, SourcePart,

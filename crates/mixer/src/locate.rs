@@ -69,6 +69,13 @@ pub(crate) struct SourceFile {
     pub part: usize,
 }
 
+impl SourceFile {
+    /// Bytes on the disk; none where it cannot be told.
+    pub fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
 /// What a data file's name ends with when a directory or a hub data set is searched, packing aside.
 const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
 const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];

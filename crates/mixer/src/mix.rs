@@ -1,14 +1,14 @@
 //! The mix: pools are read in the recipe's order, counted, drawn from, and put in order.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::amount::{Counts, Held, Limit, limits, settle};
-use crate::canonical::ContentId;
+use crate::canonical::{ContentId, sort_contents};
 use crate::error::{MixError, Shortage};
 use crate::exam::ExamItem;
 use crate::examine::{AuditPair, Examination};
@@ -17,12 +17,12 @@ use crate::import::{Importer, Rejection};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::ledger::{Ledger, ReadAs, SourceLedger, TokenCounts};
 use crate::locate::{DatasetHub, SourceFile, locate};
-use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, mix_hash};
+use crate::manifest::{Manifest, ManifestFile, ManifestPart, ManifestSource, Written, mix_hash};
 use crate::measure::{Lengths, MeasureTokens};
 use crate::near_pass::{LeftOut, NearPass};
 use crate::order::TrainingOrder;
 use crate::quota::Leaves;
-use crate::record::MixedRecord;
+use crate::samples::{Sample, Samples};
 use crate::scan::{FileScan, PoolScan, stands_in};
 use crate::select::{Candidate, Smallest};
 use crate::shard::Share;
@@ -67,16 +67,37 @@ pub struct MixProgress<'a> {
 }
 
 /// A finished mix.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Mix {
     /// The samples, in the written order.
-    pub train: Vec<MixedRecord>,
+    pub train: Samples,
     /// The validation split, the same for every size, ratio and seed over the same pools.
-    pub validation: Vec<MixedRecord>,
+    pub validation: Samples,
     /// What was asked for and what became of it.
     pub ledger: Ledger,
-    /// What it was made of.
-    pub manifest: Manifest,
+    /// Without the hashes of its files.
+    pub(crate) unhashed: Manifest,
+    pub(crate) manifest: OnceLock<Manifest>,
+}
+
+impl Mix {
+    /// What it was made of. The first time, unless the mix was written before, this makes the lines that it has in its files.
+    pub fn manifest(&self) -> &Manifest {
+        self.manifest.get_or_init(|| self.hashed([written(&self.train), written(&self.validation)]))
+    }
+
+    pub(crate) fn hashed(&self, [mix, validation]: [Written; 2]) -> Manifest {
+        Manifest { mix, validation, ..self.unhashed.clone() }
+    }
+}
+
+impl PartialEq for Mix {
+    fn eq(&self, other: &Self) -> bool {
+        self.unhashed == other.unhashed
+            && self.ledger == other.ledger
+            && self.train == other.train
+            && self.validation == other.validation
+    }
 }
 
 /// Mixes the sources of `spec`.
@@ -289,8 +310,7 @@ struct Meter<'a> {
 impl<'a> Meter<'a> {
     /// Of pools that are read `times` over.
     fn new(pools: &[Pool<'_>], context: &MixContext<'a>, times: u64) -> Self {
-        let length = |file: &SourceFile| std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
-        let total_bytes = pools.iter().flat_map(|pool| &pool.files).map(length).sum::<u64>() * times;
+        let total_bytes = pools.iter().flat_map(|pool| &pool.files).map(SourceFile::length).sum::<u64>() * times;
         Self { progress: context.progress, total_bytes, bytes: AtomicU64::new(0), records: AtomicU64::new(0) }
     }
 
@@ -340,10 +360,7 @@ impl Drawing<'_> {
         let mut files = scan.run()?;
         let names = pool.files.iter().map(|file| file.name.clone()).collect();
         let left_out = near.add_pool(&mut files, names, earlier);
-        let mut contents: Vec<ContentId> = files.into_iter().flat_map(|file| file.contents).collect();
-        contents.par_sort_unstable();
-        contents.dedup();
-        Ok((left_out, contents))
+        Ok((left_out, sort_contents(&take_contents(&mut files))))
     }
 
     /// What is asked of a pool's records, of which so many are kept to be chosen and held out.
@@ -358,6 +375,7 @@ impl Drawing<'_> {
         let meter = &self.meter;
         PoolScan {
             files: &pool.files,
+            bytes: share.files(&pool.files).map(|(_, file)| file.length()).sum(),
             share,
             parts: &pool.spec.parts,
             importers,
@@ -365,6 +383,7 @@ impl Drawing<'_> {
             exam: self.exam,
             earlier,
             sketching: false,
+            expecting: true,
             left_out: &[],
             draw: Keyed::draw(self.spec.seed, pool.name),
             validation: Keyed::validation(),
@@ -389,12 +408,16 @@ impl Drawing<'_> {
         let mut scan = self.scan(pool, &importers, (limit, held_out), earlier, share);
         scan.left_out = left_out;
         let mut files = scan.run()?;
-        let mut contents: Vec<ContentId> =
-            files.iter_mut().flat_map(|file| std::mem::take(&mut file.contents)).collect();
-        let importable = contents.len() as u64;
-        contents.par_sort_unstable();
-        contents.dedup();
-        let (sample, held_out) = (scan.kept(&scan.sample), scan.kept(&scan.held_out));
+        if scan.guessed_wrong() {
+            tracing::info!("{}: fewer records than expected can be drawn; it is read again", pool.name);
+            scan.expecting = false;
+            (scan.sample, scan.held_out) = (Smallest::within(limit), Smallest::new(held_out));
+            files = scan.run()?;
+        }
+        let contents = take_contents(&mut files);
+        let importable = contents.iter().map(|contents| contents.len() as u64).sum();
+        let contents = sort_contents(&contents);
+        let (sample, held_out) = (scan.sample.take_sorted(), scan.held_out.take_sorted());
         let to = |kept: &[(Key, Candidate)], smallest: &Smallest| {
             kept.last().map(|(key, _)| *key).or(Some(Key(0))).filter(|_| smallest.is_cut())
         };
@@ -410,6 +433,10 @@ impl Drawing<'_> {
             left_out: LeftOut::default(),
         })
     }
+}
+
+fn take_contents(files: &mut [FileScan]) -> Vec<Vec<ContentId>> {
+    files.iter_mut().map(|file| std::mem::take(&mut file.contents)).collect()
 }
 
 /// Counts what was read of a pool; gives back its different contents too.
@@ -476,8 +503,9 @@ fn count_contents<'a>(
     let count = |contents: &[ContentId]| {
         let mut owned = vec![0; names.len()];
         let mut own = Vec::with_capacity(contents.len());
+        let mut earlier: Vec<Following<'_>> = earlier.iter().map(|pool| Following::new(pool, contents)).collect();
         for content in contents {
-            match earlier.iter().position(|pool| stands_in(*content, pool)) {
+            match earlier.iter_mut().position(|pool| pool.holds(*content)) {
                 Some(owner) => owned[owner] += 1,
                 None if !left_out.is_empty() && stands_in(*content, left_out) => {}
                 None => own.push(content.0),
@@ -495,6 +523,22 @@ fn count_contents<'a>(
     }
     ledger.held_out = counts.iter().map(|(_, held_out, _)| held_out).sum();
     ledger.available = counts.iter().map(|(.., available)| available).sum();
+}
+
+/// A pool's contents, looked through beside others that ascend as well.
+struct Following<'a>(std::iter::Peekable<std::slice::Iter<'a, ContentId>>);
+
+impl<'a> Following<'a> {
+    /// From where the first of the others may stand.
+    fn new(sorted: &'a [ContentId], others: &[ContentId]) -> Self {
+        let start = others.first().map_or(0, |first| sorted.partition_point(|content| content < first));
+        Self(sorted[start..].iter().peekable())
+    }
+
+    fn holds(&mut self, content: ContentId) -> bool {
+        while self.0.next_if(|next| **next < content).is_some() {}
+        self.0.peek().is_some_and(|next| **next == content)
+    }
 }
 
 fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
@@ -558,7 +602,7 @@ fn assemble(
     let mut ledger = Ledger { size_in: spec.size_in, share_in: spec.ratio_in, ..Ledger::default() };
     ledger.requested = if spec.epochs.is_empty() { spec.size } else { counts.asked.iter().sum() } as u64;
     let Counts { asked, taken } = counts;
-    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    let (mut train, mut validation) = (Samples::default(), Samples::default());
     let mut sources = IndexMap::new();
     for (index, leaf) in leaves.leaves.iter().enumerate() {
         let (Some(pool), Some(mut part)) =
@@ -578,29 +622,34 @@ fn assemble(
         part.source.chosen = line.chosen;
         part.source.validation = line.validation;
         ledger.sources.insert(leaf.source.clone(), line);
-        validation.extend(part.held_out.into_iter().map(|(key, candidate)| record(pool, key, 0, candidate)));
-        repeat(pool, part.sample, taken[index], &mut train);
+        let files = || pool.files.iter().map(|file| file.name.as_str());
+        let of_pool = validation.add_pool(pool.name, files());
+        for (key, candidate) in part.held_out {
+            validation.push(Sample { pool: of_pool, key, copy: 0, candidate });
+        }
+        let of_pool = train.add_pool(pool.name, files());
+        repeat(of_pool, part.sample, taken[index], &mut train);
         sources.insert(leaf.source.clone(), part.source);
     }
     ledger.set_shares();
     ledger.check_shares(spec.tolerance)?;
-    let train = in_order(spec, train)?;
-    validation.sort_by_key(|record| record.key);
+    put_in_order(spec, &mut train)?;
+    validation.sort_by_key(|sample| sample.key);
     // The recipe's order: it decides whose a shared record is.
     sources.sort_by_cached_key(|name, _| spec.sources.get_index_of(name));
     let contaminated = ledger.sources.values().any(|line| line.rejected.contains_key(&Rejection::SharesExamText));
-    let manifest = Manifest {
+    let unhashed = Manifest {
         manifest_version: crate::manifest::MANIFEST_VERSION,
         canonical_version: crate::canonical::CANONICAL_VERSION,
         importer_version: crate::import::IMPORTER_VERSION,
         mix_hash: mix_hash(spec, &sources, context, contaminated).map_err(std::io::Error::from)?,
-        mix: written(&train)?,
-        validation: written(&validation)?,
+        mix: Written::default(),
+        validation: Written::default(),
         exam_questions: context.exam_items.len() as u64,
         sources,
         spec: spec.clone(),
     };
-    Ok(Mix { train, validation, ledger, manifest })
+    Ok(Mix { train, validation, ledger, unhashed, manifest: OnceLock::new() })
 }
 
 /// A leaf's share of the mix: the ratio's, or what its epochs come to.
@@ -621,34 +670,29 @@ fn tokens_of(sample: &[(Key, Candidate)], count: usize) -> TokenCounts {
     tokens
 }
 
-/// The records in the order of the written file.
-fn in_order(spec: &MixSpec, mut records: Vec<MixedRecord>) -> Result<Vec<MixedRecord>, MixError> {
+/// Puts the samples in the order of the written file.
+fn put_in_order(spec: &MixSpec, samples: &mut Samples) -> Result<(), MixError> {
     let order = Keyed::written_order(spec.seed);
-    records.sort_by_cached_key(|record| (order.place(record.key, record.copy), record.key, record.copy));
+    samples.sort_by_key(|sample| (order.place(sample.key, sample.copy), sample.key, sample.copy));
     if spec.order == Order::Shuffled && spec.ratio_end.is_none() {
-        return Ok(records);
+        return Ok(());
     }
     // Sorted already, so that a record's place is its number.
     let places: Vec<(&str, u128)> =
-        records.iter().enumerate().map(|(place, record)| (record.source.as_str(), place as u128)).collect();
+        samples.keys().enumerate().map(|(place, (_, source))| (source, place as u128)).collect();
     let sorted = TrainingOrder::of(spec)?.sorted(&places);
-    let mut records: Vec<Option<MixedRecord>> = records.into_iter().map(Some).collect();
-    Ok(sorted.into_iter().filter_map(|index| records[index].take()).collect())
+    samples.arrange(&sorted);
+    Ok(())
 }
 
 /// The first `count` of a sample; from the start again where it is shorter, so that repeats differ by one at most.
-fn repeat(pool: &Pool<'_>, sample: Vec<(Key, Candidate)>, count: usize, records: &mut Vec<MixedRecord>) {
+fn repeat(pool: usize, sample: Vec<(Key, Candidate)>, count: usize, samples: &mut Samples) {
     let length = sample.len().max(1);
     for (index, (key, candidate)) in sample.into_iter().take(count).enumerate() {
         let copies = count / length + usize::from(index < count % length);
         for copy in 1..copies {
-            records.push(record(pool, key, copy as u32, candidate.clone()));
+            samples.push(Sample { pool, key, copy: copy as u32, candidate: candidate.clone() });
         }
-        records.push(record(pool, key, 0, candidate));
+        samples.push(Sample { pool, key, copy: 0, candidate });
     }
-}
-
-fn record(pool: &Pool<'_>, key: Key, copy: u32, candidate: Candidate) -> MixedRecord {
-    let Candidate { messages, file, line, record, lengths: _ } = candidate;
-    MixedRecord { messages, source: pool.name.to_owned(), key, copy, file: pool.files[file].name.clone(), line, record }
 }

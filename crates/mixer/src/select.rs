@@ -1,53 +1,36 @@
 //! The k smallest of a stream.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use medley_chat::Message;
 
 use crate::amount::Limit;
+use crate::import::read_plain;
 use crate::key::Key;
 use crate::measure::Lengths;
 
-/// What a record says, where its text may yet have to be built.
+/// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
     Read(Vec<Message>),
-    /// A plain record's bytes.
-    Unread(Box<[u8]>),
+    /// A plain record as it stands in its file: few of those that may be chosen are.
+    Plain(Box<[u8]>),
 }
 
-/// A record that may be chosen, before its text is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub text: Text,
-    /// Index of the file in its source.
-    pub file: usize,
-    pub line: u64,
-    pub record: u64,
-    /// Where the mix counts tokens.
-    pub lengths: Lengths,
-}
-
-impl Kept {
-    /// With its text; `read` builds it from a plain record's bytes, given the index of the file.
-    pub fn read(self, read: &Reading<'_>) -> Candidate {
-        let Self { text, file, line, record, lengths } = self;
-        let messages = match text {
-            Text::Read(messages) => messages,
-            Text::Unread(bytes) => read(file, &bytes),
-        };
-        Candidate { messages, file, line, record, lengths }
+impl Text {
+    pub fn messages(&self) -> Vec<Message> {
+        match self {
+            Self::Read(messages) => messages.clone(),
+            Self::Plain(record) => read_plain(record),
+        }
     }
 }
 
-/// Builds the text of a plain record from the index of its file and its bytes.
-pub(crate) type Reading<'a> = dyn Fn(usize, &[u8]) -> Vec<Message> + Sync + 'a;
-
-/// A record that may be chosen: its text, and where it stands.
+/// A record that may be chosen: what it says, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    pub messages: Vec<Message>,
+    pub text: Text,
     /// Index of the file in its source.
     pub file: usize,
     pub line: u64,
@@ -60,17 +43,15 @@ impl Candidate {
     /// Which of two records of the same canonical content is kept: the lesser. Their own text decides first, so that the
     /// choice does not depend on how the records are spread over files.
     pub fn cmp_copies(&self, other: &Self) -> std::cmp::Ordering {
-        fn texts(candidate: &Candidate) -> impl Iterator<Item = &str> {
-            candidate.messages.iter().map(|message| message.content.as_str())
-        }
-        fn marks(candidate: &Candidate) -> impl Iterator<Item = Option<(usize, usize)>> {
-            candidate.messages.iter().map(|message| message.passage.as_ref().map(|range| (range.start, range.end)))
-        }
-        let unlearned = |candidate: &Self| -> Vec<bool> { candidate.messages.iter().map(|m| m.unlearned).collect() };
-        (texts(self).cmp(texts(other)))
-            .then_with(|| marks(self).cmp(marks(other)))
-            .then_with(|| unlearned(self).cmp(&unlearned(other)))
-            .then_with(|| (self.file, self.record).cmp(&(other.file, other.record)))
+        let texts = || {
+            let (one, other) = (self.text.messages(), other.text.messages());
+            let marks = |message: &Message| message.passage.as_ref().map(|range| (range.start, range.end));
+            (one.iter().map(|message| &message.content).cmp(other.iter().map(|message| &message.content)))
+                .then_with(|| one.iter().map(marks).cmp(other.iter().map(marks)))
+                .then_with(|| one.iter().map(|m| m.unlearned).cmp(other.iter().map(|m| m.unlearned)))
+        };
+        let said = if self.text == other.text { std::cmp::Ordering::Equal } else { texts() };
+        said.then_with(|| (self.file, self.record).cmp(&(other.file, other.record)))
     }
 }
 
@@ -80,19 +61,25 @@ pub(crate) struct Smallest {
     limit: Limit,
     /// The upper half of the largest key that may still be kept, so that most records need no lock.
     bound: AtomicU64,
+    /// The bound was first guessed from how many records there may be.
+    guessed: AtomicBool,
     heap: Mutex<Heap>,
 }
 
 /// The smallest so far and some more, in any order.
 #[derive(Debug)]
 struct Heap {
-    kept: Vec<(Key, Kept)>,
+    kept: Vec<(Key, Candidate)>,
     /// How many there are when it is sorted again.
     full: usize,
 }
 
 /// Least number of records between two sortings.
 const BETWEEN: usize = 1024;
+
+/// How many times what is asked for a guessed bound lets through. So many are held that otherwise would come and go while the
+/// bound falls; the guess fails, and the pool is read again, where two thirds of its records are none that can be drawn.
+const SPARE: u128 = 3;
 
 impl Smallest {
     /// Keeps at most `records`.
@@ -104,8 +91,27 @@ impl Smallest {
     pub fn within(limit: Limit) -> Self {
         let nothing = limit.records == 0 || limit.amount.is_some_and(|(_, most)| most == 0);
         let limit = if nothing { Limit { records: 0, amount: None } } else { limit };
-        let heap = Heap { kept: Vec::new(), full: BETWEEN };
-        Self { limit, bound: AtomicU64::new(u64::MAX), heap: Mutex::new(heap) }
+        // By records nothing can be dropped before.
+        let first = if limit.amount.is_none() { limit.records } else { 0 };
+        let heap = Heap { kept: Vec::new(), full: room(first) };
+        Self { limit, bound: AtomicU64::new(u64::MAX), guessed: AtomicBool::new(false), heap: Mutex::new(heap) }
+    }
+
+    /// Guesses the bound before it is known, told about how many records will be offered. Only the first guess counts.
+    pub fn expect(&self, records: u64) {
+        let let_through = self.limit.records as u128 * SPARE;
+        let useless = self.limit.records == 0 || self.limit.amount.is_some() || let_through >= u128::from(records);
+        if !useless && !self.guessed.swap(true, Ordering::Relaxed) {
+            let bound = (u128::from(u64::MAX) * let_through / u128::from(records)) as u64;
+            self.bound.fetch_min(bound, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a guess left too few: everything must be offered again.
+    pub fn guessed_wrong(&self) -> bool {
+        let mut heap = self.lock();
+        self.prune(&mut heap.kept);
+        self.guessed.load(Ordering::Relaxed) && heap.kept.len() < self.limit.records
     }
 
     /// Whether a record with `key` may be kept now. Once false it stays false.
@@ -113,25 +119,25 @@ impl Smallest {
         self.limit.records > 0 && upper(key) <= self.bound.load(Ordering::Relaxed)
     }
 
-    pub fn offer(&self, records: Vec<(Key, Kept)>, read: &Reading<'_>) {
+    pub fn offer(&self, records: Vec<(Key, Candidate)>) {
         if records.is_empty() {
             return;
         }
         let mut heap = self.lock();
         heap.kept.extend(records.into_iter().filter(|(key, _)| self.wants(*key)));
         if heap.kept.len() > heap.full {
-            self.prune(&mut heap.kept, read);
-            // Sorting seldom and holding little more than what is asked for.
-            heap.full = heap.kept.len() + (heap.kept.len() / 4).max(BETWEEN);
+            self.prune(&mut heap.kept);
+            heap.full = room(heap.kept.len());
         }
     }
 
     /// Sorts, drops copies and all that is too large.
-    fn prune(&self, kept: &mut Vec<(Key, Kept)>, read: &Reading<'_>) {
-        kept.sort_unstable_by_key(|(key, _)| *key);
+    fn prune(&self, kept: &mut Vec<(Key, Candidate)>) {
+        // Stable, as it finds out that most of them are sorted already.
+        kept.sort_by_key(|(key, _)| *key);
         kept.dedup_by(|(key, second), (first_key, first)| {
             let same = key == first_key;
-            if same && precedes(second, first, read) {
+            if same && second.cmp_copies(first).is_lt() {
                 std::mem::swap(second, first);
             }
             same
@@ -147,9 +153,9 @@ impl Smallest {
     }
 
     /// Takes everything, by ascending key.
-    pub fn take_sorted(&self, read: &Reading<'_>) -> Vec<(Key, Kept)> {
+    pub fn take_sorted(&self) -> Vec<(Key, Candidate)> {
         let mut heap = self.lock();
-        self.prune(&mut heap.kept, read);
+        self.prune(&mut heap.kept);
         std::mem::take(&mut heap.kept)
     }
 
@@ -157,6 +163,11 @@ impl Smallest {
     pub fn is_cut(&self) -> bool {
         self.limit.records == 0 || self.bound.load(Ordering::Relaxed) < u64::MAX
     }
+}
+
+/// Sorting seldom and holding little more than what is asked for.
+fn room(records: usize) -> usize {
+    records.saturating_add((records / 4).max(BETWEEN))
 }
 
 /// How many records of these lengths, by ascending key, reach the limit; `None` where all of them do not.
@@ -177,37 +188,20 @@ fn upper(key: Key) -> u64 {
     (key.0 >> 64) as u64
 }
 
-/// Whether the first of two records of the same canonical content is the one that is kept.
-fn precedes(first: &Kept, second: &Kept, read: &Reading<'_>) -> bool {
-    if first.text == second.text {
-        return (first.file, first.record) < (second.file, second.record);
-    }
-    first.clone().read(read).cmp_copies(&second.clone().read(read)).is_lt()
-}
-
 #[cfg(test)]
 mod tests {
-    use medley_chat::Role;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn held(text: &str, record: u64, read: bool) -> Kept {
-        let text = if read { Text::Read(messages(text.as_bytes())) } else { Text::Unread(text.as_bytes().into()) };
-        Kept { text, file: 0, line: record, record, lengths: Lengths::default() }
+    fn held(text: &str, record: u64, read: bool) -> Candidate {
+        let plain = serde_json::json!({ "instruction": text, "output": "答" }).to_string().into_bytes();
+        let text = if read { Text::Read(read_plain(&plain)) } else { Text::Plain(plain.into()) };
+        Candidate { text, file: 0, line: record, record, lengths: Lengths::default() }
     }
 
-    fn messages(text: &[u8]) -> Vec<Message> {
-        vec![Message::new(Role::User, String::from_utf8_lossy(text))]
-    }
-
-    fn sorted(smallest: &Smallest) -> Vec<(Key, Candidate)> {
-        let read = |(key, held): (Key, Kept)| (key, held.read(&|_, text| messages(text)));
-        smallest.take_sorted(&|_, text| messages(text)).into_iter().map(read).collect()
-    }
-
-    fn offer(smallest: &Smallest, key: u128, held: Kept) {
-        smallest.offer(vec![(Key(key), held)], &|_, text| messages(text));
+    fn offer(smallest: &Smallest, key: u128, held: Candidate) {
+        smallest.offer(vec![(Key(key), held)]);
     }
 
     #[test]
@@ -219,9 +213,7 @@ mod tests {
                 for index in order {
                     offer(&smallest, 7, copies[index].clone());
                 }
-                let lengths = Lengths::default();
-                let kept = Candidate { messages: messages("问".as_bytes()), file: 0, line: 4, record: 4, lengths };
-                assert_eq!(sorted(&smallest), [(Key(7), kept)]);
+                assert_eq!(smallest.take_sorted(), [(Key(7), copies[2].clone())]);
             }
         }
     }
@@ -231,7 +223,26 @@ mod tests {
         let smallest = Smallest::new(0);
         assert!(!smallest.wants(Key(0)));
         offer(&smallest, 0, held("问", 1, true));
-        assert_eq!(sorted(&smallest), []);
+        assert_eq!(smallest.take_sorted(), []);
+    }
+
+    /// A guess keeps fewer on the way, and says when it kept too few.
+    #[test]
+    fn a_guess_is_right_or_owned_up_to() {
+        let spread = |number: u128| number * (u128::MAX / 1000);
+        for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)] {
+            let smallest = Smallest::new(100);
+            smallest.expect(expected);
+            smallest.expect(1);
+            (0..1000).rev().step_by(1000 / offered).for_each(|number| offer(&smallest, spread(number), held("问", 1, false)));
+            assert_eq!(smallest.guessed_wrong(), !right, "{offered} of {expected}");
+            let kept = smallest.take_sorted();
+            assert!(kept.len() <= 100 && (!right || kept.len() == 100), "{offered}: {}", kept.len());
+        }
+        let smallest = Smallest::new(100);
+        smallest.expect(300);
+        offer(&smallest, u128::MAX, held("问", 1, false));
+        assert!(!smallest.guessed_wrong(), "what is asked for is not much less than there is");
     }
 
     proptest! {
@@ -245,7 +256,7 @@ mod tests {
             expected.sort_unstable();
             expected.dedup();
             expected.truncate(limit);
-            prop_assert_eq!(sorted(&smallest).into_iter().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(smallest.take_sorted().into_iter().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
         }
     }
 }

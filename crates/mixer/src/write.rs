@@ -9,7 +9,7 @@ use crate::atomic::write_file_with;
 use crate::error::MixError;
 use crate::manifest::Written;
 use crate::mix::Mix;
-use crate::record::MixedRecord;
+use crate::samples::Samples;
 
 impl Mix {
     /// Writes `mix.jsonl`, `validation.jsonl`, `ledger.json` and `manifest.json` to `dir`, which is made if need be. A
@@ -22,8 +22,9 @@ impl Mix {
         if manifest.exists() {
             std::fs::remove_file(&manifest)?;
         }
-        write_file_with(&dir.join("mix.jsonl"), |file| write_lines(&self.train, file))?;
-        write_file_with(&dir.join("validation.jsonl"), |file| write_lines(&self.validation, file))?;
+        let train = write_hashed(&dir.join("mix.jsonl"), &self.train)?;
+        let validation = write_hashed(&dir.join("validation.jsonl"), &self.validation)?;
+        self.manifest.get_or_init(|| self.hashed([train, validation]));
         self.write_summary(dir)
     }
 
@@ -33,7 +34,7 @@ impl Mix {
     /// Whatever the file system says, with the path.
     pub fn write_summary(&self, dir: &Path) -> Result<(), MixError> {
         write_file_with(&dir.join("ledger.json"), |file| write_json(&self.ledger, file))?;
-        write_file_with(&dir.join("manifest.json"), |file| write_json(&self.manifest, file))?;
+        write_file_with(&dir.join("manifest.json"), |file| write_json(self.manifest(), file))?;
         Ok(())
     }
 }
@@ -42,32 +43,53 @@ impl Mix {
 const BLOCK: usize = 512;
 const BLOCKS: usize = 16;
 
-/// Writes the records' lines: some are made by all threads while the ones before are written.
-fn write_lines(records: &[MixedRecord], file: &mut dyn Write) -> io::Result<()> {
-    let lines = |records: &[MixedRecord]| {
+/// Gives the lines of the samples, in order, to `each`: some are made by all threads while the ones before are dealt with.
+fn each_block(samples: &Samples, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let lines = |start: &usize| {
         let mut bytes = Vec::new();
-        records.iter().for_each(|record| record.write_line(&mut bytes));
+        samples.write_lines(*start..(start + BLOCK).min(samples.count()), &mut bytes);
         bytes
     };
+    let starts: Vec<usize> = (0..samples.count()).step_by(BLOCK).collect();
     let mut ready: Vec<Vec<u8>> = Vec::new();
-    for records in records.chunks(BLOCK * BLOCKS) {
+    for starts in starts.chunks(BLOCKS) {
         let before = std::mem::take(&mut ready);
         rayon::in_place_scope(|scope| {
-            scope.spawn(|_| ready = records.par_chunks(BLOCK).map(lines).collect());
-            before.iter().try_for_each(|block| file.write_all(block))
+            scope.spawn(|_| ready = starts.par_iter().map(lines).collect());
+            before.iter().try_for_each(|block| each(block))
         })?;
     }
-    ready.iter().try_for_each(|block| file.write_all(block))
+    ready.iter().try_for_each(|block| each(block))
+}
+
+/// Writes the lines of the samples and hashes them on the way.
+fn write_hashed(path: &Path, samples: &Samples) -> io::Result<Written> {
+    let mut hasher = blake3::Hasher::new();
+    write_file_with(path, |file| {
+        each_block(samples, |block| {
+            hasher.update(block);
+            file.write_all(block)
+        })
+    })?;
+    Ok(of_lines(&hasher, samples))
+}
+
+/// What there is to tell of a file of these samples.
+pub(crate) fn written(samples: &Samples) -> Written {
+    let mut hasher = blake3::Hasher::new();
+    // Nothing is written, so nothing fails.
+    let _ = each_block(samples, |block| {
+        hasher.update(block);
+        Ok(())
+    });
+    of_lines(&hasher, samples)
+}
+
+fn of_lines(hasher: &blake3::Hasher, samples: &Samples) -> Written {
+    Written { blake3: hasher.finalize().to_hex().to_string(), records: samples.count() as u64 }
 }
 
 fn write_json(value: &impl serde::Serialize, mut file: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut file, value)?;
     file.write_all(b"\n")
-}
-
-/// The hash of a file of these records.
-pub(crate) fn written(records: &[MixedRecord]) -> io::Result<Written> {
-    let mut hasher = blake3::Hasher::new();
-    write_lines(records, &mut hasher)?;
-    Ok(Written { blake3: hasher.finalize().to_hex().to_string(), records: records.len() as u64 })
 }

@@ -82,7 +82,7 @@ fn a_ratio_of_tokens_is_one_of_tokens_and_the_ledger_counts_them() {
     let by_samples = run(folder.path(), &MixSpec { ratio_in: Unit::Samples, ..spec.clone() }).expect("mixed");
     let count = |source: &str| by_samples.ledger.sources[source].chosen;
     assert!(count("short").abs_diff(count("long")) <= 1);
-    assert_ne!(mixed.manifest.mix_hash, by_samples.manifest.mix_hash);
+    assert_ne!(mixed.manifest().mix_hash, by_samples.manifest().mix_hash);
     let without = mix(&spec, &MixContext::new(folder.path()));
     assert!(without.expect_err("nothing counts").to_string().contains("tokenizer"));
 }

@@ -126,7 +126,7 @@ fn a_cap_takes_the_smallest_keys_whatever_the_size() {
 fn each_setting_changes_the_hash_and_the_default_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
     put(folder.path(), "a.jsonl", &[json!({"question": "麻黄的功效？", "answer": "发汗解表，宣肺平喘", "score": 5})]);
-    let hash = |source| run(folder.path(), &spec(1, vec![("a", source)])).manifest.mix_hash;
+    let hash = |source| run(folder.path(), &spec(1, vec![("a", source)])).manifest().mix_hash.clone();
     let bounds = Some(Bounds { min: Some(1), max: None });
     let none = FilterSpec::default();
     let patterns = || Some(Patterns { any: vec!["麻黄".into()], ..Patterns::default() });
@@ -216,7 +216,7 @@ fn the_hash_follows_what_the_exam_decided() {
     );
     let hash = |path: &str, contamination, items: &[ExamItem]| {
         let spec = MixSpec { contamination, ..spec(2, vec![("a", filtered(path, FilterSpec::default()))]) };
-        examined(folder.path(), &spec, items).manifest.mix_hash
+        examined(folder.path(), &spec, items).manifest().mix_hash.clone()
     };
     let other_options = ExamItem { options: vec!["腹部平片".into()], ..case() };
     let default = Contamination::default();
@@ -267,7 +267,7 @@ fn near_duplicates_belong_to_the_pool_named_first() {
     let without = run(folder.path(), &spec(4, pools()));
     assert_eq!(without.ledger.sources["b"].available, 2);
     let other = MixSpec { near_duplicates: Some(NearDuplicates { threshold: 0.9 }), ..spec(4, pools()) };
-    let hashes = [&mixed, &without, &run(folder.path(), &other)].map(|mix| mix.manifest.mix_hash.clone());
+    let hashes = [&mixed, &without, &run(folder.path(), &other)].map(|mix| mix.manifest().mix_hash.clone());
     assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), 3);
 }
 
@@ -285,9 +285,9 @@ fn a_list_in_a_file_is_its_words() {
     let named = |name: &str| medley_mixer::KeywordList::Named(name.to_owned());
     let inline = medley_mixer::KeywordList::Words(vec!["桂枝".into(), "麻黄".into()]);
     let (file, words) = (of(named("words.txt"), Take::Matching), of(inline, Take::Matching));
-    assert_eq!(file.manifest.mix_hash, words.manifest.mix_hash);
+    assert_eq!(file.manifest().mix_hash, words.manifest().mix_hash);
     assert_eq!(file.train, words.train);
-    assert_eq!(file.manifest.sources["a"].parts[0].keywords, ["桂枝", "麻黄"]);
+    assert_eq!(file.manifest().sources["a"].parts[0].keywords, ["桂枝", "麻黄"]);
     assert!(
         file.ledger.to_string().contains("a: heuristic: records that hold at least 1 of the 2 words of `words.txt`")
     );

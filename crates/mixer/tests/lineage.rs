@@ -81,13 +81,13 @@ fn a_lock_holds_the_sources() {
     let lock = Lock::read(&folder.join("mix/manifest.json")).expect("a lock");
     // Other settings over the same sources are no business of the lock's.
     let again = mix(&spec(12), &MixContext::new(folder)).expect("mixed");
-    lock.check(&again.manifest).expect("the same sources");
+    lock.check(again.manifest()).expect("the same sources");
     fs::rename(folder.join("b2.jsonl"), folder.join("b9.jsonl")).expect("renamed");
     let renamed = mix(&spec(30), &MixContext::new(folder)).expect("mixed");
-    lock.check(&renamed.manifest).expect("the same bytes under another name");
+    lock.check(renamed.manifest()).expect("the same bytes under another name");
     put(folder, "a.jsonl", &lines("甲", 61));
     let changed = mix(&spec(30), &MixContext::new(folder)).expect("mixed");
-    let error = lock.check(&changed.manifest).expect_err("another file").to_string();
+    let error = lock.check(changed.manifest()).expect_err("another file").to_string();
     assert!(error.contains("a: a.jsonl changed") && error.contains("hint: "), "{error}");
     assert!(!error.contains("b9.jsonl"), "{error}");
 }

@@ -187,7 +187,7 @@ fn hub_data_sets_are_named_by_commit_and_local_paths_win() {
     let take = |path| mix(&spec(2, &[("a", 1, path)]), &context);
     let fetched = take("owner/name").expect("fetched");
     assert_eq!(fetched.train[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
-    assert_eq!(fetched.manifest.sources["a"].files[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
+    assert_eq!(fetched.manifest().sources["a"].files[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
     let error = take("owner/other").expect_err("unknown").to_string();
     assert!(error.contains("source `a`: data set `owner/other`: 404 Not Found"), "{error}");
     fs::create_dir_all(folder.path().join("owner/name")).expect("a folder");
@@ -306,18 +306,18 @@ fn written_files_agree_with_the_manifest() {
         mix.write(&out).expect("written");
     }
     let hash = |path: &Path| blake3::hash(&fs::read(path).expect("readable")).to_hex().to_string();
-    assert_eq!(mix.manifest.mix.blake3, hash(&out.join("mix.jsonl")));
-    assert_eq!(mix.manifest.validation.blake3, hash(&out.join("validation.jsonl")));
-    assert_eq!(mix.manifest.sources["a"].files[0].blake3, hash(&folder.path().join("a.jsonl")));
-    assert_eq!(mix.manifest.sources["a"].parts[0].commercial_use, Some(false));
+    assert_eq!(mix.manifest().mix.blake3, hash(&out.join("mix.jsonl")));
+    assert_eq!(mix.manifest().validation.blake3, hash(&out.join("validation.jsonl")));
+    assert_eq!(mix.manifest().sources["a"].files[0].blake3, hash(&folder.path().join("a.jsonl")));
+    assert_eq!(mix.manifest().sources["a"].parts[0].commercial_use, Some(false));
     let read: Vec<MixedRecord> = fs::read_to_string(out.join("mix.jsonl"))
         .expect("readable")
         .lines()
         .map(|line| serde_json::from_str(line).expect("a record"))
         .collect();
-    assert_eq!(read, mix.train);
+    assert_eq!(read, *mix.train);
     let json = fs::read_to_string(out.join("manifest.json")).expect("readable");
-    assert_eq!(serde_json::from_str::<medley_mixer::Manifest>(&json).expect("a manifest"), mix.manifest);
+    assert_eq!(serde_json::from_str::<medley_mixer::Manifest>(&json).expect("a manifest"), *mix.manifest());
     let mut names: Vec<_> =
         fs::read_dir(&out).expect("readable").map(|entry| entry.expect("entry").file_name()).collect();
     names.sort();
@@ -329,7 +329,7 @@ fn the_mix_hash_follows_what_decides_and_nothing_else() {
     let folder = folder();
     put(folder.path(), "a.jsonl", numbered("题", 0..50));
     let base = spec(10, &[("a", 1, "a.jsonl")]);
-    let hash = |spec: &MixSpec| mixed(folder.path(), spec).manifest.mix_hash;
+    let hash = |spec: &MixSpec| mixed(folder.path(), spec).manifest().mix_hash.clone();
     let first = hash(&base);
     let mut renamed = base.clone();
     fs::copy(folder.path().join("a.jsonl"), folder.path().join("b.jsonl")).expect("copied");
@@ -467,7 +467,7 @@ fn the_message_columns_of_a_part_override_nothing_else() {
     let answer =
         mix.train.iter().find(|record| record.file == "b.jsonl").map(|record| record.messages[1].content.as_str());
     assert_eq!(answer, Some("一\n二"));
-    assert_eq!(mix.manifest.sources["a"].files.iter().map(|file| file.part).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(mix.manifest().sources["a"].files.iter().map(|file| file.part).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]

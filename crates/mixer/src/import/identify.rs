@@ -36,7 +36,7 @@ pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Dr
         draft.truncate(start);
     }
     let record = &text[..length];
-    let texts = Texts::find(record, names)?;
+    let texts = Texts::find(record, |name| names.find(name).is_some())?;
     let input = ask(record, &texts, draft)?;
     let dropped = draft.finish(start)?;
     let asked = start..draft.end();
@@ -69,7 +69,7 @@ fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Optio
     }
     let mut input = None;
     at = next_key(text, at)?;
-    if text[at..].starts_with(b"\"input\"") {
+    if text.get(at..)?.first_chunk() == Some(b"\"input\"") {
         let border = draft.end();
         if !alone {
             draft.extend(b"\n");
@@ -101,9 +101,15 @@ fn next_key(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Appends the folded text of the field at `at`, which has this key (in its quotes), and gives back where it ends.
-fn fold_value(text: &[u8], length: usize, at: usize, key: &[u8], draft: &mut Draft<'_>) -> Option<usize> {
-    let behind = text.get(at..)?.strip_prefix(key)?;
-    let at = expect(text, skip_white_space(text, text.len() - behind.len()), b':')?;
+fn fold_value<const N: usize>(
+    text: &[u8],
+    length: usize,
+    at: usize,
+    key: &[u8; N],
+    draft: &mut Draft<'_>,
+) -> Option<usize> {
+    (text.get(at..)?.first_chunk::<N>()? == key).then_some(())?;
+    let at = expect(text, skip_white_space(text, at + N), b':')?;
     let at = expect(text, skip_white_space(text, at), b'"')?;
     let room = draft.room(length.checked_sub(at)? + wide::ROOM);
     let (used, written) = wide::fold_string(&text[at..], room)?;
@@ -168,8 +174,8 @@ fn ask_slowly(record: &[u8], texts: &Texts, draft: &mut Draft<'_>, start: usize)
 }
 
 /// The messages of a record that [`identify`] knows.
-pub(super) fn messages(record: &[u8], names: &Names) -> Option<Vec<Message>> {
-    let texts = Texts::find(record, names)?;
+pub(super) fn messages(record: &[u8]) -> Option<Vec<Message>> {
+    let texts = Texts::find(record, |_| false)?;
     let unless_blank = |text: String| if text.trim().is_empty() { String::new() } else { text };
     let instruction = unless_blank(text_of(record, &texts.instruction)?);
     let asked = Message::ask(&instruction, &unless_blank(text_of(record, &texts.input)?));
@@ -205,7 +211,8 @@ struct Texts {
 }
 
 impl Texts {
-    fn find(record: &[u8], names: &Names) -> Option<Self> {
+    /// `is_known` says of a field beside them that it means something.
+    fn find(record: &[u8], is_known: impl Fn(&str) -> bool) -> Option<Self> {
         let mut found: [Option<Range<usize>>; 3] = [const { None }; 3];
         let mut at = expect(record, skip_white_space(record, 0), b'{')?;
         loop {
@@ -218,7 +225,7 @@ impl Texts {
                 b"output" => Some(2),
                 other => {
                     let plain = |byte: &u8| *byte >= b' ' && *byte != b'\\';
-                    let unknown = names.find(std::str::from_utf8(other).ok()?).is_none();
+                    let unknown = !is_known(std::str::from_utf8(other).ok()?);
                     // What is not looked at must still be JSON.
                     (unknown && other.iter().chain(&record[value.clone()]).all(plain)).then_some(())?;
                     None
@@ -408,7 +415,7 @@ mod tests {
         let messages = messages.unwrap_or_else(|| panic!("{record} is no conversation"));
         assert_eq!(content_id_of(&canonical), content_id(&messages), "{record}");
         assert_eq!(
-            Importer::new(&SourcePart::default()).plain(record.as_bytes()).as_ref(),
+            super::messages(record.as_bytes()).as_ref(),
             Some(&messages),
             "{record}"
         );

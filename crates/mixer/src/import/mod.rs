@@ -140,6 +140,12 @@ pub(crate) enum Imported {
 /// The columns that were met, as bits by their index in the importer.
 pub(crate) type Seen = u8;
 
+/// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import`].
+pub(crate) fn read_plain(record: &[u8]) -> Vec<Message> {
+    // What was identified can be read.
+    identify::messages(record).unwrap_or_default()
+}
+
 /// What is seen of a record that [`Importer::identify`] knows.
 pub(crate) const PLAIN: (Seen, Shape) = (1, Shape::Alpaca);
 
@@ -224,11 +230,6 @@ impl Importer {
             Plan::Recognise if self.conditions.is_empty() => identify::identify(text, length, &self.names, draft),
             _ => None,
         }
-    }
-
-    /// The messages of a plain record, by a shorter way than [`Self::import`].
-    pub fn plain(&self, record: &[u8]) -> Option<Vec<Message>> {
-        identify::messages(record, &self.names)
     }
 
     fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {

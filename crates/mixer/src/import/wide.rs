@@ -115,17 +115,19 @@ impl Found {
     /// How many bytes are taken, which of them are kept, and whether that is all there is to do with the vector.
     #[inline(always)]
     fn plan(&self) -> (usize, u64, bool) {
-        let Self { full_width, escape, quote, odd } = *self;
-        // What begins at the last places is taken whole.
-        let step = STEP + (full_width >> 60 & 1 | full_width >> 60 & 2 | escape >> 61 & 1) as usize;
-        let end = (quote & !(escape << 1) | odd).trailing_zeros() as usize;
-        let taken = end.min(step);
+        let begins = |mask: u64| mask & low_bits(STEP);
+        let (full_width, escape) = (begins(self.full_width), begins(self.escape));
         // The first byte stands for all.
         let dropped = full_width << 1 | full_width << 2 | escape << 1;
+        // What begins at the last places is taken whole.
+        let step = STEP + (dropped >> STEP).count_ones() as usize;
+        let end = (self.quote & !(self.escape << 1) | self.odd).trailing_zeros() as usize;
+        let taken = end.min(step);
         (taken, !dropped & low_bits(taken), end >= step)
     }
 }
 
+/// As many low bits, up to 64.
 #[inline(always)]
 fn low_bits(count: usize) -> u64 {
     if count >= 64 { u64::MAX } else { (1 << count) - 1 }
@@ -192,15 +194,49 @@ fn fold_step_avx2(bytes: &[u8; WIDTH + BEHIND], out: &mut [u8; WIDTH]) -> Step {
     Step { taken, written: keep.count_ones() as usize, whole }
 }
 
+/// By the low half of the first byte of a character of three (U+E000 is 0xee): the least second byte of those that stay or are
+/// full-width, how much more it may be, and the same of the third. Others have a range that no byte lies in.
+#[cfg(target_arch = "x86_64")]
+static STAYS: [[u8; 16]; 4] = {
+    let mut table = [[0; 16]; 4];
+    // U+2010 to U+2027, U+3001 to U+3029, U+4E00 to U+9FFF, U+FF01 to U+FF3F.
+    let stays: [(usize, [u8; 4]); 9] = [
+        (0x2, [0x80, 0x00, 0x90, 0x17]),
+        (0x3, [0x80, 0x00, 0x81, 0x28]),
+        (0x4, [0xb8, 0x07, 0x80, 0x3f]),
+        (0x5, [0x80, 0x3f, 0x80, 0x3f]),
+        (0x6, [0x80, 0x3f, 0x80, 0x3f]),
+        (0x7, [0x80, 0x3f, 0x80, 0x3f]),
+        (0x8, [0x80, 0x3f, 0x80, 0x3f]),
+        (0x9, [0x80, 0x3f, 0x80, 0x3f]),
+        (0xf, [0xbc, 0x00, 0x81, 0x3e]),
+    ];
+    let mut index = 0;
+    while index < stays.len() {
+        let (leading, ranges) = stays[index];
+        let mut range = 0;
+        while range < 4 {
+            table[range][leading] = ranges[range];
+            range += 1;
+        }
+        index += 1;
+    }
+    table
+};
+
+/// By its low half: what a byte behind a backslash stands for, `n` and `"`.
+#[cfg(target_arch = "x86_64")]
+static ESCAPED: [u8; 16] = [0, 0, b'"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'\n', 0];
+
 /// Looks at half a vector and writes what its characters become at their first bytes: the masks of [`Found`], in order.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 #[inline]
 fn look_avx2(bytes: &[u8; WIDTH + BEHIND], from: usize, folded: &mut [u8]) -> [u32; 4] {
     use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256,
-        _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-        _mm256_storeu_si256, _mm256_sub_epi8,
+        __m256i, _mm_loadu_si128, _mm256_adds_epu8, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8,
+        _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_xor_si256,
     };
     const HALF: usize = WIDTH / 2;
     let load = |behind: usize| -> __m256i {
@@ -210,27 +246,30 @@ fn look_avx2(bytes: &[u8; WIDTH + BEHIND], from: usize, folded: &mut [u8]) -> [u
     let (here, next, third) = (load(0), load(1), load(2));
     let all = |byte: u8| _mm256_set1_epi8(byte as i8);
     let is = |bytes, byte| _mm256_cmpeq_epi8(bytes, all(byte));
-    let at_least = |bytes, least| _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, all(least)), bytes);
-    let at_most = |bytes, most| _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, all(most)), bytes);
-    let within = |bytes, from: u8, to: u8| at_most(_mm256_sub_epi8(bytes, all(from)), to - from);
-    let (and, or) = (|a, b| _mm256_and_si256(a, b), |a, b| _mm256_or_si256(a, b));
-    let full_width = and(and(is(here, 0xef), is(next, 0xbc)), within(third, 0x81, 0xbf));
-    let mark = and(
-        is(next, 0x80),
-        or(and(is(here, 0xe3), within(third, 0x81, 0xa9)), and(is(here, 0xe2), within(third, 0x90, 0xa7))),
+    // Between a least and, so much more, a most value.
+    let within = |bytes, least, more| {
+        let above = _mm256_sub_epi8(bytes, least);
+        _mm256_cmpeq_epi8(_mm256_min_epu8(above, more), above)
+    };
+    let table = |table: &[u8; 16], at| {
+        // SAFETY: 16 bytes are read from 16, and no alignment is asked for.
+        let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), at)
+    };
+    // By the low half of a byte of U+2000 to U+FFFF that begins a character; all others find zeros, and what follows them is none.
+    let leading = _mm256_adds_epu8(_mm256_xor_si256(here, all(0xe0)), all(0x70));
+    let stays = _mm256_and_si256(
+        within(next, table(&STAYS[0], leading), table(&STAYS[1], leading)),
+        within(third, table(&STAYS[2], leading), table(&STAYS[3], leading)),
     );
-    let ideograph = or(within(here, 0xe5, 0xe9), and(is(here, 0xe4), at_least(next, 0xb8)));
-    let stays = or(or(full_width, mark), ideograph);
+    let full_width = _mm256_and_si256(is(here, 0xef), stays);
     let backslash = is(here, b'\\');
-    let line_break = and(backslash, is(next, b'n'));
-    let escape = or(line_break, and(backslash, is(next, b'"')));
-    let odd = or(
-        or(at_most(here, 0x1f), _mm256_andnot_si256(escape, backslash)),
-        _mm256_andnot_si256(stays, at_least(here, 0xc0)),
-    );
+    let escape = _mm256_and_si256(backslash, _mm256_or_si256(is(next, b'n'), is(next, b'"')));
+    // Bytes from 0xc0 on begin characters, and those up to 0x1f control.
+    let special = within(here, all(0xc0), all(0xff - 0xc0 + 0x20));
+    let odd = _mm256_or_si256(_mm256_andnot_si256(stays, special), _mm256_andnot_si256(escape, backslash));
     let value = _mm256_blendv_epi8(here, _mm256_sub_epi8(third, all(0x60)), full_width);
-    let value = _mm256_blendv_epi8(value, next, escape);
-    let value = _mm256_blendv_epi8(value, all(b'\n'), line_break);
+    let value = _mm256_blendv_epi8(value, table(&ESCAPED, next), escape);
     // SAFETY: 32 bytes are written to 32.
     unsafe { _mm256_storeu_si256(folded[..HALF].as_mut_ptr().cast(), value) };
     [full_width, escape, is(here, b'"'), odd].map(|mask| _mm256_movemask_epi8(mask) as u32)

@@ -175,15 +175,14 @@ impl Asked<'_> {
             steps.push("left out: another record, which stands before it, says nearly the same".to_owned());
             (None, false)
         } else if validation.0 < validation_bound(self.spec.validation.fraction) {
-            let at = mixed.validation.iter().position(|record| record.key == validation);
+            let at = mixed.validation.keys().position(|(key, _)| key == validation);
             let part = format!("{} % of every pool", self.spec.validation.fraction * 100.0);
             steps.push(format!("held out for validation, as {part} are by a hash of the content that no seed changes"));
             (at.map(|at| format!("line {} of validation.jsonl", at + 1)), false)
         } else {
             let key = Keyed::draw(self.spec.seed, pool.name).key(content);
             steps.push(self.rank(key, owner.order, &contents, mixed));
-            let lines =
-                mixed.train.iter().enumerate().filter(|(_, record)| record.key == key && record.source == pool.name);
+            let lines = mixed.train.keys().enumerate().filter(|(_, known)| *known == (key, pool.name));
             let lines: Vec<String> = lines.map(|(at, _)| (at + 1).to_string()).collect();
             let is_in = !lines.is_empty();
             (is_in.then(|| format!("in the mix, line {} of mix.jsonl", lines.join(", "))), is_in)

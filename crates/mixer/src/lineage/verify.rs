@@ -31,15 +31,15 @@ pub fn verify(folder: &Path, spec: &MixSpec, context: &MixContext<'_>) -> Result
     let folder = MixFolder::open(folder)?;
     let fresh = mix(spec, context)?;
     let mut found = Verification::default();
-    for SettingDifference { key, a, b } in setting_differences(&folder.manifest, &fresh.manifest) {
+    for SettingDifference { key, a, b } in setting_differences(&folder.manifest, fresh.manifest()) {
         let value = |value: Option<String>| value.unwrap_or_else(|| "not set".to_owned());
         found.problems.push(format!("{key} was {}, is {}", value(a), value(b)));
     }
-    found.problems.extend(file_differences(&folder.manifest, &fresh.manifest).iter().map(describe));
+    found.problems.extend(file_differences(&folder.manifest, fresh.manifest()).iter().map(describe));
     for split in [Split::Train, Split::Validation] {
         check_split(&folder, &fresh, split, &mut found)?;
     }
-    if found.problems.is_empty() && folder.manifest.mix_hash != fresh.manifest.mix_hash {
+    if found.problems.is_empty() && folder.manifest.mix_hash != fresh.manifest().mix_hash {
         found
             .problems
             .push("the mix's hash is another: the exam's questions or the tokenizer that counts changed".to_owned());
@@ -50,8 +50,8 @@ pub fn verify(folder: &Path, spec: &MixSpec, context: &MixContext<'_>) -> Result
 
 fn check_split(folder: &MixFolder, fresh: &Mix, split: Split, found: &mut Verification) -> Result<(), MixError> {
     let again = match split {
-        Split::Train => &fresh.manifest.mix,
-        Split::Validation => &fresh.manifest.validation,
+        Split::Train => &fresh.manifest().mix,
+        Split::Validation => &fresh.manifest().validation,
     };
     let written = folder.written(split);
     let name = folder.path.join(split.file());

@@ -112,7 +112,7 @@ impl Records {
     /// Takes back the memory of a batch that is done with.
     pub fn reuse(&mut self, batch: Batch) {
         if let Self::Text(splitter) = self {
-            splitter.reuse(batch.bytes);
+            splitter.reuse(batch.bytes, batch.spans);
         }
     }
 }

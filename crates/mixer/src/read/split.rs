@@ -35,7 +35,7 @@ pub(crate) struct Splitter {
     /// Bytes that were read but not yet handed out.
     rest: Vec<u8>,
     /// Memory of batches that are done with, as long as it was.
-    spares: Vec<Vec<u8>>,
+    spares: Vec<(Vec<u8>, Vec<Span>)>,
     /// Line on which `rest` begins, from 1.
     line: u64,
     /// Records handed out.
@@ -62,9 +62,8 @@ impl Splitter {
     /// The next records; `None` at the end of a well-formed file.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         loop {
-            let mut bytes = self.spares.pop().unwrap_or_default();
+            let (mut bytes, mut spans) = self.spares.pop().unwrap_or_default();
             let filled = self.fill(&mut bytes);
-            let mut spans = Vec::new();
             let used = self.split(&bytes[..filled], &mut spans)?;
             if spans.is_empty() && filled - used > self.longest {
                 return Err(self.here(format!("the record is longer than {} MiB", self.longest >> 20), LAYOUTS));
@@ -73,7 +72,7 @@ impl Splitter {
             if !spans.is_empty() {
                 return Ok(Some(Batch { bytes, spans, table: self.table.clone() }));
             }
-            self.spares.push(bytes);
+            self.spares.push((bytes, spans));
             if let Some(problem) = self.failed.take() {
                 return Err((Some((self.line, self.records + 1)), problem));
             }
@@ -105,8 +104,9 @@ impl Splitter {
     }
 
     /// Takes back the memory of a batch that is done with.
-    pub fn reuse(&mut self, bytes: Vec<u8>) {
-        self.spares.push(bytes);
+    pub fn reuse(&mut self, bytes: Vec<u8>, mut spans: Vec<Span>) {
+        spans.clear();
+        self.spares.push((bytes, spans));
     }
 
     fn finish(&self) -> Result<(), SplitError> {

@@ -14,13 +14,13 @@ use crate::canonical::{ContentId, Draft, content_id};
 use crate::error::MixError;
 use crate::examine::{AuditPair, Examination, Examined};
 use crate::filter::{Filter, Finding, Signature, Sketch};
-use crate::import::{Imported, Importer, PLAIN, Read, Rejection};
+use crate::import::{Imported, Importer, PLAIN, Read, Rejection, read_plain};
 use crate::key::{Key, Keyed};
 use crate::lanes::Inputs;
 use crate::locate::SourceFile;
 use crate::measure::{Lengths, MeasureTokens};
 use crate::read::{Batch, Opened, Problem, Span, SplitError, open};
-use crate::select::{Candidate, Kept, Smallest, Text};
+use crate::select::{Candidate, Smallest, Text};
 use crate::shard::Share;
 use crate::spec::SourcePart;
 use in_order::InOrder;
@@ -32,6 +32,8 @@ pub(crate) struct PoolScan<'a> {
     pub files: &'a [SourceFile],
     /// The part of the pool that is read.
     pub share: Share,
+    /// Length of its files on the disk.
+    pub bytes: u64,
     pub parts: &'a [SourcePart],
     /// By part.
     pub importers: &'a [Importer],
@@ -42,6 +44,8 @@ pub(crate) struct PoolScan<'a> {
     pub earlier: &'a [Vec<ContentId>],
     /// Whether records are sketched, for finding near-duplicates.
     pub sketching: bool,
+    /// Whether it is guessed from the first records how many there are.
+    pub expecting: bool,
     /// Contents that are near-duplicates of others, sorted.
     pub left_out: &'a [ContentId],
     pub draw: Keyed,
@@ -91,8 +95,8 @@ enum Destination {
 impl PoolScan<'_> {
     /// Reads every file; the first error in the order of files and records counts, whatever thread meets it first.
     pub fn run(&self) -> Result<Vec<FileScan>, MixError> {
-        let taken = (0..self.files.len()).into_par_iter().filter(|file| self.share.takes_file(*file, self.files.len()));
-        let scans: Vec<_> = taken.map(|file| self.scan_file(file)).collect();
+        let taken: Vec<usize> = self.share.files(self.files).map(|(index, _)| index).collect();
+        let scans: Vec<_> = taken.into_par_iter().map(|file| self.scan_file(file)).collect();
         scans.into_iter().collect()
     }
 
@@ -105,10 +109,11 @@ impl PoolScan<'_> {
         let Opened { records, fingerprinter, layout } =
             open(&file.path, &self.parts[file.part], &wants).map_err(whole)?;
         let batches = InOrder::new(records);
-        let reported = AtomicU64::new(0);
+        let (reported, read) = (AtomicU64::new(0), AtomicU64::new(0));
         let progress = |records: u64| {
             let bytes = fingerprinter.bytes();
             (self.progress)(bytes.saturating_sub(reported.fetch_max(bytes, Ordering::Relaxed)), records);
+            self.expect(read.fetch_add(records, Ordering::Relaxed) + records, bytes);
         };
         rayon::scope(|scope| {
             for _ in 1..rayon::current_num_threads() {
@@ -128,6 +133,19 @@ impl PoolScan<'_> {
             Some(lacking) => Err(lacking.error(&file.name)),
             None => Ok(scan),
         }
+    }
+
+    /// Tells how many records there may be, once `bytes` of a file held `records`.
+    fn expect(&self, records: u64, bytes: u64) {
+        if self.expecting && bytes >= TELLING {
+            let all = (u128::from(records) * u128::from(self.bytes) / u128::from(bytes)) as u64;
+            self.sample.expect(all);
+        }
+    }
+
+    /// Whether the guess that [`Self::expect`] made left too few.
+    pub fn guessed_wrong(&self) -> bool {
+        self.sample.guessed_wrong()
     }
 
     /// Looks at a file's batches, one after another, until there are no more.
@@ -155,7 +173,7 @@ impl PoolScan<'_> {
         tally.contents.reserve_exact(batch.spans.len());
         let (mut sample, mut held_out) = (Vec::new(), Vec::new());
         let mut keep = |destination: Destination, text: Text, lengths: Lengths, span: &Span| {
-            let kept = |key| (key, Kept { text, file: index, line: span.line, record: span.record, lengths });
+            let kept = |key| (key, Candidate { text, file: index, line: span.line, record: span.record, lengths });
             match destination {
                 Destination::Sample(key) => sample.push(kept(key)),
                 Destination::HeldOut(key) => held_out.push(kept(key)),
@@ -164,9 +182,8 @@ impl PoolScan<'_> {
         for spans in batch.spans.chunks(TOGETHER) {
             self.look_at_some((index, batch, spans), inputs, &mut tally, &mut keep)?;
         }
-        let read = |file: usize, bytes: &[u8]| self.read_plain(file, bytes);
-        self.sample.offer(sample, &read);
-        self.held_out.offer(held_out, &read);
+        self.sample.offer(sample);
+        self.held_out.offer(held_out);
         Ok(tally)
     }
 
@@ -206,11 +223,8 @@ impl PoolScan<'_> {
             tally.contents.push(ContentId(content));
             if let Some(destination) = self.destination(ContentId(content), key, validation) {
                 let bytes = &batch.bytes[span.range.clone()];
-                let measured = self.measure.and_then(|_| importer.plain(bytes)).map(|messages| self.measured(messages));
-                match measured {
-                    Some((messages, lengths)) => keep(destination, Text::Read(messages), lengths, span),
-                    None => keep(destination, Text::Unread(bytes.into()), Lengths::default(), span),
-                }
+                let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&read_plain(bytes)));
+                keep(destination, Text::Plain(bytes.into()), lengths, span);
             }
         }
         Ok(())
@@ -304,20 +318,10 @@ impl PoolScan<'_> {
         }
         Some(if held_out { Destination::HeldOut(validation) } else { Destination::Sample(key) })
     }
-
-    /// The messages of a plain record.
-    fn read_plain(&self, file: usize, bytes: &[u8]) -> Vec<Message> {
-        // Only what was identified is held unread.
-        self.importers[self.files[file].part].plain(bytes).unwrap_or_default()
-    }
-
-    /// The records that were kept, with their texts, by ascending key.
-    pub fn kept(&self, smallest: &Smallest) -> Vec<(Key, Candidate)> {
-        let read_plain = |file: usize, bytes: &[u8]| self.read_plain(file, bytes);
-        let read = |(key, kept): (Key, Kept)| (key, kept.read(&read_plain));
-        smallest.take_sorted(&read_plain).into_par_iter().map(read).collect()
-    }
 }
+
+/// Bytes on the disk from which on a file tells how long its records are.
+const TELLING: u64 = 1 << 20;
 
 /// Records whose contents are hashed together.
 const TOGETHER: usize = 256;

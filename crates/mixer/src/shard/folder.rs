@@ -19,7 +19,7 @@ use crate::measure::Lengths;
 use crate::mix::{MixContext, Pool, PoolRead};
 use crate::read::Fingerprint;
 use crate::scan::{FileScan, Lacking};
-use crate::select::Candidate;
+use crate::select::{Candidate, Text};
 use crate::spec::MixSpec;
 
 const VERSION: u32 = 1;
@@ -253,7 +253,8 @@ fn held_out_file(pool: usize) -> String {
 
 fn write_candidates(candidates: &[(Key, Candidate)], mut file: &mut dyn Write) -> io::Result<()> {
     for (key, candidate) in candidates {
-        let Candidate { messages, file: index, line, record, lengths } = candidate.clone();
+        let Candidate { text, file: index, line, record, lengths } = candidate;
+        let (messages, index, line, record) = (text.messages(), *index, *line, *record);
         let tokens = (lengths.tokens, lengths.supervised_tokens);
         serde_json::to_writer(&mut file, &Line { key: *key, file: index, line, record, tokens, messages })?;
         file.write_all(b"\n")?;
@@ -333,7 +334,7 @@ impl Shard {
             let line = line.map_err(|error| self.wrong(format!("{name} is in another layout: {error}"), AGAIN))?;
             let Line { key, file, line, record, tokens: (tokens, supervised_tokens), messages } = line;
             let lengths = Lengths { tokens, supervised_tokens };
-            Ok((key, Candidate { messages, file, line, record, lengths }))
+            Ok((key, Candidate { text: Text::Read(messages), file, line, record, lengths }))
         };
         serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>().map(read).collect()
     }

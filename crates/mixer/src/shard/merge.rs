@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::folder::{Identity, Shard, ShardFile};
 use crate::amount::Limit;
-use crate::canonical::{ContentId, content_id};
+use crate::canonical::{ContentId, content_id, sort_contents};
 use crate::error::MixError;
 use crate::import::Importer;
 use crate::key::Key;
@@ -110,10 +110,8 @@ impl PoolMerge<'_> {
         let files = self.files()?;
         let parts: Vec<_> =
             self.shards.par_iter().map(|shard| shard.contents(self.number)).collect::<Result<_, _>>()?;
-        let mut contents = parts.concat();
+        let contents = sort_contents(&parts);
         drop(parts);
-        contents.par_sort_unstable();
-        contents.dedup();
         let sample = self.shards.par_iter().map(|shard| shard.sample(self.number)).collect::<Result<Vec<_>, _>>()?;
         let kept = self.shards.par_iter().map(|shard| shard.held_out(self.number)).collect::<Result<Vec<_>, _>>()?;
         let pools = || self.shards.iter().map(|shard| &shard.manifest.pools[self.number]);
@@ -197,7 +195,7 @@ impl PoolMerge<'_> {
         all.par_sort_by(|(one, first), (other, second)| one.cmp(other).then_with(|| first.cmp_copies(second)));
         all.dedup_by_key(|(key, _)| *key);
         let own = |(key, candidate): &(Key, Candidate)| {
-            let content = content_id(&candidate.messages);
+            let content = content_id(&candidate.text.messages());
             to.is_none_or(|to| *key <= to) && !self.earlier.iter().any(|pool| stands_in(content, pool))
         };
         all.retain(own);

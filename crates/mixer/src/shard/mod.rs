@@ -73,6 +73,11 @@ impl Share {
         self.0.is_none_or(|shard| files < shard.of || index % shard.of == shard.number - 1)
     }
 
+    /// The files that are read, with their index.
+    pub fn files<T>(self, files: &[T]) -> impl Iterator<Item = (usize, &T)> {
+        files.iter().enumerate().filter(move |(index, _)| self.takes_file(*index, files.len()))
+    }
+
     /// Whether files are divided among shards.
     pub fn divides(self, files: usize) -> bool {
         self.0.is_some_and(|shard| files < shard.of)
