@@ -67,9 +67,10 @@ impl Keyed {
         Key(self.hash(&content.0.to_be_bytes()))
     }
 
-    /// The keys of many contents.
-    pub fn keys(&self, contents: &[u128]) -> Vec<Key> {
-        keyed_hashes(&self.0, contents).into_iter().map(Key).collect()
+    /// Writes the keys of many contents to `keys`.
+    pub fn keys(&self, contents: &[u128], keys: &mut Vec<Key>) {
+        keys.clear();
+        keyed_hashes(&self.0, contents, |hash| keys.push(Key(hash)));
     }
 
     /// The place of a chosen record: `copy` tells repeats of one record apart.

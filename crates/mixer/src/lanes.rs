@@ -56,6 +56,7 @@ pub(crate) struct Inputs {
     /// Memory for hashing.
     chunks: Vec<Chunk>,
     values: Vec<ChainingValue>,
+    hashes: Vec<u128>,
 }
 
 impl Inputs {
@@ -79,16 +80,19 @@ impl Inputs {
     }
 
     /// The first 16 bytes of the BLAKE3 hash of each input, as big-endian numbers.
-    pub fn hashes(&mut self) -> Vec<u128> {
+    pub fn hashes(&mut self) -> &[u128] {
         if !has_lanes() {
             let bytes = |&(start, length): &(usize, usize)| &self.bytes[start..start + length];
-            return self.ranges.iter().map(|range| first_128_bits(blake3::hash(bytes(range)).as_bytes())).collect();
+            self.hashes.clear();
+            let hash = |range| first_128_bits(blake3::hash(bytes(range)).as_bytes());
+            self.hashes.extend(self.ranges.iter().map(hash));
+            return &self.hashes;
         }
         self.hashes_in_lanes()
     }
 
-    fn hashes_in_lanes(&mut self) -> Vec<u128> {
-        let Self { bytes, ranges, chunks, values, .. } = self;
+    fn hashes_in_lanes(&mut self) -> &[u128] {
+        let Self { bytes, ranges, chunks, values, hashes, .. } = self;
         chunks.clear();
         for (start, length) in &*ranges {
             let count = chunk_count(*length);
@@ -114,7 +118,9 @@ impl Inputs {
             let root = &values[at - chunk_count(length)];
             root[..4].iter().fold(0, |hash, word| hash << 32 | u128::from(word.swap_bytes()))
         };
-        ranges.iter().map(hash).collect()
+        hashes.clear();
+        hashes.extend(ranges.iter().map(hash));
+        hashes
     }
 }
 
@@ -171,17 +177,17 @@ fn merge_pairs(values: &mut [ChainingValue], pairs: &[(usize, usize, u32)]) {
     }
 }
 
-/// The first 16 bytes of the BLAKE3 hash, keyed by `key`, of each number's 16 bytes (big endian).
-pub(crate) fn keyed_hashes(key: &[u8; 32], inputs: &[u128]) -> Vec<u128> {
+/// Gives `each` the first 16 bytes of the BLAKE3 hash, keyed by `key`, of each number's 16 bytes (big endian).
+pub(crate) fn keyed_hashes(key: &[u8; 32], inputs: &[u128], each: impl FnMut(u128)) {
     if !has_lanes() {
         let hash = |input: &u128| first_128_bits(blake3::keyed_hash(key, &input.to_be_bytes()).as_bytes());
-        return inputs.iter().map(hash).collect();
+        return inputs.iter().map(hash).for_each(each);
     }
+    let mut each = each;
     let mut key_words = [0; 8];
     for (word, bytes) in key_words.iter_mut().zip(key.chunks_exact(4)) {
         *word = little_endian(bytes);
     }
-    let mut hashes = Vec::with_capacity(inputs.len());
     for inputs in inputs.chunks(LANES) {
         let mut block = [[0; LANES]; 16];
         for (lane, input) in inputs.iter().enumerate() {
@@ -194,9 +200,8 @@ pub(crate) fn keyed_hashes(key: &[u8; 32], inputs: &[u128]) -> Vec<u128> {
         compress(&mut state, &block, &[0; LANES], &[16; LANES], &flags);
         let hash =
             |lane: usize| state[..4].iter().fold(0, |hash, words| hash << 32 | u128::from(words[lane].swap_bytes()));
-        hashes.extend((0..inputs.len()).map(hash));
+        (0..inputs.len()).map(hash).for_each(&mut each);
     }
-    hashes
 }
 
 fn little_endian(bytes: &[u8]) -> u32 {
@@ -558,13 +563,16 @@ mod tests {
     proptest! {
         #[test]
         fn many_inputs(texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..40)) {
-            prop_assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts));
+            let mut inputs = inputs(&texts);
+            prop_assert_eq!(inputs.hashes_in_lanes(), expected(&texts));
         }
 
         #[test]
         fn keyed(key: [u8; 32], numbers in proptest::collection::vec(any::<u128>(), 0..40)) {
             let hash = |number: &u128| first_128_bits(blake3::keyed_hash(&key, &number.to_be_bytes()).as_bytes());
-            prop_assert_eq!(keyed_hashes(&key, &numbers), numbers.iter().map(hash).collect::<Vec<_>>());
+            let mut hashes = Vec::new();
+            keyed_hashes(&key, &numbers, |hash| hashes.push(hash));
+            prop_assert_eq!(hashes, numbers.iter().map(hash).collect::<Vec<_>>());
         }
     }
 }

@@ -511,7 +511,9 @@ fn count_contents<'a>(
                 None => own.push(content.0),
             }
         }
-        let held_out = validation.keys(&own).iter().filter(|key| key.0 < bound).count();
+        let mut keys = Vec::with_capacity(own.len());
+        validation.keys(&own, &mut keys);
+        let held_out = keys.iter().filter(|key| key.0 < bound).count();
         (owned, held_out as u64, (own.len() - held_out) as u64)
     };
     let counts: Vec<(Vec<u64>, u64, u64)> = contents.par_chunks(1 << 14).map(count).collect();

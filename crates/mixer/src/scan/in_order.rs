@@ -17,6 +17,8 @@ pub(super) struct InOrder {
     counting: Mutex<Counting>,
     /// Nothing more is to be read.
     over: AtomicBool,
+    /// The file's first record was counted.
+    knows_first: AtomicBool,
 }
 
 struct Reading {
@@ -46,6 +48,7 @@ impl InOrder {
                 failed: None,
             }),
             over: AtomicBool::new(false),
+            knows_first: AtomicBool::new(false),
         }
     }
 
@@ -66,6 +69,11 @@ impl InOrder {
         Some((reading.batches - 1, batch?))
     }
 
+    /// Whether no batch need bring its first record along.
+    pub fn knows_first(&self) -> bool {
+        self.knows_first.load(Ordering::Relaxed)
+    }
+
     /// Counts what was seen of batch `number`, as soon as all before it are counted.
     pub fn count(&self, number: u64, seen: Result<Tally, MixError>) {
         let mut counting = lock(&self.counting);
@@ -74,7 +82,10 @@ impl InOrder {
         while let Some(seen) = early.remove(turn) {
             *turn += 1;
             match seen {
-                Ok(seen) if failed.is_none() => tally.add(seen),
+                Ok(seen) if failed.is_none() => {
+                    tally.add(seen);
+                    self.knows_first.store(tally.has_first(), Ordering::Relaxed);
+                }
                 Ok(_) => {}
                 Err(error) => {
                     failed.get_or_insert(error);

@@ -150,13 +150,14 @@ impl PoolScan<'_> {
 
     /// Looks at a file's batches, one after another, until there are no more.
     fn look(&self, index: usize, batches: &InOrder, progress: &dyn Fn(u64)) {
-        let mut inputs = Inputs::default();
+        let mut memory = Memory::default();
         let mut done = None;
         while let Some((number, batch)) = batches.read(done.take()) {
             let seen = match batch {
                 Ok(mut batch) => {
                     batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
-                    let seen = self.look_at(index, &batch, &mut inputs);
+                    let seen = self.look_at(index, &batch, &mut memory);
+                    let seen = seen.map(|tally| if batches.knows_first() { tally } else { tally.with_first(&batch) });
                     progress(batch.spans.len() as u64);
                     done = Some(batch);
                     seen
@@ -168,8 +169,8 @@ impl PoolScan<'_> {
     }
 
     /// Counts a batch and offers what may be chosen of it.
-    fn look_at(&self, index: usize, batch: &Batch, inputs: &mut Inputs) -> Result<Tally, MixError> {
-        let mut tally = Tally::of(batch);
+    fn look_at(&self, index: usize, batch: &Batch, memory: &mut Memory) -> Result<Tally, MixError> {
+        let mut tally = Tally::default();
         tally.contents.reserve_exact(batch.spans.len());
         let (mut sample, mut held_out) = (Vec::new(), Vec::new());
         let mut keep = |destination: Destination, text: Text, lengths: Lengths, span: &Span| {
@@ -180,7 +181,7 @@ impl PoolScan<'_> {
             }
         };
         for spans in batch.spans.chunks(TOGETHER) {
-            self.look_at_some((index, batch, spans), inputs, &mut tally, &mut keep)?;
+            self.look_at_some((index, batch, spans), memory, &mut tally, &mut keep)?;
         }
         self.sample.offer(sample);
         self.held_out.offer(held_out);
@@ -192,7 +193,7 @@ impl PoolScan<'_> {
     fn look_at_some(
         &self,
         (index, batch, spans): (usize, &Batch, &[Span]),
-        inputs: &mut Inputs,
+        memory: &mut Memory,
         tally: &mut Tally,
         keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
     ) -> Result<(), MixError> {
@@ -201,8 +202,9 @@ impl PoolScan<'_> {
         let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(()) };
         let text = &batch.bytes[first.range.start..last.range.end];
         let plain = batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
+        let Memory { inputs, is_plain, draws, validations } = memory;
         inputs.clear();
-        let is_plain = |span: &Span| {
+        let identified = |span: &Span| {
             let identify = |draft: &mut Draft<'_>| {
                 let identified = importer.identify(&batch.bytes[span.range.start..], span.range.len(), draft)?;
                 // What has to do with the exam is looked at closely.
@@ -210,18 +212,20 @@ impl PoolScan<'_> {
             };
             plain && inputs.push(identify).is_some()
         };
-        let plain: Vec<bool> = spans.iter().map(is_plain).collect();
+        is_plain.clear();
+        is_plain.extend(spans.iter().map(identified));
         let contents = inputs.hashes();
         tally.count(contents.len() as u64, PLAIN.0, PLAIN.1);
-        let (draws, validations) = (self.draw.keys(&contents), self.validation.keys(&contents));
-        let mut known = contents.into_iter().zip(draws.into_iter().zip(validations));
-        for (span, plain) in spans.iter().zip(plain) {
+        self.draw.keys(contents, draws);
+        self.validation.keys(contents, validations);
+        let mut known = contents.iter().zip(draws.iter().zip(validations.iter()));
+        for (span, plain) in spans.iter().zip(&*is_plain) {
             let Some((content, (key, validation))) = plain.then(|| known.next()).flatten() else {
                 self.look_closely((index, batch, span), (importer, filter), tally, keep)?;
                 continue;
             };
-            tally.contents.push(ContentId(content));
-            if let Some(destination) = self.destination(ContentId(content), key, validation) {
+            tally.contents.push(ContentId(*content));
+            if let Some(destination) = self.destination(ContentId(*content), *key, *validation) {
                 let bytes = &batch.bytes[span.range.clone()];
                 let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&read_plain(bytes)));
                 keep(destination, Text::Plain(bytes.into()), lengths, span);
@@ -322,6 +326,15 @@ impl PoolScan<'_> {
 
 /// Bytes on the disk from which on a file tells how long its records are.
 const TELLING: u64 = 1 << 20;
+
+/// What a thread uses again for every batch.
+#[derive(Default)]
+struct Memory {
+    inputs: Inputs,
+    is_plain: Vec<bool>,
+    draws: Vec<Key>,
+    validations: Vec<Key>,
+}
 
 /// Records whose contents are hashed together.
 const TOGETHER: usize = 256;

@@ -100,14 +100,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Of a batch of which nothing was seen yet.
-    pub fn of(batch: &Batch) -> Self {
+    /// Keeps the batch's first record too.
+    pub fn with_first(self, batch: &Batch) -> Self {
         let first = batch.spans.first().map(|span| First {
             bytes: batch.bytes[span.range.clone()].to_vec(),
             table: batch.table.clone(),
             place: span.place(),
         });
-        Self { first, ..Self::default() }
+        Self { first, ..self }
+    }
+
+    /// Whether it has the first record.
+    pub fn has_first(&self) -> bool {
+        self.first.is_some()
     }
 
     pub fn count(&mut self, records: u64, seen: Seen, shape: Shape) {
