@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use medley_mixer::yaml::YamlEntry;
-use medley_mixer::{Columns, Roles, SourceFormat, SourcePart, SourceSpec, Supervise};
+use medley_mixer::{Columns, Roles, SourcePart, Supervise};
 
-use super::document::{Document, Fate, Reading, Table};
-use super::plan::{Places, Plan, Set, Where, for_each, free_name, is_hub_id};
+use super::document::{Document, Fate, Reading};
+use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
+use super::sets::{self, BASE, Location, Read, none, why};
+use super::table::{Known, Table};
 use crate::error::{RecipeErrors, nearest, quoted_list};
 
 const TOOL: &str = "LLaMA-Factory";
@@ -15,9 +17,7 @@ const TOOL: &str = "LLaMA-Factory";
 const PLACES: [&str; 6] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name"];
 
 /// Options of a set that say what a recipe needs not say, or cannot.
-const TOOLS_WHY: &str =
-    "tool definitions are not part of a prompt; conversations with tool turns are rejected and counted";
-const TAGS: [(&str, Fate, &str); 2] = [
+const TAGS: [Known; 2] = [
     (
         "observation_tag",
         Fate::NotCarriedOver,
@@ -31,23 +31,23 @@ const TAGS: [(&str, Fate, &str); 2] = [
 ];
 
 /// Options of a training that concern data.
-const OPTIONS: [(&str, Fate, &str); 21] = [
+const OPTIONS: [Known; 21] = [
     ("template", Fate::NotNeeded, "the model's own chat template is used"),
-    ("eval_dataset", Fate::NotCarriedOver, "validation is held out of every source: `[mix.validation]`"),
+    ("eval_dataset", Fate::NotCarriedOver, why::VALIDATION),
     ("media_dir", Fate::NotCarriedOver, "Medley trains on text"),
-    ("train_on_prompt", Fate::NotCarriedOver, "only answers are learned"),
-    ("streaming", Fate::NotNeeded, "every source is streamed"),
+    ("train_on_prompt", Fate::NotCarriedOver, why::ANSWERS),
+    ("streaming", Fate::NotNeeded, why::STREAMED),
     ("buffer_size", Fate::NotNeeded, "a sample is drawn from the whole source, without a buffer"),
-    ("overwrite_cache", Fate::NotNeeded, "a changed source is noticed by its content"),
+    ("overwrite_cache", Fate::NotNeeded, why::CONTENT),
     ("preprocessing_batch_size", Fate::NotNeeded, "nothing is cached in batches"),
-    ("preprocessing_num_workers", Fate::NotNeeded, "every core is used; `medley mix --threads` says otherwise"),
+    ("preprocessing_num_workers", Fate::NotNeeded, why::CORES),
     ("max_samples", Fate::NotCarriedOver, "it takes a set's first rows; `mix.size` draws a sample of all of them"),
     ("eval_num_beams", Fate::NotCarriedOver, "the exam's answers are greedy"),
-    ("ignore_pad_token_for_loss", Fate::NotNeeded, "there is no padding"),
+    ("ignore_pad_token_for_loss", Fate::NotNeeded, why::PADDING),
     ("eval_on_each_dataset", Fate::NotNeeded, "validation is told by source"),
-    ("packing", Fate::NotNeeded, "samples are always packed and never attend across one another"),
-    ("neat_packing", Fate::NotNeeded, "samples are always packed and never attend across one another"),
-    ("tool_format", Fate::NotCarriedOver, TOOLS_WHY),
+    ("packing", Fate::NotNeeded, why::PACKED),
+    ("neat_packing", Fate::NotNeeded, why::PACKED),
+    ("tool_format", Fate::NotCarriedOver, why::TOOLS),
     ("enable_thinking", Fate::NotCarriedOver, "no empty chain of thought is added to answers"),
     ("preserve_thinking", Fate::NotCarriedOver, "answers are learned as they stand"),
     ("tokenized_path", Fate::NotNeeded, "a run keeps what it was made from"),
@@ -103,61 +103,53 @@ fn read_set(entry: &YamlEntry, before: &[Set], places: &Places, reading: &mut Re
     let is_ranking = table.truth("ranking", reading).unwrap_or(false);
     let columns = table.table("columns", reading);
     let tags = table.table("tags", reading);
-    let samples = table.number("num_samples", reading).map(|number| number.max(0.0) as u64);
+    let samples = table.count("num_samples", reading);
     let read = match kind.as_str() {
         "alpaca" => alpaca(columns.as_ref(), reading),
-        "sharegpt" | "openai" => conversations(&table, columns.as_ref(), tags.as_ref(), reading),
+        "sharegpt" | "openai" => Ok(conversations(&table, columns.as_ref(), tags.as_ref(), reading)),
         other => {
             let span = formatting.map_or(&entry.key_span, |entry| &entry.value.span);
             let hint = "alpaca, sharegpt or openai";
             reading.error(span, format!("`formatting` is `{other}`; expected {hint}"), hint);
-            None
+            Ok(Read::default())
         }
     };
-    let mut reason = columns.as_ref().and_then(|columns| untrainable(columns, is_ranking));
-    if let (None, Some(Read { columns: None, .. })) = (reason, &read) {
-        reason = Some("it has questions or texts without answers; Medley fine-tunes on answers");
-    }
-    if is_ranking && reason.is_none() {
-        reason = Some(RANKING);
-    }
-    for (table, known) in
-        [(columns.as_ref(), &[("tools", Fate::NotCarriedOver, TOOLS_WHY)][..]), (tags.as_ref(), &TAGS[..])]
-    {
-        if let Some(table) = table.filter(|_| reason.is_none()) {
+    let preference = columns.as_ref().and_then(untrainable).or(is_ranking.then_some(RANKING));
+    let read = preference.map_or(read, Err);
+    for (table, known) in [(columns, &[("tools", Fate::NotCarriedOver, why::TOOLS)][..]), (tags, &TAGS[..])] {
+        if let Some(table) = table.filter(|_| read.is_ok()) {
             table.account(known, Some(&name), reading);
         }
     }
     table.account(&[], Some(&name), reading);
-    if let Some(reason) = reason {
-        reading.left_out(&entry.key, &entry.key_span, reason);
-        return None;
+    match read {
+        Err(why) => {
+            reading.left_out(&entry.key, &entry.key_span, why);
+            None
+        }
+        Ok(read) => {
+            let origin = reading.document.origin(&entry.key_span);
+            Some(Set { samples, ..sets::set(name, &entry.key, origin, parts?, read) })
+        }
     }
-    let (parts, read) = (parts?, read?);
-    let with = |part: SourcePart| SourcePart {
-        format: read.format,
-        columns: read.columns.clone().unwrap_or_default(),
-        ..part
-    };
-    let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
-    let origin = reading.document.origin(&entry.key_span);
-    Some(Set { name, origin, source, samples, ..Set::default() })
 }
 
 const RANKING: &str = "it ranks answers, for preference training; to learn the chosen answers alone, write it as a source \
                        with `columns = { output = \"chosen\" }`";
 
 /// Why a set with these columns is not trained on.
-fn untrainable(columns: &Table<'_>, is_ranking: bool) -> Option<&'static str> {
-    if ["images", "videos", "audios"].into_iter().any(|key| columns.take(key).is_some()) {
-        return Some("it has pictures, films or sounds; Medley trains on text");
-    }
-    if ["chosen", "rejected"].into_iter().any(|key| columns.take(key).is_some()) || is_ranking {
-        return Some(RANKING);
-    }
-    columns
-        .take("kto_tag")
-        .map(|_| "it marks answers as good or bad, for KTO; keep the good ones in a file of their own")
+fn untrainable(columns: &Table<'_>) -> Option<&'static str> {
+    const MEDIA: &str = "it has pictures, films or sounds; Medley trains on text";
+    const MARKED: &str = "it marks answers as good or bad, for KTO; keep the good ones in a file of their own";
+    let reasons = [
+        ("images", MEDIA),
+        ("videos", MEDIA),
+        ("audios", MEDIA),
+        ("chosen", RANKING),
+        ("rejected", RANKING),
+        ("kto_tag", MARKED),
+    ];
+    reasons.into_iter().find(|(key, _)| columns.take(key).is_some()).map(|(_, why)| why)
 }
 
 /// The parts that hold a set's records, without how these are read.
@@ -199,7 +191,7 @@ fn place_of(
             _ => {
                 let base = places.bases.first().cloned().unwrap_or_default();
                 let written = places.written(&base.join(&given));
-                let why = format!("`{given}` is not there; --base says where relative paths start");
+                let why = format!("`{given}` is not there; {BASE}");
                 let what = format!("`path = \"{written}\"`");
                 reading.add(Fate::Assumed, Some(name), what, why, &entry.key_span);
                 Some(vec![SourcePart { path: written, ..SourcePart::default() }])
@@ -210,27 +202,19 @@ fn place_of(
 
 /// The parts of a set on the hub.
 fn on_hub(path: String, table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Vec<SourcePart> {
-    let config = table.text("subset", reading);
-    let files = table.text("folder", reading).map(|folder| format!("{}/*", folder.trim_end_matches('/')));
-    let splits = table.splits(name, reading);
-    let part = SourcePart { path, config, files, ..SourcePart::default() };
-    for_each(vec![part], &splits, |part, split| part.split = Some(split))
-}
-
-/// How a set's records are read; without columns they cannot be trained on.
-struct Read {
-    format: SourceFormat,
-    columns: Option<Columns>,
-}
-
-/// Only the columns that are named are read; without any, `instruction`, `input` and `output`.
-fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Option<Read> {
-    let none = || Some(String::new());
-    let format = SourceFormat::Alpaca;
-    let Some(table) = columns else {
-        let columns = Columns { history: none(), system: none(), ..Columns::default() };
-        return Some(Read { format, columns: Some(columns) });
+    let location = Location {
+        configs: table.text("subset", reading).into_iter().collect(),
+        folder: table.text("folder", reading),
+        splits: table.splits(name, reading),
+        ..Location::default()
     };
+    location.on_hub(path)
+}
+
+/// Only the columns that are named are read; without any, `instruction`, `input` and `output`. An error is why the set is
+/// left out.
+fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Result<Read, &'static str> {
+    let Some(table) = columns else { return Ok(Read::asked(sets::question_and_answer(None, None, None))) };
     let mut named = |key: &str| table.text(key, reading);
     let (prompt, query, output) = (named("prompt"), named("query"), named("response"));
     let (history, system) = (named("history").or_else(none), named("system").or_else(none));
@@ -239,9 +223,10 @@ fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Option<Read
         (None, query) => (query, none()),
         (prompt, query) => (prompt, query.or_else(none)),
     };
-    let columns = Columns { instruction, input, output, history, system, ..Columns::default() };
-    let is_trainable = columns.instruction.is_some() && columns.output.is_some();
-    Some(Read { format, columns: is_trainable.then_some(columns) })
+    if instruction.is_none() || output.is_none() {
+        return Err("it has questions or texts without answers; Medley fine-tunes on answers");
+    }
+    Ok(Read::asked(Columns { history, system, ..sets::question_and_answer(instruction, input, output) }))
 }
 
 fn conversations(
@@ -249,7 +234,7 @@ fn conversations(
     columns: Option<&Table<'_>>,
     tags: Option<&Table<'_>>,
     reading: &mut Reading<'_>,
-) -> Option<Read> {
+) -> Read {
     let mut messages = Some("conversations".to_owned());
     let mut system = None;
     if let Some(table) = columns {
@@ -265,18 +250,13 @@ fn conversations(
     }
     let mut tag = |key: &str| tags.and_then(|tags| tags.text(key, reading));
     let list = |name: Option<String>| name.into_iter().collect::<Vec<_>>();
-    let unusual = |name: Option<String>, usual: [&str; 2]| name.filter(|name| !usual.contains(&name.as_str()));
     let roles =
         Roles { user: list(tag("user_tag")), assistant: list(tag("assistant_tag")), system: list(tag("system_tag")) };
-    let columns = Columns {
-        messages: Some(messages?),
-        role: unusual(tag("role_tag"), ["role", "from"]),
-        content: unusual(tag("content_tag"), ["content", "value"]),
-        roles: roles.unusual(),
-        system: system.or_else(|| Some(String::new())),
-        ..Columns::default()
-    };
-    Some(Read { format: SourceFormat::Auto, columns: Some(columns) })
+    let (role, content) = (tag("role_tag"), tag("content_tag"));
+    let system = system.or_else(none);
+    let columns =
+        Columns { roles: roles.unusual(), system, ..sets::turns(messages.unwrap_or_default(), role, content) };
+    Read::conversations(columns)
 }
 
 /// The sets that a training names, from the `dataset_info.json` of its `dataset_dir`.
@@ -293,18 +273,14 @@ pub(super) fn training(
         let names = texts.iter().flat_map(|text| text.split(','));
         names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
     };
-    let names = list(table.texts("dataset", reading).unwrap_or_default());
-    let probabilities = table.texts("interleave_probs", reading).map(list);
+    let names = list(table.texts("dataset", reading));
+    let probabilities = list(table.texts("interleave_probs", reading));
     let bases = base.map_or_else(|| vec![PathBuf::from("."), document.folder.clone()], |base| vec![base.to_owned()]);
     let dataset_dir =
         bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join("dataset_info.json").is_file());
     let Some(dataset_dir) = dataset_dir else {
         let span = table.take("dataset_dir").map_or(0..0, |entry| entry.value.span.clone());
-        reading.error(
-            &span,
-            format!("`{folder}/dataset_info.json` is not there"),
-            "--base says where relative paths start",
-        );
+        reading.error(&span, format!("`{folder}/dataset_info.json` is not there"), BASE);
         return Ok(Plan::default());
     };
     let info = Document::read(&dataset_dir.join("dataset_info.json"))?;
@@ -315,59 +291,34 @@ pub(super) fn training(
     reading.problems.append(&mut inner.problems);
     reading.notes.append(&mut inner.notes);
     // As the training names them.
-    plan.sets.sort_by_key(|set| names.iter().position(|name| free_name(name, &[]) == set.name));
+    plan.sets.sort_by_key(|set| names.iter().position(|name| *name == set.given));
     settings(&table, &mut plan, reading);
-    if let Some(probabilities) = probabilities {
-        shares(&names, &probabilities, &mut plan, &table, reading);
+    if let Some(entry) = table.take("interleave_probs") {
+        shares(&names, &probabilities, entry, &mut plan, reading);
     }
-    let rest = table.rest();
-    let (known, other): (Vec<_>, Vec<_>) =
-        rest.into_iter().partition(|entry| OPTIONS.iter().any(|(key, ..)| *key == entry.key));
-    for entry in known {
-        let option = OPTIONS.iter().find(|(key, ..)| *key == entry.key);
-        option.into_iter().for_each(|(_, fate, why)| reading.note(*fate, None, entry, why));
-    }
-    super::not_about_data(&other, reading);
+    table.account_for_file(&OPTIONS, reading);
     Ok(plan)
 }
 
 fn settings(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     plan.model = table.text("model_name_or_path", reading);
-    plan.max_tokens = table.number("cutoff_len", reading).map(|tokens| tokens as u64);
+    plan.max_tokens = table.count("cutoff_len", reading);
     plan.system = table.text("default_system", reading);
-    let size = table.number("val_size", reading).filter(|size| *size > 0.0);
-    match (size, table.take("val_size")) {
-        (Some(share), _) if share <= 0.5 => plan.validation = Some(share),
-        (Some(_), Some(entry)) => {
-            reading.note(
-                Fate::NotCarriedOver,
-                None,
-                entry,
-                "write a share of up to 0.5 as `[mix.validation] fraction`",
-            );
-        }
-        _ => {}
-    }
+    plan.validation = table.validation("val_size", reading);
     if table.truth("mask_history", reading) == Some(true) {
         let parts = plan.sets.iter_mut().flat_map(|set| &mut set.source.parts);
         parts.for_each(|part| part.supervise = Supervise::Last);
     }
 }
 
-fn shares(names: &[String], probabilities: &[String], plan: &mut Plan, table: &Table<'_>, reading: &mut Reading<'_>) {
-    let span = table.take("interleave_probs").map_or(0..0, |entry| entry.value.span.clone());
-    let shares: Option<Vec<f64>> =
-        probabilities.iter().map(|share| share.parse().ok().filter(|share: &f64| *share > 0.0)).collect();
-    match shares.filter(|shares| shares.len() == names.len()) {
-        Some(shares) => {
-            for (name, share) in names.iter().zip(shares) {
-                let name = free_name(name, &[]);
-                plan.sets.iter_mut().filter(|set| set.name == name).for_each(|set| set.weight = Some(share));
-            }
-        }
-        None => {
-            let message = format!("`interleave_probs` is not a positive number for each of {} sets", names.len());
-            reading.error(&span, message, "one for each name in `dataset`");
-        }
+fn shares(names: &[String], probabilities: &[String], entry: &YamlEntry, plan: &mut Plan, reading: &mut Reading<'_>) {
+    let share = |text: &String| text.parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0);
+    let shares: Option<Vec<f64>> = probabilities.iter().map(share).collect();
+    let Some(shares) = shares.filter(|shares| shares.len() == names.len()) else {
+        let message = format!("`interleave_probs` is not a positive number for each of {} sets", names.len());
+        return reading.error(&entry.value.span, message, "one for each name in `dataset`");
+    };
+    for set in &mut plan.sets {
+        set.weight = names.iter().position(|name| *name == set.given).map(|index| shares[index]);
     }
 }

@@ -5,12 +5,12 @@ mod axolotl;
 mod document;
 mod llama_factory;
 mod plan;
+mod sets;
+mod table;
 mod torchtune;
 mod write;
 
 use std::path::{Path, PathBuf};
-
-use medley_mixer::yaml::YamlEntry;
 
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;
@@ -108,14 +108,6 @@ const EXPECTED: &str = "expected one of\n\
     - a training file of LLaMA-Factory: `dataset: name, name` beside `dataset_dir`, `template` or `cutoff_len`\n\
     - Axolotl: `datasets:`, a list with a `path` each\n\
     - torchtune: `dataset:` with a `_component_`, or a list of these";
-
-/// One note for all the options that do not concern data.
-fn not_about_data(entries: &[&YamlEntry], reading: &mut Reading<'_>) {
-    let Some(first) = entries.first() else { return };
-    let names: Vec<String> = entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
-    let why = "not about data; `[model]`, `[train]` and `[exam]` are yours to write".to_owned();
-    reading.add(Fate::NotCarriedOver, None, names.join(", "), why, &first.key_span);
-}
 
 /// A system message that only some of the sets have has no place in a recipe.
 fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {

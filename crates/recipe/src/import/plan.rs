@@ -2,13 +2,15 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use medley_mixer::{SourcePart, SourceSpec};
+use medley_mixer::SourceSpec;
 
 /// A data set of the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     /// As the recipe will call it.
     pub name: String,
+    /// As the file calls it.
+    pub given: String,
     /// Where the file describes it: `file:line`.
     pub origin: String,
     pub source: SourceSpec,
@@ -114,23 +116,6 @@ pub(super) fn is_hub_id(name: &str) -> bool {
 pub(super) fn split_names(split: &str) -> (Vec<String>, bool) {
     let names = split.split('+').map(|part| part.split('[').next().unwrap_or(part).trim().to_owned());
     (names.filter(|name| !name.is_empty()).collect(), split.contains('['))
-}
-
-/// Repeats a part for every value of an option.
-pub(super) fn for_each(
-    parts: Vec<SourcePart>,
-    values: &[String],
-    set: impl Fn(&mut SourcePart, String),
-) -> Vec<SourcePart> {
-    if values.is_empty() {
-        return parts;
-    }
-    let with = |part: &SourcePart, value: &String| {
-        let mut part = part.clone();
-        set(&mut part, value.clone());
-        part
-    };
-    parts.iter().flat_map(|part| values.iter().map(move |value| with(part, value))).collect()
 }
 
 /// A name that can stand in a recipe's tables, told apart from `taken` ones.
