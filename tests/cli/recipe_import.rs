@@ -116,6 +116,38 @@ fn a_training_of_llama_factory_is_imported_and_mixed() {
 }
 
 #[test]
+fn as_much_is_mixed_as_the_tools_take() {
+    let folder = sets();
+    let folder = folder.path();
+    // Of `chat` there are four: LLaMA-Factory takes all of them and some again.
+    let info = r#"{"qa": {"file_name": "qa.json", "num_samples": 2, "columns": {"prompt": "question", "response": "answer"}},
+  "chat": {"file_name": "chat.jsonl", "num_samples": 7, "formatting": "sharegpt"}, "alpaca": {"file_name": "alpaca.jsonl"}}"#;
+    write(folder, "sets/dataset_info.json", info);
+    let training = |names: &str| format!("dataset: {names}\ndataset_dir: sets\ntemplate: qwen\nmax_samples: 5\n");
+    write(folder, "all.yaml", &training("qa, chat, alpaca"));
+    write(folder, "numbered.yaml", &training("qa, chat"));
+    let axolotl = "datasets:
+  - {path: sets/alpaca.jsonl, type: alpaca, shards: 3, shards_idx: 1}
+  - {path: sets/table.csv, type: {field_instruction: question, field_output: answer}, split: 'train[:2]'}
+";
+    write(folder, "axolotl.yml", axolotl);
+    let torchtune = "dataset: {_component_: torchtune.datasets.alpaca_dataset, train_on_input: false, source: json, \
+                     data_files: sets/alpaca.jsonl, split: 'train[50%:]'}\n";
+    write(folder, "torchtune.yaml", torchtune);
+    let first = "`max_records` takes so many, but anywhere in the set and not its first rows";
+    for (file, said, expected) in [
+        ("all.yaml", "where the set has fewer, none of them comes again", &[("qa", 2), ("chat", 4), ("alpaca", 5)][..]),
+        ("numbered.yaml", "wrote 2 sources", &[("qa", 2), ("chat", 5)]),
+        ("axolotl.yml", first, &[("alpaca", 2), ("table", 2)]),
+        ("torchtune.yaml", "`mix.epochs` takes such a part", &[("alpaca", 3)]),
+    ] {
+        imported(folder, file, &[said]);
+        assert_eq!(mixed(folder), counts(expected), "{file}");
+        fs::remove_file(folder.join("recipe.toml")).expect("removed");
+    }
+}
+
+#[test]
 fn axolotl_is_imported_and_mixed() {
     let folder = sets();
     let folder = folder.path();

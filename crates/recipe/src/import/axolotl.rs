@@ -3,6 +3,7 @@
 use medley_mixer::yaml::{Yaml, YamlEntry};
 use medley_mixer::{Columns, Roles, Supervise};
 
+use super::amounts::{Amount, Asked};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, question_and_answer, why};
@@ -11,10 +12,10 @@ use super::table::{Known, Table, value_text};
 const TEMPLATE: &str = "the model's own chat template renders the turns";
 const THINKING: &str = "reasoning in a field of its own is not read; answers are learned as they stand";
 const END: &str = "the token that ends a learned answer is learned, no other";
-const SHARDS: &str = "it takes a part of the rows; `mix.size` draws a sample of all of them";
+const SHARDS: &str = "it takes a part of all rows; `mix.epochs` takes a part of a source";
 
 /// Options of a set that say what a recipe needs not say, or cannot.
-const SET_OPTIONS: [Known; 24] = [
+const SET_OPTIONS: [Known; 23] = [
     ("ds_type", Fate::NotNeeded, "files are recognised by their content"),
     ("conversation", Fate::NotNeeded, TEMPLATE),
     ("chat_template", Fate::NotNeeded, TEMPLATE),
@@ -27,8 +28,7 @@ const SET_OPTIONS: [Known; 24] = [
     ("train_on_eos", Fate::NotCarriedOver, END),
     ("train_on_eot", Fate::NotCarriedOver, END),
     ("drop_system_message", Fate::NotCarriedOver, "system turns are kept; take them out of the file"),
-    ("shards", Fate::NotCarriedOver, SHARDS),
-    ("shards_idx", Fate::NotCarriedOver, SHARDS),
+    ("shards_idx", Fate::NotNeeded, "the part that `shards` takes is drawn by hashes"),
     ("preprocess_shards", Fate::NotNeeded, why::STREAMED),
     ("trust_remote_code", Fate::NotCarriedOver, why::CODE),
     ("input_transform", Fate::NotCarriedOver, why::CODE),
@@ -89,7 +89,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
         read_set(index, value, only, &mut plan.sets, places, reading);
     }
     plan.model = table.text("base_model", reading);
-    plan.max_tokens = table.count("sequence_len", reading);
+    plan.max_tokens = table.max_tokens("sequence_len", reading);
     plan.system = table.text("default_system_message", reading);
     plan.validation = table.validation("val_set_size", reading);
     table.account_for_file(&OPTIONS, reading);
@@ -113,17 +113,18 @@ fn read_set(
     let location = Location { path, files: table.texts("data_files", reading), ..Location::default() };
     let Some(name) = location.wanted_name(only, taken) else { return };
     let read = records(&table, &name, reading);
-    let location = Location {
-        configs: table.texts("name", reading),
-        revision: table.text("revision", reading),
-        splits: table.splits(&name, reading),
-        ..location
-    };
+    let (splits, slice) = table.splits(&name, reading);
+    let shards = table.take("shards");
+    let shards = shards.zip(table.count("shards", reading)).filter(|(_, shards)| *shards > 0);
+    let shards = shards.map(|(entry, shards)| Asked::new(Amount::Part(1.0 / shards as f64), &name, entry, reading));
+    let configs = table.texts("name", reading);
+    let location = Location { configs, revision: table.text("revision", reading), splits, ..location };
     match read.and_then(|read| Ok((read, location.parts(places)?))) {
         Err(why) => reading.left_out(location.called(), &table.span, why),
         Ok((read, parts)) => {
             table.account(&SET_OPTIONS, Some(&name), reading);
-            taken.push(sets::set(name, location.called(), reading.document.origin(&table.span), parts, read));
+            let set = sets::set(name, location.called(), reading.document.origin(&table.span), parts, read);
+            taken.push(Set { asked: slice.into_iter().chain(shards).collect(), ..set });
         }
     }
 }

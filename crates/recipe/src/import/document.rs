@@ -155,7 +155,8 @@ impl<'a> Reading<'a> {
     }
 
     pub fn note(&mut self, fate: Fate, set: Option<&str>, entry: &YamlEntry, why: &str) {
-        self.add(fate, set, format!("`{}`", shown(entry)), why.to_owned(), &entry.key_span);
+        let note = Note { fate, why: why.to_owned(), ..self.of_option(set, entry) };
+        self.notes.push(note);
     }
 
     pub fn left_out(&mut self, set: &str, span: &Range<usize>, why: impl Into<String>) {
@@ -165,6 +166,13 @@ impl<'a> Reading<'a> {
     pub fn add(&mut self, fate: Fate, set: Option<&str>, what: String, why: String, span: &Range<usize>) {
         let (file, line) = (self.document.file(), self.document.line(span));
         self.notes.push(Note { fate, set: set.map(str::to_owned), what, why, file, line });
+    }
+
+    /// A note of an option, which is not yet said.
+    pub fn of_option(&self, set: Option<&str>, entry: &YamlEntry) -> Note {
+        let (file, line) = (self.document.file(), self.document.line(&entry.key_span));
+        let (what, why) = (format!("`{}`", shown(entry)), String::new());
+        Note { fate: Fate::Assumed, set: set.map(str::to_owned), what, why, file, line }
     }
 }
 

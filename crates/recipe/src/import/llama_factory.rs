@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::yaml::YamlEntry;
+use medley_mixer::yaml::{YamlEntry, YamlValue};
 use medley_mixer::{Columns, Roles, SourcePart, Supervise};
 
+use super::amounts::{Amount, Asked};
 use super::document::{Document, Fate, Reading};
 use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
 use super::sets::{self, BASE, Location, Read, none, why};
@@ -30,8 +31,14 @@ const TAGS: [Known; 2] = [
     ),
 ];
 
+const COLUMNS: [Known; 1] = [("tools", Fate::NotCarriedOver, why::TOOLS)];
+
+/// Options of a set that are for sets on a hub.
+const SET_OPTIONS: [Known; 2] =
+    [("subset", Fate::NotNeeded, "files have no configurations"), ("folder", Fate::NotNeeded, "the files are named")];
+
 /// Options of a training that concern data.
-const OPTIONS: [Known; 21] = [
+const OPTIONS: [Known; 19] = [
     ("template", Fate::NotNeeded, "the model's own chat template is used"),
     ("eval_dataset", Fate::NotCarriedOver, why::VALIDATION),
     ("media_dir", Fate::NotCarriedOver, "Medley trains on text"),
@@ -41,7 +48,6 @@ const OPTIONS: [Known; 21] = [
     ("overwrite_cache", Fate::NotNeeded, why::CONTENT),
     ("preprocessing_batch_size", Fate::NotNeeded, "nothing is cached in batches"),
     ("preprocessing_num_workers", Fate::NotNeeded, why::CORES),
-    ("max_samples", Fate::NotCarriedOver, "it takes a set's first rows; `mix.size` draws a sample of all of them"),
     ("eval_num_beams", Fate::NotCarriedOver, "the exam's answers are greedy"),
     ("ignore_pad_token_for_loss", Fate::NotNeeded, why::PADDING),
     ("eval_on_each_dataset", Fate::NotNeeded, "validation is told by source"),
@@ -52,11 +58,6 @@ const OPTIONS: [Known; 21] = [
     ("preserve_thinking", Fate::NotCarriedOver, "answers are learned as they stand"),
     ("tokenized_path", Fate::NotNeeded, "a run keeps what it was made from"),
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
-    (
-        "mix_strategy",
-        Fate::NotCarriedOver,
-        "shares are exact: `mix.ratio`, `mix.size` and `mix.on_shortage` say how much of what",
-    ),
 ];
 
 /// Whether a table describes data sets.
@@ -97,39 +98,55 @@ pub(super) fn dataset_info(only: &[String], places: &Places, reading: &mut Readi
 fn read_set(entry: &YamlEntry, before: &[Set], places: &Places, reading: &mut Reading<'_>) -> Option<Set> {
     let table = Table::of(&entry.value, &entry.key, reading)?;
     let name = free_name(&entry.key, before);
-    let parts = place_of(&name, &table, entry, places, reading);
-    let formatting = table.take("formatting");
-    let kind = table.text("formatting", reading).unwrap_or_else(|| "alpaca".to_owned());
-    let is_ranking = table.truth("ranking", reading).unwrap_or(false);
     let columns = table.table("columns", reading);
     let tags = table.table("tags", reading);
-    let samples = table.count("num_samples", reading);
-    let read = match kind.as_str() {
-        "alpaca" => alpaca(columns.as_ref(), reading),
-        "sharegpt" | "openai" => Ok(conversations(&table, columns.as_ref(), tags.as_ref(), reading)),
-        other => {
+    let samples = table.take("num_samples").zip(table.count("num_samples", reading));
+    let read = match samples {
+        Some((_, 0)) => Err("`num_samples: 0` takes nothing of it"),
+        _ => read(&table, columns.as_ref(), tags.as_ref(), entry, reading),
+    };
+    let found =
+        read.map_err(str::to_owned).and_then(|read| Ok((read, located(&name, &table, entry, places, reading)?)));
+    let (read, (parts, slice)) = match found {
+        Ok(found) => found,
+        Err(why) => {
+            reading.left_out(&entry.key, &entry.key_span, why);
+            return None;
+        }
+    };
+    for (table, known) in [(columns, &COLUMNS[..]), (tags, &TAGS[..])] {
+        if let Some(table) = table {
+            table.account(known, Some(&name), reading);
+        }
+    }
+    table.account(&SET_OPTIONS, Some(&name), reading);
+    let samples = samples.map(|(entry, count)| Asked::new(Amount::Samples(count), &name, entry, reading));
+    let origin = reading.document.origin(&entry.key_span);
+    let set = sets::set(name, &entry.key, origin, parts, read);
+    Some(Set { asked: samples.into_iter().chain(slice).collect(), ..set })
+}
+
+/// How a set's records are read; an error is why it is left out.
+fn read(
+    table: &Table<'_>,
+    columns: Option<&Table<'_>>,
+    tags: Option<&Table<'_>>,
+    entry: &YamlEntry,
+    reading: &mut Reading<'_>,
+) -> Result<Read, &'static str> {
+    let is_ranking = table.truth("ranking", reading).unwrap_or(false);
+    if let Some(why) = columns.and_then(untrainable).or(is_ranking.then_some(RANKING)) {
+        return Err(why);
+    }
+    let formatting = table.take("formatting");
+    match table.text("formatting", reading).as_deref() {
+        None | Some("alpaca") => alpaca(columns, reading),
+        Some("sharegpt" | "openai") => Ok(conversations(table, columns, tags, reading)),
+        Some(other) => {
             let span = formatting.map_or(&entry.key_span, |entry| &entry.value.span);
             let hint = "alpaca, sharegpt or openai";
             reading.error(span, format!("`formatting` is `{other}`; expected {hint}"), hint);
             Ok(Read::default())
-        }
-    };
-    let preference = columns.as_ref().and_then(untrainable).or(is_ranking.then_some(RANKING));
-    let read = preference.map_or(read, Err);
-    for (table, known) in [(columns, &[("tools", Fate::NotCarriedOver, why::TOOLS)][..]), (tags, &TAGS[..])] {
-        if let Some(table) = table.filter(|_| read.is_ok()) {
-            table.account(known, Some(&name), reading);
-        }
-    }
-    table.account(&[], Some(&name), reading);
-    match read {
-        Err(why) => {
-            reading.left_out(&entry.key, &entry.key_span, why);
-            None
-        }
-        Ok(read) => {
-            let origin = reading.document.origin(&entry.key_span);
-            Some(Set { samples, ..sets::set(name, &entry.key, origin, parts?, read) })
         }
     }
 }
@@ -152,63 +169,59 @@ fn untrainable(columns: &Table<'_>) -> Option<&'static str> {
     reasons.into_iter().find(|(key, _)| columns.take(key).is_some()).map(|(_, why)| why)
 }
 
-/// The parts that hold a set's records, without how these are read.
-fn place_of(
+/// The parts that hold a set's records, and the slice that is taken of them; an error is why the set is left out.
+fn located(
     name: &str,
     table: &Table<'_>,
     entry: &YamlEntry,
     places: &Places,
     reading: &mut Reading<'_>,
-) -> Option<Vec<SourcePart>> {
-    let found = PLACES.into_iter().find(|key| table.has(key));
-    let Some(key) = found else {
-        let hint = "file_name, hf_hub_url, …";
-        reading.error(&entry.key_span, format!("`{name}` does not say where it is: no {}", quoted_list(PLACES)), hint);
-        return None;
+) -> Result<(Vec<SourcePart>, Option<Asked>), String> {
+    let nowhere = Ok((Vec::new(), None));
+    let Some(key) = PLACES.into_iter().find(|key| table.has(key)) else {
+        let message = format!("`{name}` does not say where it is: no {}", quoted_list(PLACES));
+        reading.error(&entry.key_span, message, "file_name, hf_hub_url, …");
+        return nowhere;
     };
-    let given = table.text(key, reading)?;
+    let Some(given) = table.text(key, reading) else { return nowhere };
+    let refused = match key {
+        "hf_hub_url" if !is_hub_id(&given) => Some("its `hf_hub_url` is not a full id: write `owner/name`"),
+        "ms_hub_url" | "om_hub_url" => {
+            Some("it is on another hub than Hugging Face's: fetch it and name its files with `path`")
+        }
+        "script_url" => Some("its loading script is code, which Medley does not run: name its files with `path`"),
+        "cloud_file_name" => Some("it lies in cloud storage: fetch it and name its files with `path`"),
+        _ => None,
+    };
+    if let Some(why) = refused {
+        return Err(why.to_owned());
+    }
     for other in PLACES.into_iter().filter(|other| *other != key) {
         if let Some(entry) = table.take(other) {
             reading.note(Fate::NotNeeded, Some(name), entry, &format!("`{key}` is used"));
         }
     }
-    let out = |reading: &mut Reading<'_>, why: &str| {
-        reading.left_out(&entry.key, &entry.key_span, why);
-        None
-    };
-    match key {
-        "hf_hub_url" if is_hub_id(&given) => Some(on_hub(given, table, name, reading)),
-        "hf_hub_url" => out(reading, &format!("`{given}` is not a full id: write `owner/name`")),
-        "ms_hub_url" | "om_hub_url" => {
-            out(reading, "it is on another hub than Hugging Face's: fetch it and name its files with `path`")
-        }
-        "script_url" => {
-            out(reading, "its loading script is code, which Medley does not run: name its files with `path`")
-        }
-        "cloud_file_name" => out(reading, "it lies in cloud storage: fetch it and name its files with `path`"),
-        _ => match places.find(&given) {
-            Where::Local(path) => Some(vec![SourcePart { path, ..SourcePart::default() }]),
-            _ => {
-                let base = places.bases.first().cloned().unwrap_or_default();
-                let written = places.written(&base.join(&given));
-                let why = format!("`{given}` is not there; {BASE}");
-                let what = format!("`path = \"{written}\"`");
-                reading.add(Fate::Assumed, Some(name), what, why, &entry.key_span);
-                Some(vec![SourcePart { path: written, ..SourcePart::default() }])
-            }
-        },
+    let (splits, slice) = table.splits(name, reading);
+    if key != "hf_hub_url" {
+        // Every file of a directory is read, whatever its name says.
+        let path = path_of(&given, name, entry, places, reading);
+        return Ok((vec![SourcePart { path, ..SourcePart::default() }], slice));
     }
+    let configs = table.text("subset", reading).into_iter().collect();
+    let folder = table.text("folder", reading);
+    Ok((Location { configs, folder, splits, ..Location::default() }.of_data_set(given), slice))
 }
 
-/// The parts of a set on the hub.
-fn on_hub(path: String, table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Vec<SourcePart> {
-    let location = Location {
-        configs: table.text("subset", reading).into_iter().collect(),
-        folder: table.text("folder", reading),
-        splits: table.splits(name, reading),
-        ..Location::default()
-    };
-    location.on_hub(path)
+/// A file or directory as the recipe writes it; one that is not there is expected where the first relative path starts.
+fn path_of(given: &str, name: &str, entry: &YamlEntry, places: &Places, reading: &mut Reading<'_>) -> String {
+    if let Where::File(path) | Where::Folder(path) = places.find(given) {
+        return path;
+    }
+    let base = places.bases.first().cloned().unwrap_or_default();
+    let written = places.written(&base.join(given));
+    let why = format!("`{given}` is not there; {BASE}");
+    reading.add(Fate::Assumed, Some(name), format!("`path = \"{written}\"`"), why, &entry.key_span);
+    written
 }
 
 /// Only the columns that are named are read; without any, `instruction`, `input` and `output`. An error is why the set is
@@ -285,14 +298,25 @@ pub(super) fn training(
     };
     let info = Document::read(&dataset_dir.join("dataset_info.json"))?;
     let mut inner = Reading::new(&info);
-    let wanted: Vec<String> = names.iter().filter(|name| only.is_empty() || only.contains(name)).cloned().collect();
+    let wanted = if only.is_empty() { &names[..] } else { only };
+    let unknown = wanted.iter().find(|name| !names.contains(name));
+    if wanted.is_empty() || unknown.is_some() {
+        let named = quoted_list(names.iter().map(String::as_str));
+        let message = unknown.map_or("`dataset` names no set".to_owned(), |name| {
+            format!("no set is called `{name}`: `dataset` names {named}")
+        });
+        let span = table.take("dataset").map_or(0..0, |entry| entry.value.span.clone());
+        reading.error(&span, message, "names of dataset_info.json");
+        return Ok(Plan::default());
+    }
     let places = Places { bases: vec![dataset_dir], recipe_folder: recipe_folder.to_owned() };
-    let mut plan = dataset_info(&wanted, &places, &mut inner);
+    let mut plan = dataset_info(wanted, &places, &mut inner);
     reading.problems.append(&mut inner.problems);
     reading.notes.append(&mut inner.notes);
     // As the training names them.
     plan.sets.sort_by_key(|set| names.iter().position(|name| *name == set.given));
     settings(&table, &mut plan, reading);
+    amounts(&table, &mut plan, reading);
     if let Some(entry) = table.take("interleave_probs") {
         shares(&names, &probabilities, entry, &mut plan, reading);
     }
@@ -302,12 +326,46 @@ pub(super) fn training(
 
 fn settings(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     plan.model = table.text("model_name_or_path", reading);
-    plan.max_tokens = table.count("cutoff_len", reading);
+    plan.max_tokens = table.max_tokens("cutoff_len", reading);
     plan.system = table.text("default_system", reading);
     plan.validation = table.validation("val_size", reading);
     if table.truth("mask_history", reading) == Some(true) {
         let parts = plan.sets.iter_mut().flat_map(|set| &mut set.source.parts);
         parts.for_each(|part| part.supervise = Supervise::Last);
+    }
+}
+
+/// What `streaming`, `max_samples` and `mix_strategy` make of the amounts that the sets ask for.
+fn amounts(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
+    if reading.document.root.get("streaming").is_some_and(|value| value.value == YamlValue::Boolean(true)) {
+        for asked in plan.sets.iter_mut().flat_map(|set| set.asked.extract_if(.., |asked| asked.samples().is_some())) {
+            reading.notes.push(asked.note(Fate::NotNeeded, "LLaMA-Factory passes over it where `streaming` is true"));
+        }
+    }
+    if let Some((entry, most)) = table.take("max_samples").zip(table.count("max_samples", reading)) {
+        if most == 0 {
+            reading.error(&entry.value.span, "`max_samples: 0` takes nothing of any set".to_owned(), "1 or more");
+        }
+        for set in &mut plan.sets {
+            // Samples that are asked for are drawn, and the first of them are taken.
+            let drawn = set.asked.iter_mut().find(|asked| asked.samples().is_some());
+            let amount = if drawn.is_some() { Amount::Samples(most) } else { Amount::Rows(most) };
+            let asked = Asked::new(amount, &set.name, entry, reading);
+            match drawn {
+                Some(drawn) if drawn.samples() > Some(most) => *drawn = asked,
+                Some(_) => {}
+                None => set.asked.push(asked),
+            }
+        }
+    }
+    if let Some(entry) = table.take("mix_strategy") {
+        let (fate, why) = if entry.value.text() == Some("concat") {
+            (Fate::NotNeeded, "all of every set is taken where nothing else is said")
+        } else {
+            let why = "shares are exact: `mix.ratio`, `mix.size` and `mix.on_shortage` say how much of what";
+            (Fate::NotCarriedOver, why)
+        };
+        reading.note(fate, None, entry, why);
     }
 }
 

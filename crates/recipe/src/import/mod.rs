@@ -1,6 +1,7 @@
 //! Other tools' descriptions of data as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's
 //! `datasets`, torchtune's `dataset`. Every option is carried over, or named with why not and what to do.
 
+mod amounts;
 mod axolotl;
 mod document;
 mod llama_factory;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;
 use document::{Document, Reading};
-use plan::{Places, Plan, Set};
+use plan::{Places, Plan};
 
 pub use document::{Fate, Note};
 
@@ -51,7 +52,7 @@ pub struct Imported {
 pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, RecipeErrors> {
     let document = Document::read(path)?;
     let mut reading = Reading::new(&document);
-    let plan = planned(&document, options, &mut reading)?;
+    let mut plan = planned(&document, options, &mut reading)?;
     let file = document.source.name.as_str();
     let Reading { mut problems, mut notes, .. } = reading;
     if plan.sets.is_empty() && problems.is_empty() {
@@ -65,10 +66,10 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
         return Err(RecipeErrors::of_import(file, problems));
     }
     say_systems(&plan, &mut notes);
-    say_samples(&plan, &mut notes);
+    let shares = amounts::settle(&mut plan, &mut notes);
     notes.sort_by_key(|note| (note.file.clone(), note.line));
     let name = path.file_name().map_or_else(|| file.to_owned(), |name| name.to_string_lossy().into_owned());
-    let toml = write::recipe(&plan, &name, &notes);
+    let toml = write::recipe(&plan, &shares, &name, &notes);
     parse::<&str>("imported.toml", &toml, Some(options.recipe_folder), &[])?;
     Ok(Imported { tool: plan.tool, toml, sources: plan.sets.len(), notes })
 }
@@ -115,24 +116,11 @@ fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {
     for set in plan.sets.iter().filter(|_| !common) {
         let Some(system) = &set.system else { continue };
         let why = "`[chat] system` holds for every source; put this one into the records of the set";
-        notes.push(not_carried(set, format!("the system message {system:?}"), why));
+        let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
+        let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
+        let (what, why) = (format!("the system message {system:?}"), why.to_owned());
+        notes.push(Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why, file, line });
     }
-}
-
-/// So many samples of some of the sets and all of others is no mix of a recipe.
-fn say_samples(plan: &Plan, notes: &mut Vec<Note>) {
-    let all = plan.sets.iter().all(|set| set.samples.is_some());
-    for set in plan.sets.iter().filter(|_| !all) {
-        let Some(samples) = set.samples else { continue };
-        let why = "other sets are taken whole; write `size` and `ratio` in place of `epochs`, or a part of an epoch";
-        notes.push(not_carried(set, format!("`num_samples: {samples}`"), why));
-    }
-}
-
-fn not_carried(set: &Set, what: String, why: &str) -> Note {
-    let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
-    let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
-    Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why: why.to_owned(), file, line }
 }
 
 #[cfg(test)]

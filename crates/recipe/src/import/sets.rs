@@ -23,6 +23,8 @@ pub(super) mod why {
 /// What to do about a path that leads nowhere.
 pub(super) const BASE: &str = "--base says where relative paths start";
 
+const ELSEWHERE: &str = "it lies at an address that Medley does not read: fetch it and name its files with `path`";
+
 /// Builders of `datasets` that stand where a path does.
 const BUILDERS: [&str; 5] = ["json", "csv", "parquet", "text", "arrow"];
 
@@ -119,20 +121,20 @@ impl Location {
         if self.is_builder() && self.files.is_empty() {
             return Err(format!("the source is `{}` and no `data_files` say which", self.path));
         }
-        let found = if self.is_builder() { Where::Local(String::new()) } else { places.find(&self.path) };
-        match found {
-            Where::Local(_) if !self.files.is_empty() => {
-                self.files.iter().map(|file| self.file(file, places)).collect()
-            }
-            Where::Local(path) => Ok(vec![SourcePart { path, ..SourcePart::default() }]),
-            Where::Hub(id) => Ok(self.on_hub(id)),
-            Where::Elsewhere => {
-                Err("it lies at an address that Medley does not read: fetch it and name its files with \
-                                     `path`"
-                    .to_owned())
-            }
+        if self.is_builder() {
+            return self.named_files(places);
+        }
+        match places.find(&self.path) {
+            Where::File(_) | Where::Folder(_) if !self.files.is_empty() => self.named_files(places),
+            Where::File(path) => Ok(vec![SourcePart { path, ..SourcePart::default() }]),
+            Where::Folder(path) | Where::Hub(path) => Ok(self.of_data_set(path)),
+            Where::Elsewhere => Err(ELSEWHERE.to_owned()),
             Where::Nowhere => Err(format!("`{}` is neither there nor a hub id; {BASE}", self.path)),
         }
+    }
+
+    fn named_files(&self, places: &Places) -> Result<Vec<SourcePart>, String> {
+        self.files.iter().map(|file| self.file(file, places)).collect()
     }
 
     /// A file inside the set's directory or, where there is none of that name, by its own path.
@@ -140,7 +142,7 @@ impl Location {
         let below = self.below(file);
         let inside = format!("{}/{below}", self.path.trim_end_matches('/'));
         let found = [inside, below.clone()].iter().find_map(|path| match places.find(path) {
-            Where::Local(path) => Some(SourcePart { path, ..SourcePart::default() }),
+            Where::File(path) | Where::Folder(path) => Some(SourcePart { path, ..SourcePart::default() }),
             _ => None,
         });
         found.ok_or_else(|| format!("`{below}` is not there; {BASE}"))
@@ -152,9 +154,9 @@ impl Location {
             .map_or_else(|| file.to_owned(), |folder| format!("{}/{file}", folder.trim_end_matches('/')))
     }
 
-    /// A part of the hub's data set for every file, configuration and split.
-    pub fn on_hub(&self, id: String) -> Vec<SourcePart> {
-        let part = SourcePart { path: id, revision: self.revision.clone(), ..SourcePart::default() };
+    /// A part for every file, configuration and split of a data set, on the hub or in a directory.
+    pub fn of_data_set(&self, path: String) -> Vec<SourcePart> {
+        let part = SourcePart { path, revision: self.revision.clone(), ..SourcePart::default() };
         let files: Vec<String> = match (&self.folder, self.files.as_slice()) {
             (Some(_), []) => vec![self.below("*")],
             (_, files) => files.iter().map(|file| self.below(file)).collect(),

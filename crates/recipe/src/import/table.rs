@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
 
+use super::amounts::Asked;
 use super::document::{Fate, Reading};
 use super::plan::split_names;
 
@@ -82,9 +83,15 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// A number of samples or tokens.
+    /// A number of samples, tokens or parts: a whole number.
     pub fn count(&self, key: &str, reading: &mut Reading<'_>) -> Option<u64> {
-        self.number(key, reading).map(|number| number as u64)
+        self.read(key, "a whole number", reading, |value| match value.value {
+            YamlValue::Integer(number) => u64::try_from(number).ok().filter(|number| *number <= MOST),
+            YamlValue::Float(number) if number.fract() == 0.0 && (0.0..=MOST as f64).contains(&number) => {
+                Some(number as u64)
+            }
+            _ => None,
+        })
     }
 
     pub fn truth(&self, key: &str, reading: &mut Reading<'_>) -> Option<bool> {
@@ -105,8 +112,13 @@ impl<'a> Table<'a> {
         let entry = self.take(key)?;
         let value = of(&entry.value);
         if value.is_none() {
-            let message = format!("`{key}` is {}; expected {expected}", kind(&entry.value));
-            reading.error(&entry.value.span, message, "wrong type");
+            // A number of the wrong kind is told by itself.
+            let given = match &entry.value.value {
+                YamlValue::Integer(number) => number.to_string(),
+                YamlValue::Float(number) => number.to_string(),
+                _ => kind(&entry.value).to_owned(),
+            };
+            reading.error(&entry.value.span, format!("`{key}` is {given}; expected {expected}"), "wrong type");
         }
         value
     }
@@ -146,14 +158,22 @@ impl<'a> Table<'a> {
         self.entries.iter().filter(|entry| !taken.contains(&entry.key.as_str())).filter(says).collect()
     }
 
-    /// The splits that a set asks for, `train` where it does not say; a slice of them is named.
-    pub fn splits(&self, set: &str, reading: &mut Reading<'_>) -> Vec<String> {
-        let (names, is_slice) = split_names(&self.text("split", reading).unwrap_or_else(|| "train".to_owned()));
-        if let Some(entry) = self.take("split").filter(|_| is_slice) {
-            let why = "a slice takes the first rows; `mix.size` draws a sample of all of them";
-            reading.note(Fate::NotCarriedOver, Some(set), entry, why);
+    /// The splits that a set asks for, `train` where it does not say, and what a slice takes of them.
+    pub fn splits(&self, set: &str, reading: &mut Reading<'_>) -> (Vec<String>, Option<Asked>) {
+        let (names, slice) = split_names(&self.text("split", reading).unwrap_or_else(|| "train".to_owned()));
+        let asked = self.take("split").zip(slice).map(|(entry, slice)| Asked::new(slice, set, entry, reading));
+        (names, asked)
+    }
+
+    /// The longest sample; one that has no room for anything is named.
+    pub fn max_tokens(&self, key: &str, reading: &mut Reading<'_>) -> Option<u64> {
+        let tokens = self.count(key, reading)?;
+        if let Some(entry) = self.take(key).filter(|_| tokens < LEAST_TOKENS) {
+            let why = format!("a sample needs room for {LEAST_TOKENS} tokens: `[chat] max_tokens`");
+            reading.note(Fate::NotCarriedOver, None, entry, &why);
+            return None;
         }
-        names
+        Some(tokens)
     }
 
     /// The share that is held out for validation; a number of samples is named.
@@ -167,6 +187,12 @@ impl<'a> Table<'a> {
         Some(size)
     }
 }
+
+/// More samples or tokens than that are a mistake, and sums of them would not fit.
+const MOST: u64 = 1_000_000_000_000_000;
+
+/// What `[chat] max_tokens` is at least.
+const LEAST_TOKENS: u64 = 16;
 
 const UNKNOWN: &str = "this option is not known to the importer";
 

@@ -49,7 +49,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     }
     if let Some(tokenizer) = table.take("tokenizer").filter(|entry| entry.value.entries().is_some()) {
         let own = Table::of(&tokenizer.value, "tokenizer", reading);
-        plan.max_tokens = own.and_then(|own| own.count("max_seq_len", reading));
+        plan.max_tokens = own.and_then(|own| own.max_tokens("max_seq_len", reading));
     }
     if let Some(checkpoint) = table.take("checkpointer").and_then(|entry| entry.value.get("checkpoint_dir")) {
         plan.model = checkpoint.text().map(str::to_owned);
@@ -138,12 +138,14 @@ fn read_set(value: &Yaml, only: &[String], taken: &mut Vec<Set>, places: &Places
             "torchtune also learns the prompt here (`train_on_input` is true by default); only answers are learned";
         reading.add(Fate::Assumed, Some(&name), "answers only".to_owned(), why.to_owned(), &table.span);
     }
-    let location = Location { splits: table.splits(&name, reading), ..location };
+    let (splits, slice) = table.splits(&name, reading);
+    let location = Location { splits, ..location };
     match location.parts(places) {
         Err(why) => reading.left_out(location.called(), &table.span, why),
         Ok(parts) => {
             table.account(&SET_OPTIONS, Some(&name), reading);
-            taken.push(sets::set(name, location.called(), reading.document.origin(&table.span), parts, read));
+            let set = sets::set(name, location.called(), reading.document.origin(&table.span), parts, read);
+            taken.push(Set { asked: slice.into_iter().collect(), ..set });
         }
     }
 }
@@ -167,7 +169,7 @@ fn data_files(table: &Table<'_>, reading: &mut Reading<'_>) -> Vec<String> {
     }
     let split = table.text("split", reading).unwrap_or_else(|| "train".to_owned());
     let by_split = Table::of(&entry.value, "data_files", reading);
-    let names = split_names(&split).0;
+    let (names, _) = split_names(&split);
     let files = by_split.map(|own| names.iter().flat_map(|name| own.texts(name, reading)).collect());
     files.unwrap_or_default()
 }
