@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::{Condition, Finding, Met};
 use crate::read::{Problem, RawRecord};
 use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
+pub use choice::{Choice, ChoiceQuestion, RecordProblem};
 use columns::Column;
 use fields::{Fields, Names};
 pub(crate) use identify::Identified;
