@@ -7,6 +7,7 @@ mod mix_pages;
 mod mix_shards;
 mod quickstart;
 mod real_data;
+mod recipe_import;
 mod runs;
 mod support;
 #[cfg(feature = "wgpu")]

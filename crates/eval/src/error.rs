@@ -17,6 +17,16 @@ pub enum EvalError {
         /// How to mend it.
         hint: String,
     },
+    /// A record of another layout cannot be read.
+    #[error("{place}: {problem}\n  hint: {hint}")]
+    Record {
+        /// File with line or record number.
+        place: String,
+        /// What is wrong, with its key.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
     /// A file of items, a template or an answer file cannot be used.
     #[error("{}: {reason}\n  hint: {hint}", path.display())]
     File {

@@ -218,7 +218,7 @@ fn options(record: &Map<String, Value>, place: &Place) -> Result<Vec<AnswerOptio
     Ok(options)
 }
 
-pub(crate) fn single_letter(name: &str) -> Option<char> {
+fn single_letter(name: &str) -> Option<char> {
     let mut characters = name.chars();
     let letter = characters.next().filter(char::is_ascii_uppercase)?;
     characters.next().is_none().then_some(letter)

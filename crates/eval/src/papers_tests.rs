@@ -154,5 +154,5 @@ fn layouts_of_others_are_known_by_their_keys() {
         "typed.jsonl",
         r#"{"exam_type": "药师考试", "question": 3, "answer": "", "option": {"A": "一", "B": "二"}}"#,
     );
-    assert!(folder.refusal("typed.jsonl").contains("typed.jsonl:1: `question` is not a string"));
+    assert!(folder.refusal("typed.jsonl").contains("typed.jsonl:1: `question` is a number; expected text"));
 }

@@ -50,7 +50,7 @@ pub use filter::{
     KeywordSplit, Language, NearDuplicates, Patterns, Take, language_name,
 };
 pub use folder::{MixFolder, Split};
-pub use import::{IMPORTER_VERSION, Rejection};
+pub use import::{Choice, ChoiceQuestion, IMPORTER_VERSION, RecordProblem, Rejection};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, DatasetRequest, HubFiles};

@@ -90,10 +90,11 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Whether they say how a conversation is written.
+    /// Whether they say how a conversation is written; empty names do not.
     pub fn of_conversations(&self) -> bool {
         let names = [&self.messages, &self.role, &self.content, &self.train];
-        names.into_iter().any(Option::is_some) || self.roles.is_some()
+        let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        names.into_iter().any(is_named) || self.roles.is_some()
     }
 }
 

@@ -5,6 +5,7 @@
 //! typed [`Recipe`] in which every default is written out. Nobody beyond this crate sees TOML.
 
 mod check;
+mod columns;
 mod document;
 mod emit;
 mod error;

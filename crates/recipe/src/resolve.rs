@@ -8,6 +8,7 @@ use medley_mixer::{FilterSpec, MixSpec, SourcePart, SourceSpec, Unit};
 use miette::{Diagnostic, Severity};
 
 use crate::check;
+use crate::columns;
 use crate::document::{Node, NodeValue};
 use crate::emit;
 use crate::error::{Problem, RecipeErrors};
@@ -119,6 +120,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
     report_optimizer_in_backward(&root, &mut problems);
+    columns::check(&root, &mut problems);
     filters::check(&root, &mut problems);
     problems.sort_by_cached_key(Problem::position);
     let (errors, warnings): (Vec<_>, Vec<_>) =

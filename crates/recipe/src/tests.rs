@@ -801,6 +801,103 @@ fn what_is_wrong_inside_a_filter_has_its_place() {
 }
 
 #[test]
+fn columns_of_questions_and_of_conversations_exclude_each_other() {
+    let text = r#"
+[model]
+base = "some/model"
+[mix]
+size = 100
+ratio = { a = 1, b = 1, c = 1, d = 1 }
+[sources.a]
+path = "a.jsonl"
+columns = { messages = "turns", system = "persona", instruction = "query", output = "answer" }
+[sources.b]
+path = ["b.jsonl", { path = "c.jsonl", columns = { output = "answer", roles = { user = ["患者"] } } }]
+columns = { instruction = "", output = "", messages = "turns" }
+[sources.c]
+path = ["d.jsonl", "e.jsonl"]
+format = "messages"
+[sources.c.columns]
+input = "context"
+[sources.d]
+path = [{ path = "f.jsonl", format = "alpaca" }, { path = "g.jsonl", format = "json" }]
+columns = { messages = "turns" }
+"#;
+    assert_snapshot!(errors(text, &[]), @r#"
+      × the recipe `recipe.toml` has 4 errors
+
+    Error:
+      × `sources.a.columns` names `messages` and `instruction`, which exclude each other
+        ╭─[recipe.toml:9:53]
+      8 │ path = "a.jsonl"
+      9 │ columns = { messages = "turns", system = "persona", instruction = "query", output = "answer" }
+        ·                                                     ─────┬─────
+        ·                                                          ╰── not beside `messages`
+     10 │ [sources.b]
+        ╰────
+      help: leave out one of the two: a record is read as a question with its answer (`instruction`, `input`,
+            `output`, `history`) or as a conversation (`messages`, `role`, `content`, `roles`, `train`);
+            `system` goes with either
+
+    Error:
+      × `sources.b.path.1.columns` names `output` and `roles`, which exclude each other
+        ╭─[recipe.toml:11:71]
+     10 │ [sources.b]
+     11 │ path = ["b.jsonl", { path = "c.jsonl", columns = { output = "answer", roles = { user = ["患者"] } } }]
+        ·                                                                       ──┬──
+        ·                                                                         ╰── not beside `output`
+     12 │ columns = { instruction = "", output = "", messages = "turns" }
+        ╰────
+      help: leave out one of the two: a record is read as a question with its answer (`instruction`, `input`,
+            `output`, `history`) or as a conversation (`messages`, `role`, `content`, `roles`, `train`);
+            `system` goes with either
+
+    Error:
+      × `sources.c.columns` names `input`, which `format = "messages"` does not read
+        ╭─[recipe.toml:17:1]
+     16 │ [sources.c.columns]
+     17 │ input = "context"
+        · ──┬──
+        ·   ╰── not with format "messages"
+     18 │ [sources.d]
+        ╰────
+      help: leave out one of the two: a record is read as a question with its answer (`instruction`, `input`,
+            `output`, `history`) or as a conversation (`messages`, `role`, `content`, `roles`, `train`);
+            `system` goes with either
+
+    Error:
+      × `sources.d.columns` names `messages`, which `format = "alpaca"` does not read
+        ╭─[recipe.toml:20:13]
+     19 │ path = [{ path = "f.jsonl", format = "alpaca" }, { path = "g.jsonl", format = "json" }]
+     20 │ columns = { messages = "turns" }
+        ·             ────┬───
+        ·                 ╰── not with format "alpaca"
+        ╰────
+      help: leave out one of the two: a record is read as a question with its answer (`instruction`, `input`,
+            `output`, `history`) or as a conversation (`messages`, `role`, `content`, `roles`, `train`);
+            `system` goes with either
+    "#);
+    let good = SMALL.replace("tcm = 1, western = 1", "tcm = 1");
+    let laid_over = ["sources.tcm.columns={ messages = \"turns\" }"];
+    assert_snapshot!(errors(&good, &laid_over), @r#"
+      × the recipe `recipe.toml` has an error
+
+    Error:
+      × `sources.tcm.columns` names `instruction` and `messages`, which exclude each other
+       ╭─[--set sources.tcm.columns={ messages = "turns" }:1:23]
+     1 │ sources.tcm.columns={ messages = "turns" }
+       ·                       ────┬───
+       ·                           ╰── not beside `instruction`
+       ╰────
+      help: leave out one of the two: a record is read as a question with its answer (`instruction`, `input`,
+            `output`, `history`) or as a conversation (`messages`, `role`, `content`, `roles`, `train`);
+            `system` goes with either; what a base says is taken back with `instruction = ""`, `output = ""`
+    "#);
+    let taken_back = ["sources.tcm.columns={ messages = \"turns\", instruction = \"\", output = \"\" }"];
+    read(&good, &taken_back).expect("an empty name is no column");
+}
+
+#[test]
 fn the_schema_beside_the_recipes_is_the_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/schema.json");
     let current = serde_json::to_string_pretty(&crate::json_schema()).expect("JSON") + "\n";

@@ -1,10 +1,11 @@
-//! Exam items as training data: question and options are asked, the right options (and the explanation) answered.
+//! Exam items, recognised by their own keys; as training data question and options are asked, the right options (and the
+//! explanation) answered.
 //!
 //! Options come as an object, a list of texts, a list of objects or lines of one text; the answer as letters, as the
 //! options' texts, as a number or as a mark on the option.
 
 use medley_chat::{Message, Role};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use super::columns::{is_blank, kind, text_of};
@@ -12,28 +13,104 @@ use super::{Imported, Rejection};
 use crate::canonical::fold;
 use crate::read::Problem;
 
+/// Where the question may stand: under one of these keys.
+pub(super) const QUESTIONS: [&str; 10] =
+    ["instruction", "instruct", "query", "question", "prompt", "ask", "problem", "user", "human", "q"];
+/// Where the options may stand.
+pub(super) const OPTIONS: [&str; 3] = ["option", "options", "choices"];
+/// Options that are columns of their own.
+const LETTERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
 /// An option of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
+pub struct Choice {
+    /// Its letter, in capitals.
     pub letter: char,
+    /// What it says.
     pub text: String,
     /// The record marks it as right.
     pub marked: bool,
 }
 
-/// An exam item as its record has it.
-pub(super) struct Item<'a> {
+/// A question with options as its record has it (CMB, CMExam, MedQA and their kin).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChoiceQuestion<'a> {
+    /// What is asked.
     pub question: String,
+    /// The options that say something, in the record's order.
     pub choices: Vec<Choice>,
     /// What holds the answer, the surest first.
     pub answers: [Option<&'a Value>; 2],
+    /// Why the answer is right; empty where the record does not say.
     pub explanation: String,
     /// Whether several options may be right, where the record says it.
     pub multiple: Option<bool>,
 }
 
-impl Item<'_> {
-    pub fn conversation(self) -> Imported {
+/// Why a record cannot be read, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordProblem {
+    /// What is wrong, with its key.
+    pub problem: String,
+    /// How to mend it.
+    pub hint: String,
+}
+
+/// A record's value under a key, in capitals or not.
+type Get<'g, 'a> = &'g dyn Fn(&str) -> Option<&'a Value>;
+
+fn text_under(get: Get<'_, '_>, key: &str) -> Result<String, Problem> {
+    get(key).map_or(Ok(String::new()), |value| text_of(value, key))
+}
+
+impl<'a> ChoiceQuestion<'a> {
+    /// Reads a record by its own keys, whose capitals make no difference; `None` where it has no question with options.
+    ///
+    /// # Errors
+    /// A question, an option or an explanation is no text.
+    pub fn of(record: &'a Map<String, Value>) -> Result<Option<Self>, RecordProblem> {
+        let get = |key: &str| {
+            record.get(key).or_else(|| {
+                let same = |(name, _): &(&String, &Value)| name.eq_ignore_ascii_case(key);
+                record.iter().find(same).map(|(_, value)| value)
+            })
+        };
+        Self::read(&get).map_err(|Problem { problem, hint }| RecordProblem { problem, hint })
+    }
+
+    /// The same from wherever the record's values are.
+    pub(super) fn read(get: Get<'_, 'a>) -> Result<Option<Self>, Problem> {
+        if let Some(Value::Object(inside)) = get("generated_question") {
+            let text = |key: &str| inside.get(key).map_or(Ok(String::new()), |value| text_of(value, key));
+            let choices = choices_of(inside.get("options").unwrap_or(&Value::Null), "options")?;
+            let (question, explanation) = (text("question")?, text("explanation")?);
+            let answers = [None, inside.get("answer")];
+            return Ok(Some(Self { question, choices, answers, explanation, multiple: None }));
+        }
+        let Some((question, choices)) = question_and_choices(get)? else { return Ok(None) };
+        let meta = |key: &str| get("meta").and_then(|meta| meta.get(key)).and_then(Value::as_str).unwrap_or_default();
+        let explanations = ["explanation", "analysis", "parse"].map(|key| text_under(get, key));
+        let explanations: Vec<String> = explanations.into_iter().collect::<Result<_, Problem>>()?;
+        let explanation = explanations.into_iter().find(|text| !is_blank(text));
+        let explanation = explanation.unwrap_or_else(|| meta("explanation").to_owned());
+        let question_type = get("question_type").and_then(Value::as_str).unwrap_or_else(|| meta("question_type"));
+        let first = |keys: [&str; 2]| keys.into_iter().find_map(get);
+        let answers = [first(["answer_idx", "gt_answer"]), first(["answer", "answers"])];
+        Ok(Some(Self { question, choices, answers, explanation, multiple: kind_of_question(question_type) }))
+    }
+
+    /// The letters that an answer names, be it letters, an option's text, a list of these or a number from 0; letters come
+    /// before texts. `None` where some of it is no option.
+    pub fn letters_of(&self, answer: &Value) -> Option<Vec<char>> {
+        answer.as_str().and_then(|text| self.with_letters(text)).or_else(|| self.named_by(answer))
+    }
+
+    /// The first of the answers that says something.
+    pub fn answer(&self) -> Option<&'a Value> {
+        self.answers.into_iter().flatten().find(|value| !says_nothing(value))
+    }
+
+    pub(super) fn conversation(self) -> Imported {
         if is_blank(&self.question) {
             return Imported::Rejected(Rejection::EmptyQuestion);
         }
@@ -124,6 +201,27 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
+/// `None` where the record has no options.
+fn question_and_choices(get: Get<'_, '_>) -> Result<Option<(String, Vec<Choice>)>, Problem> {
+    let mut asked = QUESTIONS.into_iter().filter(|key| get(key).is_some());
+    let (Some(question), None) = (asked.next(), asked.next()) else { return Ok(None) };
+    let question = text_under(get, question)?;
+    if get("gt_answer").is_some() {
+        return Ok(Some(question_and_lines(&question)));
+    }
+    let choices = match OPTIONS.into_iter().find_map(|key| Some((key, get(key)?))) {
+        Some((key, options)) => choices_of(options, key)?,
+        None if get("a").is_some() && get("b").is_some() => {
+            let choices = ('A'..).zip(LETTERS).map(|(letter, key)| Ok(Choice::new(letter, text_under(get, key)?)));
+            let mut choices = choices.collect::<Result<Vec<_>, Problem>>()?;
+            choices.retain(|choice| !is_blank(&choice.text));
+            choices
+        }
+        None => Vec::new(),
+    };
+    Ok((!choices.is_empty()).then_some((question, choices)))
+}
+
 /// Whether an answer is letters of options that must stand somewhere.
 pub(super) fn is_letters(answer: &Value) -> bool {
     let letters = |text: &str| !is_blank(text) && text.trim().chars().all(|letter| letter.is_ascii_uppercase());
@@ -131,12 +229,12 @@ pub(super) fn is_letters(answer: &Value) -> bool {
 }
 
 /// Whether a question's type says that several options may be right.
-pub(super) fn kind_of_question(name: &str) -> Option<bool> {
+fn kind_of_question(name: &str) -> Option<bool> {
     (!is_blank(name)).then(|| name.contains('多') || name.to_ascii_lowercase().contains("multi"))
 }
 
 /// The options that a value holds; empty ones are none.
-pub(super) fn choices_of(value: &Value, name: &str) -> Result<Vec<Choice>, Problem> {
+fn choices_of(value: &Value, name: &str) -> Result<Vec<Choice>, Problem> {
     let choices = match value {
         Value::Null => Vec::new(),
         Value::Object(options) => {
@@ -161,7 +259,7 @@ pub(super) fn choices_of(value: &Value, name: &str) -> Result<Vec<Choice>, Probl
 const HINT: &str = "options are an object {\"A\": …}, a list of texts, or lines that begin with their letters";
 
 impl Choice {
-    pub fn new(letter: char, text: String) -> Self {
+    fn new(letter: char, text: String) -> Self {
         Self { letter, text: text.trim().to_owned(), marked: false }
     }
 }
@@ -213,12 +311,12 @@ fn after_letter(line: &str, letter: char) -> Option<&str> {
 }
 
 /// Options as the lines of a text, in the alphabet's order; a line that begins no option belongs to the one before.
-pub(super) fn lines(text: &str) -> Vec<Choice> {
+fn lines(text: &str) -> Vec<Choice> {
     question_and_lines(text).1
 }
 
 /// A question followed by its options.
-pub(super) fn question_and_lines(text: &str) -> (String, Vec<Choice>) {
+fn question_and_lines(text: &str) -> (String, Vec<Choice>) {
     let (mut question, mut choices) = (String::new(), Vec::<Choice>::new());
     for line in text.lines() {
         let letter = letter_at(choices.len());
@@ -240,7 +338,7 @@ mod tests {
     use super::*;
 
     fn asked(options: &Value, answer: &Value, multiple: Option<bool>) -> Result<String, Rejection> {
-        let item = Item {
+        let item = ChoiceQuestion {
             question: "问？".to_owned(),
             choices: choices_of(options, "options").expect("options"),
             answers: [None, Some(answer)],

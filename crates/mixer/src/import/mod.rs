@@ -18,6 +18,7 @@ use crate::canonical::Draft;
 use crate::filter::{Condition, Finding, Met};
 use crate::read::{Problem, RawRecord};
 use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
+pub use choice::{Choice, ChoiceQuestion, RecordProblem};
 use columns::Column;
 use fields::{Fields, Names};
 pub(crate) use identify::Identified;

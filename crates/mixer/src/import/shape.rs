@@ -7,7 +7,7 @@ use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::choice::{self, Choice, Item};
+use super::choice::{self, ChoiceQuestion, OPTIONS, QUESTIONS};
 use super::columns::{is_blank, kind, text_of};
 use super::conversation::{Parts, earlier_turns, unless_empty};
 use super::fields::{Fields, Names};
@@ -123,7 +123,6 @@ const KEYS: [&str; 56] = [
 
 const ASKED: std::ops::Range<usize> = 0..10;
 const ANSWERED: std::ops::Range<usize> = 15..27;
-const OPTIONS: [&str; 3] = ["option", "options", "choices"];
 
 /// The bits of some keys.
 const fn bits(names: &[&str]) -> u64 {
@@ -147,6 +146,9 @@ const fn same(a: &str, b: &str) -> bool {
     }
     at == a.len() && at == b.len()
 }
+
+// Exam items ask under the same keys as all others.
+const _: () = assert!(bits(&QUESTIONS) == range_bits(&ASKED));
 
 /// The bits of some keys by their indices.
 const fn range_bits(range: &std::ops::Range<usize>) -> u64 {
@@ -319,51 +321,13 @@ fn entries(value: &Value, name: &str) -> Result<String, Problem> {
 
 /// A question with options.
 fn exam_item(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
-    if let Some(Value::Object(inside)) = record.get("generated_question") {
-        let text = |key: &str| inside.get(key).map_or(Ok(String::new()), |value| text_of(value, key));
-        let choices = choice::choices_of(inside.get("options").unwrap_or(&Value::Null), "options")?;
-        let (question, explanation) = (text("question")?, text("explanation")?);
-        let answers = [None, inside.get("answer")];
-        return Ok(Some(Item { question, choices, answers, explanation, multiple: None }.conversation()));
-    }
-    let Some((question, choices)) = question_and_choices(record)? else {
+    let Some(question) = ChoiceQuestion::read(&|key| record.get(key))? else {
         // A free answer needs no options; letters do.
         let lost =
             OPTIONS.iter().any(|key| record.get(key).is_some()) && record.get("answer").is_some_and(choice::is_letters);
         return Ok(lost.then_some(Imported::Rejected(Rejection::TooFewOptions)));
     };
-    let meta =
-        |key: &str| record.get("meta").and_then(|meta| meta.get(key)).and_then(Value::as_str).unwrap_or_default();
-    let explanations = [record.text("explanation")?, record.text("analysis")?, record.text("parse")?];
-    let explanation = explanations.into_iter().find(|text| !is_blank(text));
-    let explanation = explanation.unwrap_or_else(|| meta("explanation").to_owned());
-    let question_type = record.get("question_type").and_then(Value::as_str).unwrap_or_else(|| meta("question_type"));
-    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| record.get(key));
-    let answers = [first(["answer_idx", "gt_answer"]), first(["answer", "answers"])];
-    let multiple = choice::kind_of_question(question_type);
-    Ok(Some(Item { question, choices, answers, explanation, multiple }.conversation()))
-}
-
-/// `None` where the record has no options.
-fn question_and_choices(record: &Keyed<'_>) -> Result<Option<(String, Vec<Choice>)>, Problem> {
-    let Some(question) = record.only(ASKED) else { return Ok(None) };
-    let question = record.text(KEYS[question])?;
-    if record.get("gt_answer").is_some() {
-        return Ok(Some(choice::question_and_lines(&question)));
-    }
-    let choices = match OPTIONS.into_iter().find_map(|key| Some((key, record.get(key)?))) {
-        Some((key, options)) => choice::choices_of(options, key)?,
-        None if record.has_all(const { bits(&["a", "b"]) }) => {
-            let mut choices = Vec::new();
-            for (letter, key) in ('A'..).zip(["a", "b", "c", "d", "e", "f"]) {
-                choices.push(Choice::new(letter, record.text(key)?));
-            }
-            choices.retain(|choice| !is_blank(&choice.text));
-            choices
-        }
-        None => Vec::new(),
-    };
-    Ok((!choices.is_empty()).then_some((question, choices)))
+    Ok(Some(question.conversation()))
 }
 
 /// A passage, and questions and answers about it: the first question comes with the passage.

@@ -1,27 +1,26 @@
 //! Axolotl: the `datasets` list of a configuration.
 
 use medley_mixer::yaml::{Yaml, YamlEntry};
-use medley_mixer::{Columns, Roles, SourceFormat, SourcePart, SourceSpec, Supervise};
+use medley_mixer::{Columns, Roles, Supervise};
 
-use super::document::{Fate, Reading, Table, value_text};
-use super::plan::{Places, Plan, Set, Where, for_each, free_name, name_of_path};
+use super::amounts::{Amount, Asked};
+use super::document::{Fate, Reading};
+use super::plan::{Places, Plan, Set};
+use super::sets::{self, Location, Read, question_and_answer, why};
+use super::table::{Known, Table, value_text};
 
 const TEMPLATE: &str = "the model's own chat template renders the turns";
-const TOOLS: &str = "tool definitions are not part of a prompt; conversations with tool turns are rejected and counted";
 const THINKING: &str = "reasoning in a field of its own is not read; answers are learned as they stand";
 const END: &str = "the token that ends a learned answer is learned, no other";
-const SHARDS: &str = "it takes a part of the rows; `mix.size` draws a sample of all of them";
-const CODE: &str = "Medley runs no code of a data set";
-
-const PLAIN_TEXT: &str = "it is plain text without answers; Medley fine-tunes on answers";
+const SHARDS: &str = "it takes a part of all rows; `mix.epochs` takes a part of a source";
 
 /// Options of a set that say what a recipe needs not say, or cannot.
-const SET_OPTIONS: [(&str, Fate, &str); 24] = [
+const SET_OPTIONS: [Known; 23] = [
     ("ds_type", Fate::NotNeeded, "files are recognised by their content"),
     ("conversation", Fate::NotNeeded, TEMPLATE),
     ("chat_template", Fate::NotNeeded, TEMPLATE),
     ("chat_template_jinja", Fate::NotCarriedOver, TEMPLATE),
-    ("field_tools", Fate::NotCarriedOver, TOOLS),
+    ("field_tools", Fate::NotCarriedOver, why::TOOLS),
     ("field_thinking", Fate::NotCarriedOver, THINKING),
     ("template_thinking_key", Fate::NotCarriedOver, THINKING),
     ("split_thinking", Fate::NotCarriedOver, THINKING),
@@ -29,11 +28,10 @@ const SET_OPTIONS: [(&str, Fate, &str); 24] = [
     ("train_on_eos", Fate::NotCarriedOver, END),
     ("train_on_eot", Fate::NotCarriedOver, END),
     ("drop_system_message", Fate::NotCarriedOver, "system turns are kept; take them out of the file"),
-    ("shards", Fate::NotCarriedOver, SHARDS),
-    ("shards_idx", Fate::NotCarriedOver, SHARDS),
-    ("preprocess_shards", Fate::NotNeeded, "every source is streamed"),
-    ("trust_remote_code", Fate::NotCarriedOver, CODE),
-    ("input_transform", Fate::NotCarriedOver, CODE),
+    ("shards_idx", Fate::NotNeeded, "the part that `shards` takes is drawn by hashes"),
+    ("preprocess_shards", Fate::NotNeeded, why::STREAMED),
+    ("trust_remote_code", Fate::NotCarriedOver, why::CODE),
+    ("input_transform", Fate::NotCarriedOver, why::CODE),
     ("input_format", Fate::NotCarriedOver, TEMPLATE),
     ("field", Fate::NotCarriedOver, "it is for plain text, which has no answers"),
     ("field_human", Fate::NotCarriedOver, "write it as `columns = { instruction = … }`"),
@@ -44,39 +42,36 @@ const SET_OPTIONS: [(&str, Fate, &str); 24] = [
 ];
 
 /// Options of the whole file that concern data.
-const OPTIONS: [(&str, Fate, &str); 20] = [
-    ("test_datasets", Fate::NotCarriedOver, "validation is held out of every source: `[mix.validation]`"),
+const OPTIONS: [Known; 20] = [
+    ("test_datasets", Fate::NotCarriedOver, why::VALIDATION),
     ("pretraining_dataset", Fate::NotCarriedOver, "Medley fine-tunes on answers, not on plain text"),
     ("shuffle_merged_datasets", Fate::NotNeeded, "samples are always shuffled, by hashes"),
     ("shuffle_before_merging_datasets", Fate::NotNeeded, "samples are always shuffled, by hashes"),
-    ("dataset_prepared_path", Fate::NotNeeded, "a changed source is noticed by its content"),
+    ("dataset_prepared_path", Fate::NotNeeded, why::CONTENT),
     ("dataset_shard_num", Fate::NotCarriedOver, SHARDS),
     ("dataset_shard_idx", Fate::NotCarriedOver, SHARDS),
-    ("dataset_processes", Fate::NotNeeded, "every core is used; `medley mix --threads` says otherwise"),
-    ("dataset_num_proc", Fate::NotNeeded, "every core is used; `medley mix --threads` says otherwise"),
+    ("dataset_processes", Fate::NotNeeded, why::CORES),
+    ("dataset_num_proc", Fate::NotNeeded, why::CORES),
     (
         "dataset_exact_deduplication",
         Fate::NotNeeded,
         "exact duplicates always fall out, within a source and across sources",
     ),
-    ("dataset_keep_in_memory", Fate::NotNeeded, "every source is streamed"),
-    ("train_on_inputs", Fate::NotCarriedOver, "only answers are learned"),
+    ("dataset_keep_in_memory", Fate::NotNeeded, why::STREAMED),
+    ("train_on_inputs", Fate::NotCarriedOver, why::ANSWERS),
     (
         "excess_length_strategy",
         Fate::NotCarriedOver,
         "a sample that is too long is cut, passages first, the question never",
     ),
-    ("sample_packing", Fate::NotNeeded, "samples are always packed and never attend across one another"),
-    ("pad_to_sequence_len", Fate::NotNeeded, "there is no padding"),
+    ("sample_packing", Fate::NotNeeded, why::PACKED),
+    ("pad_to_sequence_len", Fate::NotNeeded, why::PADDING),
     ("curriculum_sampling", Fate::NotCarriedOver, "the order of training is a hash of the seed"),
     ("chat_template", Fate::NotNeeded, TEMPLATE),
     ("chat_template_jinja", Fate::NotCarriedOver, TEMPLATE),
     ("eot_tokens", Fate::NotNeeded, END),
     ("remove_unused_columns", Fate::NotNeeded, "only the columns that are named are read"),
 ];
-
-/// Builders of `datasets` that stand where a path does.
-pub(super) const BUILDERS: [&str; 5] = ["json", "csv", "parquet", "text", "arrow"];
 
 /// Whether a table is a configuration of Axolotl.
 pub(super) fn is_config(root: &[YamlEntry]) -> bool {
@@ -94,28 +89,10 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
         read_set(index, value, only, &mut plan.sets, places, reading);
     }
     plan.model = table.text("base_model", reading);
-    plan.max_tokens = table.number("sequence_len", reading).map(|tokens| tokens as u64);
+    plan.max_tokens = table.max_tokens("sequence_len", reading);
     plan.system = table.text("default_system_message", reading);
-    let size = table.number("val_set_size", reading).filter(|size| *size > 0.0);
-    match (size, table.take("val_set_size")) {
-        (Some(share), _) if share <= 0.5 => plan.validation = Some(share),
-        (Some(_), Some(entry)) => {
-            reading.note(
-                Fate::NotCarriedOver,
-                None,
-                entry,
-                "write a share of up to 0.5 as `[mix.validation] fraction`",
-            );
-        }
-        _ => {}
-    }
-    let (known, other): (Vec<_>, Vec<_>) =
-        table.rest().into_iter().partition(|entry| OPTIONS.iter().any(|(key, ..)| *key == entry.key));
-    for entry in known {
-        let option = OPTIONS.iter().find(|(key, ..)| *key == entry.key);
-        option.into_iter().for_each(|(_, fate, why)| reading.note(*fate, None, entry, why));
-    }
-    super::not_about_data(&other, reading);
+    plan.validation = table.validation("val_set_size", reading);
+    table.account_for_file(&OPTIONS, reading);
     plan
 }
 
@@ -123,95 +100,33 @@ fn read_set(
     index: usize,
     value: &Yaml,
     only: &[String],
-    sets: &mut Vec<Set>,
+    taken: &mut Vec<Set>,
     places: &Places,
     reading: &mut Reading<'_>,
 ) {
     let Some(table) = Table::of(value, &format!("datasets[{index}]"), reading) else { return };
     let Some(path) = table.text("path", reading) else {
-        reading.error(
-            &table.span,
-            format!("`datasets[{index}]` has no `path`"),
-            "path: a file, a directory or a hub id",
-        );
+        let message = format!("`datasets[{index}]` has no `path`");
+        reading.error(&table.span, message, "path: a file, a directory or a hub id");
         return;
     };
-    let files = table.texts("data_files", reading).unwrap_or_default();
-    let called = if BUILDERS.contains(&path.as_str()) { files.first().unwrap_or(&path) } else { &path };
-    let name = free_name(&name_of_path(called), sets);
-    if !only.is_empty() && !only.contains(&path) && !only.contains(&name) {
-        return;
-    }
+    let location = Location { path, files: table.texts("data_files", reading), ..Location::default() };
+    let Some(name) = location.wanted_name(only, taken) else { return };
     let read = records(&table, &name, reading);
-    let parts = located(&path, &files, &table, &name, places, reading);
-    match (read, parts) {
-        (Err(why), _) | (_, Err(why)) => {
-            table.rest();
-            reading.left_out(&path, &table.span, why);
-        }
-        (Ok(read), Ok(parts)) => {
+    let (splits, slice) = table.splits(&name, reading);
+    let shards = table.take("shards");
+    let shards = shards.zip(table.count("shards", reading)).filter(|(_, shards)| *shards > 0);
+    let shards = shards.map(|(entry, shards)| Asked::new(Amount::Part(1.0 / shards as f64), &name, entry, reading));
+    let configs = table.texts("name", reading);
+    let location = Location { configs, revision: table.text("revision", reading), splits, ..location };
+    match read.and_then(|read| Ok((read, location.parts(places)?))) {
+        Err(why) => reading.left_out(location.called(), &table.span, why),
+        Ok((read, parts)) => {
             table.account(&SET_OPTIONS, Some(&name), reading);
-            let with = |part: SourcePart| SourcePart {
-                format: read.format,
-                columns: read.columns.clone(),
-                supervise: read.supervise,
-                ..part
-            };
-            let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
-            let origin = reading.document.origin(&table.span);
-            sets.push(Set { name, origin, source, system: read.system, ..Set::default() });
+            let set = sets::set(name, location.called(), reading.document.origin(&table.span), parts, read);
+            taken.push(Set { asked: slice.into_iter().chain(shards).collect(), ..set });
         }
     }
-}
-
-/// Where a set's records are; an error is why it is left out.
-fn located(
-    path: &str,
-    files: &[String],
-    table: &Table<'_>,
-    name: &str,
-    places: &Places,
-    reading: &mut Reading<'_>,
-) -> Result<Vec<SourcePart>, String> {
-    let config = table.texts("name", reading).unwrap_or_default();
-    let revision = table.text("revision", reading);
-    let splits = table.splits(name, reading);
-    let local = |path: String| SourcePart { path, ..SourcePart::default() };
-    let inside = |file: &String| match places.find(&format!("{}/{file}", path.trim_end_matches('/'))) {
-        Where::Local(path) => Ok(local(path)),
-        _ => match places.find(file) {
-            Where::Local(path) => Ok(local(path)),
-            _ => Err(format!("`{file}` is not there; --base says where relative paths start")),
-        },
-    };
-    if BUILDERS.contains(&path) && !files.is_empty() {
-        return files.iter().map(inside).collect();
-    }
-    match places.find(path) {
-        Where::Local(_) if !files.is_empty() => files.iter().map(inside).collect(),
-        Where::Local(path) => Ok(vec![local(path)]),
-        Where::Hub(id) => {
-            let part = SourcePart { path: id, revision, ..SourcePart::default() };
-            let parts = for_each(vec![part], files, |part, files| part.files = Some(files));
-            let parts = for_each(parts, &config, |part, config| part.config = Some(config));
-            // Files that are named are all for training.
-            let splits = if files.is_empty() { &splits[..] } else { &[] };
-            Ok(for_each(parts, splits, |part, split| part.split = Some(split)))
-        }
-        Where::Elsewhere => {
-            Err("it lies at an address that Medley does not read: fetch it and name its files with `path`".to_owned())
-        }
-        Where::Nowhere => Err("it is neither there nor a hub id; --base says where relative paths start".to_owned()),
-    }
-}
-
-/// How a set's records are read.
-#[derive(Default)]
-struct Read {
-    format: SourceFormat,
-    columns: Columns,
-    supervise: Supervise,
-    system: Option<String>,
 }
 
 fn records(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Result<Read, String> {
@@ -233,24 +148,22 @@ fn records(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Result<R
         "chat_template" => Ok(chat_template(table, name, reading)),
         _ if base.split('.').next() == Some("sharegpt") || base == "pygmalion" => {
             let messages = table.text("field_messages", reading).or_else(|| Some("conversations".to_owned()));
-            let columns = Columns { messages, ..Columns::default() };
-            Ok(Read { columns, ..Read::default() })
+            Ok(Read::conversations(Columns { messages, ..Columns::default() }))
         }
-        _ => instruction_columns(base).map(|columns| Read { format: SourceFormat::Alpaca, columns, ..Read::default() }),
+        _ => instruction_columns(base).map(Read::asked),
     }
 }
 
 /// The columns of Axolotl's own instruction formats, as its code reads them.
 fn instruction_columns(kind: &str) -> Result<Columns, String> {
-    let none = || Some(String::new());
     let columns = |instruction: &str, input: &str, output: &str, system: &str| Columns {
-        instruction: Some(instruction.to_owned()),
-        // `input` is the one field that may be missing everywhere.
-        input: (input != "input").then(|| input.to_owned()),
-        output: Some(output.to_owned()),
-        history: none(),
         system: Some(system.to_owned()),
-        ..Columns::default()
+        // `input` is the one field that may be missing everywhere.
+        ..question_and_answer(
+            Some(instruction.to_owned()),
+            (input != "input").then(|| input.to_owned()),
+            Some(output.to_owned()),
+        )
     };
     Ok(match kind {
         "alpaca"
@@ -275,7 +188,7 @@ fn instruction_columns(kind: &str) -> Result<Columns, String> {
         "context_qa" => columns("question", "article", "answer", ""),
         "context_qa.load_v2" => columns("question", "context", "answer", ""),
         "metharme" => columns("prompt", "", "generation", ""),
-        "completion" | "pretrain" => return Err(PLAIN_TEXT.to_owned()),
+        "completion" | "pretrain" => return Err(why::PLAIN_TEXT.to_owned()),
         "explainchoice" | "concisechoice" => {
             return Err("write it as a source without `columns`: options and answers are recognised".to_owned());
         }
@@ -301,17 +214,13 @@ fn user_defined(own: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Read 
     // Fields that need not be there are not asked for by name.
     let optional = |name: String, usual: &str| (name != usual).then_some(name);
     let columns = Columns {
-        instruction: Some(instruction),
-        output: Some(output),
-        input: optional(input, "input"),
         system: optional(system, "system"),
-        history: Some(String::new()),
-        ..Columns::default()
+        ..question_and_answer(Some(instruction), optional(input, "input"), Some(output))
     };
     let system = own.text("system_prompt", reading).filter(|text| !text.is_empty());
     let known = ["format", "no_input_format", "system_format"].map(|key| (key, Fate::NotCarriedOver, TEMPLATE));
     own.account(&known, Some(name), reading);
-    Read { format: SourceFormat::Alpaca, columns, system, ..Read::default() }
+    Read { system, ..Read::asked(columns) }
 }
 
 fn chat_template(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Read {
@@ -325,23 +234,19 @@ fn chat_template(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Re
     if let Some(mappings) = &mappings {
         mappings.account(&[], Some(name), reading);
     }
-    let unusual = |name: Option<String>, usual: [&str; 2]| name.filter(|name| !usual.contains(&name.as_str()));
     let roles = table.table("roles", reading).and_then(|roles| {
-        let mut of = |role: &str| roles.texts(role, reading).unwrap_or_default();
+        let mut of = |role: &str| roles.texts(role, reading);
         let (user, assistant, system) = (of("user"), of("assistant"), of("system"));
-        roles.account(&[("tool", Fate::NotCarriedOver, TOOLS)], Some(name), reading);
+        roles.account(&[("tool", Fate::NotCarriedOver, why::TOOLS)], Some(name), reading);
         Roles { user, assistant, system }.unusual()
     });
     let columns = Columns {
-        messages: Some(messages),
-        role: unusual(role, ["role", "from"]),
-        content: unusual(content, ["content", "value"]),
         train: table.text("message_field_training", reading).filter(|key| key != "train"),
         system: table.text("field_system", reading).filter(|key| key != "system"),
         roles,
-        ..Columns::default()
+        ..sets::turns(messages, role, content)
     };
-    Read { columns, supervise: supervised(table, name, reading), ..Read::default() }
+    Read { supervise: supervised(table, name, reading), ..Read::conversations(columns) }
 }
 
 /// `roles_to_train` and `train_on_eos` left empty are its old way to learn the last answer alone; by default all are.
@@ -355,7 +260,7 @@ fn supervised(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Super
     if !has_flags && is_empty("roles_to_train") && is_empty("train_on_eos") {
         return Supervise::Last;
     }
-    let roles = table.texts("roles_to_train", reading).unwrap_or_default();
+    let roles = table.texts("roles_to_train", reading);
     if let Some(entry) =
         table.take("roles_to_train").filter(|_| roles.iter().any(|role| !answers.contains(&role.as_str())))
     {

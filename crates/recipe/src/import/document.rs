@@ -1,6 +1,5 @@
-//! Another tool's file: its tables, each of whose options is accounted for.
+//! Another tool's file, and what reading it brings up.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::ops::Range;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
 
-use super::plan::split_names;
+use super::table::value_text;
 use crate::error::{Place, Problem, RecipeErrors, SourceText};
 
 /// What became of an option that the recipe does not have.
@@ -156,7 +155,8 @@ impl<'a> Reading<'a> {
     }
 
     pub fn note(&mut self, fate: Fate, set: Option<&str>, entry: &YamlEntry, why: &str) {
-        self.add(fate, set, format!("`{}`", shown(entry)), why.to_owned(), &entry.key_span);
+        let note = Note { fate, why: why.to_owned(), ..self.of_option(set, entry) };
+        self.notes.push(note);
     }
 
     pub fn left_out(&mut self, set: &str, span: &Range<usize>, why: impl Into<String>) {
@@ -167,6 +167,13 @@ impl<'a> Reading<'a> {
         let (file, line) = (self.document.file(), self.document.line(span));
         self.notes.push(Note { fate, set: set.map(str::to_owned), what, why, file, line });
     }
+
+    /// A note of an option, which is not yet said.
+    pub fn of_option(&self, set: Option<&str>, entry: &YamlEntry) -> Note {
+        let (file, line) = (self.document.file(), self.document.line(&entry.key_span));
+        let (what, why) = (format!("`{}`", shown(entry)), String::new());
+        Note { fate: Fate::Assumed, set: set.map(str::to_owned), what, why, file, line }
+    }
 }
 
 /// An option with its value, where that is short.
@@ -174,134 +181,5 @@ fn shown(entry: &YamlEntry) -> String {
     match value_text(&entry.value).filter(|text| text.chars().count() <= 40 && !text.contains('\n')) {
         Some(text) => format!("{}: {text}", entry.key),
         None => entry.key.clone(),
-    }
-}
-
-/// A scalar as text.
-pub(super) fn value_text(value: &Yaml) -> Option<String> {
-    match &value.value {
-        YamlValue::String(text) => Some(text.clone()),
-        YamlValue::Integer(number) => Some(number.to_string()),
-        YamlValue::Float(number) => Some(number.to_string()),
-        YamlValue::Boolean(value) => Some(value.to_string()),
-        YamlValue::Null | YamlValue::List(_) | YamlValue::Map(_) => None,
-    }
-}
-
-fn kind(value: &Yaml) -> &'static str {
-    match value.value {
-        YamlValue::Null => "nothing",
-        YamlValue::Boolean(_) => "true or false",
-        YamlValue::Integer(_) | YamlValue::Float(_) => "a number",
-        YamlValue::String(_) => "a text",
-        YamlValue::List(_) => "a list",
-        YamlValue::Map(_) => "a table",
-    }
-}
-
-/// A table, and which of its options were looked at. `null` counts as an option that is not there.
-pub(super) struct Table<'a> {
-    entries: &'a [YamlEntry],
-    pub span: Range<usize>,
-    taken: RefCell<Vec<&'a str>>,
-}
-
-impl<'a> Table<'a> {
-    /// The table that `value` is; anything else is a problem.
-    pub fn of(value: &'a Yaml, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        let entries = value.entries();
-        if entries.is_none() {
-            reading.error(&value.span, format!("`{name}` is {}; expected a table", kind(value)), "wrong type");
-        }
-        Some(Self { entries: entries?, span: value.span.clone(), taken: RefCell::new(Vec::new()) })
-    }
-
-    /// The entry, which is accounted for from now on.
-    pub fn take(&self, key: &str) -> Option<&'a YamlEntry> {
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        self.taken.borrow_mut().push(&entry.key);
-        (entry.value.value != YamlValue::Null).then_some(entry)
-    }
-
-    pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
-    }
-
-    /// A text; a number or a truth counts as its text.
-    pub fn text(&self, key: &str, reading: &mut Reading<'_>) -> Option<String> {
-        let entry = self.take(key)?;
-        let text = value_text(&entry.value);
-        if text.is_none() {
-            let message = format!("`{key}` is {}; expected a text", kind(&entry.value));
-            reading.error(&entry.value.span, message, "wrong type");
-        }
-        text
-    }
-
-    /// One text or several.
-    pub fn texts(&self, key: &str, reading: &mut Reading<'_>) -> Option<Vec<String>> {
-        let entry = self.take(key)?;
-        let items = entry.value.items().unwrap_or(std::slice::from_ref(&entry.value));
-        let texts: Option<Vec<String>> = items.iter().map(value_text).collect();
-        if texts.is_none() {
-            let message = format!("`{key}` is {}; expected a text or a list of texts", kind(&entry.value));
-            reading.error(&entry.value.span, message, "wrong type");
-        }
-        texts
-    }
-
-    pub fn number(&self, key: &str, reading: &mut Reading<'_>) -> Option<f64> {
-        let entry = self.take(key)?;
-        match entry.value.value {
-            YamlValue::Integer(number) => Some(number as f64),
-            YamlValue::Float(number) => Some(number),
-            _ => {
-                let message = format!("`{key}` is {}; expected a number", kind(&entry.value));
-                reading.error(&entry.value.span, message, "wrong type");
-                None
-            }
-        }
-    }
-
-    pub fn truth(&self, key: &str, reading: &mut Reading<'_>) -> Option<bool> {
-        let entry = self.take(key)?;
-        if let YamlValue::Boolean(value) = entry.value.value {
-            return Some(value);
-        }
-        let message = format!("`{key}` is {}; expected true or false", kind(&entry.value));
-        reading.error(&entry.value.span, message, "wrong type");
-        None
-    }
-
-    pub fn table(&self, key: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        Self::of(&self.take(key)?.value, key, reading)
-    }
-
-    /// Names what the options in `known` come to, where they say anything (`false` says nothing), and every option that
-    /// nobody knows.
-    pub fn account(&self, known: &[(&str, Fate, &str)], set: Option<&str>, reading: &mut Reading<'_>) {
-        for entry in self.rest() {
-            match known.iter().find(|(key, ..)| *key == entry.key) {
-                Some((_, fate, why)) => reading.note(*fate, set, entry, why),
-                None => reading.note(Fate::NotCarriedOver, set, entry, "this option is not known to the importer"),
-            }
-        }
-    }
-
-    /// The options that nobody has taken and that say something.
-    pub fn rest(&self) -> Vec<&'a YamlEntry> {
-        let taken = self.taken.borrow();
-        let says = |entry: &&YamlEntry| !matches!(entry.value.value, YamlValue::Null | YamlValue::Boolean(false));
-        self.entries.iter().filter(|entry| !taken.contains(&entry.key.as_str())).filter(says).collect()
-    }
-
-    /// The splits that a set asks for, `train` where it does not say; a slice of them is named.
-    pub fn splits(&self, set: &str, reading: &mut Reading<'_>) -> Vec<String> {
-        let (names, is_slice) = split_names(&self.text("split", reading).unwrap_or_else(|| "train".to_owned()));
-        if let Some(entry) = self.take("split").filter(|_| is_slice) {
-            let why = "a slice takes the first rows; `mix.size` draws a sample of all of them";
-            reading.note(Fate::NotCarriedOver, Some(set), entry, why);
-        }
-        names
     }
 }

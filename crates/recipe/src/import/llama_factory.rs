@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::yaml::YamlEntry;
-use medley_mixer::{Columns, Roles, SourceFormat, SourcePart, SourceSpec, Supervise};
+use medley_mixer::yaml::{YamlEntry, YamlValue};
+use medley_mixer::{Columns, Roles, SourcePart, Supervise};
 
-use super::document::{Document, Fate, Reading, Table};
-use super::plan::{Places, Plan, Set, Where, for_each, free_name, is_hub_id};
+use super::amounts::{Amount, Asked};
+use super::document::{Document, Fate, Reading};
+use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
+use super::sets::{self, BASE, Location, Read, none, why};
+use super::table::{Known, Table};
 use crate::error::{RecipeErrors, nearest, quoted_list};
 
 const TOOL: &str = "LLaMA-Factory";
@@ -15,9 +18,7 @@ const TOOL: &str = "LLaMA-Factory";
 const PLACES: [&str; 6] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name"];
 
 /// Options of a set that say what a recipe needs not say, or cannot.
-const TOOLS_WHY: &str =
-    "tool definitions are not part of a prompt; conversations with tool turns are rejected and counted";
-const TAGS: [(&str, Fate, &str); 2] = [
+const TAGS: [Known; 2] = [
     (
         "observation_tag",
         Fate::NotCarriedOver,
@@ -30,33 +31,33 @@ const TAGS: [(&str, Fate, &str); 2] = [
     ),
 ];
 
+const COLUMNS: [Known; 1] = [("tools", Fate::NotCarriedOver, why::TOOLS)];
+
+/// Options of a set that are for sets on a hub.
+const SET_OPTIONS: [Known; 2] =
+    [("subset", Fate::NotNeeded, "files have no configurations"), ("folder", Fate::NotNeeded, "the files are named")];
+
 /// Options of a training that concern data.
-const OPTIONS: [(&str, Fate, &str); 21] = [
+const OPTIONS: [Known; 19] = [
     ("template", Fate::NotNeeded, "the model's own chat template is used"),
-    ("eval_dataset", Fate::NotCarriedOver, "validation is held out of every source: `[mix.validation]`"),
+    ("eval_dataset", Fate::NotCarriedOver, why::VALIDATION),
     ("media_dir", Fate::NotCarriedOver, "Medley trains on text"),
-    ("train_on_prompt", Fate::NotCarriedOver, "only answers are learned"),
-    ("streaming", Fate::NotNeeded, "every source is streamed"),
+    ("train_on_prompt", Fate::NotCarriedOver, why::ANSWERS),
+    ("streaming", Fate::NotNeeded, why::STREAMED),
     ("buffer_size", Fate::NotNeeded, "a sample is drawn from the whole source, without a buffer"),
-    ("overwrite_cache", Fate::NotNeeded, "a changed source is noticed by its content"),
+    ("overwrite_cache", Fate::NotNeeded, why::CONTENT),
     ("preprocessing_batch_size", Fate::NotNeeded, "nothing is cached in batches"),
-    ("preprocessing_num_workers", Fate::NotNeeded, "every core is used; `medley mix --threads` says otherwise"),
-    ("max_samples", Fate::NotCarriedOver, "it takes a set's first rows; `mix.size` draws a sample of all of them"),
+    ("preprocessing_num_workers", Fate::NotNeeded, why::CORES),
     ("eval_num_beams", Fate::NotCarriedOver, "the exam's answers are greedy"),
-    ("ignore_pad_token_for_loss", Fate::NotNeeded, "there is no padding"),
+    ("ignore_pad_token_for_loss", Fate::NotNeeded, why::PADDING),
     ("eval_on_each_dataset", Fate::NotNeeded, "validation is told by source"),
-    ("packing", Fate::NotNeeded, "samples are always packed and never attend across one another"),
-    ("neat_packing", Fate::NotNeeded, "samples are always packed and never attend across one another"),
-    ("tool_format", Fate::NotCarriedOver, TOOLS_WHY),
+    ("packing", Fate::NotNeeded, why::PACKED),
+    ("neat_packing", Fate::NotNeeded, why::PACKED),
+    ("tool_format", Fate::NotCarriedOver, why::TOOLS),
     ("enable_thinking", Fate::NotCarriedOver, "no empty chain of thought is added to answers"),
     ("preserve_thinking", Fate::NotCarriedOver, "answers are learned as they stand"),
     ("tokenized_path", Fate::NotNeeded, "a run keeps what it was made from"),
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
-    (
-        "mix_strategy",
-        Fate::NotCarriedOver,
-        "shares are exact: `mix.ratio`, `mix.size` and `mix.on_shortage` say how much of what",
-    ),
 ];
 
 /// Whether a table describes data sets.
@@ -97,140 +98,136 @@ pub(super) fn dataset_info(only: &[String], places: &Places, reading: &mut Readi
 fn read_set(entry: &YamlEntry, before: &[Set], places: &Places, reading: &mut Reading<'_>) -> Option<Set> {
     let table = Table::of(&entry.value, &entry.key, reading)?;
     let name = free_name(&entry.key, before);
-    let parts = place_of(&name, &table, entry, places, reading);
-    let formatting = table.take("formatting");
-    let kind = table.text("formatting", reading).unwrap_or_else(|| "alpaca".to_owned());
-    let is_ranking = table.truth("ranking", reading).unwrap_or(false);
     let columns = table.table("columns", reading);
     let tags = table.table("tags", reading);
-    let samples = table.number("num_samples", reading).map(|number| number.max(0.0) as u64);
-    let read = match kind.as_str() {
-        "alpaca" => alpaca(columns.as_ref(), reading),
-        "sharegpt" | "openai" => conversations(&table, columns.as_ref(), tags.as_ref(), reading),
-        other => {
-            let span = formatting.map_or(&entry.key_span, |entry| &entry.value.span);
-            let hint = "alpaca, sharegpt or openai";
-            reading.error(span, format!("`formatting` is `{other}`; expected {hint}"), hint);
-            None
+    let samples = table.take("num_samples").zip(table.count("num_samples", reading));
+    let read = match samples {
+        Some((_, 0)) => Err("`num_samples: 0` takes nothing of it"),
+        _ => read(&table, columns.as_ref(), tags.as_ref(), entry, reading),
+    };
+    let found =
+        read.map_err(str::to_owned).and_then(|read| Ok((read, located(&name, &table, entry, places, reading)?)));
+    let (read, (parts, slice)) = match found {
+        Ok(found) => found,
+        Err(why) => {
+            reading.left_out(&entry.key, &entry.key_span, why);
+            return None;
         }
     };
-    let mut reason = columns.as_ref().and_then(|columns| untrainable(columns, is_ranking));
-    if let (None, Some(Read { columns: None, .. })) = (reason, &read) {
-        reason = Some("it has questions or texts without answers; Medley fine-tunes on answers");
-    }
-    if is_ranking && reason.is_none() {
-        reason = Some(RANKING);
-    }
-    for (table, known) in
-        [(columns.as_ref(), &[("tools", Fate::NotCarriedOver, TOOLS_WHY)][..]), (tags.as_ref(), &TAGS[..])]
-    {
-        if let Some(table) = table.filter(|_| reason.is_none()) {
+    for (table, known) in [(columns, &COLUMNS[..]), (tags, &TAGS[..])] {
+        if let Some(table) = table {
             table.account(known, Some(&name), reading);
         }
     }
-    table.account(&[], Some(&name), reading);
-    if let Some(reason) = reason {
-        reading.left_out(&entry.key, &entry.key_span, reason);
-        return None;
-    }
-    let (parts, read) = (parts?, read?);
-    let with = |part: SourcePart| SourcePart {
-        format: read.format,
-        columns: read.columns.clone().unwrap_or_default(),
-        ..part
-    };
-    let source = SourceSpec { parts: parts.into_iter().map(with).collect(), ..SourceSpec::default() };
+    table.account(&SET_OPTIONS, Some(&name), reading);
+    let samples = samples.map(|(entry, count)| Asked::new(Amount::Samples(count), &name, entry, reading));
     let origin = reading.document.origin(&entry.key_span);
-    Some(Set { name, origin, source, samples, ..Set::default() })
+    let set = sets::set(name, &entry.key, origin, parts, read);
+    Some(Set { asked: samples.into_iter().chain(slice).collect(), ..set })
+}
+
+/// How a set's records are read; an error is why it is left out.
+fn read(
+    table: &Table<'_>,
+    columns: Option<&Table<'_>>,
+    tags: Option<&Table<'_>>,
+    entry: &YamlEntry,
+    reading: &mut Reading<'_>,
+) -> Result<Read, &'static str> {
+    let is_ranking = table.truth("ranking", reading).unwrap_or(false);
+    if let Some(why) = columns.and_then(untrainable).or(is_ranking.then_some(RANKING)) {
+        return Err(why);
+    }
+    let formatting = table.take("formatting");
+    match table.text("formatting", reading).as_deref() {
+        None | Some("alpaca") => alpaca(columns, reading),
+        Some("sharegpt" | "openai") => Ok(conversations(table, columns, tags, reading)),
+        Some(other) => {
+            let span = formatting.map_or(&entry.key_span, |entry| &entry.value.span);
+            let hint = "alpaca, sharegpt or openai";
+            reading.error(span, format!("`formatting` is `{other}`; expected {hint}"), hint);
+            Ok(Read::default())
+        }
+    }
 }
 
 const RANKING: &str = "it ranks answers, for preference training; to learn the chosen answers alone, write it as a source \
                        with `columns = { output = \"chosen\" }`";
 
 /// Why a set with these columns is not trained on.
-fn untrainable(columns: &Table<'_>, is_ranking: bool) -> Option<&'static str> {
-    if ["images", "videos", "audios"].into_iter().any(|key| columns.take(key).is_some()) {
-        return Some("it has pictures, films or sounds; Medley trains on text");
-    }
-    if ["chosen", "rejected"].into_iter().any(|key| columns.take(key).is_some()) || is_ranking {
-        return Some(RANKING);
-    }
-    columns
-        .take("kto_tag")
-        .map(|_| "it marks answers as good or bad, for KTO; keep the good ones in a file of their own")
+fn untrainable(columns: &Table<'_>) -> Option<&'static str> {
+    const MEDIA: &str = "it has pictures, films or sounds; Medley trains on text";
+    const MARKED: &str = "it marks answers as good or bad, for KTO; keep the good ones in a file of their own";
+    let reasons = [
+        ("images", MEDIA),
+        ("videos", MEDIA),
+        ("audios", MEDIA),
+        ("chosen", RANKING),
+        ("rejected", RANKING),
+        ("kto_tag", MARKED),
+    ];
+    reasons.into_iter().find(|(key, _)| columns.take(key).is_some()).map(|(_, why)| why)
 }
 
-/// The parts that hold a set's records, without how these are read.
-fn place_of(
+/// The parts that hold a set's records, and the slice that is taken of them; an error is why the set is left out.
+fn located(
     name: &str,
     table: &Table<'_>,
     entry: &YamlEntry,
     places: &Places,
     reading: &mut Reading<'_>,
-) -> Option<Vec<SourcePart>> {
-    let found = PLACES.into_iter().find(|key| table.has(key));
-    let Some(key) = found else {
-        let hint = "file_name, hf_hub_url, …";
-        reading.error(&entry.key_span, format!("`{name}` does not say where it is: no {}", quoted_list(PLACES)), hint);
-        return None;
+) -> Result<(Vec<SourcePart>, Option<Asked>), String> {
+    let nowhere = Ok((Vec::new(), None));
+    let Some(key) = PLACES.into_iter().find(|key| table.has(key)) else {
+        let message = format!("`{name}` does not say where it is: no {}", quoted_list(PLACES));
+        reading.error(&entry.key_span, message, "file_name, hf_hub_url, …");
+        return nowhere;
     };
-    let given = table.text(key, reading)?;
+    let Some(given) = table.text(key, reading) else { return nowhere };
+    let refused = match key {
+        "hf_hub_url" if !is_hub_id(&given) => Some("its `hf_hub_url` is not a full id: write `owner/name`"),
+        "ms_hub_url" | "om_hub_url" => {
+            Some("it is on another hub than Hugging Face's: fetch it and name its files with `path`")
+        }
+        "script_url" => Some("its loading script is code, which Medley does not run: name its files with `path`"),
+        "cloud_file_name" => Some("it lies in cloud storage: fetch it and name its files with `path`"),
+        _ => None,
+    };
+    if let Some(why) = refused {
+        return Err(why.to_owned());
+    }
     for other in PLACES.into_iter().filter(|other| *other != key) {
         if let Some(entry) = table.take(other) {
             reading.note(Fate::NotNeeded, Some(name), entry, &format!("`{key}` is used"));
         }
     }
-    let out = |reading: &mut Reading<'_>, why: &str| {
-        reading.left_out(&entry.key, &entry.key_span, why);
-        None
-    };
-    match key {
-        "hf_hub_url" if is_hub_id(&given) => Some(on_hub(given, table, name, reading)),
-        "hf_hub_url" => out(reading, &format!("`{given}` is not a full id: write `owner/name`")),
-        "ms_hub_url" | "om_hub_url" => {
-            out(reading, "it is on another hub than Hugging Face's: fetch it and name its files with `path`")
-        }
-        "script_url" => {
-            out(reading, "its loading script is code, which Medley does not run: name its files with `path`")
-        }
-        "cloud_file_name" => out(reading, "it lies in cloud storage: fetch it and name its files with `path`"),
-        _ => match places.find(&given) {
-            Where::Local(path) => Some(vec![SourcePart { path, ..SourcePart::default() }]),
-            _ => {
-                let base = places.bases.first().cloned().unwrap_or_default();
-                let written = places.written(&base.join(&given));
-                let why = format!("`{given}` is not there; --base says where relative paths start");
-                let what = format!("`path = \"{written}\"`");
-                reading.add(Fate::Assumed, Some(name), what, why, &entry.key_span);
-                Some(vec![SourcePart { path: written, ..SourcePart::default() }])
-            }
-        },
+    let (splits, slice) = table.splits(name, reading);
+    if key != "hf_hub_url" {
+        // Every file of a directory is read, whatever its name says.
+        let path = path_of(&given, name, entry, places, reading);
+        return Ok((vec![SourcePart { path, ..SourcePart::default() }], slice));
     }
+    let configs = table.text("subset", reading).into_iter().collect();
+    let folder = table.text("folder", reading);
+    Ok((Location { configs, folder, splits, ..Location::default() }.of_data_set(given), slice))
 }
 
-/// The parts of a set on the hub.
-fn on_hub(path: String, table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Vec<SourcePart> {
-    let config = table.text("subset", reading);
-    let files = table.text("folder", reading).map(|folder| format!("{}/*", folder.trim_end_matches('/')));
-    let splits = table.splits(name, reading);
-    let part = SourcePart { path, config, files, ..SourcePart::default() };
-    for_each(vec![part], &splits, |part, split| part.split = Some(split))
+/// A file or directory as the recipe writes it; one that is not there is expected where the first relative path starts.
+fn path_of(given: &str, name: &str, entry: &YamlEntry, places: &Places, reading: &mut Reading<'_>) -> String {
+    if let Where::File(path) | Where::Folder(path) = places.find(given) {
+        return path;
+    }
+    let base = places.bases.first().cloned().unwrap_or_default();
+    let written = places.written(&base.join(given));
+    let why = format!("`{given}` is not there; {BASE}");
+    reading.add(Fate::Assumed, Some(name), format!("`path = \"{written}\"`"), why, &entry.key_span);
+    written
 }
 
-/// How a set's records are read; without columns they cannot be trained on.
-struct Read {
-    format: SourceFormat,
-    columns: Option<Columns>,
-}
-
-/// Only the columns that are named are read; without any, `instruction`, `input` and `output`.
-fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Option<Read> {
-    let none = || Some(String::new());
-    let format = SourceFormat::Alpaca;
-    let Some(table) = columns else {
-        let columns = Columns { history: none(), system: none(), ..Columns::default() };
-        return Some(Read { format, columns: Some(columns) });
-    };
+/// Only the columns that are named are read; without any, `instruction`, `input` and `output`. An error is why the set is
+/// left out.
+fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Result<Read, &'static str> {
+    let Some(table) = columns else { return Ok(Read::asked(sets::question_and_answer(None, None, None))) };
     let mut named = |key: &str| table.text(key, reading);
     let (prompt, query, output) = (named("prompt"), named("query"), named("response"));
     let (history, system) = (named("history").or_else(none), named("system").or_else(none));
@@ -239,9 +236,10 @@ fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Option<Read
         (None, query) => (query, none()),
         (prompt, query) => (prompt, query.or_else(none)),
     };
-    let columns = Columns { instruction, input, output, history, system, ..Columns::default() };
-    let is_trainable = columns.instruction.is_some() && columns.output.is_some();
-    Some(Read { format, columns: is_trainable.then_some(columns) })
+    if instruction.is_none() || output.is_none() {
+        return Err("it has questions or texts without answers; Medley fine-tunes on answers");
+    }
+    Ok(Read::asked(Columns { history, system, ..sets::question_and_answer(instruction, input, output) }))
 }
 
 fn conversations(
@@ -249,7 +247,7 @@ fn conversations(
     columns: Option<&Table<'_>>,
     tags: Option<&Table<'_>>,
     reading: &mut Reading<'_>,
-) -> Option<Read> {
+) -> Read {
     let mut messages = Some("conversations".to_owned());
     let mut system = None;
     if let Some(table) = columns {
@@ -265,18 +263,13 @@ fn conversations(
     }
     let mut tag = |key: &str| tags.and_then(|tags| tags.text(key, reading));
     let list = |name: Option<String>| name.into_iter().collect::<Vec<_>>();
-    let unusual = |name: Option<String>, usual: [&str; 2]| name.filter(|name| !usual.contains(&name.as_str()));
     let roles =
         Roles { user: list(tag("user_tag")), assistant: list(tag("assistant_tag")), system: list(tag("system_tag")) };
-    let columns = Columns {
-        messages: Some(messages?),
-        role: unusual(tag("role_tag"), ["role", "from"]),
-        content: unusual(tag("content_tag"), ["content", "value"]),
-        roles: roles.unusual(),
-        system: system.or_else(|| Some(String::new())),
-        ..Columns::default()
-    };
-    Some(Read { format: SourceFormat::Auto, columns: Some(columns) })
+    let (role, content) = (tag("role_tag"), tag("content_tag"));
+    let system = system.or_else(none);
+    let columns =
+        Columns { roles: roles.unusual(), system, ..sets::turns(messages.unwrap_or_default(), role, content) };
+    Read::conversations(columns)
 }
 
 /// The sets that a training names, from the `dataset_info.json` of its `dataset_dir`.
@@ -293,81 +286,97 @@ pub(super) fn training(
         let names = texts.iter().flat_map(|text| text.split(','));
         names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
     };
-    let names = list(table.texts("dataset", reading).unwrap_or_default());
-    let probabilities = table.texts("interleave_probs", reading).map(list);
+    let names = list(table.texts("dataset", reading));
+    let probabilities = list(table.texts("interleave_probs", reading));
     let bases = base.map_or_else(|| vec![PathBuf::from("."), document.folder.clone()], |base| vec![base.to_owned()]);
     let dataset_dir =
         bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join("dataset_info.json").is_file());
     let Some(dataset_dir) = dataset_dir else {
         let span = table.take("dataset_dir").map_or(0..0, |entry| entry.value.span.clone());
-        reading.error(
-            &span,
-            format!("`{folder}/dataset_info.json` is not there"),
-            "--base says where relative paths start",
-        );
+        reading.error(&span, format!("`{folder}/dataset_info.json` is not there"), BASE);
         return Ok(Plan::default());
     };
     let info = Document::read(&dataset_dir.join("dataset_info.json"))?;
     let mut inner = Reading::new(&info);
-    let wanted: Vec<String> = names.iter().filter(|name| only.is_empty() || only.contains(name)).cloned().collect();
+    let wanted = if only.is_empty() { &names[..] } else { only };
+    let unknown = wanted.iter().find(|name| !names.contains(name));
+    if wanted.is_empty() || unknown.is_some() {
+        let named = quoted_list(names.iter().map(String::as_str));
+        let message = unknown.map_or("`dataset` names no set".to_owned(), |name| {
+            format!("no set is called `{name}`: `dataset` names {named}")
+        });
+        let span = table.take("dataset").map_or(0..0, |entry| entry.value.span.clone());
+        reading.error(&span, message, "names of dataset_info.json");
+        return Ok(Plan::default());
+    }
     let places = Places { bases: vec![dataset_dir], recipe_folder: recipe_folder.to_owned() };
-    let mut plan = dataset_info(&wanted, &places, &mut inner);
+    let mut plan = dataset_info(wanted, &places, &mut inner);
     reading.problems.append(&mut inner.problems);
     reading.notes.append(&mut inner.notes);
     // As the training names them.
-    plan.sets.sort_by_key(|set| names.iter().position(|name| free_name(name, &[]) == set.name));
+    plan.sets.sort_by_key(|set| names.iter().position(|name| *name == set.given));
     settings(&table, &mut plan, reading);
-    if let Some(probabilities) = probabilities {
-        shares(&names, &probabilities, &mut plan, &table, reading);
+    amounts(&table, &mut plan, reading);
+    if let Some(entry) = table.take("interleave_probs") {
+        shares(&names, &probabilities, entry, &mut plan, reading);
     }
-    let rest = table.rest();
-    let (known, other): (Vec<_>, Vec<_>) =
-        rest.into_iter().partition(|entry| OPTIONS.iter().any(|(key, ..)| *key == entry.key));
-    for entry in known {
-        let option = OPTIONS.iter().find(|(key, ..)| *key == entry.key);
-        option.into_iter().for_each(|(_, fate, why)| reading.note(*fate, None, entry, why));
-    }
-    super::not_about_data(&other, reading);
+    table.account_for_file(&OPTIONS, reading);
     Ok(plan)
 }
 
 fn settings(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     plan.model = table.text("model_name_or_path", reading);
-    plan.max_tokens = table.number("cutoff_len", reading).map(|tokens| tokens as u64);
+    plan.max_tokens = table.max_tokens("cutoff_len", reading);
     plan.system = table.text("default_system", reading);
-    let size = table.number("val_size", reading).filter(|size| *size > 0.0);
-    match (size, table.take("val_size")) {
-        (Some(share), _) if share <= 0.5 => plan.validation = Some(share),
-        (Some(_), Some(entry)) => {
-            reading.note(
-                Fate::NotCarriedOver,
-                None,
-                entry,
-                "write a share of up to 0.5 as `[mix.validation] fraction`",
-            );
-        }
-        _ => {}
-    }
+    plan.validation = table.validation("val_size", reading);
     if table.truth("mask_history", reading) == Some(true) {
         let parts = plan.sets.iter_mut().flat_map(|set| &mut set.source.parts);
         parts.for_each(|part| part.supervise = Supervise::Last);
     }
 }
 
-fn shares(names: &[String], probabilities: &[String], plan: &mut Plan, table: &Table<'_>, reading: &mut Reading<'_>) {
-    let span = table.take("interleave_probs").map_or(0..0, |entry| entry.value.span.clone());
-    let shares: Option<Vec<f64>> =
-        probabilities.iter().map(|share| share.parse().ok().filter(|share: &f64| *share > 0.0)).collect();
-    match shares.filter(|shares| shares.len() == names.len()) {
-        Some(shares) => {
-            for (name, share) in names.iter().zip(shares) {
-                let name = free_name(name, &[]);
-                plan.sets.iter_mut().filter(|set| set.name == name).for_each(|set| set.weight = Some(share));
+/// What `streaming`, `max_samples` and `mix_strategy` make of the amounts that the sets ask for.
+fn amounts(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
+    if reading.document.root.get("streaming").is_some_and(|value| value.value == YamlValue::Boolean(true)) {
+        for asked in plan.sets.iter_mut().flat_map(|set| set.asked.extract_if(.., |asked| asked.samples().is_some())) {
+            reading.notes.push(asked.note(Fate::NotNeeded, "LLaMA-Factory passes over it where `streaming` is true"));
+        }
+    }
+    if let Some((entry, most)) = table.take("max_samples").zip(table.count("max_samples", reading)) {
+        if most == 0 {
+            reading.error(&entry.value.span, "`max_samples: 0` takes nothing of any set".to_owned(), "1 or more");
+        }
+        for set in &mut plan.sets {
+            // Samples that are asked for are drawn, and the first of them are taken.
+            let drawn = set.asked.iter_mut().find(|asked| asked.samples().is_some());
+            let amount = if drawn.is_some() { Amount::Samples(most) } else { Amount::Rows(most) };
+            let asked = Asked::new(amount, &set.name, entry, reading);
+            match drawn {
+                Some(drawn) if drawn.samples() > Some(most) => *drawn = asked,
+                Some(_) => {}
+                None => set.asked.push(asked),
             }
         }
-        None => {
-            let message = format!("`interleave_probs` is not a positive number for each of {} sets", names.len());
-            reading.error(&span, message, "one for each name in `dataset`");
-        }
+    }
+    if let Some(entry) = table.take("mix_strategy") {
+        let (fate, why) = if entry.value.text() == Some("concat") {
+            (Fate::NotNeeded, "all of every set is taken where nothing else is said")
+        } else {
+            let why = "shares are exact: `mix.ratio`, `mix.size` and `mix.on_shortage` say how much of what";
+            (Fate::NotCarriedOver, why)
+        };
+        reading.note(fate, None, entry, why);
+    }
+}
+
+fn shares(names: &[String], probabilities: &[String], entry: &YamlEntry, plan: &mut Plan, reading: &mut Reading<'_>) {
+    let share = |text: &String| text.parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0);
+    let shares: Option<Vec<f64>> = probabilities.iter().map(share).collect();
+    let Some(shares) = shares.filter(|shares| shares.len() == names.len()) else {
+        let message = format!("`interleave_probs` is not a positive number for each of {} sets", names.len());
+        return reading.error(&entry.value.span, message, "one for each name in `dataset`");
+    };
+    for set in &mut plan.sets {
+        set.weight = names.iter().position(|name| *name == set.given).map(|index| shares[index]);
     }
 }

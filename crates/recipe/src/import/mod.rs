@@ -1,21 +1,22 @@
 //! Other tools' descriptions of data as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's
 //! `datasets`, torchtune's `dataset`. Every option is carried over, or named with why not and what to do.
 
+mod amounts;
 mod axolotl;
 mod document;
 mod llama_factory;
 mod plan;
+mod sets;
+mod table;
 mod torchtune;
 mod write;
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::yaml::YamlEntry;
-
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;
 use document::{Document, Reading};
-use plan::{Places, Plan, Set};
+use plan::{Places, Plan};
 
 pub use document::{Fate, Note};
 
@@ -51,7 +52,7 @@ pub struct Imported {
 pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, RecipeErrors> {
     let document = Document::read(path)?;
     let mut reading = Reading::new(&document);
-    let plan = planned(&document, options, &mut reading)?;
+    let mut plan = planned(&document, options, &mut reading)?;
     let file = document.source.name.as_str();
     let Reading { mut problems, mut notes, .. } = reading;
     if plan.sets.is_empty() && problems.is_empty() {
@@ -65,10 +66,10 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
         return Err(RecipeErrors::of_import(file, problems));
     }
     say_systems(&plan, &mut notes);
-    say_samples(&plan, &mut notes);
+    let shares = amounts::settle(&mut plan, &mut notes);
     notes.sort_by_key(|note| (note.file.clone(), note.line));
     let name = path.file_name().map_or_else(|| file.to_owned(), |name| name.to_string_lossy().into_owned());
-    let toml = write::recipe(&plan, &name, &notes);
+    let toml = write::recipe(&plan, &shares, &name, &notes);
     parse::<&str>("imported.toml", &toml, Some(options.recipe_folder), &[])?;
     Ok(Imported { tool: plan.tool, toml, sources: plan.sets.len(), notes })
 }
@@ -109,38 +110,17 @@ const EXPECTED: &str = "expected one of\n\
     - Axolotl: `datasets:`, a list with a `path` each\n\
     - torchtune: `dataset:` with a `_component_`, or a list of these";
 
-/// One note for all the options that do not concern data.
-fn not_about_data(entries: &[&YamlEntry], reading: &mut Reading<'_>) {
-    let Some(first) = entries.first() else { return };
-    let names: Vec<String> = entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
-    let why = "not about data; `[model]`, `[train]` and `[exam]` are yours to write".to_owned();
-    reading.add(Fate::NotCarriedOver, None, names.join(", "), why, &first.key_span);
-}
-
 /// A system message that only some of the sets have has no place in a recipe.
 fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {
     let common = plan.system.is_none() && write::common_system(&plan.sets).is_some();
     for set in plan.sets.iter().filter(|_| !common) {
         let Some(system) = &set.system else { continue };
         let why = "`[chat] system` holds for every source; put this one into the records of the set";
-        notes.push(not_carried(set, format!("the system message {system:?}"), why));
+        let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
+        let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
+        let (what, why) = (format!("the system message {system:?}"), why.to_owned());
+        notes.push(Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why, file, line });
     }
-}
-
-/// So many samples of some of the sets and all of others is no mix of a recipe.
-fn say_samples(plan: &Plan, notes: &mut Vec<Note>) {
-    let all = plan.sets.iter().all(|set| set.samples.is_some());
-    for set in plan.sets.iter().filter(|_| !all) {
-        let Some(samples) = set.samples else { continue };
-        let why = "other sets are taken whole; write `size` and `ratio` in place of `epochs`, or a part of an epoch";
-        notes.push(not_carried(set, format!("`num_samples: {samples}`"), why));
-    }
-}
-
-fn not_carried(set: &Set, what: String, why: &str) -> Note {
-    let (file, line) = set.origin.rsplit_once(':').unwrap_or((&set.origin, ""));
-    let (file, line) = (file.to_owned(), line.parse().unwrap_or(1));
-    Note { fate: Fate::NotCarriedOver, set: Some(set.name.clone()), what, why: why.to_owned(), file, line }
 }
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use medley_mixer::{SourcePart, SourceSpec};
+use medley_mixer::SourceSpec;
+
+use super::amounts::{Amount, Asked, of_slice};
 
 /// A data set of the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     /// As the recipe will call it.
     pub name: String,
+    /// As the file calls it.
+    pub given: String,
     /// Where the file describes it: `file:line`.
     pub origin: String,
     pub source: SourceSpec,
-    /// Samples that the file takes of it.
-    pub samples: Option<u64>,
+    /// Options that take less of it, or more, than all of it once.
+    pub asked: Vec<Asked>,
     /// Its share as the file gives it.
     pub weight: Option<f64>,
     /// The system message that the file gives all of it.
@@ -41,8 +45,10 @@ pub(super) struct Places {
 /// What a path of another tool is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Where {
-    /// A file, directory or glob, as the recipe writes it.
-    Local(String),
+    /// A file or glob, as the recipe writes it.
+    File(String),
+    /// A directory, as the recipe writes it.
+    Folder(String),
     /// `owner/name` on the hub.
     Hub(String),
     /// An address that is not read.
@@ -61,7 +67,8 @@ impl Places {
         for base in &self.bases {
             let path = base.join(given);
             if path.exists() || (has_wildcard && path.parent().is_some_and(Path::is_dir)) {
-                return Where::Local(self.written(&path));
+                let written = self.written(&path);
+                return if path.is_dir() { Where::Folder(written) } else { Where::File(written) };
             }
         }
         if is_hub_id(given) { Where::Hub(given.to_owned()) } else { Where::Nowhere }
@@ -110,27 +117,16 @@ pub(super) fn is_hub_id(name: &str) -> bool {
     !is_file && name.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
-/// A split as `datasets` writes it (`train`, `train[:10%]`, `train+test`): its names, and whether it is less than these.
-pub(super) fn split_names(split: &str) -> (Vec<String>, bool) {
+/// A split as `datasets` writes it (`train`, `train[:10%]`, `train+test`): its names, and what a slice takes of them.
+pub(super) fn split_names(split: &str) -> (Vec<String>, Option<Amount>) {
     let names = split.split('+').map(|part| part.split('[').next().unwrap_or(part).trim().to_owned());
-    (names.filter(|name| !name.is_empty()).collect(), split.contains('['))
-}
-
-/// Repeats a part for every value of an option.
-pub(super) fn for_each(
-    parts: Vec<SourcePart>,
-    values: &[String],
-    set: impl Fn(&mut SourcePart, String),
-) -> Vec<SourcePart> {
-    if values.is_empty() {
-        return parts;
-    }
-    let with = |part: &SourcePart, value: &String| {
-        let mut part = part.clone();
-        set(&mut part, value.clone());
-        part
-    };
-    parts.iter().flat_map(|part| values.iter().map(move |value| with(part, value))).collect()
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    let slice = split.split_once('[').map(|(_, slice)| match slice.trim_end().strip_suffix(']') {
+        // Of several splits each may have a slice of its own.
+        Some(slice) if names.len() == 1 => of_slice(slice),
+        _ => Amount::Other,
+    });
+    (names, slice)
 }
 
 /// A name that can stand in a recipe's tables, told apart from `taken` ones.
@@ -166,8 +162,10 @@ mod tests {
 
     #[test]
     fn splits_and_names() {
-        assert_eq!(split_names("train"), (vec!["train".to_owned()], false));
-        assert_eq!(split_names("train[:10%] + test"), (vec!["train".to_owned(), "test".to_owned()], true));
+        assert_eq!(split_names("train"), (vec!["train".to_owned()], None));
+        assert_eq!(split_names("train[:20]"), (vec!["train".to_owned()], Some(Amount::Rows(20))));
+        let two = vec!["train".to_owned(), "test".to_owned()];
+        assert_eq!(split_names("train[:10%] + test"), (two, Some(Amount::Other)));
         assert_eq!(name_of_path("data/a b.jsonl.gz"), "a b");
         assert_eq!(free_name("belle_0.5m", &[]), "belle_0_5m");
         let taken = [Set { name: "a".to_owned(), ..Set::default() }];

@@ -72,8 +72,8 @@ fn llama_factory_describes_sets() {
 
     # dataset_info.json:3
     # not needed: `ms_hub_url: other/qa` (dataset_info.json:4): `hf_hub_url` is used
-    # not carried over: `split: train[:100]` (dataset_info.json:4): a slice takes the first rows; `mix.size` draws
-    #   a sample of all of them
+    # assumed: `split: train[:100]` (dataset_info.json:4): `max_records` takes so many, but anywhere in the set
+    #   and not its first rows
     # not carried over: `tools: tools` (dataset_info.json:5): tool definitions are not part of a prompt;
     #   conversations with tool turns are rejected and counted
     [sources.qa_zh]
@@ -83,6 +83,7 @@ fn llama_factory_describes_sets() {
     files = "v2/*"
     config = "zh"
     split = "train"
+    max_records = 100
 
     # dataset_info.json:7
     # not carried over: `function_tag: call` (dataset_info.json:10): function calls are not trained on: their
@@ -124,8 +125,6 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     # not needed: `template: qwen` (train.yaml:5): the model's own chat template is used
     # not carried over: `mix_strategy: interleave_under` (train.yaml:7): shares are exact: `mix.ratio`, `mix.size`
     #   and `mix.on_shortage` say how much of what
-    # not carried over: `max_samples: 1000` (train.yaml:11): it takes a set's first rows; `mix.size` draws a
-    #   sample of all of them
 
     [model]
     base = "Qwen/Qwen2-7B"
@@ -141,28 +140,215 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     validation = { fraction = 0.05 }
 
     # dataset_info.json:1
+    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes so many, but anywhere in the set and not
+    #   its first rows
     [sources.b]
     path = "sets/b.json"
     columns = { system = "", messages = "conversations" }
     supervise = "last"
+    max_records = 1000
 
     # dataset_info.json:1
+    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes so many, but anywhere in the set and not
+    #   its first rows
     [sources.a]
     path = "sets/a.json"
     format = "alpaca"
     columns = { history = "", system = "" }
     supervise = "last"
+    max_records = 1000
     "#);
     let counted =
         r#"{"a": {"file_name": "a.json", "num_samples": 9000}, "b": {"hf_hub_url": "o/b", "num_samples": 1000}}"#;
     let text = toml(&[("dataset_info.json", counted), ("a.json", "")]);
     assert!(text.contains("size = 10000\non_shortage = \"repeat\"\nratio = { a = 9, b = 1 }"), "{text}");
-    let mixed = counted.replace(", \"num_samples\": 1000", "");
-    let text = toml(&[("dataset_info.json", &mixed), ("a.json", "")]);
+}
+
+/// The part of an imported recipe that says how much of what is taken, and how often.
+fn amounts(files: &[(&str, &str)]) -> String {
+    let text = toml(files);
+    let is_about = |line: &&str| {
+        let keys = [
+            "size",
+            "epochs",
+            "ratio",
+            "on_shortage",
+            "max_records",
+            "config",
+            "split",
+            "[sources",
+            "# assumed",
+            "# not",
+        ];
+        keys.iter().any(|key| line.starts_with(key)) || line.starts_with("#   ")
+    };
+    text.lines().filter(is_about).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn llama_factory_says_how_much_is_taken() {
+    let info = r#"{"a": {"file_name": "a.json", "num_samples": 9000, "split": "train[:50%]"},
+  "b": {"hf_hub_url": "o/b", "split": "train[:100]"}, "c": {"file_name": "c.json", "num_samples": 0, "subset": "zh"},
+  "d": {"file_name": "a.json", "subset": "zh", "split": "train"}, "e": {"hf_hub_url": "o/e", "num_samples": 10}}"#;
+    assert_snapshot!(amounts(&[("dataset_info.json", info), ("a.json", "")]), @r#"
+    #   `epochs`.
+    epochs = { a = 1, b = 1, d = 1, e = 1 }
+    # assumed: `num_samples: 9000` (dataset_info.json:1): `max_records` takes so many, each once: where the set
+    #   has fewer, none of them comes again
+    # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    [sources.a]
+    max_records = 9000
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
+    #   and not its first rows
+    [sources.b]
+    split = "train"
+    max_records = 100
+    # not needed: `subset: zh` (dataset_info.json:3): files have no configurations
+    [sources.d]
+    # assumed: `num_samples: 10` (dataset_info.json:3): `max_records` takes so many, each once: where the set has
+    #   fewer, none of them comes again
+    [sources.e]
+    split = "train"
+    max_records = 10
+    "#);
+    let training = "dataset: a, b\ndataset_dir: .\ntemplate: x\nmax_samples: 1000\nmix_strategy: concat\n";
+    let of = |training: &str| amounts(&[("train.yaml", training), ("dataset_info.json", info), ("a.json", "")]);
+    assert_snapshot!(of(training), @r#"
+    # not needed: `template: x` (train.yaml:3): the model's own chat template is used
+    # not needed: `mix_strategy: concat` (train.yaml:5): all of every set is taken where nothing else is said
+    #   `epochs`.
+    epochs = { a = 1, b = 1 }
+    # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, each once: where the set has
+    #   fewer, none of them comes again
+    [sources.a]
+    max_records = 1000
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
+    #   and not its first rows
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, but anywhere in the set and not
+    #   its first rows
+    [sources.b]
+    split = "train"
+    max_records = 100
+    "#);
+    assert_snapshot!(of(&training.replace("a, b", "a, e")), @r#"
+    # not needed: `template: x` (train.yaml:3): the model's own chat template is used
+    # not needed: `mix_strategy: concat` (train.yaml:5): all of every set is taken where nothing else is said
+    size = 1010
+    on_shortage = "repeat"
+    ratio = { a = 100, e = 1 }
+    # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    [sources.a]
+    [sources.e]
+    split = "train"
+    "#);
+    assert_snapshot!(of(&training.replace("a, b", "a, e").replace("max_samples: 1000", "streaming: true")), @r#"
+    # not needed: `template: x` (train.yaml:3): the model's own chat template is used
+    # not needed: `streaming: true` (train.yaml:4): every source is streamed
+    # not needed: `mix_strategy: concat` (train.yaml:5): all of every set is taken where nothing else is said
+    #   `epochs`.
+    epochs = { a = 0.5, e = 1 }
+    # not needed: `num_samples: 9000` (dataset_info.json:1): LLaMA-Factory passes over it where `streaming` is
+    #   true
+    # assumed: `split: train[:50%]` (dataset_info.json:1): `mix.epochs` takes such a part, but anywhere in the set
+    #   and not these rows
+    [sources.a]
+    # not needed: `num_samples: 10` (dataset_info.json:3): LLaMA-Factory passes over it where `streaming` is true
+    [sources.e]
+    split = "train"
+    "#);
+    let shares = training.replace("concat", "interleave_under\ninterleave_probs: 0.75,0.25");
+    assert_snapshot!(of(&shares), @r#"
+    # not needed: `template: x` (train.yaml:3): the model's own chat template is used
+    # not carried over: `mix_strategy: interleave_under` (train.yaml:5): shares are exact: `mix.ratio`, `mix.size`
+    #   and `mix.on_shortage` say how much of what
+    size = 10000
+    on_shortage = "shrink"
+    ratio = { a = 3, b = 1 }
+    # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, each once: where the set has
+    #   fewer, none of them comes again
+    [sources.a]
+    max_records = 1000
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
+    #   and not its first rows
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, but anywhere in the set and not
+    #   its first rows
+    [sources.b]
+    split = "train"
+    max_records = 100
+    "#);
+    let refused = |text: &str| {
+        let files = [("train.yaml", text), ("dataset_info.json", info)];
+        let errors = imported(&files, &["f"]).expect_err("must be refused");
+        errors.problems()[0].message().to_owned()
+    };
+    assert_eq!(refused("dataset: a\ndataset_dir: .\nstage: sft\n"), "no set is called `f`: `dataset` names `a`");
     assert!(
-        text.contains("epochs = { a = 1, b = 1 }") && text.contains("# not carried over: `num_samples: 9000`"),
-        "{text}"
+        wrong(r#"{"a": {"file_name": "x", "num_samples": -1}}"#, &[]).contains("`num_samples` is -1; expected a whole")
     );
+}
+
+#[test]
+fn axolotl_and_torchtune_say_how_much_is_taken() {
+    let axolotl = "datasets:
+  - {path: o/a, type: alpaca, shards: 4, shards_idx: 1}
+  - {path: o/b, type: alpaca, split: 'train[:10%]'}
+  - {path: o/c, type: alpaca, split: 'train[100:350]', shards: 2}
+  - {path: o/d, type: alpaca, split: 'train[:10%]+test'}
+  - {path: folder, type: alpaca, split: validation, name: zh}
+  - {path: folder/e.json, type: alpaca, split: 'train[5%:]'}
+";
+    assert_snapshot!(amounts(&[("axolotl.yml", axolotl), ("folder/e.json", "")]), @r#"
+    #   `epochs`.
+    epochs = { a = 0.25, b = 0.1, c = 1, d = 1, folder = 1, e = 0.95 }
+    # not needed: `shards_idx: 1` (axolotl.yml:2): the part that `shards` takes is drawn by hashes
+    [sources.a]
+    split = "train"
+    # assumed: `split: train[:10%]` (axolotl.yml:3): `mix.epochs` takes such a part, but anywhere in the set and
+    #   not these rows
+    [sources.b]
+    split = "train"
+    # assumed: `split: train[100:350]` (axolotl.yml:4): `max_records` takes so many, but anywhere in the set and
+    #   not its first rows
+    # not carried over: `shards: 2` (axolotl.yml:4): the whole set is drawn from; `max_records` or `mix.epochs`
+    #   take less of it
+    [sources.c]
+    split = "train"
+    max_records = 250
+    # not carried over: `split: train[:10%]+test` (axolotl.yml:5): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    split = "train"
+    split = "test"
+    [sources.folder]
+    config = "zh"
+    split = "validation"
+    # assumed: `split: train[5%:]` (axolotl.yml:7): `mix.epochs` takes such a part, but anywhere in the set and
+    #   not these rows
+    [sources.e]
+    "#);
+    let torchtune = "dataset:
+  - {_component_: torchtune.datasets.alpaca_cleaned_dataset, train_on_input: false, split: 'train[:5%]'}
+  - {_component_: torchtune.datasets.alpaca_dataset, train_on_input: false, source: json, data_files: e.json, split: 'train[:-7]'}
+  - {_component_: torchtune.datasets.alpaca_dataset, train_on_input: false, source: folder, split: test}
+";
+    assert_snapshot!(amounts(&[("torchtune.yaml", torchtune), ("e.json", ""), ("folder/e.json", "")]), @r#"
+    #   `epochs`.
+    epochs = { alpaca-cleaned = 0.05, e = 1, folder = 1 }
+    # assumed: `split: train[:5%]` (torchtune.yaml:2): `mix.epochs` takes such a part, but anywhere in the set and
+    #   not these rows
+    [sources.alpaca-cleaned]
+    split = "train"
+    # not carried over: `split: train[:-7]` (torchtune.yaml:3): the whole set is drawn from; `max_records` or
+    #   `mix.epochs` take less of it
+    [sources.e]
+    [sources.folder]
+    split = "test"
+    "#);
 }
 
 #[test]
@@ -257,10 +443,12 @@ adapter: lora
     # not needed: `ds_type: json` (axolotl.yml:23): files are recognised by their content
     # not carried over: `format: [INST] {instruction} [/INST]` (axolotl.yml:28): the model's own chat template
     #   renders the turns
-    # not carried over: `split: train[:500]` (axolotl.yml:29): a slice takes the first rows; `mix.size` draws a
-    #   sample of all of them
-    # not carried over: `shards: 10` (axolotl.yml:30): it takes a part of the rows; `mix.size` draws a sample of
-    #   all of them
+    # assumed: `split: train[:500]` (axolotl.yml:29): `max_records` takes so many, but anywhere in the set and not
+    #   its first rows
+    # not carried over: `shards: 10` (axolotl.yml:30): the whole set is drawn from; `max_records` or `mix.epochs`
+    #   take less of it
+    [sources.data]
+    max_records = 500
     [[sources.data.path]]
     path = "data/a.jsonl"
     format = "alpaca"
@@ -282,6 +470,7 @@ adapter: lora
     path = "last"
     columns = { messages = "messages" }
     supervise = "last"
+    split = "train"
 
     # left out: the set `owner/text` (axolotl.yml:38): it is plain text without answers; Medley fine-tunes on
     #   answers
@@ -345,8 +534,8 @@ batch_size: 2
     columns = { instruction = "question", input = "", output = "answer", history = "", system = "" }
 
     # qwen.yaml:13
-    # not carried over: `split: train[:5%]+validation` (qwen.yaml:18): a slice takes the first rows; `mix.size`
-    #   draws a sample of all of them
+    # not carried over: `split: train[:5%]+validation` (qwen.yaml:18): the whole set is drawn from; `max_records`
+    #   or `mix.epochs` take less of it
     # not needed: `packed: true` (qwen.yaml:19): samples are always packed and never attend across one another
     [[sources.chat.path]]
     path = "owner/chat"

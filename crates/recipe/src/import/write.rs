@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use medley_mixer::SourcePart;
 use serde_json::{Map, Value, json};
 
+use super::amounts::{Shares, reduced, whole};
 use super::document::{Fate, Note};
 use super::plan::{Plan, Set};
 use crate::emit::{inline, key};
@@ -15,13 +16,14 @@ const SIZE: u64 = 10_000;
 /// A model where the file names none.
 const MODEL: &str = "Qwen/Qwen1.5-0.5B";
 
+const EVERYTHING: &str = "All of every set, once, as the file takes them.";
+const PARTS: &str = "Of every set the part that the file takes.";
+const OWN_SHARES: &str = "For shares of your own, write `size` and `ratio` in place of `epochs`.";
+
 /// The widest line of a comment.
 const WIDTH: usize = 110;
 
-/// What a weight may be at most.
-const MAX_WEIGHT: u64 = 1_000_000;
-
-pub(super) fn recipe(plan: &Plan, file: &str, notes: &[Note]) -> String {
+pub(super) fn recipe(plan: &Plan, shares: &Shares, file: &str, notes: &[Note]) -> String {
     let mut text = String::new();
     let sets = if plan.sets.len() == 1 { "1 set".to_owned() } else { format!("{} sets", plan.sets.len()) };
     comment(&mut text, &format!("Imported from {file} ({}): {sets}.", plan.tool));
@@ -29,7 +31,7 @@ pub(super) fn recipe(plan: &Plan, file: &str, notes: &[Note]) -> String {
         comment(&mut text, &note.to_string());
     }
     model_and_chat(&mut text, plan);
-    mix(&mut text, plan);
+    mix(&mut text, plan, shares);
     for set in &plan.sets {
         source(&mut text, set, notes);
     }
@@ -62,83 +64,35 @@ pub(super) fn common_system(sets: &[Set]) -> Option<String> {
     sets.iter().all(|set| set.system.as_ref() == Some(&first)).then_some(first)
 }
 
-fn mix(text: &mut String, plan: &Plan) {
+fn mix(text: &mut String, plan: &Plan, shares: &Shares) {
     let _ = write!(text, "\n[mix]\n");
-    let by_name = |numbers: &[u64]| {
-        let numbers = plan.sets.iter().zip(numbers).map(|(set, number)| (set.name.clone(), json!(number)));
-        Value::Object(numbers.collect())
-    };
-    match Shares::of(&plan.sets) {
-        Shares::Everything => {
-            let why = "All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` \
-                       in place of `epochs`.";
-            comment(text, why);
-            setting(text, "epochs", &by_name(&vec![1; plan.sets.len()]));
+    let by_name =
+        |numbers: Vec<Value>| Value::Object(plan.sets.iter().map(|set| set.name.clone()).zip(numbers).collect());
+    let weights = |weights: Vec<u64>| by_name(weights.into_iter().map(Value::from).collect());
+    match shares {
+        Shares::Epochs(passes) => {
+            let why = if passes.iter().all(|passes| *passes == 1.0) { EVERYTHING } else { PARTS };
+            comment(text, &format!("{why} {OWN_SHARES}"));
+            // Whole numbers are written as such.
+            let number = |passes: &f64| if *passes == 1.0 { json!(1) } else { json!(passes) };
+            setting(text, "epochs", &by_name(passes.iter().map(number).collect()));
         }
         Shares::Samples(samples) => {
             comment(text, "As many samples of each set as the file takes; where a set has fewer, records repeat.");
             setting(text, "size", &json!(samples.iter().sum::<u64>()));
             setting(text, "on_shortage", &json!("repeat"));
-            setting(text, "ratio", &by_name(&reduced(&samples)));
+            setting(text, "ratio", &weights(reduced(samples)));
         }
-        Shares::Weights(weights) => {
+        Shares::Weights(shares) => {
             comment(text, "The file's shares. The size is yours to say; where a set has too few, the mix is smaller.");
             setting(text, "size", &json!(SIZE));
             setting(text, "on_shortage", &json!("shrink"));
-            setting(text, "ratio", &by_name(&whole(&weights)));
+            setting(text, "ratio", &weights(whole(shares)));
         }
     }
     if let Some(fraction) = plan.validation {
         setting(text, "validation", &json!({ "fraction": fraction }));
     }
-}
-
-/// How much of what.
-enum Shares {
-    /// Every record once.
-    Everything,
-    /// So many samples of each.
-    Samples(Vec<u64>),
-    /// These parts of the whole.
-    Weights(Vec<f64>),
-}
-
-impl Shares {
-    fn of(sets: &[Set]) -> Self {
-        let samples: Option<Vec<u64>> = sets.iter().map(|set| set.samples.filter(|count| *count > 0)).collect();
-        let weights: Option<Vec<f64>> = sets.iter().map(|set| set.weight).collect();
-        match (samples, weights) {
-            (Some(samples), _) => Self::Samples(samples),
-            (None, Some(weights)) => Self::Weights(weights),
-            (None, None) => Self::Everything,
-        }
-    }
-}
-
-/// Weights without a common divisor, and none too large.
-fn reduced(weights: &[u64]) -> Vec<u64> {
-    let divisor = weights.iter().copied().fold(0, gcd).max(1);
-    let largest = weights.iter().max().map_or(0, |largest| largest / divisor);
-    let scale = |weight: u64| {
-        if largest <= MAX_WEIGHT {
-            weight
-        } else {
-            ((weight as f64 / largest as f64) * MAX_WEIGHT as f64).round() as u64
-        }
-    };
-    weights.iter().map(|weight| scale(weight / divisor).max(1)).collect()
-}
-
-fn gcd(left: u64, right: u64) -> u64 {
-    if right == 0 { left } else { gcd(right, left % right) }
-}
-
-/// Shares as whole numbers.
-fn whole(shares: &[f64]) -> Vec<u64> {
-    let sum: f64 = shares.iter().sum();
-    let parts: Vec<u64> =
-        shares.iter().map(|share| (share / sum * MAX_WEIGHT as f64).round().max(1.0) as u64).collect();
-    reduced(&parts)
 }
 
 fn source(text: &mut String, set: &Set, notes: &[Note]) {
@@ -149,12 +103,24 @@ fn source(text: &mut String, set: &Set, notes: &[Note]) {
     }
     let name = key(&set.name);
     let parts: Vec<Map<String, Value>> = set.source.parts.iter().map(options).collect();
+    let most = set.source.max_records.map(Value::from);
+    if let [part] = parts.as_slice() {
+        let _ = writeln!(text, "[sources.{name}]");
+        part.iter().for_each(|(name, value)| setting(text, name, value));
+        most.iter().for_each(|most| setting(text, MAX_RECORDS, most));
+        return;
+    }
+    if let Some(most) = most {
+        let _ = writeln!(text, "[sources.{name}]");
+        setting(text, MAX_RECORDS, &most);
+    }
     for part in &parts {
-        let header = if parts.len() == 1 { format!("[sources.{name}]") } else { format!("[[sources.{name}.path]]") };
-        let _ = writeln!(text, "{header}");
+        let _ = writeln!(text, "[[sources.{name}.path]]");
         part.iter().for_each(|(name, value)| setting(text, name, value));
     }
 }
+
+const MAX_RECORDS: &str = "max_records";
 
 /// A part's options that say something.
 fn options(part: &SourcePart) -> Map<String, Value> {
@@ -185,17 +151,4 @@ fn comment(text: &mut String, what: &str) {
         width += length + 1;
     }
     let _ = writeln!(text, "{line}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_are_whole_and_small() {
-        assert_eq!(whole(&[0.7, 0.3]), [7, 3]);
-        assert_eq!(whole(&[2.0, 1.0, 1.0]), [2, 1, 1]);
-        assert_eq!(reduced(&[40_000, 5_000]), [8, 1]);
-        assert_eq!(reduced(&[3_000_001, 1]), [1_000_000, 1]);
-    }
 }
