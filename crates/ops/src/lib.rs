@@ -3,7 +3,8 @@
 //! Every operation takes and gives plain [`burn::Tensor`]s and works on every device; where a tensor carries an
 //! autodiff graph, the operation is one node of it with a backward pass of its own. On the CPU (Flex, f32) the work is
 //! done by kernels over raw slices, elsewhere by compositions of the backend's operations. Results never depend on
-//! how threads are scheduled. [`mod@reference`] holds the slow, obvious twins,
+//! how threads are scheduled. Where kernels are compiled, rows are filled up to a few sizes ([`filled_rows`]), which changes no
+//! result but for rounding. [`mod@reference`] holds the slow, obvious twins,
 //! [`selftest`] compares the two on any device.
 //!
 //! | operation | what it computes |
@@ -29,12 +30,13 @@ mod product;
 mod reduce;
 pub mod reference;
 mod rope;
+mod rows;
 pub mod selftest;
 mod simd;
 mod swiglu;
 
 pub use adapter::{LowRank, adapted_linear};
-pub use attention::{Segment, cached_attention, causal_attention};
+pub use attention::{Segment, cached_attention, causal_attention, most_attention_scores};
 pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy, linear_cross_entropy_bytes};
 pub use dropout::keyed_dropout;
 pub use flex::is_flex;
@@ -43,4 +45,5 @@ pub use linear::linear;
 pub use norm::rms_norm;
 pub use reduce::{embedding_gradient, squared_norm, squared_norms};
 pub use rope::{Rotation, rotate_halves};
+pub use rows::{filled_rows, filled_sample_rows};
 pub use swiglu::swiglu;

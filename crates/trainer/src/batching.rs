@@ -4,10 +4,13 @@
 //! [`TrainingOrder`], `batch_size` samples a step; the last step of an epoch trains what is left and may be smaller. A step is cut under a token budget; because every loss is divided by the
 //! step's supervised tokens, the cut changes memory and speed, not the result.
 
+use std::iter::repeat_n;
 use std::ops::Range;
 
+use burn::tensor::Device;
 use medley_chat::IGNORED;
 use medley_mixer::{Key, TrainingOrder, training_place};
+use medley_ops::{filled_rows, is_flex};
 
 use crate::error::TrainError;
 use crate::sample::Sample;
@@ -117,7 +120,7 @@ pub fn micro_batches(lengths: &[usize], budget: usize) -> Vec<Range<usize>> {
 pub struct MicroBatch {
     /// Tokens, `[tokens]`.
     pub input_ids: Vec<u32>,
-    /// Borders of the samples: sample `i` is `cu_seqlens[i]..cu_seqlens[i + 1]`.
+    /// Borders of the samples: sample `i` is `cu_seqlens[i]..cu_seqlens[i + 1]`; the last has what it is filled up with, too.
     pub cu_seqlens: Vec<usize>,
     /// What each token is to predict, `[tokens]`: the labels moved one to the left, [`IGNORED`] where there is nothing.
     pub targets: Vec<i64>,
@@ -141,6 +144,26 @@ impl MicroBatch {
             packed.cu_seqlens.push(packed.input_ids.len());
         }
         packed
+    }
+
+    /// The batch as `device` computes it: where kernels are compiled for sizes, filled up to one that others share.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Self {
+        let rows = if is_flex(device) { self.tokens() } else { filled_rows(self.tokens()) };
+        self.filled_up(rows)
+    }
+
+    /// The batch with `rows` tokens. What is added stands behind the last sample, so that none of its tokens sees it, and is not
+    /// supervised: loss and gradients stay the same but for the order in which kernels add up.
+    #[must_use]
+    pub fn filled_up(mut self, rows: usize) -> Self {
+        let (missing, last) = (rows.saturating_sub(self.tokens()), self.input_ids.last().copied());
+        self.input_ids.extend(last.into_iter().flat_map(|id| repeat_n(id, missing)));
+        self.targets.resize(self.input_ids.len(), IGNORED);
+        if let Some(end) = self.cu_seqlens.last_mut() {
+            *end = self.input_ids.len();
+        }
+        self
     }
 
     /// Tokens of each sample.
@@ -223,5 +246,10 @@ mod tests {
         assert_eq!(packed.targets, [IGNORED, 3, 4, 6]);
         assert_eq!(packed.sample_ids, [3, 4]);
         assert_eq!((packed.tokens(), packed.supervised_tokens()), (4, 3));
+        let filled = packed.clone().filled_up(6);
+        assert_eq!((filled.tokens(), filled.supervised_tokens(), filled.lengths()), (6, 3, vec![3, 3]));
+        assert_eq!((&filled.input_ids[..4], &filled.targets[..4]), (&packed.input_ids[..], &packed.targets[..]));
+        assert_eq!(filled.sample_ids, packed.sample_ids);
+        assert_eq!(packed.clone().on(&Device::flex()), packed, "on the CPU nothing is added");
     }
 }

@@ -38,13 +38,13 @@ impl BatchSummary {
 }
 
 /// Adds up the gradients of a batch's micro-batches.
-struct Sum<'a> {
+pub(crate) struct Sum<'a> {
     decoder: &'a Decoder,
-    gradients: TensorMap,
+    pub(crate) gradients: TensorMap,
 }
 
 impl<'a> Sum<'a> {
-    fn new(decoder: &'a Decoder) -> Self {
+    pub(crate) fn new(decoder: &'a Decoder) -> Self {
         Self { decoder, gradients: TensorMap::new() }
     }
 }
@@ -110,13 +110,24 @@ impl GradientContext<'_> {
         step: usize,
         supervised_tokens: usize,
     ) -> f64 {
-        let packed = MicroBatch::pack(samples, first);
+        let packed = MicroBatch::pack(samples, first).on(&sink.decoder().device());
+        self.packed(sink, &packed, step, supervised_tokens)
+    }
+
+    /// The same of samples that are packed.
+    pub(crate) fn packed(
+        &self,
+        sink: &mut impl GradientSink,
+        packed: &MicroBatch,
+        step: usize,
+        supervised_tokens: usize,
+    ) -> f64 {
         let decoder = sink.decoder();
         let pack = Pack::new(&decoder.config, &packed.lengths(), &decoder.device(), decoder.dtype());
         let dropout = DropoutContext { seed: self.spec.seed, step: step as u64, samples: &packed.sample_ids };
         let pack = pack.with_dropout(&dropout);
         let scale = 1.0 / supervised_tokens as f64;
-        forward_backward(sink, &packed, &pack, scale, self.spec.block_policy)
+        forward_backward(sink, packed, &pack, scale, self.spec.block_policy)
     }
 
     /// The norm of all gradients together.

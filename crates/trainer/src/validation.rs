@@ -17,7 +17,7 @@ pub fn validate(decoder: &Decoder, samples: &[Sample], token_budget: usize, step
     let mut sums: BTreeMap<&str, (f64, u64)> = BTreeMap::new();
     for cut in micro_batches(&lengths, token_budget) {
         let samples: Vec<&Sample> = samples[cut].iter().collect();
-        let packed = MicroBatch::pack(&samples, 0);
+        let packed = MicroBatch::pack(&samples, 0).on(&decoder.device());
         let losses = token_losses(decoder, &packed);
         for (sample, borders) in samples.iter().zip(packed.cu_seqlens.windows(2)) {
             let sum = sums.entry(&sample.origin.source).or_default();

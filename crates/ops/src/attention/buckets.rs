@@ -1,11 +1,11 @@
-//! Which samples are computed side by side where every operation is a launch: short samples of about one length, padded to it.
+//! Which samples are computed side by side where every operation is a launch: short samples of about one length, padded to the
+//! next that has kernels.
 
 use super::Segment;
+pub(super) use crate::rows::LONGEST;
+use crate::rows::filled_sample_rows;
 
-/// Rows that a bucket's samples may have; longer samples are computed tile by tile.
-pub(super) const LONGEST: usize = 512;
-
-/// Scores of a bucket, over all heads: bounds its memory (256 MiB in f32).
+/// Scores of a bucket of several samples, over all heads: bounds its memory (256 MiB in f32).
 const SCORES: usize = 64 << 20;
 
 /// Segments of about one length.
@@ -19,9 +19,10 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket of one, not padded.
+    /// A bucket of one.
     pub(super) fn alone(segment: Segment) -> Self {
-        Self { segments: vec![segment], queries: segment.query_count, keys: segment.key_count }
+        let (queries, keys) = (filled_sample_rows(segment.query_count), filled_sample_rows(segment.key_count));
+        Self { segments: vec![segment], queries, keys }
     }
 
     /// Rows of the queries, where padding repeats a sample's first.
@@ -51,30 +52,27 @@ impl Bucket {
 pub(super) fn buckets(segments: impl Iterator<Item = Segment>, heads: usize) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     for segment in segments {
-        let (queries, keys) = (padded(segment.query_count), padded(segment.key_count));
+        let alone = Bucket::alone(segment);
+        let (queries, keys) = (alone.queries, alone.keys);
         let most = (SCORES / (queries * keys * heads)).max(1);
         let fits =
             |bucket: &&mut Bucket| (bucket.queries, bucket.keys) == (queries, keys) && bucket.segments.len() < most;
         match buckets.iter_mut().find(fits) {
             Some(bucket) => bucket.segments.push(segment),
-            None => buckets.push(Bucket { segments: vec![segment], queries, keys }),
+            None => buckets.push(alone),
         }
-    }
-    for bucket in &mut buckets {
-        // No more padding than the longest of them needs.
-        bucket.queries = bucket.segments.iter().map(|segment| segment.query_count).max().unwrap_or(0);
-        bucket.keys = bucket.segments.iter().map(|segment| segment.key_count).max().unwrap_or(0);
     }
     buckets
 }
 
-/// A length's class: powers of two up to 64, then its multiples, then those of [`LONGEST`].
-fn padded(length: usize) -> usize {
-    match length {
-        0..=64 => length.next_power_of_two(),
-        65..=LONGEST => length.next_multiple_of(64),
-        _ => length.next_multiple_of(LONGEST),
-    }
+/// The most scores that a bucket of such a micro-batch has, over all heads: of several samples side by side, none longer than
+/// `longest`, or of one tile.
+pub fn most_attention_scores(samples: usize, tokens: usize, longest: usize, heads: usize) -> usize {
+    let keys = filled_sample_rows(longest);
+    let queries = keys.min(LONGEST);
+    // Padding doubles a sample at most, but for the shortest.
+    let side_by_side = (samples * queries).min(2 * tokens.max(queries));
+    (heads * side_by_side * keys).min(SCORES.max(heads * queries * keys))
 }
 
 /// For rows that lie in the order of `origins` (`None` for padding) where each row `0..rows` is to be found.
@@ -110,7 +108,7 @@ mod tests {
             .collect();
         let found = buckets(segments.iter().copied(), 8);
         let sizes: Vec<(usize, usize)> = found.iter().map(|bucket| (bucket.segments.len(), bucket.queries)).collect();
-        assert_eq!(sizes, [(4, 128), (1, 3), (1, 400)]);
+        assert_eq!(sizes, [(4, 128), (1, 16), (1, 448)]);
         assert_eq!(found[0].query_rows().len(), 4 * 128);
         assert_eq!(found[0].valid().iter().filter(|&&valid| valid).count(), 70 + 90 + 128 + 100);
         let origins = found.iter().flat_map(|bucket| {
@@ -126,5 +124,19 @@ mod tests {
         let found = buckets((0..100).map(|at| segment(at * 512, 512)), 32);
         assert!(found.len() > 1 && found.iter().all(|bucket| bucket.segments.len() * 512 * 512 * 32 <= SCORES));
         assert_eq!(found.iter().map(|bucket| bucket.segments.len()).sum::<usize>(), 100);
+    }
+
+    #[test]
+    fn the_most_scores_are_those_of_the_largest_bucket() {
+        let scores = |lengths: &[usize], heads: usize| {
+            let found = buckets(lengths.iter().map(|&length| segment(0, length)), heads);
+            let of = |bucket: &Bucket| bucket.segments.len() * bucket.queries * bucket.keys * heads;
+            let most = most_attention_scores(lengths.len(), lengths.iter().sum(), lengths[0], heads);
+            (found.iter().map(of).max().expect("a bucket"), most)
+        };
+        for lengths in [&[90; 80][..], &[512; 100], &[30], &[500, 20, 20]] {
+            let (found, most) = scores(lengths, 32);
+            assert!(found <= most && most <= 4 * found, "{found} of at most {most}");
+        }
     }
 }

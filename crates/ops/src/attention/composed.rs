@@ -232,13 +232,22 @@ impl<B: Backend> Upstream<B> {
         for tile in tiles(segment).rev() {
             let bucket = Bucket::alone(tile);
             let [tile_q, tile_k, tile_v] = self.bucket(&Layout { bucket: &bucket, problem });
-            d_q.push(tile_q);
+            d_q.push(first_rows::<B>(tile_q, tile.query_count));
             d_k = Some(add_prefix::<B>(d_k, tile_k));
             d_v = Some(add_prefix::<B>(d_v, tile_v));
         }
         d_q.reverse();
-        [B::float_cat(d_q, 0), d_k.expect("a segment has a tile"), d_v.expect("a segment has a tile")]
+        let own = |gradient: Option<_>| first_rows::<B>(gradient.expect("a segment has a tile"), segment.key_count);
+        [B::float_cat(d_q, 0), own(d_k), own(d_v)]
     }
+}
+
+/// The first rows of a tensor [rows, heads, dim], without the padding behind them.
+fn first_rows<B: Backend>(tensor: FloatTensor<B>, count: usize) -> FloatTensor<B> {
+    if tensor.shape()[0] == count {
+        return tensor;
+    }
+    B::float_slice(tensor, &[Slice::new(0, Some(count as isize), 1), Slice::full(), Slice::full()])
 }
 
 /// Adds `part` [rows, heads, dim] to the first rows of `total`.

@@ -6,6 +6,7 @@ mod tiled;
 
 use std::sync::Arc;
 
+pub use buckets::most_attention_scores;
 use burn::Tensor;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::backend::Cube;

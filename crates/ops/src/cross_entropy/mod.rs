@@ -7,6 +7,7 @@ use burn::Tensor;
 use burn::tensor::{DType, Device, Int, TensorData};
 
 use crate::flex::is_flex;
+use crate::rows::filled_rows;
 
 /// The label of a token that is not supervised.
 pub const IGNORED_LABEL: i64 = -100;
@@ -69,10 +70,13 @@ pub fn linear_cross_entropy(
         return nothing(hidden, weight, wants);
     }
     let device = hidden.device();
-    let all = rows.len() == tokens;
-    let gathered = if all { hidden.clone() } else { hidden.clone().select(0, index(&rows, &device)) };
     let flex = is_flex(&device) && hidden.dtype() == DType::F32;
     let solve = if flex { tiled::solve } else { composed::solve };
+    // Padding repeats a supervised row; its gradient is 0.
+    let padding = if flex { 0 } else { filled_rows(rows.len()) - rows.len() };
+    let computed: Vec<usize> = rows.iter().copied().chain(std::iter::repeat_n(rows[0], padding)).collect();
+    let all = rows.len() == tokens && padding == 0;
+    let gathered = if all { hidden.clone() } else { hidden.clone().select(0, index(&computed, &device)) };
     let solved = solve(gathered, weight, &targets, scale as f32, wants);
     let mut token_losses = vec![0.0f32; tokens];
     rows.iter().zip(&solved.losses).for_each(|(&row, &loss)| token_losses[row] = loss);
@@ -81,7 +85,7 @@ pub fn linear_cross_entropy(
             return gradient;
         }
         let zeros = Tensor::<2>::zeros([tokens, width], (&device, gradient.dtype()));
-        zeros.select_assign(0, index(&rows, &device), gradient, burn::tensor::IndexingUpdateOp::Add)
+        zeros.select_assign(0, index(&computed, &device), gradient, burn::tensor::IndexingUpdateOp::Add)
     };
     CrossEntropy {
         loss_sum: solved.losses.iter().map(|&loss| f64::from(loss)).sum(),
@@ -130,8 +134,39 @@ fn nothing(hidden: Tensor<2>, weight: Tensor<2>, wants: Gradients) -> CrossEntro
 }
 
 /// Losses and gradients of the supervised rows alone.
+#[derive(Debug)]
 struct Solved {
     losses: Vec<f32>,
+    /// A row for every one that was given, those of padding 0.
     hidden_gradient: Option<Tensor<2>>,
     weight_gradient: Option<Tensor<2>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(shape: [usize; 2], seed: usize) -> Tensor<2> {
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|i| ((i * 7919 + seed * 104_729) as f32).sin()).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    fn elements(tensor: Option<Tensor<2>>) -> Vec<f32> {
+        tensor.expect("asked for").into_data().iter::<f32>().collect()
+    }
+
+    /// The path of the GPUs, on the CPU: with rows of padding behind the supervised ones, and without.
+    #[test]
+    fn padding_has_no_loss_and_gives_no_gradient() {
+        let (states, weight, targets) = (wave([5, 8], 1), wave([31, 8], 2), [3, 0, 30, 7, 7]);
+        let padded = Tensor::cat(vec![states.clone(), states.clone().narrow(0, 0, 1).repeat_dim(0, 59)], 0);
+        let [plain, padded] = [states, padded]
+            .map(|states| composed::solve(states, weight.clone(), &targets, 0.2, Gradients::HiddenAndWeight));
+        let close = |one: &[f32], other: &[f32]| one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-6);
+        assert_eq!((plain.losses.len(), padded.losses.len()), (5, 5));
+        assert!(close(&plain.losses, &padded.losses));
+        let [plain_rows, padded_rows] = [plain.hidden_gradient, padded.hidden_gradient].map(elements);
+        assert!(close(&plain_rows, &padded_rows[..5 * 8]) && padded_rows[5 * 8..].iter().all(|&value| value == 0.0));
+        assert!(close(&elements(plain.weight_gradient), &elements(padded.weight_gradient)));
+    }
 }

@@ -7,7 +7,7 @@
 
 use burn::tensor::DType;
 use medley_model::{DecoderConfig, DeviceKind, Module, PIECE_ELEMENTS};
-use medley_ops::{Gradients, linear_cross_entropy_bytes};
+use medley_ops::{Gradients, filled_rows, linear_cross_entropy_bytes, most_attention_scores};
 use medley_recipe::{BlockPolicy, Optimizer, TrainSpec};
 use serde::Serialize;
 
@@ -18,9 +18,8 @@ use crate::optimizer::STACK_ELEMENTS;
 /// Bytes of an f32.
 const F32: usize = 4;
 
-/// Query rows of a tile of attention on the CPU and on GPUs.
+/// Query rows of a tile of attention on the CPU.
 const TILE_CPU: usize = 128;
-const TILE_GPU: usize = 512;
 
 /// Larger buffers go back to the system when they are freed; smaller ones stay with the process (the largest threshold that
 /// glibc's malloc grows to, `DEFAULT_MMAP_THRESHOLD_MAX`).
@@ -243,7 +242,7 @@ impl MemoryModel {
 
     /// The moments of a micro-batch's forward and backward pass.
     fn training(&self, batch: &BatchSize, policy: BlockPolicy) -> [(Moment, Parts); 4] {
-        let sizes = &self.sizes;
+        let (sizes, batch) = (&self.sizes, &self.computed(batch));
         let row = batch.tokens * self.element;
         let (hidden, graph) = (sizes.hidden * row, self.graph(batch, usize::MAX));
         let keep = policy == BlockPolicy::Keep;
@@ -291,6 +290,16 @@ impl MemoryModel {
                 },
             ),
         ]
+    }
+
+    /// The sizes that are computed: on GPUs tokens are filled up, behind the last sample.
+    fn computed(&self, batch: &BatchSize) -> BatchSize {
+        if self.cpu {
+            return *batch;
+        }
+        let tokens = filled_rows(batch.tokens);
+        let longest = batch.longest + tokens - batch.tokens;
+        BatchSize { tokens, supervised: filled_rows(batch.supervised), longest, ..*batch }
     }
 
     /// What a block's graph keeps beside the block's input, in buffers of up to `limit` bytes.
@@ -344,19 +353,25 @@ impl MemoryModel {
         let freed = self.rows(batch, limit, &[intermediate, intermediate, hidden, down]);
         let grouped = if keys < queries { 2 * keys } else { 0 };
         let attention = self.rows(batch, limit, &[hidden, queries, queries, queries, queries, grouped]);
-        let tile = if self.cpu { self.threads * 2 * TILE_CPU } else { 6 * TILE_GPU * self.sizes.heads };
-        feed_forward.max(attention.saturating_sub(freed)) + tile * batch.longest * F32
+        let scores = if self.cpu {
+            self.threads * 2 * TILE_CPU * batch.longest
+        } else {
+            6 * most_attention_scores(batch.samples, batch.tokens, batch.longest, self.sizes.heads)
+        };
+        feed_forward.max(attention.saturating_sub(freed)) + scores * F32
     }
 
     /// The gathered supervised rows, and what the head's kernel holds and gives.
     fn loss(&self, batch: &BatchSize, wants: Gradients) -> usize {
         let &ModelSizes { hidden, vocabulary, .. } = &self.sizes;
-        let gathered = if batch.supervised < batch.tokens { batch.supervised * hidden * self.element } else { 0 };
+        let all = self.cpu && batch.supervised == batch.tokens;
+        let gathered = if all { 0 } else { batch.supervised * hidden * self.element };
         gathered + linear_cross_entropy_bytes(batch.supervised, [vocabulary, hidden], wants, self.element, self.cpu)
     }
 
     /// A pass without a graph: the block's input and what its feed-forward layer holds, or the head.
     fn validation(&self, batch: &BatchSize) -> Parts {
+        let batch = &self.computed(batch);
         let &ModelSizes { hidden, intermediate, .. } = &self.sizes;
         let row = batch.tokens * self.element;
         let block = (3 * hidden + 3 * intermediate) * row;

@@ -40,6 +40,23 @@ fn keeping_costs_a_graph_a_layer_and_recomputing_one_in_all() {
     assert_eq!(model.graph(&BATCH, usize::MAX), BATCH.tokens * row);
 }
 
+/// On GPUs rows are filled up, and short samples of attention stand side by side.
+#[test]
+fn what_is_filled_up_on_gpus_is_counted() {
+    let peak = |device, batch| {
+        let model = MemoryModel::new(&config(12), &spec(), DType::F32, device, 0);
+        model.training_peak(&batch, BlockPolicy::Recompute)
+    };
+    let uneven = BatchSize { tokens: 4033, supervised: 961, longest: 449, ..BATCH };
+    let even = BatchSize { tokens: 4096, supervised: 1024, longest: 512, ..BATCH };
+    assert_eq!(peak(DeviceKind::Cuda, uneven), peak(DeviceKind::Cuda, even));
+    assert!(peak(DeviceKind::Cpu, uneven) < peak(DeviceKind::Cpu, even));
+    let model = MemoryModel::new(&config(12), &spec(), DType::F32, DeviceKind::Cuda, 0);
+    let scores = |batch| model.backward(&batch, usize::MAX);
+    let alone = BatchSize { samples: 1, ..BATCH };
+    assert_eq!(scores(BATCH) - scores(alone), 6 * 7 * 512 * 512 * 8 * F32);
+}
+
 #[test]
 fn what_is_kept_of_a_step_is_counted() {
     let full = model(12, &spec(), DType::F32);

@@ -4,12 +4,14 @@ use burn::Tensor;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Int};
 use medley_model::{Decoder, DropoutContext, LoraConfig, Pack};
+use medley_ops::filled_rows;
 use medley_recipe::{BlockPolicy, TrainSpec};
 
 use super::{samples, spec, tiny_base};
+use crate::batching::MicroBatch;
 use crate::parameters::TensorMap;
 use crate::sample::Sample;
-use crate::step::{GradientContext, global_norm};
+use crate::step::{GradientContext, Sum, global_norm};
 
 fn gradients(decoder: &Decoder, spec: &TrainSpec) -> (TensorMap, f64) {
     let samples = samples(10);
@@ -59,6 +61,33 @@ fn the_cut_changes_nothing_but_rounding() {
     }
 }
 
+/// What GPUs compute, on the CPU: rows behind the last sample, which no other token sees and no loss counts.
+#[test]
+fn filling_up_changes_nothing_but_rounding() {
+    let samples = samples(10);
+    let batch: Vec<&Sample> = samples.iter().collect();
+    let packed = MicroBatch::pack(&batch, 0);
+    for lora in [false, true] {
+        let decoder = decoder(lora);
+        let gradient = |packed: &MicroBatch, spec: &TrainSpec| {
+            let mut sum = Sum::new(&decoder);
+            let loss = GradientContext { spec }.packed(&mut sum, packed, 3, packed.supervised_tokens());
+            (sum.gradients, loss)
+        };
+        for policy in [BlockPolicy::Recompute, BlockPolicy::Keep] {
+            let spec = TrainSpec { block_policy: policy, ..spec() };
+            let (plain, loss) = gradient(&packed, &spec);
+            for rows in [packed.tokens() + 1, filled_rows(packed.tokens()), 512] {
+                let filled = packed.clone().filled_up(rows);
+                assert_eq!((filled.tokens(), filled.supervised_tokens()), (rows, packed.supervised_tokens()));
+                let (gradients, filled_loss) = gradient(&filled, &spec);
+                assert!(difference(&plain, &gradients) < 1e-6, "{rows} rows: {}", difference(&plain, &gradients));
+                assert!((loss - filled_loss).abs() < 1e-6 * loss, "{rows} rows: {filled_loss} where {loss} is due");
+            }
+        }
+    }
+}
+
 #[test]
 fn keeping_graphs_changes_nothing() {
     for lora in [false, true] {
@@ -97,7 +126,7 @@ fn gradients_are_those_of_finite_differences() {
 fn one_graph_over_everything_gives_the_same() {
     let samples = samples(10);
     let batch: Vec<&Sample> = samples.iter().collect();
-    let packed = crate::batching::MicroBatch::pack(&batch, 0);
+    let packed = MicroBatch::pack(&batch, 0);
     for lora in [false, true] {
         let decoder = decoder(lora);
         let (blockwise, loss) = gradients(&decoder, &TrainSpec { tokens_per_micro_batch: 10_000, ..spec() });
