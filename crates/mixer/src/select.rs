@@ -103,7 +103,10 @@ impl Smallest {
         let useless = self.limit.records == 0 || self.limit.amount.is_some() || let_through >= u128::from(records);
         if !useless && !self.guessed.swap(true, Ordering::Relaxed) {
             let bound = (u128::from(u64::MAX) * let_through / u128::from(records)) as u64;
+            let mut heap = self.lock();
             self.bound.fetch_min(bound, Ordering::Relaxed);
+            // Others as large may have been turned away since, or will be.
+            heap.kept.retain(|(key, _)| self.wants(*key));
         }
     }
 
@@ -230,11 +233,15 @@ mod tests {
     #[test]
     fn a_guess_is_right_or_owned_up_to() {
         let spread = |number: u128| number * (u128::MAX / 1000);
-        for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)] {
+        for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)]
+        {
             let smallest = Smallest::new(100);
             smallest.expect(expected);
             smallest.expect(1);
-            (0..1000).rev().step_by(1000 / offered).for_each(|number| offer(&smallest, spread(number), held("问", 1, false)));
+            (0..1000)
+                .rev()
+                .step_by(1000 / offered)
+                .for_each(|number| offer(&smallest, spread(number), held("问", 1, false)));
             assert_eq!(smallest.guessed_wrong(), !right, "{offered} of {expected}");
             let kept = smallest.take_sorted();
             assert!(kept.len() <= 100 && (!right || kept.len() == 100), "{offered}: {}", kept.len());
@@ -257,6 +264,30 @@ mod tests {
             expected.dedup();
             expected.truncate(limit);
             prop_assert_eq!(smallest.take_sorted().into_iter().map(|(key, _)| key.0).collect::<Vec<_>>(), expected);
+        }
+
+        /// Whenever the guess is made and whatever it says, it gives the smallest or is owned up to.
+        #[test]
+        fn a_guess_on_the_way_changes_nothing(
+            keys in proptest::collection::vec(any::<u128>(), 100..3000),
+            limit in 1..30usize,
+            guessed in 0..3000usize,
+            expected in 1..6000u64,
+        ) {
+            let smallest = Smallest::new(limit);
+            for (at, key) in keys.iter().enumerate() {
+                if at == guessed.min(keys.len() - 1) {
+                    smallest.expect(expected);
+                }
+                offer(&smallest, *key, held("问", 1, true));
+            }
+            let mut due = keys;
+            due.sort_unstable();
+            due.dedup();
+            due.truncate(limit);
+            if !smallest.guessed_wrong() {
+                prop_assert_eq!(smallest.take_sorted().into_iter().map(|(key, _)| key.0).collect::<Vec<_>>(), due);
+            }
         }
     }
 }

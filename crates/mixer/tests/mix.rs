@@ -1,6 +1,6 @@
 //! What a mix promises, over small pools made here.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,30 @@ fn a_record_in_two_pools_belongs_to_the_first_whether_chosen_or_not() {
         record.messages[0].content.trim_start_matches("题问题").parse().expect("a number")
     };
     assert!(of_b.map(first).all(|number| number >= 100));
+}
+
+/// How many records a large file has is guessed from its first megabyte, and with it which keys are small enough. Here the guess
+/// is far off: of a hundred records that it expects, one is none that was seen before, or all others are long.
+#[test]
+fn a_wrong_guess_of_how_many_records_there_are_changes_no_sample() {
+    const COPIED: &str = "又是同一个问题";
+    let folder = folder();
+    let rare = numbered("题", 0..400);
+    let copies = line(COPIED, &"同一个答案".repeat(20)).repeat(30_000);
+    put(folder.path(), "rare.jsonl", &rare);
+    put(folder.path(), "copies.jsonl", copies.clone() + &rare);
+    let long: String = (0..400).map(|number| line(&format!("题问题{number}"), &"很长的答案".repeat(2_000))).collect();
+    put(folder.path(), "uneven.jsonl", numbered("短", 0..20_000) + &long);
+    put(folder.path(), "even.jsonl", long + &numbered("短", 0..20_000));
+
+    let sample = |size: usize, file: &str| {
+        let mix = mixed(folder.path(), &spec(size, &[("a", 1, file)]));
+        questions(&mix.train).into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(sample(300, "uneven.jsonl"), sample(300, "even.jsonl"));
+    let (mut with_copies, of_the_rare) = (sample(300, "copies.jsonl"), sample(300, "rare.jsonl"));
+    with_copies.retain(|question| question != COPIED);
+    assert!(with_copies.is_subset(&of_the_rare) && with_copies.len() >= 299, "{} of 300", with_copies.len());
 }
 
 #[test]
