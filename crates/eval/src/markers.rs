@@ -25,7 +25,7 @@ const MARKER: char = '\u{E0A0}';
 /// Takes the option letters A to F, and the verdicts that hang on them, out of an explanation.
 pub fn strip_answer_markers(text: &str) -> Stripped {
     let folded = fold_letters(text);
-    let (marked, removed) = mark_letters(&folded);
+    let (marked, removed) = if has_letter(&folded) { mark_letters(&folded) } else { (String::new(), 0) };
     if removed == 0 {
         return Stripped { text: folded.trim().to_owned(), removed };
     }
@@ -44,6 +44,9 @@ pub fn strip_answer_markers(text: &str) -> Stripped {
 /// The first place where a text still seems to name the right or a wrong option by its letter.
 pub fn letter_leak(text: &str) -> Option<String> {
     let folded = fold_letters(text);
+    if !has_letter(&folded) {
+        return None;
+    }
     LEAKS.iter().find_map(|pattern| pattern.find(&folded)).map(|found| found.as_str().to_owned())
 }
 
@@ -59,6 +62,11 @@ fn fold_letters(text: &str) -> String {
         other => other,
     };
     text.chars().map(fold).collect()
+}
+
+/// Whether there is an option letter at all: the patterns are slow to find none.
+fn has_letter(folded: &str) -> bool {
+    folded.bytes().any(|byte| (b'A'..=b'F').contains(&byte))
 }
 
 /// One option letter or several: `D`, `ABD`, `A、B`, `C和E`.
@@ -186,9 +194,9 @@ static VERDICTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // "因此答案选D。", "故C、E正确", "选项B错误", "排除A"
         (
             compile(&format!(
-                r"{lead}*(?:答案|选择|选项|选|故|因此|所以|综上所述|综上|排除){lead}*{MARKER}(?:{verdict}|对\b|错)*"
+                r"{lead}*(?:答案|选择|选项|选|故|因此|所以|综上所述|综上|排除){lead}*{MARKER}(?:{verdict}|错)*(?:对(?P<next>$|\W))?"
             )),
-            "",
+            "$next",
         ),
         // "A对B错", "ABC均正确"
         (compile(&format!(r"{MARKER}{verdict}*(?:正确|错误|对|错|不选|排除)(?P<next>$|[^应于抗称照症比侧])")), "$next"),

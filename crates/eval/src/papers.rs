@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use medley_experiment::report::PaperInput;
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -134,9 +135,10 @@ fn read_paper(path: &Path) -> Result<(PaperInput, Vec<(Item, Place)>), EvalError
         layout: layout.name().to_owned(),
         ..PaperInput::default()
     };
+    let imported: Vec<_> = records.par_iter().map(|(record, place)| layout.import(record, place)).collect();
     let mut items = Vec::new();
-    for (record, place) in records {
-        match layout.import(&record, &place)? {
+    for (imported, (_, place)) in imported.into_iter().zip(records) {
+        match imported? {
             Imported::Item { item, mended } => {
                 count(&mut input.mended, mended);
                 items.push((item, place));

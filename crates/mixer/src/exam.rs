@@ -1,13 +1,17 @@
 //! Keeping exam items out of the training data.
+//!
+//! Most records have nothing to do with the exam, and are told by pieces: a text that contains a question's first letters,
+//! contains in whole one of the pieces that it is cut into, whatever the place, if a piece is at most half as long.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::canonical::fold;
+use crate::hashes::{BASE, Hashes, Identity, mixed};
 
 /// An item of an exam, as far as training data must not give it away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,9 @@ impl ExamItem {
 /// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.
 pub const CONTAINED_FROM: usize = 12;
 
+/// Letters of the pieces that texts are cut into: wherever [`CONTAINED_FROM`] letters begin, they hold a piece.
+const PIECE: usize = CONTAINED_FROM / 2;
+
 /// Questions as characters, each with its item, by the hash of their first [`CONTAINED_FROM`] characters.
 type Windows = HashMap<u64, Vec<(Vec<char>, usize)>, BuildHasherDefault<Identity>>;
 
@@ -41,23 +48,30 @@ pub(crate) struct ExamItems {
     /// The items that ask each question first.
     whole: HashMap<String, usize>,
     windows: Windows,
+    /// The questions.
+    forms: Hashes,
+    /// Every [`PIECE`] letters in a row of the first [`CONTAINED_FROM`] of a long question.
+    pieces: Hashes,
 }
 
 impl ExamItems {
     pub fn new(exam: &[ExamItem]) -> Self {
-        let mut items = Self { whole: HashMap::new(), windows: HashMap::default() };
+        let (mut whole, mut windows) = (HashMap::new(), Windows::default());
         for (index, item) in exam.iter().enumerate() {
             let text = compare_form(&item.question);
-            if text.is_empty() || items.whole.contains_key(&text) {
+            if text.is_empty() || whole.contains_key(&text) {
                 continue;
             }
             let characters: Vec<char> = text.chars().collect();
-            items.whole.insert(text, index);
+            whole.insert(text, index);
             if characters.len() >= CONTAINED_FROM {
-                items.windows.entry(window_hash(&characters[..CONTAINED_FROM])).or_default().push((characters, index));
+                windows.entry(hash_of(&characters[..CONTAINED_FROM])).or_default().push((characters, index));
             }
         }
-        items
+        let forms = whole.keys().map(|text| mixed(text.chars().fold(0, with_letter))).collect();
+        let long = windows.values().flatten();
+        let pieces = long.flat_map(|(question, _)| question[..CONTAINED_FROM].windows(PIECE).map(hash_of).map(mixed));
+        Self { forms, pieces: pieces.collect(), whole, windows }
     }
 
     /// The first user's turn that is an exam question, or whose instruction or passage is, or that contains a long one: the
@@ -76,7 +90,34 @@ impl ExamItems {
 
     /// Whether [`Self::find`] finds something in a single turn, folded, whose passage begins at `passage`.
     pub fn stand_in_folded(&self, asked: &str, passage: Option<usize>) -> bool {
-        !self.whole.is_empty() && self.item_asked(asked, passage).is_some()
+        !self.whole.is_empty() && self.may_be_asked(asked, passage) && self.item_asked(asked, passage).is_some()
+    }
+
+    /// Whether a folded turn, or one of its two parts, may be a question or contain one. It is read once, and nothing is kept.
+    fn may_be_asked(&self, asked: &str, passage: Option<usize>) -> bool {
+        let behind_number = |from: usize| asked.len() - without_number(asked[from..].trim_start()).len();
+        let (first, passage) = (behind_number(0), passage.unwrap_or(asked.len()));
+        let behind = behind_number(passage);
+        let (mut hash, mut count, mut piece, mut found) = (0u64, 0, 0u64, false);
+        let (mut before, mut skipped) = (None, None);
+        let mut in_piece = 0;
+        letters(&asked[first..], |letter, at| {
+            if first + at >= passage {
+                before.get_or_insert(hash);
+                if first + at >= behind {
+                    skipped.get_or_insert((hash, count));
+                }
+            }
+            (hash, piece, count, in_piece) =
+                (with_letter(hash, letter), with_letter(piece, letter), count + 1, in_piece + 1);
+            if in_piece == PIECE {
+                found |= self.pieces.contain(mixed(piece));
+                (piece, in_piece) = (0, 0);
+            }
+        });
+        let within = skipped
+            .map(|(skipped, letters)| hash.wrapping_sub(skipped.wrapping_mul(BASE.wrapping_pow(count - letters))));
+        found || [Some(hash), before, within].into_iter().flatten().any(|hash| self.forms.contain(mixed(hash)))
     }
 
     fn item_asked(&self, asked: &str, passage: Option<usize>) -> Option<usize> {
@@ -90,9 +131,12 @@ impl ExamItems {
 
     fn contained(&self, text: &str) -> Option<usize> {
         let characters: Vec<char> = text.chars().collect();
+        if !characters.chunks_exact(PIECE).any(|piece| self.pieces.contain(mixed(hash_of(piece)))) {
+            return None;
+        }
         let mut hash = 0u64;
         characters.iter().enumerate().find_map(|(end, character)| {
-            hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character)));
+            hash = with_letter(hash, *character);
             if end >= CONTAINED_FROM {
                 let leaving = u64::from(u32::from(characters[end - CONTAINED_FROM]));
                 hash = hash.wrapping_sub(leaving.wrapping_mul(BASE.wrapping_pow(CONTAINED_FROM as u32)));
@@ -104,27 +148,54 @@ impl ExamItems {
     }
 }
 
-const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+fn with_letter(hash: u64, letter: char) -> u64 {
+    hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(letter)))
+}
 
-fn window_hash(characters: &[char]) -> u64 {
-    characters.iter().fold(0, |hash, character| hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(*character))))
+fn hash_of(letters: &[char]) -> u64 {
+    letters.iter().copied().fold(0, with_letter)
 }
 
 /// Letters, digits and ideographs alone, folded and in lower case, without the number that an item may begin with.
 fn compare_form(text: &str) -> String {
     let folded = fold(text);
     let mut form = String::with_capacity(folded.len());
-    for character in without_number(&folded).chars() {
-        match character {
-            '\u{4e00}'..='\u{9fff}' => form.push(character),
-            ascii if ascii.is_ascii() => form.extend(ascii.is_ascii_alphanumeric().then(|| ascii.to_ascii_lowercase())),
-            other => {
-                let letters = std::iter::once(other).nfkc().filter(|letter| letter.is_alphanumeric());
-                form.extend(letters.flat_map(char::to_lowercase));
+    letters(without_number(&folded), |letter, _| form.push(letter));
+    form
+}
+
+/// Hands out a folded text's letters, digits and ideographs in lower case, each with the byte where it stands.
+#[inline]
+fn letters(folded: &str, mut letter: impl FnMut(char, usize)) {
+    let bytes = folded.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, bytes.get(at + 1), bytes.get(at + 2)) {
+            (..0x80, ..) => {
+                if byte.is_ascii_alphanumeric() {
+                    letter(char::from(byte.to_ascii_lowercase()), at);
+                }
+                at += 1;
             }
+            (0xe4..=0xe9, Some(second), Some(third)) if (byte, *second) >= (0xe4, 0xb8) => {
+                let code = (u32::from(byte & 0x0f) << 12) | (u32::from(second & 0x3f) << 6) | u32::from(third & 0x3f);
+                letter(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), at);
+                at += 3;
+            }
+            // U+2000 to U+203F, U+3000 to U+3004, U+3008 to U+3020: no letters.
+            (0xe2, Some(0x80), _) | (0xe3, Some(0x80), Some(0x80..=0x84 | 0x88..=0xa0)) => at += 3,
+            _ => at = rare_letters(folded, at, &mut letter),
         }
     }
-    form
+}
+
+/// The letters of any other character, by its compatibility form; returns where the next one begins.
+#[cold]
+fn rare_letters(folded: &str, at: usize, letter: &mut impl FnMut(char, usize)) -> usize {
+    let Some(character) = folded[at..].chars().next() else { return folded.len() };
+    let compatible = std::iter::once(character).nfkc().filter(|letter| letter.is_alphanumeric());
+    compatible.flat_map(char::to_lowercase).for_each(|found| letter(found, at));
+    at + character.len_utf8()
 }
 
 /// "17. 患者" is "患者"; "2型糖尿病" stays.
@@ -133,26 +204,10 @@ fn without_number(text: &str) -> &str {
     if rest.len() == text.len() { text } else { rest.strip_prefix(['.', '、', ')', ':']).unwrap_or(text) }
 }
 
-/// The keys are hashes already; their upper bits are mixed well by the multiplication.
-#[derive(Default)]
-pub(crate) struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.wrapping_mul(BASE).wrapping_add(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash ^ (hash >> 32);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn exam_items(questions: &[&str]) -> ExamItems {
@@ -193,6 +248,54 @@ mod tests {
         assert!(!asks(&items, "患者女性三十岁，发热恶寒三日，宜用何药", ""));
         assert!(!asks(&items, "", ""), "a question of punctuation alone is none");
         assert!(!asks(&exam_items(&[]), long, ""));
+    }
+
+    /// Every character, by the rule as it reads.
+    #[test]
+    fn letters_are_letters_digits_and_ideographs() {
+        for character in (char::MIN..=char::MAX).filter(|character| !('\u{e000}'..='\u{f8ff}').contains(character)) {
+            let text = format!("{character}甲");
+            let mut found = String::new();
+            letters(&text, |letter, at| {
+                assert!(at == 0 || (letter, at) == ('甲', character.len_utf8()));
+                found.push(letter);
+            });
+            let by_rule = |letter: char| match letter {
+                'A'..='Z' => letter.to_ascii_lowercase().to_string(),
+                _ => std::iter::once(letter)
+                    .nfkc()
+                    .filter(|c| c.is_alphanumeric())
+                    .flat_map(char::to_lowercase)
+                    .collect(),
+            };
+            assert_eq!(found, by_rule(character) + "甲", "U+{:04X}", u32::from(character));
+        }
+    }
+
+    proptest! {
+        /// What is told at a glance to be none is none.
+        #[test]
+        fn nothing_asked_is_overlooked(
+            questions in proptest::collection::vec("[0-9]{0,2}[.、]?[甲乙丙丁a-c，〇①Ω ]{0,30}", 1..6),
+            before in "([0-9]{1,2}[.、])?[甲乙，。 a]{0,9}",
+            after in "[甲乙，。 a]{0,9}",
+            chosen in any::<prop::sample::Index>(),
+            passage in "[0-9]{0,2}[.、]?[甲乙丙 ]{0,9}",
+            (alone, first) in any::<(bool, bool)>(),
+        ) {
+            let items = exam_items(&questions.iter().map(String::as_str).collect::<Vec<_>>());
+            let question = chosen.get(&questions);
+            let around = if alone { question.clone() } else { format!("{before}{question}{after}") };
+            let parts = if first { [around, passage] } else { [passage, around] };
+            let joined = parts.join("\n");
+            let asked = fold(&joined);
+            let start = fold(&parts[0]).len() + 1;
+            for passage in [None, Some(start).filter(|start| asked.is_char_boundary(*start))] {
+                let found = items.item_asked(&asked, passage).is_some();
+                prop_assert!(!found || items.may_be_asked(&asked, passage), "{asked:?} {passage:?}");
+                prop_assert_eq!(items.stand_in_folded(&asked, passage), !items.whole.is_empty() && found);
+            }
+        }
     }
 
     #[test]

@@ -87,9 +87,10 @@ impl<'a> Examination<'a> {
         if self.items.is_empty() {
             return false;
         }
-        let (Ok(question), Ok(answer)) =
-            (std::str::from_utf8(&canonical[asked.clone()]), std::str::from_utf8(&canonical[asked.end + 9..]))
-        else {
+        let (Ok(question), Ok(answer)) = (
+            simdutf8::basic::from_utf8(&canonical[asked.clone()]),
+            simdutf8::basic::from_utf8(&canonical[asked.end + 9..]),
+        ) else {
             return true;
         };
         self.same.stand_in_folded(question, input) || self.runs.may_share(question) || self.runs.may_share(answer)

@@ -16,6 +16,7 @@ mod exam;
 mod examine;
 mod filter;
 mod folder;
+mod hashes;
 pub mod hub;
 mod import;
 mod key;

@@ -114,7 +114,7 @@ fn a_group_is_the_sum_of_what_it_holds() {
     ledger.chosen = 90;
     let deep = json!({ "name": "deep", "ratio": { "Group": [[1, leaf("b")], [2, leaf("c")]] } });
     let ratio = json!({ "Group": [[1, leaf("a")], [3, deep]] });
-    let spec = MixSpec { ratio: serde_json::from_value(ratio).expect("a ratio"), ..mixed.manifest().spec.clone() };
+    let spec = MixSpec { ratio: serde_json::from_value(ratio).expect("a ratio"), ..mixed.manifest.spec.clone() };
     let names: Vec<String> = ledger.sources.keys().cloned().collect();
     let html = composition::tree(&spec, &ledger, &names);
     let group = html.split("<tr").find(|row| row.contains(">deep<")).expect("a line for the group");

@@ -2,8 +2,9 @@
 //!
 //! A run's length is the sum of its units' weights: with the default of 13 words or 20 characters a word weighs 1/13 and a
 //! character 1/20, so mixed text counts in proportion. Every run of the exam that begins at a unit and is just long enough
-//! has its rolling hash in a table; a record's runs are looked up in it, first in a table of bits that fits the cache.
-//! What is found is compared unit by unit, so that a hash alone never decides.
+//! has its rolling hash in a table, in which a record's runs are looked up. Most records are told without that: cut into
+//! pieces of not quite half such a run, a record that shares one has a whole piece in it, so its pieces alone are looked up
+//! among those that begin at any unit of the exam. What is found is compared unit by unit, so that a hash alone never decides.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,12 +15,8 @@ use medley_chat::Message;
 
 use super::spec::Contamination;
 use super::units::{Unit, WORD, collect, span, units};
-use crate::exam::{ExamItem, Identity};
-
-/// Multiplier of the rolling hash.
-const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Bits of the table for every run of the exam.
-const BITS_PER_RUN: usize = 16;
+use crate::exam::ExamItem;
+use crate::hashes::{BASE, Hashes, Identity, mixed};
 
 /// A text of the exam.
 struct ExamText {
@@ -52,9 +49,8 @@ pub(crate) struct ExamRuns {
     texts: Vec<ExamText>,
     /// Text and unit where a run begins, by its hash; of equal runs the first.
     runs: HashMap<u64, (u32, u32), BuildHasherDefault<Identity>>,
-    /// A bit for each hash, by its upper bits.
-    bits: Vec<u64>,
-    shift: u32,
+    /// Runs as long as a piece, unless runs are too short to hold one.
+    pieces: Option<Hashes>,
 }
 
 /// What units weigh.
@@ -64,6 +60,8 @@ struct Weights {
     character: u32,
     /// From which sum a run is long.
     long: u32,
+    /// From which sum a piece is one: what is left of the piece in which a long run begins, and the next, lie within the run.
+    piece: u32,
     /// Powers of [`BASE`].
     powers: Vec<u64>,
 }
@@ -71,6 +69,8 @@ struct Weights {
 thread_local! {
     /// Sums of weights and hashes up to each unit, kept from text to text.
     static SUMS: RefCell<Vec<(u32, u64)>> = const { RefCell::new(Vec::new()) };
+    /// Hashes of a text's pieces.
+    static CUT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Weights {
@@ -78,7 +78,10 @@ impl Weights {
         let (words, characters) = (settings.ngram_words.max(1) as u32, settings.ngram_characters.max(1) as u32);
         let longest = words.max(characters) as usize + 1;
         let powers = std::iter::successors(Some(1u64), |power| Some(power.wrapping_mul(BASE))).take(longest + 1);
-        Self { word: characters, character: words, long: words * characters, powers: powers.collect() }
+        let (word, character, long) = (characters, words, words * characters);
+        let (least, most) = (word.min(character), word.max(character));
+        let piece = (long + 2 + least).saturating_sub(2 * most) / 2;
+        Self { word, character, long, piece, powers: powers.collect() }
     }
 
     #[inline]
@@ -86,9 +89,9 @@ impl Weights {
         if code & WORD == 0 { self.character } else { self.word }
     }
 
-    /// Hands out every run that is just long enough: its hash, its first unit, and the unit behind it. Ends when `run` says so.
+    /// Hands out every run that just weighs `long`: its hash, its first unit, and the unit behind it. Ends when `run` says so.
     #[inline]
-    fn runs(&self, text: &str, mut run: impl FnMut(u64, usize, usize) -> bool) {
+    fn runs(&self, text: &str, long: u32, mut run: impl FnMut(u64, usize, usize) -> bool) {
         SUMS.with_borrow_mut(|sums| {
             sums.clear();
             sums.push((0, 0));
@@ -100,7 +103,7 @@ impl Weights {
                 weight = weight.wrapping_add(self.of(code));
                 hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(code) + 1);
                 sums.push((weight, hash));
-                while weight.wrapping_sub(sums[first].0) >= self.long {
+                while weight.wrapping_sub(sums[first].0) >= long {
                     let length = sums.len() - 1 - first;
                     let of_run = hash.wrapping_sub(sums[first].1.wrapping_mul(self.powers[length]));
                     done = done || run(mixed(of_run), first, first + length);
@@ -109,13 +112,23 @@ impl Weights {
             });
         });
     }
-}
 
-/// A hash whose upper bits depend on all of it.
-#[inline]
-fn mixed(hash: u64) -> u64 {
-    let hash = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    hash ^ (hash >> 32)
+    /// Whether one of the pieces that a text is cut into is among `pieces`.
+    #[inline]
+    fn cut_into(&self, text: &str, pieces: &Hashes) -> bool {
+        CUT.with_borrow_mut(|cut| {
+            cut.clear();
+            let (mut weight, mut hash) = (0, 0u64);
+            units(text, |Unit { code, .. }| {
+                (weight, hash) = (weight + self.of(code), hash.wrapping_mul(BASE).wrapping_add(u64::from(code) + 1));
+                if weight >= self.piece {
+                    cut.push(mixed(hash));
+                    (weight, hash) = (0, 0);
+                }
+            });
+            pieces.contain_any(cut)
+        })
+    }
 }
 
 impl ExamRuns {
@@ -130,20 +143,19 @@ impl ExamRuns {
         }
         let weights = Weights::new(settings);
         let mut runs: HashMap<_, _, BuildHasherDefault<Identity>> = HashMap::default();
+        let mut pieces = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            weights.runs(&text.text, |hash, first, _| {
+            weights.runs(&text.text, weights.long, |hash, first, _| {
                 runs.entry(hash).or_insert((index as u32, first as u32));
                 false
             });
+            weights.runs(&text.text, weights.piece.max(1), |hash, _, _| {
+                pieces.push(hash);
+                false
+            });
         }
-        let size = (runs.len() * BITS_PER_RUN).next_power_of_two().max(1 << 15);
-        let shift = 64 - size.trailing_zeros();
-        let mut bits = vec![0u64; size / 64];
-        for hash in runs.keys() {
-            let bit = (hash >> shift) as usize;
-            bits[bit / 64] |= 1 << (bit % 64);
-        }
-        Self { weights, texts, runs, bits, shift }
+        let pieces = (weights.piece > 0).then(|| pieces.into_iter().collect());
+        Self { weights, texts, runs, pieces }
     }
 
     /// Whether there is nothing to find.
@@ -154,20 +166,25 @@ impl ExamRuns {
     /// Whether the hash of a run of the text is that of a run of the exam.
     pub fn may_share(&self, text: &str) -> bool {
         let mut found = false;
-        if !self.is_empty() {
-            self.weights.runs(text, |hash, _, _| {
-                found = self.may_hold(hash) && self.runs.contains_key(&hash);
-                found
-            });
-        }
+        self.runs_in(text, |_, _| {
+            found = true;
+            true
+        });
         found
+    }
+
+    /// Hands out the runs of a text, by their first unit and the unit behind, whose hash is that of a run of the exam, and
+    /// where that stands. Ends when `run` says so.
+    fn runs_in(&self, text: &str, mut run: impl FnMut((usize, usize), (u32, u32)) -> bool) {
+        let none = self.is_empty() || self.pieces.as_ref().is_some_and(|pieces| !self.weights.cut_into(text, pieces));
+        if !none {
+            let look_up = |hash: u64, first, end| self.runs.get(&hash).is_some_and(|place| run((first, end), *place));
+            self.weights.runs(text, self.weights.long, look_up);
+        }
     }
 
     /// The first run that a record shares with the exam: its message and the byte where it begins.
     pub fn first(&self, messages: &[Message]) -> Option<(usize, usize)> {
-        if self.is_empty() {
-            return None;
-        }
         messages.iter().enumerate().find_map(|(index, message)| {
             let (first, ..) = self.hit(&message.content)?;
             Some((index, collect(&message.content).get(first)?.start))
@@ -185,22 +202,12 @@ impl ExamRuns {
         shared.words * self.weights.word as usize + shared.characters * self.weights.character as usize
     }
 
-    #[inline]
-    fn may_hold(&self, hash: u64) -> bool {
-        let bit = (hash >> self.shift) as usize;
-        self.bits[bit / 64] & (1 << (bit % 64)) != 0
-    }
-
     /// The first run of a text that stands in the exam: its units, and where.
     fn hit(&self, text: &str) -> Option<(usize, usize, u32, u32)> {
         let mut found = None;
-        self.weights.runs(text, |hash, first, end| {
-            if self.may_hold(hash)
-                && let Some((exam, start)) = self.runs.get(&hash)
-            {
-                found = Some((first, end, *exam, *start));
-            }
-            found.is_some()
+        self.runs_in(text, |(first, end), (exam, start)| {
+            found = Some((first, end, exam, start));
+            true
         });
         // Rare enough to be checked unit by unit; where a hash deceived, the slow way goes on.
         let (first, end, exam, start) = found?;
@@ -218,12 +225,8 @@ impl ExamRuns {
 
     fn all_hits(&self, text: &str, own: &[Unit]) -> Vec<(usize, usize, u32, u32)> {
         let mut hits = Vec::new();
-        self.weights.runs(text, |hash, first, end| {
-            if self.may_hold(hash)
-                && let Some((exam, start)) = self.runs.get(&hash)
-            {
-                hits.push((first, end, *exam, *start));
-            }
+        self.runs_in(text, |(first, end), (exam, start)| {
+            hits.push((first, end, exam, start));
             false
         });
         hits.retain(|(first, end, exam, start)| self.same(&own[*first..*end], *exam, *start));
@@ -360,6 +363,24 @@ mod tests {
             let shared = runs.longest(&said(&record)).expect("found");
             prop_assert_eq!(&record[shared.range], run.as_str());
             prop_assert_eq!(&shared.text[shared.text_range], run.as_str());
+        }
+
+        /// Whatever a run weighs, the pieces of a text that shares one tell it.
+        #[test]
+        fn no_shared_run_falls_between_pieces(
+            exam_text in "([甲乙丙丁]|(ab|cd|ef) ){0,60}",
+            record in "([甲乙丙丁]|(ab|cd|ef) ){0,60}",
+            ngram_words in 1..9usize,
+            ngram_characters in 1..14usize,
+        ) {
+            let settings = Contamination { ngram_characters, ngram_words, ..Contamination::default() };
+            let runs = ExamRuns::new(&[exam(&exam_text, &[], &[])], &settings);
+            let mut found = false;
+            runs.weights.runs(&record, runs.weights.long, |hash, _, _| {
+                found |= runs.runs.contains_key(&hash);
+                found
+            });
+            prop_assert_eq!(runs.may_share(&record), found);
         }
 
         /// What is found is what a search by hand finds.

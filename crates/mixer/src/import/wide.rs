@@ -69,7 +69,7 @@ fn fold_string_with(
         let bytes = match raw.get(at..)?.first_chunk() {
             Some(bytes) => bytes,
             None => {
-                // A zero is a control character, so nothing behind the end is taken.
+                // Zeros are control characters: a text that runs into them is given up at the last of them, or behind the end.
                 padded[..raw.len() - at].copy_from_slice(&raw[at..]);
                 &padded
             }
@@ -256,7 +256,7 @@ fn look_avx2(bytes: &[u8; WIDTH + BEHIND], from: usize, folded: &mut [u8]) -> [u
         let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
         _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), at)
     };
-    // By the low half of a byte of U+2000 to U+FFFF that begins a character; all others find zeros, and what follows them is none.
+    // By the low half of a byte of U+2000 to U+FFFF that begins a character; all others find zeros, which no byte but zeros follows.
     let leading = _mm256_adds_epu8(_mm256_xor_si256(here, all(0xe0)), all(0x70));
     let stays = _mm256_and_si256(
         within(next, table(&STAYS[0], leading), table(&STAYS[1], leading)),
