@@ -105,6 +105,18 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The messages of a canonical content: role and folded text of each.
+pub(crate) fn turns(content: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = content.strip_prefix(HEADER).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (role, behind) = rest.split_first()?;
+        let (length, behind) = behind.split_first_chunk()?;
+        let (text, behind) = behind.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        rest = behind;
+        Some((*role, text))
+    })
+}
+
 /// White space that folded text can hold at its ends.
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {

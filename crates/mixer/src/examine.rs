@@ -3,9 +3,10 @@
 use medley_chat::Message;
 use serde::Serialize;
 
+use crate::canonical::turns;
 use crate::exam::{ExamItem, ExamItems};
 use crate::filter::{Contamination, ContaminationAction, ExamRuns, Finding, Shared};
-use crate::import::{Identified, Rejection};
+use crate::import::Rejection;
 
 /// Asks about every record.
 pub(crate) struct Examination<'a> {
@@ -81,19 +82,14 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Whether something may be found in a plain record, by its canonical content: its question, and behind nine bytes its
-    /// answer.
-    pub fn suspects(&self, canonical: &[u8], Identified { asked, input }: Identified) -> bool {
-        if self.items.is_empty() {
-            return false;
-        }
-        let (Ok(question), Ok(answer)) = (
-            simdutf8::basic::from_utf8(&canonical[asked.clone()]),
-            simdutf8::basic::from_utf8(&canonical[asked.end + 9..]),
-        ) else {
-            return true;
+    /// Whether something may be found in a plain record, by its canonical content; in the user's turn, its input begins at
+    /// `input`.
+    pub fn suspects(&self, canonical: &[u8], input: Option<usize>) -> bool {
+        let in_turn = |(role, text): (u8, &[u8])| {
+            let Ok(text) = simdutf8::basic::from_utf8(text) else { return true };
+            (role == b'u' && self.same.stand_in_folded(text, input)) || self.runs.may_share(text)
         };
-        self.same.stand_in_folded(question, input) || self.runs.may_share(question) || self.runs.may_share(answer)
+        !self.items.is_empty() && turns(canonical).any(in_turn)
     }
 
     fn pair(&self, found: &'static str, messages: &[Message], item: usize, message: usize) -> Box<AuditPair> {

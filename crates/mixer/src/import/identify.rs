@@ -1,5 +1,6 @@
-//! What most records of a large pool need: to be known again. Of a plain Alpaca record the canonical content is written
-//! straight from the bytes of the file; texts are built only of the few records that may be chosen.
+//! What most records of a large pool need: to be known again. Of a plain Alpaca record, and of plain turns as OpenAI and ShareGPT
+//! write them, the canonical content is written straight from the bytes of the file; texts are built only of the few records
+//! that may be chosen.
 //!
 //! Whatever is not plain is left to the importer, so this gives its answer or none.
 
@@ -9,44 +10,49 @@ use medley_chat::{Message, Role};
 use memchr::memchr2;
 
 use super::fields::Names;
-use super::{packed, wide};
+use super::{Imported, Shape, messages as turns, packed, wide};
 use crate::canonical::{self, Draft, fold, is_inert};
 
 /// A plain record whose canonical content was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identified {
-    /// The user's turn in the canonical content.
-    pub asked: Range<usize>,
-    /// Where in the turn the input begins, if there are both an instruction and an input.
+    /// What it was read as.
+    pub shape: Shape,
+    /// Where in the user's turn, folded, the input begins, if there are both an instruction and an input.
     pub input: Option<usize>,
 }
 
-/// Writes the canonical content of a record of UTF-8 with `instruction`, `output` and perhaps `input`, all texts. The record is
-/// the first `length` bytes of `text`; what comes behind it is no part of it. `None` is for every other record, and for
-/// those that are not read as they stand.
+/// Writes the canonical content of a record of UTF-8 with `instruction`, `output` and perhaps `input`, all texts, or with
+/// turns of a role and a text each. The record is the first `length` bytes of `text`; what comes behind it is no part of
+/// it. `None` is for every other record, and for those that are not read as they stand.
 pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Draft<'_>) -> Option<Identified> {
     draft.truncate(0);
     draft.extend(canonical::HEADER);
-    let start = draft.begin(b'u');
+    let start = draft.end();
     if wide::available() {
-        let identified = identify_in_order(text, length, draft);
-        if identified.is_some() {
-            return identified;
+        let input = identify_in_order(text, length, draft);
+        if let Some(input) = input {
+            return Some(Identified { shape: Shape::Alpaca, input });
         }
         draft.truncate(start);
     }
     let record = &text[..length];
-    let texts = Texts::find(record, |name| names.find(name).is_some())?;
+    let is_known = |name: &str| names.find(name).is_some();
+    let Some(texts) = Texts::find(record, is_known) else {
+        identify_turns(text, length, is_known, draft)?;
+        return Some(Identified { shape: Shape::Conversation, input: None });
+    };
+    let start = draft.begin(b'u');
     let input = ask(record, &texts, draft)?;
     let dropped = draft.finish(start)?;
-    let asked = start..draft.end();
     let start = draft.begin(b'a');
     if !unescape_folded(record, &texts.output, draft) {
         draft.truncate(start);
         draft.extend(fold(&text_of(record, &texts.output)?).as_bytes());
     }
     draft.finish(start)?;
-    (!is_printed_list(draft.from(start))).then_some(Identified { asked, input: input.map(|input| input - dropped) })
+    let input = input.map(|input| input - dropped);
+    (!is_printed_list(draft.from(start))).then_some(Identified { shape: Shape::Alpaca, input })
 }
 
 /// A list that Python printed is written out.
@@ -54,9 +60,11 @@ fn is_printed_list(text: &[u8]) -> bool {
     text.starts_with(b"['")
 }
 
-/// [`identify`] in one pass, for a record that is `instruction`, `input` (or none) and `output` in this order and nothing else.
-fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
-    let start = draft.end();
+/// [`identify`] in one pass, for a record that is `instruction`, `input` (or none) and `output` in this order and nothing else:
+/// where the input begins.
+#[allow(clippy::option_option, reason = "not identified, or without an input")]
+fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Option<usize>> {
+    let start = draft.begin(b'u');
     let at = skip_white_space(text, expect(text, skip_white_space(text, 0), b'{')?);
     let mut at = fold_value(text, length, at, b"\"instruction\"", draft)?;
     let instruction = without_space(draft.from(start));
@@ -87,12 +95,101 @@ fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Optio
         }
     }
     let dropped = draft.finish(start)?;
-    let asked = start..draft.end();
     let start = draft.begin(b'a');
     at = expect(text, skip_white_space(text, fold_value(text, length, at, b"\"output\"", draft)?), b'}')?;
     draft.finish(start)?;
     let whole = skip_white_space(&text[..length], at) == length && !is_printed_list(draft.from(start));
-    whole.then_some(Identified { asked, input: input.map(|input| input - dropped) })
+    whole.then_some(input.map(|input| input - dropped))
+}
+
+/// Appends the turns of a record that has nothing else that means something: perhaps one of the system, then the user's and the
+/// assistant's by turns.
+fn identify_turns(text: &[u8], length: usize, is_known: impl Fn(&str) -> bool, draft: &mut Draft<'_>) -> Option<()> {
+    let record = &text[..length];
+    let mut found = false;
+    let mut at = expect(record, skip_white_space(record, 0), b'{')?;
+    loop {
+        let key = string(record, skip_white_space(record, at))?;
+        at = skip_white_space(record, expect(record, skip_white_space(record, key.end + 1), b':')?);
+        if is_key_of_turns(&record[key.clone()]) {
+            (!std::mem::replace(&mut found, true)).then_some(())?;
+            at = fold_turns(text, length, at, draft)?;
+        } else {
+            let value = string(record, at)?;
+            is_passed_over(record, &key, &value, &is_known).then_some(())?;
+            at = value.end + 1;
+        }
+        at = skip_white_space(record, at);
+        match record.get(at)? {
+            b',' => at += 1,
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    (found && skip_white_space(record, at + 1) == length).then_some(())
+}
+
+fn is_key_of_turns(key: &[u8]) -> bool {
+    turns::KEYS.iter().any(|known| known.as_bytes() == key)
+}
+
+/// Appends the turns of the list at `at`, and gives back where it ends.
+fn fold_turns(text: &[u8], length: usize, at: usize, draft: &mut Draft<'_>) -> Option<usize> {
+    let record = &text[..length];
+    let mut at = expect(record, at, b'[')?;
+    let mut last = None;
+    loop {
+        let role;
+        (at, role) = fold_turn(text, length, skip_white_space(record, at), draft)?;
+        match (last, role) {
+            (None, b's') | (None | Some(b's' | b'a'), b'u') | (Some(b'u'), b'a') => last = Some(role),
+            _ => return None,
+        }
+        at = skip_white_space(record, at);
+        match record.get(at)? {
+            b',' => at += 1,
+            b']' => break,
+            _ => return None,
+        }
+    }
+    (last == Some(b'a')).then_some(at + 1)
+}
+
+/// Appends the turn at `at`, a role and a text in either order; where it ends, and whose it is.
+fn fold_turn(text: &[u8], length: usize, at: usize, draft: &mut Draft<'_>) -> Option<(usize, u8)> {
+    let record = &text[..length];
+    let first = string(record, skip_white_space(record, expect(record, at, b'{')?))?;
+    let at = skip_white_space(record, expect(record, skip_white_space(record, first.end + 1), b':')?);
+    let is_role = |key: &Range<usize>| matches!(&record[key.clone()], b"role" | b"from");
+    let is_content = |key: &Range<usize>| matches!(&record[key.clone()], b"content" | b"value");
+    let value = string(record, at)?;
+    let second = string(record, next_key(record, value.end + 1)?)?;
+    let at = skip_white_space(record, expect(record, skip_white_space(record, second.end + 1), b':')?);
+    let (role, end) = if is_role(&first) && is_content(&second) {
+        let role = role_of(&record[value])?;
+        let start = draft.begin(role);
+        let end = fold_text(text, length, expect(record, at, b'"')?, draft)?;
+        draft.finish(start)?;
+        (role, end)
+    } else if is_content(&first) && is_role(&second) {
+        let name = string(record, at)?;
+        let role = role_of(&record[name.clone()])?;
+        let start = draft.begin(role);
+        unescape_folded(record, &value, draft).then_some(())?;
+        draft.finish(start)?;
+        (role, name.end + 1)
+    } else {
+        return None;
+    };
+    Some((expect(record, skip_white_space(record, end), b'}')?, role))
+}
+
+fn role_of(name: &[u8]) -> Option<u8> {
+    Some(match turns::usual_role(std::str::from_utf8(name).ok()?)? {
+        Role::System => b's',
+        Role::User => b'u',
+        Role::Assistant => b'a',
+    })
 }
 
 /// Behind the comma at `at`, white space aside.
@@ -110,7 +207,15 @@ fn fold_value<const N: usize>(
 ) -> Option<usize> {
     (text.get(at..)?.first_chunk::<N>()? == key).then_some(())?;
     let at = expect(text, skip_white_space(text, at + N), b':')?;
-    let at = expect(text, skip_white_space(text, at), b'"')?;
+    fold_text(text, length, expect(text, skip_white_space(text, at), b'"')?, draft)
+}
+
+/// Appends the folded text that begins at `at`, behind its quote, and gives back where it ends.
+fn fold_text(text: &[u8], length: usize, at: usize, draft: &mut Draft<'_>) -> Option<usize> {
+    if !wide::available() {
+        let inside = string(&text[..length], at - 1)?;
+        return unescape_folded(text, &inside, draft).then_some(inside.end + 1);
+    }
     let room = draft.room(length.checked_sub(at)? + wide::ROOM);
     let (used, written) = wide::fold_string(&text[at..], room)?;
     draft.take(written);
@@ -175,11 +280,20 @@ fn ask_slowly(record: &[u8], texts: &Texts, draft: &mut Draft<'_>, start: usize)
 
 /// The messages of a record that [`identify`] knows.
 pub(super) fn messages(record: &[u8]) -> Option<Vec<Message>> {
-    let texts = Texts::find(record, |_| false)?;
+    let Some(texts) = Texts::find(record, |_| false) else { return messages_of_turns(record) };
     let unless_blank = |text: String| if text.trim().is_empty() { String::new() } else { text };
     let instruction = unless_blank(text_of(record, &texts.instruction)?);
     let asked = Message::ask(&instruction, &unless_blank(text_of(record, &texts.input)?));
     Some(vec![asked, Message::new(Role::Assistant, text_of(record, &texts.output)?)])
+}
+
+fn messages_of_turns(record: &[u8]) -> Option<Vec<Message>> {
+    let record: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(record).ok()?;
+    let (key, list) = turns::KEYS.iter().find_map(|key| Some((key, record.get(*key)?)))?;
+    match turns::import(list, key, None) {
+        Ok(Imported::Conversation(messages)) => Some(messages),
+        _ => None,
+    }
 }
 
 /// A text as it is written; `None` where it is no JSON.
@@ -223,11 +337,8 @@ impl Texts {
                 b"instruction" => Some(0),
                 b"input" => Some(1),
                 b"output" => Some(2),
-                other => {
-                    let plain = |byte: &u8| *byte >= b' ' && *byte != b'\\';
-                    let unknown = !is_known(std::str::from_utf8(other).ok()?);
-                    // What is not looked at must still be JSON.
-                    (unknown && other.iter().chain(&record[value.clone()]).all(plain)).then_some(())?;
+                _ => {
+                    is_passed_over(record, &key, &value, &is_known).then_some(())?;
                     None
                 }
             };
@@ -246,6 +357,13 @@ impl Texts {
         let [instruction, input, output] = found;
         whole.then_some(Self { instruction: instruction?, input: input.unwrap_or_default(), output: output? })
     }
+}
+
+/// Whether a field is a text that nobody asks for. What is not looked at must still be JSON.
+fn is_passed_over(record: &[u8], key: &Range<usize>, value: &Range<usize>, is_known: impl Fn(&str) -> bool) -> bool {
+    let plain = |byte: &u8| *byte >= b' ' && *byte != b'\\';
+    let unknown = std::str::from_utf8(&record[key.clone()]).is_ok_and(|key| !is_known(key));
+    unknown && record[key.clone()].iter().chain(&record[value.clone()]).all(plain)
 }
 
 fn skip_white_space(text: &[u8], from: usize) -> usize {
@@ -380,17 +498,15 @@ mod tests {
     use super::*;
     use crate::canonical::{content_id, content_id_of};
     use crate::read::RawRecord;
-    use crate::spec::SourcePart;
+    use crate::spec::{SourcePart, Supervise};
 
     type Told = Option<(Vec<u8>, Identified)>;
 
     /// What the importer makes of the record, and what this file does.
-    fn both(record: &str) -> (Option<Vec<Message>>, Told) {
+    fn both(record: &str) -> (Option<(Vec<Message>, Shape)>, Told) {
         let importer = Importer::new(&SourcePart::default());
         let read = match importer.import(RawRecord::Json(record.as_bytes())) {
-            Ok(Read { imported: Imported::Conversation(messages), shape: Shape::Alpaca, seen: 1, .. }) => {
-                Some(messages)
-            }
+            Ok(Read { imported: Imported::Conversation(messages), shape, seen: 1, .. }) => Some((messages, shape)),
             _ => None,
         };
         (read, told(&importer, record))
@@ -412,11 +528,14 @@ mod tests {
     fn agree(record: &str) -> bool {
         let (messages, identified) = both(record);
         let Some((canonical, identified)) = identified else { return false };
-        let messages = messages.unwrap_or_else(|| panic!("{record} is no conversation"));
+        let (messages, shape) = messages.unwrap_or_else(|| panic!("{record} is no conversation"));
+        assert_eq!(identified.shape, shape, "{record}");
         assert_eq!(content_id_of(&canonical), content_id(&messages), "{record}");
         assert_eq!(super::messages(record.as_bytes()).as_ref(), Some(&messages), "{record}");
-        let asked = std::str::from_utf8(&canonical[identified.asked]).expect("UTF-8");
-        assert_eq!(asked, fold(&messages[0].content), "{record}");
+        let turns: Vec<(u8, &[u8])> = canonical::turns(&canonical).collect();
+        let folded: Vec<_> = messages.iter().map(|message| fold(&message.content)).collect();
+        assert!(turns.iter().map(|(_, text)| *text).eq(folded.iter().map(|text| text.as_bytes())), "{record}");
+        let asked = &*folded[0];
         let parts = identified.input.map(|at| (fold(&asked[..at]), fold(&asked[at..])));
         let passage = messages[0].passage.clone();
         let expected =
@@ -437,6 +556,56 @@ mod tests {
         ] {
             assert!(agree(record), "{record}");
         }
+    }
+
+    #[test]
+    fn plain_turns_are_identified() {
+        for record in [
+            r#"{"messages": [{"role": "user", "content": "麻黄有什么功效？"}, {"role": "assistant", "content": "发汗解表。\n好"}]}"#,
+            r#" { "conversations" : [ {"from":"human","value":"一"} , {"value":"二","from":"gpt"} ] , "id":"7" } "#,
+            r#"{"id":"7","conversation":[{"role":"system","content":"甲"},{"role":"user","content":" 乙"},{"role":"bot","content":"丙"}]}"#,
+            r#"{"messages":[{"role":"USER","content":"a"},{"role":"assistant","content":"['b']"},{"from":"user","content":"问：c"},{"role":"assistant","value":"d"}]}"#,
+        ] {
+            assert!(agree(record), "{record}");
+        }
+    }
+
+    #[test]
+    fn turns_that_are_not_plain_are_left_to_the_importer() {
+        let turn = |role: &str, content: &str| format!(r#"{{"role":"{role}","content":"{content}"}}"#);
+        let of = |turns: &[String]| format!(r#"{{"messages":[{}]}}"#, turns.join(","));
+        let (user, assistant, system) = (turn("user", "a"), turn("assistant", "b"), turn("system", "s"));
+        for record in [
+            of(&[]),
+            of(&[user.clone()]),
+            of(&[assistant.clone(), user.clone()]),
+            of(&[user.clone(), user.clone(), assistant.clone(), assistant.clone()]),
+            of(&[user.clone(), system.clone(), assistant.clone()]),
+            of(&[system.clone(), system.clone(), user.clone(), assistant.clone()]),
+            of(&[user.clone(), turn("tool", "b")]),
+            of(&[user.clone(), turn("assistant", " ")]),
+            of(&[user.clone(), turn("assistant", "é")]),
+            of(&[user.clone(), r#"{"role":"assistant","content":"b","weight":0}"#.to_owned()]),
+            of(&[user.clone(), r#"{"role":"assistant","from":"b"}"#.to_owned()]),
+            of(&[user.clone(), r#"{"role":"assistant","content":["b"]}"#.to_owned()]),
+            of(&[user.clone(), r#"{"role":"assistant","content":null}"#.to_owned()]),
+            of(&[r#"{"human":"a","assistant":"b"}"#.to_owned()]),
+            of(&[user.clone(), assistant.clone()]) + "x",
+            of(&[user.clone(), assistant.clone()]).replace("}]}", "}],}"),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", "},]}"),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"system":"s"}"#),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"success":"s"}"#),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"id":7}"#),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"messages":"x"}"#),
+            of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"Conversations":"x"}"#),
+            r#"{"Messages":[]}"#.to_owned(),
+            r#"{"messages":"[]"}"#.to_owned(),
+            r#"{"messages":{"role":["user"],"content":["a"]}}"#.to_owned(),
+        ] {
+            assert_eq!(told(&Importer::new(&SourcePart::default()), &record), None, "{record}");
+        }
+        let last = SourcePart { supervise: Supervise::Last, ..SourcePart::default() };
+        assert_eq!(told(&Importer::new(&last), &of(&[user, assistant])), None);
     }
 
     #[test]
@@ -528,6 +697,30 @@ mod tests {
                 }).collect();
             }
             agree(&record);
+        }
+
+        #[test]
+        fn the_importer_agrees_on_turns(
+            contents in proptest::collection::vec(texts(), 1..5),
+            system in proptest::option::of(texts()),
+            (share_gpt, swapped, beside, spaced, cut) in any::<(bool, bool, bool, bool, Option<u8>)>(),
+        ) {
+            let [key, role, content] = if share_gpt { ["conversations", "from", "value"] } else { ["messages", "role", "content"] };
+            let roles = ["user", "assistant"].into_iter().cycle();
+            let turns = system.iter().map(|text| ("system", text)).chain(roles.zip(&contents));
+            let colon = if spaced { ": " } else { ":" };
+            let turns: Vec<String> = turns.map(|(name, text)| {
+                let mut fields = [format!("\"{role}\"{colon}\"{name}\""), format!("\"{content}\"{colon}{}", serde_json::json!(text))];
+                if swapped { fields.reverse() }
+                format!("{{{}}}", fields.join(","))
+            }).collect();
+            let id = if beside { "\"id\": \"x7\", " } else { "" };
+            let record = format!("{{{id}\"{key}\"{colon}[{}]}}", turns.join(", "));
+            let plain = |text: &String| !fold(text).is_empty() && text.chars().all(is_inert) && !text.contains('\r');
+            let must = contents.len() % 2 == 0 && contents.iter().chain(&system).all(plain);
+            prop_assert!(agree(&record) || !must, "{record}");
+            let end = cut.map_or(0, |cut| usize::from(cut) % record.len());
+            agree(&record[..(0..=end).rev().find(|end| record.is_char_boundary(*end)).unwrap_or(0)]);
         }
 
         #[test]

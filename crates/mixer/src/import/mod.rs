@@ -148,7 +148,7 @@ pub(crate) fn read_plain(record: &[u8]) -> Vec<Message> {
 }
 
 /// What is seen of a record that [`Importer::identify`] knows.
-pub(crate) const PLAIN: (Seen, Shape) = (1, Shape::Alpaca);
+pub(crate) const PLAIN_SEEN: Seen = 1;
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,13 +224,12 @@ impl Importer {
     }
 
     /// Writes the canonical content of a plain record, a JSON object of valid UTF-8 in the first `length` bytes of `text`: what
-    /// [`Self::import`] reads as a conversation of the shape and with the columns of [`PLAIN`]. `None` says nothing about
-    /// the record.
+    /// [`Self::import`] reads as a conversation with the columns of [`PLAIN_SEEN`]. `None` says nothing about the record.
     pub fn identify(&self, text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
-        match self.plan {
-            Plan::Recognise if self.conditions.is_empty() => identify::identify(text, length, &self.names, draft),
-            _ => None,
-        }
+        let recognises = matches!(self.plan, Plan::Recognise) && self.conditions.is_empty();
+        let identified = recognises.then(|| identify::identify(text, length, &self.names, draft))??;
+        // Where the last answer alone is learned, turns are more than their texts.
+        (identified.shape == Shape::Alpaca || self.supervise == Supervise::All).then_some(identified)
     }
 
     fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {

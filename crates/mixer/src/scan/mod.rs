@@ -14,7 +14,7 @@ use crate::canonical::{ContentId, Draft, content_id};
 use crate::error::MixError;
 use crate::examine::{AuditPair, Examination, Examined};
 use crate::filter::{Filter, Finding, Signature, Sketch};
-use crate::import::{Imported, Importer, PLAIN, Read, Rejection, read_plain};
+use crate::import::{Imported, Importer, PLAIN_SEEN, Read, Rejection, Shape, read_plain};
 use crate::key::{Key, Keyed};
 use crate::lanes::Inputs;
 use crate::locate::SourceFile;
@@ -203,25 +203,27 @@ impl PoolScan<'_> {
         let text = &batch.bytes[first.range.start..last.range.end];
         let plain =
             batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
-        let Memory { inputs, is_plain, draws, validations } = memory;
+        let Memory { inputs, plain: shapes, draws, validations } = memory;
         inputs.clear();
         let identified = |span: &Span| {
             let identify = |draft: &mut Draft<'_>| {
                 let identified = importer.identify(&batch.bytes[span.range.start..], span.range.len(), draft)?;
                 // What has to do with the exam is looked at closely.
-                (!self.exam.suspects(draft.from(0), identified)).then_some(())
+                (!self.exam.suspects(draft.from(0), identified.input)).then_some(identified.shape)
             };
-            plain && inputs.push(identify).is_some()
+            if plain { inputs.push(identify) } else { None }
         };
-        is_plain.clear();
-        is_plain.extend(spans.iter().map(identified));
+        shapes.clear();
+        shapes.extend(spans.iter().map(identified));
         let contents = inputs.hashes();
-        tally.count(contents.len() as u64, PLAIN.0, PLAIN.1);
+        let alpaca = shapes.iter().flatten().filter(|shape| **shape == Shape::Alpaca).count();
+        tally.count(alpaca as u64, PLAIN_SEEN, Shape::Alpaca);
+        tally.count((contents.len() - alpaca) as u64, PLAIN_SEEN, Shape::Conversation);
         self.draw.keys(contents, draws);
         self.validation.keys(contents, validations);
         let mut known = contents.iter().zip(draws.iter().zip(validations.iter()));
-        for (span, plain) in spans.iter().zip(&*is_plain) {
-            let Some((content, (key, validation))) = plain.then(|| known.next()).flatten() else {
+        for (span, shape) in spans.iter().zip(&*shapes) {
+            let Some((content, (key, validation))) = shape.and_then(|_| known.next()) else {
                 self.look_closely((index, batch, span), (importer, filter), tally, keep)?;
                 continue;
             };
@@ -333,7 +335,8 @@ const TELLING: u64 = 1 << 20;
 #[derive(Default)]
 struct Memory {
     inputs: Inputs,
-    is_plain: Vec<bool>,
+    /// What each record was read as, if it is plain.
+    plain: Vec<Option<Shape>>,
     draws: Vec<Key>,
     validations: Vec<Key>,
 }
