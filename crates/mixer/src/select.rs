@@ -230,11 +230,15 @@ mod tests {
     #[test]
     fn a_guess_is_right_or_owned_up_to() {
         let spread = |number: u128| number * (u128::MAX / 1000);
-        for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)] {
+        for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)]
+        {
             let smallest = Smallest::new(100);
             smallest.expect(expected);
             smallest.expect(1);
-            (0..1000).rev().step_by(1000 / offered).for_each(|number| offer(&smallest, spread(number), held("问", 1, false)));
+            (0..1000)
+                .rev()
+                .step_by(1000 / offered)
+                .for_each(|number| offer(&smallest, spread(number), held("问", 1, false)));
             assert_eq!(smallest.guessed_wrong(), !right, "{offered} of {expected}");
             let kept = smallest.take_sorted();
             assert!(kept.len() <= 100 && (!right || kept.len() == 100), "{offered}: {}", kept.len());

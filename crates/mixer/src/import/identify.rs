@@ -414,11 +414,7 @@ mod tests {
         let Some((canonical, identified)) = identified else { return false };
         let messages = messages.unwrap_or_else(|| panic!("{record} is no conversation"));
         assert_eq!(content_id_of(&canonical), content_id(&messages), "{record}");
-        assert_eq!(
-            super::messages(record.as_bytes()).as_ref(),
-            Some(&messages),
-            "{record}"
-        );
+        assert_eq!(super::messages(record.as_bytes()).as_ref(), Some(&messages), "{record}");
         let asked = std::str::from_utf8(&canonical[identified.asked]).expect("UTF-8");
         assert_eq!(asked, fold(&messages[0].content), "{record}");
         let parts = identified.input.map(|at| (fold(&asked[..at]), fold(&asked[at..])));

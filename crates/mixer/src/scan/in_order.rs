@@ -41,12 +41,7 @@ impl InOrder {
     pub fn new(records: Records) -> Self {
         Self {
             reading: Mutex::new(Reading { records, batches: 0 }),
-            counting: Mutex::new(Counting {
-                tally: Tally::default(),
-                next: 0,
-                early: BTreeMap::new(),
-                failed: None,
-            }),
+            counting: Mutex::new(Counting { tally: Tally::default(), next: 0, early: BTreeMap::new(), failed: None }),
             over: AtomicBool::new(false),
             knows_first: AtomicBool::new(false),
         }

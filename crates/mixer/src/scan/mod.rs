@@ -201,7 +201,8 @@ impl PoolScan<'_> {
         let (importer, filter) = (&self.importers[part], self.filters[part].as_ref());
         let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(()) };
         let text = &batch.bytes[first.range.start..last.range.end];
-        let plain = batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
+        let plain =
+            batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
         let Memory { inputs, is_plain, draws, validations } = memory;
         inputs.clear();
         let identified = |span: &Span| {
@@ -242,7 +243,8 @@ impl PoolScan<'_> {
         tally: &mut Tally,
         keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
     ) -> Result<(), MixError> {
-        let read = importer.import(batch.record(span)).map_err(|problem| self.record_error(index, span.place(), problem))?;
+        let read =
+            importer.import(batch.record(span)).map_err(|problem| self.record_error(index, span.place(), problem))?;
         let Read { imported, unmet, seen, shape } = read;
         tally.count(1, seen, shape);
         let Judged { outcome, noted, audited, signature } = match (imported, unmet) {
