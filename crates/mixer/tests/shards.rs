@@ -158,6 +158,73 @@ fn what_does_not_belong_together_is_refused() {
     assert!(message.contains("jsonl changed: it was another when") || message.contains("had other files"), "{message}");
 }
 
+/// Counts, keys and names of files are in `shard.json`: no byte of it may be another.
+#[test]
+fn a_damaged_manifest_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    put(folder, "a", &(0..60).collect::<Vec<_>>(), 2);
+    put(folder, "b", &(50..150).collect::<Vec<_>>(), 2);
+    let spec = spec(40, OnShortage::Error);
+    let shards = shards(folder, &spec, 2, 0.05);
+    let manifest = shards[0].join("shard.json");
+    let written = fs::read_to_string(&manifest).expect("written");
+    for (from, to) in
+        [("\"importable\": ", "\"importable\": 1"), ("\"count\": ", "\"count\": 1"), ("jsonl:", "jsonl:1")]
+    {
+        assert!(written.contains(from), "{from}");
+        fs::write(&manifest, written.replacen(from, to, 1)).expect("written");
+        let message = refused(folder, &spec, &shards);
+        assert!(message.contains("shard.json is damaged"), "{to}: {message}");
+    }
+}
+
+/// Replaces a file's content and seals the shard again, as only who means harm would do.
+fn forge(shard: &Path, file: &str, content: &[u8]) {
+    let manifest = shard.join("shard.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&fs::read(&manifest).expect("written")).expect("as it was written");
+    let hash = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
+    json["files"][file] = json!({"bytes": content.len(), "blake3": hash(content)});
+    json["checksum"] = json!("");
+    json["checksum"] = json!(hash(json.to_string().as_bytes()));
+    fs::write(shard.join(file), content).expect("written");
+    fs::write(manifest, json.to_string()).expect("written");
+}
+
+#[test]
+fn a_forged_shard_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    put(folder, "a", &(0..60).collect::<Vec<_>>(), 2);
+    put(folder, "b", &(50..150).collect::<Vec<_>>(), 2);
+    let spec = spec(40, OnShortage::Error);
+    let shards = shards(folder, &spec, 2, 0.05);
+    let sample = fs::read_to_string(shards[0].join("sample-0.jsonl")).expect("written");
+    forge(&shards[0], "sample-0.jsonl", sample.replace("\"file\":0", "\"file\":7").as_bytes());
+    let message = refused(folder, &spec, &shards);
+    assert!(message.contains("sample-0.jsonl names file 7 of 2"), "{message}");
+    forge(&shards[0], "sample-0.jsonl", sample.as_bytes());
+    merged(folder, &spec, &shards).expect("as before");
+    let mut contents = fs::read(shards[0].join("contents-0.bin")).expect("written");
+    (0..1000u128).for_each(|content| contents.extend(content.to_be_bytes()));
+    forge(&shards[0], "contents-0.bin", &contents);
+    let message = refused(folder, &spec, &shards);
+    assert!(message.contains("of pool `a` there are more contents than records"), "{message}");
+}
+
+#[test]
+fn the_missing_ones_of_many_shards_are_named_in_short() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    put(folder, "a", &[1, 2], 1);
+    put(folder, "b", &[3, 4], 1);
+    let (spec, shard) = (spec(4, OnShortage::Error), ShardNumber { number: 1, of: usize::MAX });
+    mix_shard(&spec, &MixContext::new(folder), shard, 0.05, &folder.join("1")).expect("a shard");
+    let message = refused(folder, &spec, &[folder.join("1")]);
+    assert!(message.contains("shards these are missing: 2, 3, 4, 5, 6, 7, 8, 9, …"), "{message}");
+}
+
 /// Most of a pool belongs to one named earlier, so that its candidates are not its own.
 #[test]
 fn too_few_candidates_are_refused_and_a_margin_helps() {

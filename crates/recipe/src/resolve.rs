@@ -20,7 +20,7 @@ use crate::paths;
 use crate::raw::{
     LoraTarget, MethodName, OneOrMany, RawEpochs, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
 };
-use crate::schema::json_schema;
+use crate::schema::SCHEMA;
 use crate::typed::{ChatSpec, ExamSpec, LoraSpec, Method, ModelSpec, Recipe, TrainSpec};
 
 /// A recipe with every default written out, and where each value came from.
@@ -115,7 +115,7 @@ impl Recipe {
 
 fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let Layered { root, recipe: text } = layered;
-    let mut problems = check::check(&root, &json_schema());
+    let mut problems = check::check(&root, &SCHEMA);
     report_missing(&root, &mut problems);
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);

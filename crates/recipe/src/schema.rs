@@ -1,11 +1,16 @@
 //! The JSON schema of a recipe file, made from the raw types.
 
+use std::sync::LazyLock;
+
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::Value;
 
 use crate::raw::RawRecipe;
+
+/// The schema that recipes are checked with, made once.
+pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(json_schema);
 
 /// The JSON schema (draft 7, no references) that editors check and complete recipes with.
 pub fn json_schema() -> Value {

@@ -22,7 +22,7 @@ use crate::scan::{FileScan, Lacking};
 use crate::select::{Candidate, Text};
 use crate::spec::MixSpec;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CONTENTS: &[u8] = b"medley contents 1\n";
 const MANIFEST: &str = "shard.json";
 
@@ -74,6 +74,19 @@ pub(super) struct ShardManifest {
     pub identity: Identity,
     pub pools: Vec<ShardPool>,
     files: BTreeMap<String, Sealed>,
+    /// BLAKE3 of all of the above.
+    #[serde(default)]
+    checksum: String,
+}
+
+impl ShardManifest {
+    /// Enters the checksum that belongs to the rest, and gives back the one that was there.
+    fn seal(&mut self) -> Result<String, MixError> {
+        let found = std::mem::take(&mut self.checksum);
+        let json = serde_json::to_vec(self).map_err(io::Error::from)?;
+        self.checksum = blake3::hash(&json).to_hex().to_string();
+        Ok(found)
+    }
 }
 
 /// A file of the folder.
@@ -179,7 +192,8 @@ impl<'a> ShardWriter<'a> {
         shard: ShardNumber,
     ) -> Result<Self, MixError> {
         let identity = Identity::new(spec, context)?;
-        Ok(Self { folder, manifest: ShardManifest { shard, identity, pools: Vec::new(), files: BTreeMap::new() } })
+        let (pools, files, checksum) = (Vec::new(), BTreeMap::new(), String::new());
+        Ok(Self { folder, manifest: ShardManifest { shard, identity, pools, files, checksum } })
     }
 
     pub fn write_pool(&mut self, pool: &Pool<'_>, read: &PoolRead) -> Result<(), MixError> {
@@ -213,7 +227,8 @@ impl<'a> ShardWriter<'a> {
         Ok(())
     }
 
-    pub fn finish(self) -> Result<(), MixError> {
+    pub fn finish(mut self) -> Result<(), MixError> {
+        self.manifest.seal()?;
         let json = serde_json::to_vec_pretty(&self.manifest).map_err(io::Error::from)?;
         std::fs::write(self.folder.join(MANIFEST), json)?;
         Ok(())
@@ -281,8 +296,13 @@ impl Shard {
                 "name the folders that `medley mix --shard i/n --out` wrote",
             )
         })?;
-        let manifest =
+        let mut manifest: ShardManifest =
             serde_json::from_slice(&json).map_err(|error| wrong(format!("{MANIFEST} is damaged: {error}"), AGAIN))?;
+        // Of another version is said by name later.
+        let is_ours = manifest.identity.shard_version == VERSION;
+        if manifest.seal()? != manifest.checksum && is_ours {
+            return Err(wrong(format!("{MANIFEST} is damaged: it is not what was written"), AGAIN));
+        }
         Ok(Self { folder: folder.to_owned(), manifest })
     }
 
@@ -321,18 +341,22 @@ impl Shard {
     }
 
     pub fn sample(&self, pool: usize) -> Result<Vec<(Key, Candidate)>, MixError> {
-        self.candidates(&sample_file(pool))
+        self.candidates(pool, &sample_file(pool))
     }
 
     pub fn held_out(&self, pool: usize) -> Result<Vec<(Key, Candidate)>, MixError> {
-        self.candidates(&held_out_file(pool))
+        self.candidates(pool, &held_out_file(pool))
     }
 
-    fn candidates(&self, name: &str) -> Result<Vec<(Key, Candidate)>, MixError> {
+    fn candidates(&self, pool: usize, name: &str) -> Result<Vec<(Key, Candidate)>, MixError> {
         let bytes = self.sealed(name)?;
+        let files = self.manifest.pools.get(pool).map_or(0, |pool| pool.files.len());
         let read = |line: Result<Line, serde_json::Error>| {
             let line = line.map_err(|error| self.wrong(format!("{name} is in another layout: {error}"), AGAIN))?;
             let Line { key, file, line, record, tokens: (tokens, supervised_tokens), messages } = line;
+            if file >= files {
+                return Err(self.wrong(format!("{name} names file {file} of {files}"), AGAIN));
+            }
             let lengths = Lengths { tokens, supervised_tokens };
             Ok((key, Candidate { text: Text::Read(messages), file, line, record, lengths }))
         };

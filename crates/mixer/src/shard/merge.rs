@@ -54,37 +54,38 @@ fn check_complete(shards: &[Shard], identity: &Identity) -> Result<(), MixError>
         });
     };
     let of = first.manifest.shard.of;
-    let mut found: Vec<Option<&Shard>> = vec![None; of];
+    let mut found: BTreeMap<usize, &Shard> = BTreeMap::new();
     for shard in shards {
         let number = shard.manifest.shard;
         if number.of != of {
             let problem = format!("this is shard {number}, but {} is {}", first.name(), first.manifest.shard);
             return Err(shard.wrong(problem, "name the shards of one division"));
         }
-        let place = found.get_mut(number.number.wrapping_sub(1));
-        let Some(place) = place else {
+        if !(1..=of).contains(&number.number) {
             return Err(shard.wrong(format!("there is no shard {number}"), "make it again"));
-        };
-        if let Some(other) = place.replace(shard) {
+        }
+        if let Some(other) = found.insert(number.number, shard) {
             return Err(
                 shard.wrong(format!("shard {number} is named twice: {} is it too", other.name()), "name each once")
             );
         }
     }
-    let missing: Vec<String> = found
-        .iter()
-        .enumerate()
-        .filter(|(_, shard)| shard.is_none())
-        .map(|(index, _)| (index + 1).to_string())
-        .collect();
+    let missing = (1..=of).filter(|number| !found.contains_key(number)).map(|number| number.to_string());
+    let mut missing: Vec<String> = missing.take(MISSING_NAMED + 1).collect();
     if missing.is_empty() {
         return Ok(());
+    }
+    if let Some(more) = missing.get_mut(MISSING_NAMED) {
+        "…".clone_into(more);
     }
     Err(first.wrong(
         format!("of its {of} shards these are missing: {}", missing.join(", ")),
         "name the folder of every shard after --merge",
     ))
 }
+
+/// Missing shards whose numbers are told.
+const MISSING_NAMED: usize = 8;
 
 /// A pool as the shards know it.
 fn pool<'a>(shards: &[Shard], name: &'a str, spec: &'a crate::spec::SourceSpec) -> Pool<'a> {
@@ -117,10 +118,15 @@ impl PoolMerge<'_> {
         let pools = || self.shards.iter().map(|shard| &shard.manifest.pools[self.number]);
         let sample_to = pools().filter_map(|pool| pool.sample_to).min();
         let held_out_to = pools().filter_map(|pool| pool.held_out_to).min();
+        let importable = pools().map(|pool| pool.importable).sum();
+        if contents.len() as u64 > importable {
+            let problem = format!("of pool `{}` there are more contents than records", self.pool.name);
+            return Err(self.shards[0].wrong(problem, "make all shards again"));
+        }
         Ok(PoolRead {
             left_out: Default::default(),
             files,
-            importable: pools().map(|pool| pool.importable).sum(),
+            importable,
             contents,
             sample: self.smallest(sample, sample_to, limit)?,
             held_out: self.smallest(kept, held_out_to, Limit { records: held_out, amount: None })?,

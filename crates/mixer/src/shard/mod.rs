@@ -8,7 +8,7 @@
 //! contents-<pool>.bin     "medley contents 1\n", then the different contents, sorted, 16 bytes each (big endian)
 //! sample-<pool>.jsonl     the candidates: the smallest keys of what may be drawn, by ascending key
 //! held_out-<pool>.jsonl   the same of the validation split
-//! shard.json              counts and fingerprints of the files read, and length and BLAKE3 of the files above
+//! shard.json              counts and fingerprints of the files read, length and BLAKE3 of the files above, its own checksum
 //! ```
 //!
 //! `<pool>` is the pool's number in the recipe's order, from 0. Whose a record is that stands in several pools is only known

@@ -60,6 +60,9 @@ const OPTIONS: [Known; 19] = [
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
 ];
 
+/// Sets of a file that are told where another is looked for.
+const SETS_NAMED: usize = 8;
+
 /// Whether a table describes data sets.
 pub(super) fn is_dataset_info(root: &[YamlEntry]) -> bool {
     let describes = |entry: &YamlEntry| PLACES.iter().any(|place| entry.value.get(place).is_some());
@@ -81,10 +84,16 @@ pub(super) fn dataset_info(only: &[String], places: &Places, reading: &mut Readi
     let document = reading.document;
     let mut plan = Plan { tool: TOOL, ..Plan::default() };
     let entries = document.root.entries().unwrap_or_default();
+    let described: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).take(SETS_NAMED).collect();
+    let more = if entries.len() > SETS_NAMED { ", …" } else { "" };
+    let described = match described[..] {
+        [] => "the file describes no set".to_owned(),
+        _ => format!("the file describes {}{more}", quoted_list(described)),
+    };
     for wanted in only.iter().filter(|wanted| entries.iter().all(|entry| entry.key != **wanted)) {
         let near = nearest(wanted, entries.iter().map(|entry| entry.key.as_str()));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        reading.error(&(0..0), format!("no set is called `{wanted}`{hint}"), "");
+        reading.error(&(0..0), format!("no set is called `{wanted}`{hint}"), &described);
     }
     let chosen = |entry: &&YamlEntry| only.is_empty() || only.contains(&entry.key);
     for entry in entries.iter().filter(chosen) {

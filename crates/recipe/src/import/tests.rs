@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use insta::assert_snapshot;
+use miette::Diagnostic;
 
 use super::{ImportOptions, Imported, import};
 use crate::error::RecipeErrors;
@@ -606,4 +607,26 @@ fn a_file_that_is_not_there_is_an_error() {
     let options = ImportOptions { base: None, only: &[], recipe_folder: Path::new(".") };
     let errors = import(Path::new("nowhere/dataset_info.json"), &options).expect_err("not there");
     assert!(errors.problems()[0].message().contains("nowhere/dataset_info.json cannot be read"));
+}
+
+#[test]
+fn control_characters_are_no_part_of_a_comment() {
+    let info = "{\"a\": {\"file_name\": \"a.json\", \"colour\": \"red\\u0001\", \"si\\u007fze\": 1}}";
+    let toml = toml(&[("dataset_info.json", info), ("a.json", "")]);
+    assert!(toml.contains("`colour: red\u{fffd}`") && toml.contains("`si\u{fffd}ze: 1`"), "{toml}");
+}
+
+#[test]
+fn a_set_that_is_not_described_is_told_beside_those_that_are() {
+    let training = "dataset: zzz\ndataset_dir: .\ntemplate: qwen\n";
+    for (info, expected) in [
+        ("", "the file describes no set"),
+        ("{\"a\": {\"file_name\": \"a.json\"}, \"b\": {}}", "the file describes `a`, `b`"),
+    ] {
+        let errors = imported(&[("train.yml", training), ("dataset_info.json", info)], &[]).expect_err("not there");
+        let problem = &errors.problems()[0];
+        assert_eq!(problem.message(), "no set is called `zzz`");
+        let label = problem.labels().and_then(|mut labels| labels.next()?.label().map(str::to_owned));
+        assert_eq!(label.as_deref(), Some(expected));
+    }
 }

@@ -138,8 +138,9 @@ fn setting(text: &mut String, name: &str, value: &Value) {
     let _ = writeln!(text, "{} = {}", key(name), inline(value));
 }
 
-/// A comment, broken into lines.
+/// A comment, broken into lines. Control characters, which TOML allows in no comment, are shown as unknown ones.
 fn comment(text: &mut String, what: &str) {
+    let what = what.replace(|letter: char| letter.is_control() && !letter.is_whitespace(), "\u{fffd}");
     let (mut line, mut width) = ("#".to_owned(), 1);
     for word in what.split_whitespace() {
         let length = word.chars().map(|letter| if letter >= '\u{1100}' { 2 } else { 1 }).sum::<usize>();
