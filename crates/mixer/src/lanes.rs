@@ -263,7 +263,7 @@ fn chaining_values(bytes: &[u8], chunks: &[Chunk], values: &mut [ChainingValue])
         // An idle lane goes over a block again, to no end.
         let lengths = lanes.left.map(|left| left.min(BLOCK as u32));
         let ends: Words = lanes.left.map(|left| u32::from(left <= BLOCK as u32));
-        let flags = std::array::from_fn(|lane| lanes.flags[lane] | ends[lane] * (CHUNK_END | lanes.roots[lane]));
+        let flags = std::array::from_fn(|lane| lanes.flags[lane] | (ends[lane] * (CHUNK_END | lanes.roots[lane])));
         load_block(bytes, &lanes.begins, &mut block);
         compress(&mut state, &block, &lanes.counters, &lengths, &flags);
         lanes.flags = zero;

@@ -62,7 +62,6 @@ fn is_printed_list(text: &[u8]) -> bool {
 
 /// [`identify`] in one pass, for a record that is `instruction`, `input` (or none) and `output` in this order and nothing else:
 /// where the input begins.
-#[allow(clippy::option_option, reason = "not identified, or without an input")]
 fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Option<usize>> {
     let start = draft.begin(b'u');
     let at = skip_white_space(text, expect(text, skip_white_space(text, 0), b'{')?);
@@ -577,7 +576,7 @@ mod tests {
         let (user, assistant, system) = (turn("user", "a"), turn("assistant", "b"), turn("system", "s"));
         for record in [
             of(&[]),
-            of(&[user.clone()]),
+            of(std::slice::from_ref(&user)),
             of(&[assistant.clone(), user.clone()]),
             of(&[user.clone(), user.clone(), assistant.clone(), assistant.clone()]),
             of(&[user.clone(), system.clone(), assistant.clone()]),
