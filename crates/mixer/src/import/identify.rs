@@ -106,26 +106,32 @@ fn identify_in_order(text: &[u8], length: usize, draft: &mut Draft<'_>) -> Optio
 fn identify_turns(text: &[u8], length: usize, is_known: impl Fn(&str) -> bool, draft: &mut Draft<'_>) -> Option<()> {
     let record = &text[..length];
     let mut found = false;
+    fields(record, |key, at| {
+        if is_key_of_turns(&record[key.clone()]) {
+            (!std::mem::replace(&mut found, true)).then_some(())?;
+            return fold_turns(text, length, at, draft);
+        }
+        let value = string(record, at)?;
+        is_passed_over(record, &key, &value, &is_known).then_some(value.end + 1)
+    })?;
+    found.then_some(())
+}
+
+/// Hands out the fields of a record that is an object: the key, without its quotes, and where the value begins; `field` says
+/// where it ends.
+fn fields(record: &[u8], mut field: impl FnMut(Range<usize>, usize) -> Option<usize>) -> Option<()> {
     let mut at = expect(record, skip_white_space(record, 0), b'{')?;
     loop {
         let key = string(record, skip_white_space(record, at))?;
         at = skip_white_space(record, expect(record, skip_white_space(record, key.end + 1), b':')?);
-        if is_key_of_turns(&record[key.clone()]) {
-            (!std::mem::replace(&mut found, true)).then_some(())?;
-            at = fold_turns(text, length, at, draft)?;
-        } else {
-            let value = string(record, at)?;
-            is_passed_over(record, &key, &value, &is_known).then_some(())?;
-            at = value.end + 1;
-        }
-        at = skip_white_space(record, at);
+        at = skip_white_space(record, field(key, at)?);
         match record.get(at)? {
             b',' => at += 1,
             b'}' => break,
             _ => return None,
         }
     }
-    (found && skip_white_space(record, at + 1) == length).then_some(())
+    (skip_white_space(record, at + 1) == record.len()).then_some(())
 }
 
 fn is_key_of_turns(key: &[u8]) -> bool {
@@ -327,34 +333,19 @@ impl Texts {
     /// `is_known` says of a field beside them that it means something.
     fn find(record: &[u8], is_known: impl Fn(&str) -> bool) -> Option<Self> {
         let mut found: [Option<Range<usize>>; 3] = [const { None }; 3];
-        let mut at = expect(record, skip_white_space(record, 0), b'{')?;
-        loop {
-            let key = string(record, skip_white_space(record, at))?;
-            at = expect(record, skip_white_space(record, key.end + 1), b':')?;
-            let value = string(record, skip_white_space(record, at))?;
+        fields(record, |key, at| {
+            let value = string(record, at)?;
             let place = match &record[key.clone()] {
-                b"instruction" => Some(0),
-                b"input" => Some(1),
-                b"output" => Some(2),
-                _ => {
-                    is_passed_over(record, &key, &value, &is_known).then_some(())?;
-                    None
-                }
+                b"instruction" => 0,
+                b"input" => 1,
+                b"output" => 2,
+                _ => return is_passed_over(record, &key, &value, &is_known).then_some(value.end + 1),
             };
-            let end = value.end;
-            if let Some(place) = place {
-                found[place].replace(value).is_none().then_some(())?;
-            }
-            at = skip_white_space(record, end + 1);
-            match record.get(at)? {
-                b',' => at += 1,
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        let whole = skip_white_space(record, at + 1) == record.len();
+            let end = value.end + 1;
+            found[place].replace(value).is_none().then_some(end)
+        })?;
         let [instruction, input, output] = found;
-        whole.then_some(Self { instruction: instruction?, input: input.unwrap_or_default(), output: output? })
+        Some(Self { instruction: instruction?, input: input.unwrap_or_default(), output: output? })
     }
 }
 
