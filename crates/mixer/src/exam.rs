@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::canonical::fold;
-use crate::hashes::{BASE, Hashes, Identity, mixed};
+use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
 
 /// An item of an exam, as far as training data must not give it away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,26 +98,23 @@ impl ExamItems {
         let behind_number = |from: usize| asked.len() - without_number(asked[from..].trim_start()).len();
         let (first, passage) = (behind_number(0), passage.unwrap_or(asked.len()));
         let behind = behind_number(passage);
-        let (mut hash, mut count, mut piece, mut found) = (0u64, 0, 0u64, false);
+        let (mut read, mut cut, mut found) = (Rolling::default(), Rolling::default(), false);
         let (mut before, mut skipped) = (None, None);
-        let mut in_piece = 0;
         letters(&asked[first..], |letter, at| {
             if first + at >= passage {
-                before.get_or_insert(hash);
-                if first + at >= behind {
-                    skipped.get_or_insert((hash, count));
-                }
+                before.get_or_insert(read);
             }
-            (hash, piece, count, in_piece) =
-                (with_letter(hash, letter), with_letter(piece, letter), count + 1, in_piece + 1);
-            if in_piece == PIECE {
-                found |= self.pieces.contain(mixed(piece));
-                (piece, in_piece) = (0, 0);
+            if first + at >= behind {
+                skipped.get_or_insert(read);
+            }
+            read.push(letter);
+            if read.letters - cut.letters == PIECE as u32 {
+                found |= self.pieces.contain(mixed(read.since(cut)));
+                cut = read;
             }
         });
-        let within = skipped
-            .map(|(skipped, letters)| hash.wrapping_sub(skipped.wrapping_mul(BASE.wrapping_pow(count - letters))));
-        found || [Some(hash), before, within].into_iter().flatten().any(|hash| self.forms.contain(mixed(hash)))
+        let parts = [Some(read.hash), before.map(|before| before.hash), skipped.map(|skipped| read.since(skipped))];
+        found || parts.into_iter().flatten().any(|hash| self.forms.contain(mixed(hash)))
     }
 
     fn item_asked(&self, asked: &str, passage: Option<usize>) -> Option<usize> {
@@ -148,8 +145,26 @@ impl ExamItems {
     }
 }
 
+/// The hash of the letters read so far.
+#[derive(Clone, Copy, Default)]
+struct Rolling {
+    hash: u64,
+    letters: u32,
+}
+
+impl Rolling {
+    fn push(&mut self, letter: char) {
+        (self.hash, self.letters) = (with_letter(self.hash, letter), self.letters + 1);
+    }
+
+    /// The hash of the letters behind those of `earlier`.
+    fn since(self, earlier: Self) -> u64 {
+        self.hash.wrapping_sub(earlier.hash.wrapping_mul(BASE.wrapping_pow(self.letters - earlier.letters)))
+    }
+}
+
 fn with_letter(hash: u64, letter: char) -> u64 {
-    hash.wrapping_mul(BASE).wrapping_add(u64::from(u32::from(letter)))
+    rolled(hash, u64::from(u32::from(letter)))
 }
 
 fn hash_of(letters: &[char]) -> u64 {

@@ -6,6 +6,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Multiplier of rolling hashes.
 pub(crate) const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// A rolling hash with one value more.
+#[inline]
+pub(crate) fn rolled(hash: u64, value: u64) -> u64 {
+    hash.wrapping_mul(BASE).wrapping_add(value)
+}
+
 /// Bits of the table for every hash.
 const BITS: usize = 16;
 
@@ -79,7 +85,7 @@ impl Hasher for Identity {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.wrapping_mul(BASE).wrapping_add(u64::from(*byte)));
+        self.0 = bytes.iter().fold(self.0, |hash, byte| rolled(hash, u64::from(*byte)));
     }
 
     fn write_u64(&mut self, hash: u64) {

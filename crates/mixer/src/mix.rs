@@ -136,7 +136,7 @@ pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>,
         for pool in &pools {
             let nothing = Limit { records: 0, amount: None };
             let read = drawing.read(pool, nothing, 0, &[], Share::default())?;
-            let found = read.files.into_iter().flat_map(|file| file.audited);
+            let found = read.files.into_iter().flat_map(|file| file.counts.audited);
             pairs.extend(found.map(|pair| AuditPair { source: pool.name.to_owned(), ..pair }));
         }
         Ok(pairs)
@@ -436,7 +436,7 @@ impl Drawing<'_> {
 }
 
 fn take_contents(files: &mut [FileScan]) -> Vec<Vec<ContentId>> {
-    files.iter_mut().map(|file| std::mem::take(&mut file.contents)).collect()
+    files.iter_mut().map(|file| std::mem::take(&mut file.counts.contents)).collect()
 }
 
 /// Counts what was read of a pool; gives back its different contents too.
@@ -464,15 +464,15 @@ fn count_files(pool: &Pool<'_>, scans: &[FileScan]) -> SourceLedger {
     let mut ledger = SourceLedger { heuristic: heuristics.collect(), ..SourceLedger::default() };
     ledger.heuristic.dedup();
     for (file, scan) in pool.files.iter().zip(scans) {
-        ledger.read += scan.read;
-        ledger.exam_items.merge(scan.exam_items.clone());
-        for (reason, counted) in &scan.rejected {
+        ledger.read += scan.counts.read;
+        ledger.exam_items.merge(scan.counts.exam_items.clone());
+        for (reason, counted) in &scan.counts.rejected {
             ledger.rejected.entry(*reason).or_default().merge(counted.clone());
         }
-        for (reason, counted) in &scan.noted {
+        for (reason, counted) in &scan.counts.noted {
             ledger.noted.entry(*reason).or_default().merge(counted.clone());
         }
-        for (shape, records) in &scan.shapes {
+        for (shape, records) in &scan.counts.shapes {
             tracing::info!("{}: {records} records read as {shape} ({})", file.name, scan.layout);
             count_shape(&mut ledger.read_as, &file.name, &scan.layout, &shape.to_string(), *records);
         }
@@ -548,7 +548,7 @@ fn manifest_source(pool: &Pool<'_>, scans: &[FileScan]) -> ManifestSource {
         file: file.name.clone(),
         blake3: scan.fingerprint.blake3.clone(),
         bytes: scan.fingerprint.bytes,
-        records: scan.read,
+        records: scan.counts.read,
         layout: scan.layout.clone(),
         part: file.part,
     };

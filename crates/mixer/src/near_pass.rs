@@ -50,7 +50,8 @@ impl NearPass {
 
     /// Takes up a pool that was read for its sketches. What stands in an earlier pool word for word is not asked about.
     pub fn add_pool(&mut self, scans: &mut [FileScan], files: Vec<String>, earlier: &[Vec<ContentId>]) -> LeftOut {
-        let mut sketches: Vec<Sketch> = scans.iter_mut().flat_map(|scan| std::mem::take(&mut scan.sketches)).collect();
+        let mut sketches: Vec<Sketch> =
+            scans.iter_mut().flat_map(|scan| std::mem::take(&mut scan.counts.sketches)).collect();
         sketches.retain(|sketch| !earlier.iter().any(|pool| pool.binary_search(&sketch.content).is_ok()));
         self.files.push(files);
         let near = self.index.add_pool(sketches);

@@ -158,15 +158,21 @@ fn what_does_not_belong_together_is_refused() {
     assert!(message.contains("jsonl changed: it was another when") || message.contains("had other files"), "{message}");
 }
 
+/// A mix of two pools in two shards.
+fn two_shards() -> (tempfile::TempDir, MixSpec, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    put(folder.path(), "a", &(0..60).collect::<Vec<_>>(), 2);
+    put(folder.path(), "b", &(50..150).collect::<Vec<_>>(), 2);
+    let spec = spec(40, OnShortage::Error);
+    let shards = shards(folder.path(), &spec, 2, 0.05);
+    (folder, spec, shards)
+}
+
 /// Counts, keys and names of files are in `shard.json`: no byte of it may be another.
 #[test]
 fn a_damaged_manifest_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, spec, shards) = two_shards();
     let folder = folder.path();
-    put(folder, "a", &(0..60).collect::<Vec<_>>(), 2);
-    put(folder, "b", &(50..150).collect::<Vec<_>>(), 2);
-    let spec = spec(40, OnShortage::Error);
-    let shards = shards(folder, &spec, 2, 0.05);
     let manifest = shards[0].join("shard.json");
     let written = fs::read_to_string(&manifest).expect("written");
     for (from, to) in
@@ -194,12 +200,8 @@ fn forge(shard: &Path, file: &str, content: &[u8]) {
 
 #[test]
 fn a_forged_shard_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, spec, shards) = two_shards();
     let folder = folder.path();
-    put(folder, "a", &(0..60).collect::<Vec<_>>(), 2);
-    put(folder, "b", &(50..150).collect::<Vec<_>>(), 2);
-    let spec = spec(40, OnShortage::Error);
-    let shards = shards(folder, &spec, 2, 0.05);
     let sample = fs::read_to_string(shards[0].join("sample-0.jsonl")).expect("written");
     forge(&shards[0], "sample-0.jsonl", sample.replace("\"file\":0", "\"file\":7").as_bytes());
     let message = refused(folder, &spec, &shards);

@@ -16,7 +16,7 @@ use medley_chat::Message;
 use super::spec::Contamination;
 use super::units::{Unit, WORD, collect, span, units};
 use crate::exam::ExamItem;
-use crate::hashes::{BASE, Hashes, Identity, mixed};
+use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
 
 /// A text of the exam.
 struct ExamText {
@@ -101,7 +101,7 @@ impl Weights {
                     return;
                 }
                 weight = weight.wrapping_add(self.of(code));
-                hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(code) + 1);
+                hash = rolled(hash, u64::from(code) + 1);
                 sums.push((weight, hash));
                 while weight.wrapping_sub(sums[first].0) >= long {
                     let length = sums.len() - 1 - first;
@@ -120,7 +120,7 @@ impl Weights {
             cut.clear();
             let (mut weight, mut hash) = (0, 0u64);
             units(text, |Unit { code, .. }| {
-                (weight, hash) = (weight + self.of(code), hash.wrapping_mul(BASE).wrapping_add(u64::from(code) + 1));
+                (weight, hash) = (weight + self.of(code), rolled(hash, u64::from(code) + 1));
                 if weight >= self.piece {
                     cut.push(mixed(hash));
                     (weight, hash) = (0, 0);

@@ -9,7 +9,6 @@ mod identify;
 mod messages;
 mod packed;
 mod shape;
-mod wide;
 
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};

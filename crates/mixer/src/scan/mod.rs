@@ -1,31 +1,31 @@
 //! Reading a pool: every record once, in parallel, with the sample's texts and 16 bytes per record in memory.
 
 mod in_order;
+mod judge;
+mod look;
 mod tally;
 
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use medley_chat::Message;
 use rayon::prelude::*;
 
-use crate::canonical::{ContentId, Draft, content_id};
+use crate::canonical::ContentId;
 use crate::error::MixError;
-use crate::examine::{AuditPair, Examination, Examined};
-use crate::filter::{Filter, Finding, Signature, Sketch};
-use crate::import::{Imported, Importer, PLAIN_SEEN, Read, Rejection, Shape, read_plain};
-use crate::key::{Key, Keyed};
-use crate::lanes::Inputs;
+use crate::examine::Examination;
+use crate::filter::Filter;
+use crate::import::Importer;
+use crate::key::Keyed;
 use crate::locate::SourceFile;
-use crate::measure::{Lengths, MeasureTokens};
-use crate::read::{Batch, Opened, Problem, Span, SplitError, open};
-use crate::select::{Candidate, Smallest, Text};
+use crate::measure::MeasureTokens;
+use crate::read::{Opened, Problem, SplitError, open};
+use crate::select::Smallest;
 use crate::shard::Share;
 use crate::spec::SourcePart;
 use in_order::InOrder;
-use tally::Tally;
-pub(crate) use tally::{FileScan, Lacking};
+pub(crate) use judge::stands_in;
+pub(crate) use tally::{Counts, FileScan, Lacking};
 
 /// What is asked of every record of a pool.
 pub(crate) struct PoolScan<'a> {
@@ -58,38 +58,6 @@ pub(crate) struct PoolScan<'a> {
     pub measure: Option<&'a dyn MeasureTokens>,
     /// Told the bytes and records of every batch.
     pub progress: Box<dyn Fn(u64, u64) + Sync + 'a>,
-}
-
-/// What became of one record, and what is to be remembered of it.
-struct Judged {
-    outcome: Outcome,
-    /// What was found in a record that is kept.
-    noted: Vec<Finding>,
-    audited: Option<Box<AuditPair>>,
-    signature: Option<Box<Signature>>,
-}
-
-impl From<Outcome> for Judged {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, noted: Vec::new(), audited: None, signature: None }
-    }
-}
-
-/// What became of one record.
-enum Outcome {
-    Rejected(Rejection),
-    Filtered(Box<Finding>),
-    ExamItem,
-    /// Where it goes if it may be chosen, with its messages.
-    Read(ContentId, Option<(Destination, Measured)>),
-}
-
-/// Messages, and how long they are where the mix counts tokens.
-type Measured = (Vec<Message>, Lengths);
-
-enum Destination {
-    Sample(Key),
-    HeldOut(Key),
 }
 
 impl PoolScan<'_> {
@@ -148,135 +116,6 @@ impl PoolScan<'_> {
         self.sample.guessed_wrong()
     }
 
-    /// Looks at a file's batches, one after another, until there are no more.
-    fn look(&self, index: usize, batches: &InOrder, progress: &dyn Fn(u64)) {
-        let mut memory = Memory::default();
-        let mut done = None;
-        while let Some((number, batch)) = batches.read(done.take()) {
-            let seen = match batch {
-                Ok(mut batch) => {
-                    batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
-                    let seen = self.look_at(index, &batch, &mut memory);
-                    let seen = seen.map(|tally| if batches.knows_first() { tally } else { tally.with_first(&batch) });
-                    progress(batch.spans.len() as u64);
-                    done = Some(batch);
-                    seen
-                }
-                Err(error) => Err(self.split_error(index, error)),
-            };
-            batches.count(number, seen);
-        }
-    }
-
-    /// Counts a batch and offers what may be chosen of it.
-    fn look_at(&self, index: usize, batch: &Batch, memory: &mut Memory) -> Result<Tally, MixError> {
-        let mut tally = Tally::default();
-        tally.contents.reserve_exact(batch.spans.len());
-        let (mut sample, mut held_out) = (Vec::new(), Vec::new());
-        let mut keep = |destination: Destination, text: Text, lengths: Lengths, span: &Span| {
-            let kept = |key| (key, Candidate { text, file: index, line: span.line, record: span.record, lengths });
-            match destination {
-                Destination::Sample(key) => sample.push(kept(key)),
-                Destination::HeldOut(key) => held_out.push(kept(key)),
-            }
-        };
-        for spans in batch.spans.chunks(TOGETHER) {
-            self.look_at_some((index, batch, spans), memory, &mut tally, &mut keep)?;
-        }
-        self.sample.offer(sample);
-        self.held_out.offer(held_out);
-        Ok(tally)
-    }
-
-    /// Plain records are told by their canonical contents, hashed together; the others are read one by one, and so is every
-    /// record whose text is asked about.
-    fn look_at_some(
-        &self,
-        (index, batch, spans): (usize, &Batch, &[Span]),
-        memory: &mut Memory,
-        tally: &mut Tally,
-        keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
-    ) -> Result<(), MixError> {
-        let part = self.files[index].part;
-        let (importer, filter) = (&self.importers[part], self.filters[part].as_ref());
-        let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(()) };
-        let text = &batch.bytes[first.range.start..last.range.end];
-        let plain =
-            batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
-        let Memory { inputs, plain: shapes, draws, validations } = memory;
-        inputs.clear();
-        let identified = |span: &Span| {
-            let identify = |draft: &mut Draft<'_>| {
-                let identified = importer.identify(&batch.bytes[span.range.start..], span.range.len(), draft)?;
-                // What has to do with the exam is looked at closely.
-                (!self.exam.suspects(draft.from(0), identified.input)).then_some(identified.shape)
-            };
-            if plain { inputs.push(identify) } else { None }
-        };
-        shapes.clear();
-        shapes.extend(spans.iter().map(identified));
-        let contents = inputs.hashes();
-        let alpaca = shapes.iter().flatten().filter(|shape| **shape == Shape::Alpaca).count();
-        tally.count(alpaca as u64, PLAIN_SEEN, Shape::Alpaca);
-        tally.count((contents.len() - alpaca) as u64, PLAIN_SEEN, Shape::Conversation);
-        self.draw.keys(contents, draws);
-        self.validation.keys(contents, validations);
-        let mut known = contents.iter().zip(draws.iter().zip(validations.iter()));
-        for (span, shape) in spans.iter().zip(&*shapes) {
-            let Some((content, (key, validation))) = shape.and_then(|_| known.next()) else {
-                self.look_closely((index, batch, span), (importer, filter), tally, keep)?;
-                continue;
-            };
-            tally.contents.push(ContentId(*content));
-            if let Some(destination) = self.destination(ContentId(*content), *key, *validation) {
-                let bytes = &batch.bytes[span.range.clone()];
-                let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&read_plain(bytes)));
-                keep(destination, Text::Plain(bytes.into()), lengths, span);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a record and counts what became of it.
-    fn look_closely(
-        &self,
-        (index, batch, span): (usize, &Batch, &Span),
-        (importer, filter): (&Importer, Option<&Filter>),
-        tally: &mut Tally,
-        keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
-    ) -> Result<(), MixError> {
-        let read =
-            importer.import(batch.record(span)).map_err(|problem| self.record_error(index, span.place(), problem))?;
-        let Read { imported, unmet, seen, shape } = read;
-        tally.count(1, seen, shape);
-        let Judged { outcome, noted, audited, signature } = match (imported, unmet) {
-            (Imported::Rejected(reason), _) => Outcome::Rejected(reason).into(),
-            (_, Some(finding)) => Outcome::Filtered(finding).into(),
-            (Imported::Conversation(messages), None) => self.judged(messages, filter),
-        };
-        let file = &self.files[index].name;
-        noted.into_iter().for_each(|finding| tally.note(finding, file, span));
-        if let Some(pair) = audited {
-            tally.audit(*pair, file, span);
-        }
-        match outcome {
-            Outcome::Rejected(reason) => tally.reject(reason, file, span),
-            Outcome::Filtered(finding) => tally.filter(*finding, file, span),
-            Outcome::ExamItem => tally.exam_item(file, span),
-            Outcome::Read(content, destination) => {
-                tally.contents.push(content);
-                if let Some(signature) = signature {
-                    let place = (index as u32, span.line as u32, span.record as u32);
-                    tally.sketches.push(Sketch { content, place, signature: *signature });
-                }
-                if let Some((destination, (messages, lengths))) = destination {
-                    keep(destination, Text::Read(messages), lengths, span);
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn record_error(&self, index: usize, (line, record): (u64, u64), Problem { problem, hint }: Problem) -> MixError {
         MixError::Record { file: self.files[index].name.clone(), line, record, problem, hint }
     }
@@ -287,79 +126,10 @@ impl PoolScan<'_> {
             None => MixError::File { file: self.files[index].name.clone(), problem, hint },
         }
     }
-
-    /// What becomes of a conversation.
-    fn judged(&self, mut messages: Vec<Message>, filter: Option<&Filter>) -> Judged {
-        let mut noted = match filter.map_or(Ok(None), |filter| filter.judge(&mut messages)) {
-            Ok(noted) => noted.map_or_else(Vec::new, |finding| vec![*finding]),
-            Err(finding) => return Outcome::Filtered(finding).into(),
-        };
-        let (examined, audited) = self.exam.of(&messages);
-        match examined {
-            Examined::Nothing => {}
-            Examined::SameQuestion => return Judged { audited, ..Outcome::ExamItem.into() },
-            Examined::Shares(finding) => return Judged { audited, ..Outcome::Filtered(finding).into() },
-            Examined::Noted(finding) => noted.push(*finding),
-        }
-        let signature = self.sketching.then(|| Box::new(Signature::of(&messages)));
-        Judged { outcome: self.conversation(messages), noted, audited, signature }
-    }
-
-    fn conversation(&self, messages: Vec<Message>) -> Outcome {
-        let content = content_id(&messages);
-        let destination = self.destination(content, self.draw.key(content), self.validation.key(content));
-        Outcome::Read(content, destination.map(|destination| (destination, self.measured(messages))))
-    }
-
-    fn measured(&self, messages: Vec<Message>) -> Measured {
-        let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
-        (messages, lengths)
-    }
-
-    /// Where a record goes if it may be chosen.
-    fn destination(&self, content: ContentId, key: Key, validation: Key) -> Option<Destination> {
-        let held_out = validation.0 < self.validation_bound;
-        let wanted = if held_out { self.held_out.wants(validation) } else { self.sample.wants(key) };
-        let stands_elsewhere = || self.earlier.iter().any(|pool| stands_in(content, pool));
-        if !wanted || stands_elsewhere() || (!self.left_out.is_empty() && stands_in(content, self.left_out)) {
-            return None;
-        }
-        Some(if held_out { Destination::HeldOut(validation) } else { Destination::Sample(key) })
-    }
 }
 
 /// Bytes on the disk from which on a file tells how long its records are.
 const TELLING: u64 = 1 << 20;
-
-/// What a thread uses again for every batch.
-#[derive(Default)]
-struct Memory {
-    inputs: Inputs,
-    /// What each record was read as, if it is plain.
-    plain: Vec<Option<Shape>>,
-    draws: Vec<Key>,
-    validations: Vec<Key>,
-}
-
-/// Records whose contents are hashed together.
-const TOGETHER: usize = 256;
-
-/// Whether a content is one of `sorted`. They are hashes, so it stands near its share of the way.
-pub(crate) fn stands_in(content: ContentId, sorted: &[ContentId]) -> bool {
-    let guess = (((content.0 >> 64) * sorted.len() as u128) >> 64) as usize;
-    let mut step = 16;
-    let (mut low, mut high) = (guess, guess);
-    while low > 0 && sorted[low - 1] >= content {
-        low = low.saturating_sub(step);
-        step *= 4;
-    }
-    step = 16;
-    while high < sorted.len() && sorted[high] <= content {
-        high = (high + step).min(sorted.len());
-        step *= 4;
-    }
-    sorted[low..high].binary_search(&content).is_ok()
-}
 
 /// Length and time of change, to notice a file that changes while it is read.
 fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {

@@ -13,16 +13,11 @@ use crate::import::{Importer, Rejection, Seen, Shape};
 use crate::ledger::Counted;
 use crate::read::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
 
-/// What a file held.
-#[derive(Debug)]
-pub(crate) struct FileScan {
-    /// Its index in its source.
-    pub index: usize,
-    pub fingerprint: Fingerprint,
-    /// What the file was recognised as.
-    pub layout: String,
+/// What was seen of some records of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
     pub read: u64,
-    /// What its records were read as, and how many.
+    /// What they were read as, and how many.
     pub shapes: BTreeMap<Shape, u64>,
     pub rejected: BTreeMap<Rejection, Counted>,
     pub exam_items: Counted,
@@ -36,6 +31,38 @@ pub(crate) struct FileScan {
     pub audited: Vec<AuditPair>,
     /// The columns that were met.
     pub seen: Seen,
+}
+
+impl Counts {
+    /// Adds what was seen of others, whose examples `merge` puts beside those that there are.
+    fn add(&mut self, next: Self, merge: fn(&mut Counted, Counted)) {
+        self.read += next.read;
+        for (shape, count) in next.shapes {
+            *self.shapes.entry(shape).or_default() += count;
+        }
+        for (reason, counted) in next.rejected {
+            merge(self.rejected.entry(reason).or_default(), counted);
+        }
+        for (reason, counted) in next.noted {
+            merge(self.noted.entry(reason).or_default(), counted);
+        }
+        merge(&mut self.exam_items, next.exam_items);
+        self.contents.extend(next.contents);
+        self.sketches.extend(next.sketches);
+        self.audited.extend(next.audited);
+        self.seen |= next.seen;
+    }
+}
+
+/// What a file held.
+#[derive(Debug)]
+pub(crate) struct FileScan {
+    /// Its index in its source.
+    pub index: usize,
+    pub fingerprint: Fingerprint,
+    /// What the file was recognised as.
+    pub layout: String,
+    pub counts: Counts,
     /// What the records read lack, which in a part of a file is no error yet.
     pub lacking: Option<Lacking>,
 }
@@ -43,18 +70,7 @@ pub(crate) struct FileScan {
 impl FileScan {
     /// Adds what was read of another part of the file.
     pub fn add(&mut self, other: Self) {
-        self.read += other.read;
-        for (shape, count) in other.shapes {
-            *self.shapes.entry(shape).or_default() += count;
-        }
-        for (reason, counted) in other.rejected {
-            self.rejected.entry(reason).or_default().merge_in_file(counted);
-        }
-        for (reason, counted) in other.noted {
-            self.noted.entry(reason).or_default().merge_in_file(counted);
-        }
-        self.exam_items.merge_in_file(other.exam_items);
-        self.seen |= other.seen;
+        self.counts.add(other.counts, Counted::merge_in_file);
         let first = [self.lacking.take(), other.lacking].into_iter().flatten();
         self.lacking = first.min_by_key(|lacking| lacking.record);
     }
@@ -87,15 +103,7 @@ struct First {
 /// The running count of a batch, or of a file.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    read: u64,
-    rejected: BTreeMap<Rejection, Counted>,
-    exam_items: Counted,
-    noted: BTreeMap<Rejection, Counted>,
-    pub contents: Vec<ContentId>,
-    pub sketches: Vec<Sketch>,
-    audited: Vec<AuditPair>,
-    seen: Seen,
-    shapes: BTreeMap<Shape, u64>,
+    pub counts: Counts,
     first: Option<First>,
 }
 
@@ -117,77 +125,49 @@ impl Tally {
 
     pub fn count(&mut self, records: u64, seen: Seen, shape: Shape) {
         if records > 0 {
-            self.read += records;
-            self.seen |= seen;
-            *self.shapes.entry(shape).or_default() += records;
+            self.counts.read += records;
+            self.counts.seen |= seen;
+            *self.counts.shapes.entry(shape).or_default() += records;
         }
     }
 
     pub fn reject(&mut self, reason: Rejection, file: &str, span: &Span) {
-        self.rejected.entry(reason).or_default().add(file, span.place());
+        self.counts.rejected.entry(reason).or_default().add(file, span.place());
     }
 
     pub fn filter(&mut self, finding: Finding, file: &str, span: &Span) {
-        self.rejected.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
+        self.counts.rejected.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
     }
 
     pub fn exam_item(&mut self, file: &str, span: &Span) {
-        self.exam_items.add(file, span.place());
+        self.counts.exam_items.add(file, span.place());
     }
 
     /// Counts what was found in a record that is kept.
     pub fn note(&mut self, finding: Finding, file: &str, span: &Span) {
-        self.noted.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
+        self.counts.noted.entry(finding.reason).or_default().add_finding(file, span.place(), finding);
     }
 
     /// Keeps what was found with a record, to be shown.
     pub fn audit(&mut self, pair: AuditPair, file: &str, span: &Span) {
         let (line, record) = span.place();
-        self.audited.push(AuditPair { file: file.to_owned(), line, record, ..pair });
+        self.counts.audited.push(AuditPair { file: file.to_owned(), line, record, ..pair });
     }
 
     /// Adds the next batch of the file.
     pub fn add(&mut self, next: Self) {
-        self.read += next.read;
-        for (reason, counted) in next.rejected {
-            self.rejected.entry(reason).or_default().merge(counted);
-        }
-        for (reason, counted) in next.noted {
-            self.noted.entry(reason).or_default().merge(counted);
-        }
-        self.exam_items.merge(next.exam_items);
-        self.contents.extend(next.contents);
-        self.sketches.extend(next.sketches);
-        self.audited.extend(next.audited);
-        self.seen |= next.seen;
-        for (shape, count) in next.shapes {
-            *self.shapes.entry(shape).or_default() += count;
-        }
+        self.counts.add(next.counts, Counted::merge);
         self.first = self.first.take().or(next.first);
     }
 
     /// Of the whole file, which is number `index` of its source.
     pub fn finish(self, index: usize, importer: &Importer, fingerprint: Fingerprint, layout: String) -> FileScan {
-        let Self { read, rejected, exam_items, noted, contents, sketches, audited, seen, shapes, first } = self;
+        let Self { counts, first } = self;
         let lacking = first.and_then(|First { bytes, table, place: (line, record) }| {
             let raw = table.as_deref().map_or(RawRecord::Json(&bytes), |table| RawRecord::Row(&bytes, table));
-            let Problem { problem, hint } = importer.check_columns(seen, raw).err()?;
+            let Problem { problem, hint } = importer.check_columns(counts.seen, raw).err()?;
             Some(Lacking { line, record, problem, hint })
         });
-        FileScan {
-            index,
-            fingerprint,
-            layout,
-            read,
-            shapes,
-            rejected,
-            exam_items,
-            noted,
-            contents,
-            sketches,
-            audited,
-            seen,
-            lacking,
-        }
+        FileScan { index, fingerprint, layout, counts, lacking }
     }
 }

@@ -18,7 +18,7 @@ use crate::ledger::Counted;
 use crate::measure::Lengths;
 use crate::mix::{MixContext, Pool, PoolRead};
 use crate::read::Fingerprint;
-use crate::scan::{FileScan, Lacking};
+use crate::scan::{Counts, FileScan, Lacking};
 use crate::select::{Candidate, Text};
 use crate::spec::MixSpec;
 
@@ -127,36 +127,37 @@ pub(super) struct ShardFile {
 }
 
 impl ShardFile {
-    fn of(scan: &FileScan) -> Self {
+    fn of(FileScan { index, fingerprint, layout, counts, lacking }: &FileScan) -> Self {
         Self {
-            index: scan.index,
-            blake3: scan.fingerprint.blake3.clone(),
-            bytes: scan.fingerprint.bytes,
-            layout: scan.layout.clone(),
-            read: scan.read,
-            shapes: scan.shapes.iter().map(|(shape, count)| (*shape, *count)).collect(),
-            rejected: scan.rejected.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
-            exam_items: scan.exam_items.clone(),
-            noted: scan.noted.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
-            seen: scan.seen,
-            lacking: scan.lacking.clone(),
+            index: *index,
+            blake3: fingerprint.blake3.clone(),
+            bytes: fingerprint.bytes,
+            layout: layout.clone(),
+            read: counts.read,
+            shapes: counts.shapes.iter().map(|(shape, count)| (*shape, *count)).collect(),
+            rejected: counts.rejected.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
+            exam_items: counts.exam_items.clone(),
+            noted: counts.noted.iter().map(|(reason, counted)| (*reason, counted.clone())).collect(),
+            seen: counts.seen,
+            lacking: lacking.clone(),
         }
     }
 
     pub fn into_scan(self) -> FileScan {
-        FileScan {
-            index: self.index,
-            fingerprint: Fingerprint { blake3: self.blake3, bytes: self.bytes },
-            layout: self.layout,
+        let counts = Counts {
             read: self.read,
             shapes: self.shapes.into_iter().collect(),
             rejected: self.rejected.into_iter().collect(),
             exam_items: self.exam_items,
             noted: self.noted.into_iter().collect(),
-            contents: Vec::new(),
-            sketches: Vec::new(),
-            audited: Vec::new(),
             seen: self.seen,
+            ..Counts::default()
+        };
+        FileScan {
+            index: self.index,
+            fingerprint: Fingerprint { blake3: self.blake3, bytes: self.bytes },
+            layout: self.layout,
+            counts,
             lacking: self.lacking,
         }
     }

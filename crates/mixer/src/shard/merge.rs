@@ -183,7 +183,7 @@ impl PoolMerge<'_> {
         for file in &files {
             let Some(source) = self.pool.files.get(file.index) else { continue };
             let Some(part) = self.pool.spec.parts.get(source.part) else { continue };
-            if Importer::new(part).lacks(file.seen).is_some() {
+            if Importer::new(part).lacks(file.counts.seen).is_some() {
                 file.lacking.clone().map_or(Ok(()), |lacking| Err(lacking.error(&source.name)))?;
             }
         }

@@ -136,7 +136,7 @@ pub fn mix_shard(
             for pool in &pools {
                 let limit = with_margin(preparation.limit(pool), margin);
                 let read = drawing.read(pool, limit, held_out, &[], Share(Some(shard)))?;
-                summary.records += read.files.iter().map(|file| file.read).sum::<u64>();
+                summary.records += read.files.iter().map(|file| file.counts.read).sum::<u64>();
                 summary.candidates += (read.sample.len() + read.held_out.len()) as u64;
                 writer.write_pool(pool, &read)?;
             }

@@ -1,6 +1,6 @@
 //! Reading, unescaping and folding a JSON string in one pass of 64 bytes at a time, where the processor has AVX-512 or AVX2.
 
-use super::identify::mapped;
+use super::fold::mapped;
 
 /// Bytes that are looked at together, and how many of them may begin something: what begins there ends in the same vector.
 const WIDTH: usize = 64;

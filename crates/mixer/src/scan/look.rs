@@ -1,0 +1,159 @@
+//! Looking at the records of a batch: most are told by their bytes, many together; the others are read one by one.
+
+use super::PoolScan;
+use super::in_order::InOrder;
+use super::judge::{Destination, Judged, Outcome};
+use super::tally::Tally;
+use crate::canonical::{ContentId, Draft};
+use crate::error::MixError;
+use crate::filter::{Filter, Sketch};
+use crate::import::{Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
+use crate::key::Key;
+use crate::lanes::Inputs;
+use crate::measure::Lengths;
+use crate::read::{Batch, Span};
+use crate::select::{Candidate, Text};
+
+/// What a thread uses again for every batch.
+#[derive(Default)]
+struct Memory {
+    inputs: Inputs,
+    /// What each record was read as, if it is plain.
+    plain: Vec<Option<Shape>>,
+    draws: Vec<Key>,
+    validations: Vec<Key>,
+}
+
+/// Records whose contents are hashed together.
+const TOGETHER: usize = 256;
+
+impl PoolScan<'_> {
+    /// Looks at a file's batches, one after another, until there are no more.
+    pub(super) fn look(&self, index: usize, batches: &InOrder, progress: &dyn Fn(u64)) {
+        let mut memory = Memory::default();
+        let mut done = None;
+        while let Some((number, batch)) = batches.read(done.take()) {
+            let seen = match batch {
+                Ok(mut batch) => {
+                    batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
+                    let seen = self.look_at(index, &batch, &mut memory);
+                    let seen = seen.map(|tally| if batches.knows_first() { tally } else { tally.with_first(&batch) });
+                    progress(batch.spans.len() as u64);
+                    done = Some(batch);
+                    seen
+                }
+                Err(error) => Err(self.split_error(index, error)),
+            };
+            batches.count(number, seen);
+        }
+    }
+
+    /// Counts a batch and offers what may be chosen of it.
+    fn look_at(&self, index: usize, batch: &Batch, memory: &mut Memory) -> Result<Tally, MixError> {
+        let mut tally = Tally::default();
+        tally.counts.contents.reserve_exact(batch.spans.len());
+        let (mut sample, mut held_out) = (Vec::new(), Vec::new());
+        let mut keep = |destination: Destination, text: Text, lengths: Lengths, span: &Span| {
+            let kept = |key| (key, Candidate { text, file: index, line: span.line, record: span.record, lengths });
+            match destination {
+                Destination::Sample(key) => sample.push(kept(key)),
+                Destination::HeldOut(key) => held_out.push(kept(key)),
+            }
+        };
+        for spans in batch.spans.chunks(TOGETHER) {
+            self.look_at_some((index, batch, spans), memory, &mut tally, &mut keep)?;
+        }
+        self.sample.offer(sample);
+        self.held_out.offer(held_out);
+        Ok(tally)
+    }
+
+    /// Plain records are told by their canonical contents, hashed together; the others are read one by one, and so is every
+    /// record whose text is asked about.
+    fn look_at_some(
+        &self,
+        (index, batch, spans): (usize, &Batch, &[Span]),
+        memory: &mut Memory,
+        tally: &mut Tally,
+        keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
+    ) -> Result<(), MixError> {
+        let part = self.files[index].part;
+        let (importer, filter) = (&self.importers[part], self.filters[part].as_ref());
+        let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(()) };
+        let text = &batch.bytes[first.range.start..last.range.end];
+        let plain =
+            batch.table.is_none() && filter.is_none() && !self.sketching && simdutf8::basic::from_utf8(text).is_ok();
+        let Memory { inputs, plain: shapes, draws, validations } = memory;
+        inputs.clear();
+        let identified = |span: &Span| {
+            let identify = |draft: &mut Draft<'_>| {
+                let identified = importer.identify(&batch.bytes[span.range.start..], span.range.len(), draft)?;
+                // What has to do with the exam is looked at closely.
+                (!self.exam.suspects(draft.from(0), identified.input)).then_some(identified.shape)
+            };
+            if plain { inputs.push(identify) } else { None }
+        };
+        shapes.clear();
+        shapes.extend(spans.iter().map(identified));
+        let contents = inputs.hashes();
+        let alpaca = shapes.iter().flatten().filter(|shape| **shape == Shape::Alpaca).count();
+        tally.count(alpaca as u64, PLAIN_SEEN, Shape::Alpaca);
+        tally.count((contents.len() - alpaca) as u64, PLAIN_SEEN, Shape::Conversation);
+        self.draw.keys(contents, draws);
+        self.validation.keys(contents, validations);
+        let mut known = contents.iter().zip(draws.iter().zip(validations.iter()));
+        for (span, shape) in spans.iter().zip(&*shapes) {
+            let Some((content, (key, validation))) = shape.and_then(|_| known.next()) else {
+                self.look_closely((index, batch, span), (importer, filter), tally, keep)?;
+                continue;
+            };
+            tally.counts.contents.push(ContentId(*content));
+            if let Some(destination) = self.destination(ContentId(*content), *key, *validation) {
+                let bytes = &batch.bytes[span.range.clone()];
+                let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&read_plain(bytes)));
+                keep(destination, Text::Plain(bytes.into()), lengths, span);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a record and counts what became of it.
+    fn look_closely(
+        &self,
+        (index, batch, span): (usize, &Batch, &Span),
+        (importer, filter): (&Importer, Option<&Filter>),
+        tally: &mut Tally,
+        keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
+    ) -> Result<(), MixError> {
+        let read =
+            importer.import(batch.record(span)).map_err(|problem| self.record_error(index, span.place(), problem))?;
+        let Read { imported, unmet, seen, shape } = read;
+        tally.count(1, seen, shape);
+        let Judged { outcome, noted, audited, signature } = match (imported, unmet) {
+            (Imported::Rejected(reason), _) => Outcome::Rejected(reason).into(),
+            (_, Some(finding)) => Outcome::Filtered(finding).into(),
+            (Imported::Conversation(messages), None) => self.judged(messages, filter),
+        };
+        let file = &self.files[index].name;
+        noted.into_iter().for_each(|finding| tally.note(finding, file, span));
+        if let Some(pair) = audited {
+            tally.audit(*pair, file, span);
+        }
+        match outcome {
+            Outcome::Rejected(reason) => tally.reject(reason, file, span),
+            Outcome::Filtered(finding) => tally.filter(*finding, file, span),
+            Outcome::ExamItem => tally.exam_item(file, span),
+            Outcome::Read(content, destination) => {
+                tally.counts.contents.push(content);
+                if let Some(signature) = signature {
+                    let place = (index as u32, span.line as u32, span.record as u32);
+                    tally.counts.sketches.push(Sketch { content, place, signature: *signature });
+                }
+                if let Some((destination, (messages, lengths))) = destination {
+                    keep(destination, Text::Read(messages), lengths, span);
+                }
+            }
+        }
+        Ok(())
+    }
+}
