@@ -5,10 +5,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use medley_recipe::Book;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
 use crate::grade::Failure;
+
+/// Folder of a book's answers.
+pub(crate) fn book_folder(book: Book) -> &'static str {
+    match book {
+        Book::Open => "open",
+        Book::Closed => "closed",
+    }
+}
 
 /// The first line: everything that decides the answers. Another value of any of them is another exam.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,8 +9,7 @@ use medley_recipe::Book;
 
 use crate::error::EvalError;
 use crate::item::Item;
-use crate::journal::{AnswerRecord, read_answers};
-use crate::sit::book_folder;
+use crate::journal::{AnswerRecord, book_folder, read_answers};
 
 /// Indices of every exam's items, the paper's exams first.
 fn by_exam<'a>(of_items: impl Iterator<Item = &'a str>) -> Vec<(&'a str, Vec<usize>)> {

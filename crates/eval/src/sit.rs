@@ -12,7 +12,7 @@ use crate::error::EvalError;
 use crate::exchange::exchange_passages;
 use crate::grade::{Grade, grade};
 use crate::item::Item;
-use crate::journal::{AnswerRecord, Header, Journal};
+use crate::journal::{AnswerRecord, Header, Journal, book_folder};
 use crate::papers::Papers;
 use crate::prompt::{Codec, Prompt, PromptTemplate};
 use crate::score::{compare, exact_scores, expected_scores, scores};
@@ -120,14 +120,6 @@ fn header(inputs: &ReportInputs, book: Book) -> Header {
         ("max_new_tokens", inputs.max_new_tokens.to_string()),
     ];
     Header { inputs: entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
-}
-
-/// Folder of a book's answers.
-pub(crate) fn book_folder(book: Book) -> &'static str {
-    match book {
-        Book::Open => "open",
-        Book::Closed => "closed",
-    }
 }
 
 fn sit_book(

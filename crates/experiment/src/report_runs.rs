@@ -50,7 +50,7 @@ impl fmt::Display for Column {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ratio { general, medical } => write!(formatter, "{general}:{medical}"),
-            Self::Size(size) => formatter.write_str(&crate::tables::size_name(*size)),
+            Self::Size(size) => formatter.write_str(&crate::words::size_name(*size)),
         }
     }
 }

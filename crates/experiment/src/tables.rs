@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::report_runs::{Column, RunSummary};
 use crate::statistics::{Estimate, mean_and_deviation};
+use crate::words::size_name;
 
 /// Where the paper's numbers come from.
 pub const CITATION: &str = "Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual \
@@ -277,11 +278,6 @@ fn show_cell(cell: &TableCell) -> String {
 
 fn show_percent(estimate: &Estimate) -> String {
     crate::tables_exam::show(estimate)
-}
-
-/// `10k` for 10,000.
-pub(crate) fn size_name(size: u64) -> String {
-    if size >= 1000 && size.is_multiple_of(1000) { format!("{}k", size / 1000) } else { size.to_string() }
 }
 
 #[cfg(test)]

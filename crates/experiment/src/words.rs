@@ -12,6 +12,11 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// `10k` for 10,000.
+pub(crate) fn size_name(size: u64) -> String {
+    if size >= 1000 && size.is_multiple_of(1000) { format!("{}k", size / 1000) } else { size.to_string() }
+}
+
 /// `now`, `5m ago`: seconds before `now`.
 pub(crate) fn ago(time: u64, now: u64) -> String {
     let seconds = now.saturating_sub(time);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::canonical::fold;
+use crate::filter::ideograph;
 use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
 
 /// An item of an exam, as far as training data must not give it away.
@@ -185,21 +186,19 @@ fn letters(folded: &str, mut letter: impl FnMut(char, usize)) {
     let bytes = folded.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        match (byte, bytes.get(at + 1), bytes.get(at + 2)) {
-            (..0x80, ..) => {
-                if byte.is_ascii_alphanumeric() {
-                    letter(char::from(byte.to_ascii_lowercase()), at);
-                }
-                at += 1;
+        if byte < 0x80 {
+            if byte.is_ascii_alphanumeric() {
+                letter(char::from(byte.to_ascii_lowercase()), at);
             }
-            (0xe4..=0xe9, Some(second), Some(third)) if (byte, *second) >= (0xe4, 0xb8) => {
-                let code = (u32::from(byte & 0x0f) << 12) | (u32::from(second & 0x3f) << 6) | u32::from(third & 0x3f);
-                letter(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), at);
-                at += 3;
-            }
+            at += 1;
+        } else if let Some(code @ 0x4e00..) = ideograph(&bytes[at..]) {
+            letter(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), at);
+            at += 3;
+        } else if matches!(bytes[at..], [0xe2, 0x80, ..] | [0xe3, 0x80, 0x80..=0x84 | 0x88..=0xa0, ..]) {
             // U+2000 to U+203F, U+3000 to U+3004, U+3008 to U+3020: no letters.
-            (0xe2, Some(0x80), _) | (0xe3, Some(0x80), Some(0x80..=0x84 | 0x88..=0xa0)) => at += 3,
-            _ => at = rare_letters(folded, at, &mut letter),
+            at += 3;
+        } else {
+            at = rare_letters(folded, at, &mut letter);
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::canonical::turns;
 use crate::exam::{ExamItem, ExamItems};
 use crate::filter::{Contamination, ContaminationAction, ExamRuns, Finding, Shared};
-use crate::import::Rejection;
+use crate::rejection::Rejection;
 
 /// Asks about every record.
 pub(crate) struct Examination<'a> {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MissedShare, MixError};
 use crate::filter::Finding;
-use crate::import::Rejection;
 use crate::record::place;
+use crate::rejection::Rejection;
 use crate::spec::{Unit, is_default};
 
 /// Examples of where a count comes from.

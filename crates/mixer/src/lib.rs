@@ -32,14 +32,15 @@ mod order;
 mod quota;
 mod read;
 mod record;
+mod rejection;
 mod samples;
 mod scan;
 mod select;
 mod shard;
+mod share;
 mod spec;
 mod splits;
 mod table;
-mod write;
 pub mod yaml;
 
 pub use canonical::{CANONICAL_VERSION, ContentId, content_id, fold};
@@ -51,7 +52,7 @@ pub use filter::{
     KeywordSplit, Language, NearDuplicates, Patterns, Take, language_name,
 };
 pub use folder::{MixFolder, Split};
-pub use import::{Choice, ChoiceQuestion, IMPORTER_VERSION, RecordProblem, Rejection};
+pub use import::{Choice, ChoiceQuestion, IMPORTER_VERSION, RecordProblem};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, DatasetRequest, HubFiles};
@@ -61,8 +62,10 @@ pub use mix::{Mix, MixContext, MixProgress, audit, mix};
 pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
 pub use record::MixedRecord;
+pub use rejection::Rejection;
 pub use samples::Samples;
-pub use shard::{BLOCK, DEFAULT_MARGIN, ShardNumber, ShardSummary, merge_shards, mix_shard};
+pub use shard::{DEFAULT_MARGIN, ShardSummary, merge_shards, mix_shard};
+pub use share::{BLOCK, ShardNumber};
 pub use spec::{
     Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, Roles, SourceFormat, SourcePart,
     SourceSpec, Supervise, Unit, Validation,

@@ -8,7 +8,6 @@ use crate::exam::ExamItem;
 use crate::filter::{Contamination, FilterSpec, KeywordList, KeywordSplit, NearDuplicates};
 use crate::import::IMPORTER_VERSION;
 use crate::measure::MeasureTokens;
-use crate::mix::MixContext;
 use crate::spec::{Columns, MixSpec, Order, SourceFormat, Supervise, Unit, is_default};
 
 /// Version of the manifest's own layout.
@@ -161,7 +160,7 @@ struct DecidingPart<'a> {
 pub(crate) fn mix_hash(
     spec: &MixSpec,
     sources: &IndexMap<String, ManifestSource>,
-    context: &MixContext<'_>,
+    (measure, exam_items): (Option<&dyn MeasureTokens>, &[ExamItem]),
     contaminated: bool,
 ) -> Result<String, serde_json::Error> {
     let deciding = Deciding {
@@ -176,15 +175,15 @@ pub(crate) fn mix_hash(
         ratio_end: spec.ratio_end.as_ref(),
         epochs: &spec.epochs,
         order: spec.order.clone(),
-        tokens: context.measure.filter(|_| spec.needs_tokens()).map(MeasureTokens::identity),
+        tokens: measure.filter(|_| spec.needs_tokens()).map(MeasureTokens::identity),
         sources: sources.iter().map(|(name, source)| (name.as_str(), deciding_parts(spec, name, source))).collect(),
-        exam_questions: exam_hash(context.exam_items.iter().map(|item| item.question.as_str())),
+        exam_questions: exam_hash(exam_items.iter().map(|item| item.question.as_str())),
         max_records: sources
             .keys()
             .filter_map(|name| Some((name.as_str(), spec.sources.get(name)?.max_records?)))
             .collect(),
         contamination: (contaminated || spec.contamination != Contamination::default())
-            .then(|| (spec.contamination, exam_texts_hash(context.exam_items))),
+            .then(|| (spec.contamination, exam_texts_hash(exam_items))),
         near_duplicates: spec.near_duplicates,
     };
     Ok(blake3::hash(&serde_json::to_vec(&deciding)?).to_hex().to_string())

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::{Contamination, FilterSpec, NearDuplicates};
-use crate::import::usual_role;
 
 /// A node of the mixture tree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +121,16 @@ impl Roles {
             names.retain(|name| usual_role(name) != Some(role));
         }
         (self != Self::default()).then_some(self)
+    }
+}
+
+/// The role that a name stands for without being told.
+pub(crate) fn usual_role(name: &str) -> Option<Role> {
+    match name.to_ascii_lowercase().as_str() {
+        "system" => Some(Role::System),
+        "user" | "human" => Some(Role::User),
+        "assistant" | "gpt" | "chatgpt" | "bot" | "model" => Some(Role::Assistant),
+        _ => None,
     }
 }
 

@@ -4,11 +4,11 @@ use indexmap::IndexMap;
 use medley_mixer::{MixtureRatio, SourceSpec};
 use serde_json::{Map, Value};
 
+use crate::origin::Origin;
 use crate::raw::{
     LoraTarget, MethodName, OneOrMany, RawChat, RawEpochs, RawExam, RawGroup, RawLora, RawMix, RawModel, RawPart,
     RawPasses, RawPath, RawRatio, RawRecipe, RawSource, RawTrain, RawWeight,
 };
-use crate::resolve::Origin;
 use crate::typed::{Method, Recipe};
 
 /// Tables that are written on one line.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::document::{self, Node, NodeValue};
-use crate::error::{Problem, RecipeErrors, SourceText, nearest, quoted_list};
+use crate::error::{Problem, RecipeErrors, SourceText, nearest};
 use crate::lookup::{self, Found};
 
 /// The merged tree and what it was made from.
@@ -155,9 +155,4 @@ fn document_place(source: &Arc<SourceText>) -> crate::error::Place {
 /// The entries of a table that may be missing.
 pub(crate) fn entries<'a>(root: &'a Node, path: &[&str]) -> impl Iterator<Item = (&'a String, &'a Node)> {
     root.get(path).and_then(Node::table).into_iter().flat_map(IndexMap::iter)
-}
-
-/// Says which shipped recipes there are.
-pub(crate) fn shipped_help() -> String {
-    format!("shipped recipes: {}", quoted_list(lookup::shipped_names()))
 }

@@ -15,6 +15,7 @@ mod import;
 mod layers;
 mod lookup;
 mod mixture;
+mod origin;
 mod paths;
 mod raw;
 mod resolve;
@@ -25,7 +26,8 @@ pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
 pub use import::{Fate, ImportOptions, Imported, Note, import};
 pub use lookup::{Shipped, shipped};
-pub use resolve::{Origin, Resolved, load, parse};
+pub use origin::Origin;
+pub use resolve::{Resolved, load, parse};
 pub use schema::json_schema;
 pub use typed::*;
 

@@ -5,8 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Problem, RecipeErrors, SourceText, nearest};
-use crate::layers::shipped_help;
+use crate::error::{Problem, RecipeErrors, SourceText, nearest, quoted_list};
 
 /// Every recipe under `recipes/` when this was built: its path there, and its text.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -157,4 +156,9 @@ fn with_toml(path: &Path) -> PathBuf {
         name.push(".toml");
     }
     name.into()
+}
+
+/// Says which shipped recipes there are.
+fn shipped_help() -> String {
+    format!("shipped recipes: {}", quoted_list(shipped_names()))
 }

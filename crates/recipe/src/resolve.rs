@@ -1,6 +1,5 @@
 //! From a name and `--set` arguments to a resolved recipe.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -16,6 +15,7 @@ use crate::filters;
 use crate::layers::{self, Layered, entries};
 use crate::lookup::{self, Found};
 use crate::mixture::{self, Mixture};
+use crate::origin::Origin;
 use crate::paths;
 use crate::raw::{
     LoraTarget, MethodName, OneOrMany, RawEpochs, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
@@ -35,32 +35,6 @@ pub struct Resolved {
     pub origins: IndexMap<String, Origin>,
     /// What is doubtful but no error.
     pub warnings: Vec<Problem>,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said anything.
-    Default,
-    /// A line of a recipe file.
-    File {
-        /// The file's name.
-        name: String,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// A `--set` argument.
-    Set(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => formatter.write_str("default"),
-            Self::File { name, line } => write!(formatter, "{name}:{line}"),
-            Self::Set(argument) => formatter.write_str(argument),
-        }
-    }
 }
 
 /// Loads a recipe by path or name and lays `--set` arguments (`train.learning_rate=2e-4`) over it.

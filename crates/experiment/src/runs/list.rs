@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::runs::overview::RunOverview;
-use crate::tables::size_name;
+use crate::words::size_name;
 use crate::words::{ago, short, span};
 
 /// A column: its title, what it shows of a run at a time, and whether it holds numbers.

@@ -29,8 +29,9 @@ pub use spec::{
     Boilerplate, Bounds, Contamination, ContaminationAction, FilterSpec, Html, KeywordList, KeywordSplit, Language,
     NearDuplicates, Patterns, Take,
 };
+pub(crate) use units::ideograph;
 
-use crate::import::Rejection;
+use crate::rejection::Rejection;
 
 /// What is wrong with a filter of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,23 +71,24 @@ impl Word {
 pub(crate) fn units(text: &str, mut unit: impl FnMut(Unit)) {
     let bytes = text.as_bytes();
     let (mut at, mut word) = (0, Word::default());
-    while at < bytes.len() {
-        let byte = bytes[at];
+    while let Some(&byte) = bytes.get(at) {
         if byte < 0x80 {
             match LETTERS[usize::from(byte)] {
                 0 => word.end(at, &mut unit),
                 letter => word.push(u32::from(letter), at),
             }
             at += 1;
-        } else if (0xe4..=0xe9).contains(&byte) && at + 2 < bytes.len() {
-            let code = (u32::from(byte & 0x0f) << 12)
-                | (u32::from(bytes[at + 1] & 0x3f) << 6)
-                | u32::from(bytes[at + 2] & 0x3f);
+        } else if let Some(first) = ideograph(&bytes[at..]) {
             word.end(at, &mut unit);
-            if code >= 0x4e00 || code <= 0x4dbf {
-                unit(Unit { code, start: at, end: at + 3 });
+            let mut next = Some(first);
+            while let Some(code) = next {
+                // U+4DC0 to U+4DFF are no letters.
+                if code >= 0x4e00 || code <= 0x4dbf {
+                    unit(Unit { code, start: at, end: at + 3 });
+                }
+                at += 3;
+                next = ideograph(&bytes[at..]);
             }
-            at += 3;
         } else if byte == 0xe3 && bytes.get(at + 1) == Some(&0x80) {
             // U+3000 to U+303F: punctuation.
             word.end(at, &mut unit);
@@ -97,6 +98,17 @@ pub(crate) fn units(text: &str, mut unit: impl FnMut(Unit)) {
         }
     }
     word.end(bytes.len(), &mut unit);
+}
+
+/// The character that a text begins with, if it is one of U+4000 to U+9FFF.
+#[inline]
+pub(crate) fn ideograph(text: &[u8]) -> Option<u32> {
+    match *text {
+        [first @ 0xe4..=0xe9, second, third, ..] => {
+            Some((u32::from(first & 0x0f) << 12) | (u32::from(second & 0x3f) << 6) | u32::from(third & 0x3f))
+        }
+        _ => None,
+    }
 }
 
 /// Any other character, by its compatibility form; returns where the next one begins.

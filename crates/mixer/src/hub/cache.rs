@@ -1,14 +1,12 @@
 //! Hugging Face's cache layout on the disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 
-use super::client::RemoteFile;
+use super::remote_file::RemoteFile;
 use super::{HubError, RepositoryKind, join_inside};
 
 /// The folder of one repository.
@@ -163,26 +161,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
         Ok(())
     };
     write().map_err(|source| HubError::Cache { path: path.to_owned(), source })
-}
-
-/// SHA-256 of a file, in lower-case hexadecimal.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
-        }
-        hasher.update(&buffer[..read]);
-    }
-}
-
-/// Git's name for a file's content, in lower-case hexadecimal.
-pub(super) fn git_sha1(path: &Path) -> io::Result<String> {
-    let content = fs::read(path)?;
-    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
-    hasher.update(&content);
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,7 +1,7 @@
 //! Which files of a repository are fetched.
 
 use super::HubError;
-use super::client::RemoteFile;
+use super::remote_file::RemoteFile;
 use crate::locate::{DatasetRequest, is_data_file, is_json_file};
 
 /// JSON files that describe a data set rather than hold its records.

@@ -6,56 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::cache::{RepositoryCache, git_sha1, sha256};
+use super::cache::RepositoryCache;
 use super::patience::{ATTEMPTS, Pace, is_passing, wait_after};
+use super::remote_file::{RemoteFile, is_hash};
 use super::{HubConfig, HubError, RepositoryKind};
 
 /// How alike an existing id must be to be suggested, 0 to 1.
 const ALIKE: f64 = 0.8;
-
-/// A file of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RemoteFile {
-    /// Path in the repository.
-    pub(super) name: String,
-    /// Length in bytes, where the hub tells it.
-    pub(super) size: Option<u64>,
-    /// SHA-256 of its content, which the hub knows for large files.
-    pub(super) sha256: Option<String>,
-    /// Git's name for its content.
-    pub(super) blob: Option<String>,
-}
-
-impl RemoteFile {
-    /// A file of which nothing but the name is known.
-    pub(super) fn named(name: String) -> Self {
-        Self { name, size: None, sha256: None, blob: None }
-    }
-
-    /// The hash that the hub tells of its content, and that of what lies at `path`.
-    fn hashes(&self, path: &Path) -> io::Result<Option<(String, String)>> {
-        let is_git = |name: &&String| name.len() == 40 && is_hash(name);
-        match (&self.sha256, self.blob.as_ref().filter(is_git)) {
-            (Some(expected), _) => Ok(Some((expected.clone(), sha256(path)?))),
-            (None, Some(expected)) => Ok(Some((expected.clone(), git_sha1(path)?))),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Name of its content in the cache.
-    fn etag(&self, commit: &str) -> String {
-        let known = self.sha256.as_ref().or(self.blob.as_ref()).filter(|name| is_hash(name));
-        known.cloned().unwrap_or_else(|| {
-            let digest = Sha256::digest(format!("{commit}/{}", self.name));
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
-        })
-    }
-}
 
 /// What a revision stands for and holds.
 #[derive(Debug)]
@@ -409,11 +370,6 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |data| data.len())
 }
 
-/// A name that may become a file's.
-fn is_hash(text: &str) -> bool {
-    (32..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Percent-encoding of all but letters, digits and `-._~`; of `/` too unless it is `kept`.
 fn escape(text: &str, slash_kept: bool) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
@@ -438,16 +394,5 @@ mod tests {
     fn names_are_escaped_for_addresses() {
         assert_eq!(escape("数据/a b.json", true), "%E6%95%B0%E6%8D%AE/a%20b.json");
         assert_eq!(escape("refs/pr/1", false), "refs%2Fpr%2F1");
-    }
-
-    #[test]
-    fn contents_are_named_by_their_hash_and_nothing_else() {
-        let commit = "c".repeat(40);
-        let hash = "a".repeat(64);
-        let mut file = RemoteFile { sha256: Some(hash.clone()), ..RemoteFile::named("x".to_owned()) };
-        assert_eq!(file.etag(&commit), hash);
-        file.sha256 = Some("../../escape".to_owned());
-        assert!(is_hash(&file.etag(&commit)));
-        assert_ne!(file.etag(&commit), RemoteFile::named("y".to_owned()).etag(&commit));
     }
 }

@@ -12,6 +12,7 @@ mod choose;
 mod client;
 mod error;
 mod patience;
+mod remote_file;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +21,8 @@ use indicatif::MultiProgress;
 
 use crate::locate::{DatasetHub, DatasetRequest, HubFiles};
 use cache::RepositoryCache;
-use client::{Client, Info, RemoteFile};
+use client::{Client, Info};
+use remote_file::RemoteFile;
 
 pub use error::HubError;
 

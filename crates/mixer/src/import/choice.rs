@@ -8,10 +8,11 @@ use medley_chat::{Message, Role};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
+use super::Imported;
 use super::columns::{is_blank, kind, text_of};
-use super::{Imported, Rejection};
 use crate::canonical::fold;
 use crate::read::Problem;
+use crate::rejection::Rejection;
 
 /// Where the question may stand: under one of these keys.
 pub(super) const QUESTIONS: [&str; 10] =

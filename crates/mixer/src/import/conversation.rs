@@ -3,9 +3,10 @@
 use medley_chat::{Message, Role};
 use serde_json::Value;
 
+use super::Imported;
 use super::columns::{is_blank, kind, text_of};
-use super::{Imported, Rejection};
 use crate::read::Problem;
+use crate::rejection::Rejection;
 
 /// The parts of a record that asks one thing and answers it.
 #[derive(Debug, Default)]

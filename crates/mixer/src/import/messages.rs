@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::columns::{Column, is_blank, kind, text_of};
 use super::conversation::unless_empty;
 use super::fields::{Fields, Names};
-use super::{Imported, Rejection, Seen};
+use super::{Imported, Seen};
 use crate::read::Problem;
-use crate::spec::{Columns, Roles};
+use crate::rejection::Rejection;
+use crate::spec::{Columns, Roles, usual_role};
 
 /// The keys that hold the turns.
 pub(super) const KEYS: [&str; 3] = ["messages", "conversations", "conversation"];
@@ -161,16 +162,6 @@ fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
         part.get("text").filter(|_| is_text)?.as_str().map(str::to_owned)
     };
     Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
-}
-
-/// The role that a name stands for without being told.
-pub(crate) fn usual_role(name: &str) -> Option<Role> {
-    match name.to_ascii_lowercase().as_str() {
-        "system" => Some(Role::System),
-        "user" | "human" => Some(Role::User),
-        "assistant" | "gpt" | "chatgpt" | "bot" | "model" => Some(Role::Assistant),
-        _ => None,
-    }
 }
 
 /// At most one system turn, first; then user and assistant by turns, ending with the assistant.

@@ -11,8 +11,9 @@ use super::choice::{self, ChoiceQuestion, OPTIONS, QUESTIONS};
 use super::columns::{is_blank, kind, text_of};
 use super::conversation::{Parts, earlier_turns, unless_empty};
 use super::fields::{Fields, Names};
-use super::{Imported, Rejection, messages, packed};
+use super::{Imported, messages, packed};
 use crate::read::Problem;
+use crate::rejection::Rejection;
 
 /// What a record was read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use super::PoolScan;
 use crate::canonical::{ContentId, content_id};
 use crate::examine::{AuditPair, Examined};
 use crate::filter::{Filter, Finding, Signature};
-use crate::import::Rejection;
 use crate::key::Key;
 use crate::measure::Lengths;
+use crate::rejection::Rejection;
 
 /// What became of one record, and what is to be remembered of it.
 pub(super) struct Judged {

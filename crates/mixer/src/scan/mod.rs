@@ -21,7 +21,7 @@ use crate::locate::SourceFile;
 use crate::measure::MeasureTokens;
 use crate::read::{Opened, Problem, SplitError, open};
 use crate::select::Smallest;
-use crate::shard::Share;
+use crate::share::Share;
 use crate::spec::SourcePart;
 use in_order::InOrder;
 pub(crate) use judge::stands_in;

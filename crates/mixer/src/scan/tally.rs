@@ -9,9 +9,10 @@ use crate::canonical::ContentId;
 use crate::error::MixError;
 use crate::examine::AuditPair;
 use crate::filter::{Finding, Sketch};
-use crate::import::{Importer, Rejection, Seen, Shape};
+use crate::import::{Importer, Seen, Shape};
 use crate::ledger::Counted;
 use crate::read::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
+use crate::rejection::Rejection;
 
 /// What was seen of some records of a file.
 #[derive(Debug, Default)]

@@ -9,17 +9,18 @@ use indexmap::IndexMap;
 use medley_chat::Message;
 use serde::{Deserialize, Serialize};
 
-use super::ShardNumber;
 use crate::canonical::{CANONICAL_VERSION, ContentId};
 use crate::error::MixError;
-use crate::import::{IMPORTER_VERSION, Rejection, Seen, Shape};
+use crate::import::{IMPORTER_VERSION, Seen, Shape};
 use crate::key::Key;
 use crate::ledger::Counted;
 use crate::measure::Lengths;
 use crate::mix::{MixContext, Pool, PoolRead};
 use crate::read::Fingerprint;
+use crate::rejection::Rejection;
 use crate::scan::{Counts, FileScan, Lacking};
 use crate::select::{Candidate, Text};
+use crate::share::ShardNumber;
 use crate::spec::MixSpec;
 
 const VERSION: u32 = 2;

@@ -5,10 +5,11 @@ use std::ops::Range;
 use medley_chat::{Message, Role};
 
 use super::super::Imported;
-use super::super::messages::{KEYS, import, usual_role};
+use super::super::messages::{KEYS, import};
 use super::fold::{fold_text, unescape_folded};
 use super::json::{expect, fields, is_passed_over, next_key, skip_white_space, string};
 use crate::canonical::Draft;
+use crate::spec::usual_role;
 
 /// Appends the turns of a record that has nothing else that means something: perhaps one of the system, then the user's and the
 /// assistant's by turns.

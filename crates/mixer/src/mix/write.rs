@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::Mix;
 use crate::atomic::write_file_with;
 use crate::error::MixError;
 use crate::manifest::Written;
-use crate::mix::Mix;
 use crate::samples::Samples;
 
 impl Mix {
@@ -75,7 +75,7 @@ fn write_hashed(path: &Path, samples: &Samples) -> io::Result<Written> {
 }
 
 /// What there is to tell of a file of these samples.
-pub(crate) fn written(samples: &Samples) -> Written {
+pub(super) fn written(samples: &Samples) -> Written {
     let mut hasher = blake3::Hasher::new();
     // Nothing is written, so nothing fails.
     let _ = each_block(samples, |block| {

@@ -1,0 +1,154 @@
+//! Putting the mix together, once it is known what the pools hold.
+
+use std::sync::OnceLock;
+
+use indexmap::IndexMap;
+
+use super::count::Drawn;
+use super::{Mix, MixContext, Pool};
+use crate::amount::{Counts, Held, settle};
+use crate::error::{MixError, Shortage};
+use crate::key::{Key, Keyed};
+use crate::ledger::{Ledger, SourceLedger, TokenCounts};
+use crate::manifest::{MANIFEST_VERSION, Manifest, Written, mix_hash};
+use crate::measure::Lengths;
+use crate::order::TrainingOrder;
+use crate::quota::Leaves;
+use crate::rejection::Rejection;
+use crate::samples::{Sample, Samples};
+use crate::select::Candidate;
+use crate::spec::{MixSpec, Order, Unit};
+
+/// The counts of the mix, now that it is known what the pools hold.
+pub(super) fn settle_counts(
+    spec: &MixSpec,
+    leaves: &Leaves,
+    drawn: &IndexMap<&str, Drawn>,
+) -> Result<Counts, MixError> {
+    let drawn_of = |leaf: usize| &drawn[leaves.leaves[leaf].source.as_str()];
+    let lengths_of = |leaf: usize| -> Vec<Lengths> {
+        drawn_of(leaf).sample.iter().map(|(_, candidate)| candidate.lengths).collect()
+    };
+    let kept: Vec<Vec<Lengths>> = (0..leaves.leaves.len()).map(lengths_of).collect();
+    let held = |(leaf, kept)| Held { available: drawn_of(leaf).ledger.available as usize, kept };
+    let held: Vec<Held<'_>> = kept.iter().map(Vec::as_slice).enumerate().map(held).collect();
+    let short = |missing: Vec<(usize, usize)>| {
+        let shortage = |(leaf, needs): (usize, usize)| Shortage {
+            pool: leaves.leaves[leaf].source.clone(),
+            has: held[leaf].available,
+            needs,
+            detail: drawn_of(leaf).ledger.whereabouts(),
+        };
+        MixError::Shortage(missing.into_iter().map(shortage).collect())
+    };
+    let counts = settle(spec, leaves, &held, short)?;
+    tracing::debug!(?counts, "settled");
+    Ok(counts)
+}
+
+pub(super) fn assemble(
+    spec: &MixSpec,
+    context: &MixContext<'_>,
+    pools: &[Pool<'_>],
+    leaves: &Leaves,
+    counts: &Counts,
+    mut drawn: IndexMap<&str, Drawn>,
+) -> Result<Mix, MixError> {
+    let mut ledger = Ledger { size_in: spec.size_in, share_in: spec.ratio_in, ..Ledger::default() };
+    ledger.requested = if spec.epochs.is_empty() { spec.size } else { counts.asked.iter().sum() } as u64;
+    let Counts { asked, taken } = counts;
+    let (mut train, mut validation) = (Samples::default(), Samples::default());
+    let mut sources = IndexMap::new();
+    for (index, leaf) in leaves.leaves.iter().enumerate() {
+        let (Some(pool), Some(mut part)) =
+            (pools.iter().find(|pool| pool.name == leaf.source), drawn.swap_remove(leaf.source.as_str()))
+        else {
+            continue;
+        };
+        let line = SourceLedger {
+            path: leaf.path.clone(),
+            requested_share: share_asked(spec, leaves, asked, index),
+            requested: asked[index] as u64,
+            chosen: taken[index] as u64,
+            repeated: taken[index].saturating_sub(part.ledger.available as usize) as u64,
+            tokens: spec.needs_tokens().then(|| tokens_of(&part.sample, taken[index])),
+            ..part.ledger
+        };
+        part.source.chosen = line.chosen;
+        part.source.validation = line.validation;
+        ledger.sources.insert(leaf.source.clone(), line);
+        let files = || pool.files.iter().map(|file| file.name.as_str());
+        let of_pool = validation.add_pool(pool.name, files());
+        for (key, candidate) in part.held_out {
+            validation.push(Sample { pool: of_pool, key, copy: 0, candidate });
+        }
+        let of_pool = train.add_pool(pool.name, files());
+        repeat(of_pool, part.sample, taken[index], &mut train);
+        sources.insert(leaf.source.clone(), part.source);
+    }
+    ledger.set_shares();
+    ledger.check_shares(spec.tolerance)?;
+    put_in_order(spec, &mut train)?;
+    validation.sort_by_key(|sample| sample.key);
+    // The recipe's order: it decides whose a shared record is.
+    sources.sort_by_cached_key(|name, _| spec.sources.get_index_of(name));
+    let contaminated = ledger.sources.values().any(|line| line.rejected.contains_key(&Rejection::SharesExamText));
+    let unhashed = Manifest {
+        manifest_version: MANIFEST_VERSION,
+        canonical_version: crate::canonical::CANONICAL_VERSION,
+        importer_version: crate::import::IMPORTER_VERSION,
+        mix_hash: mix_hash(spec, &sources, (context.measure, context.exam_items), contaminated)
+            .map_err(std::io::Error::from)?,
+        mix: Written::default(),
+        validation: Written::default(),
+        exam_questions: context.exam_items.len() as u64,
+        sources,
+        spec: spec.clone(),
+    };
+    Ok(Mix { train, validation, ledger, unhashed, manifest: OnceLock::new() })
+}
+
+/// A leaf's share of the mix: the ratio's, or what its epochs come to.
+fn share_asked(spec: &MixSpec, leaves: &Leaves, asked: &[usize], leaf: usize) -> f64 {
+    if spec.epochs.is_empty() {
+        return leaves.share(leaf);
+    }
+    asked[leaf] as f64 / asked.iter().sum::<usize>().max(1) as f64
+}
+
+/// Tokens of the first `count` of a sample, going round where they are more.
+fn tokens_of(sample: &[(Key, Candidate)], count: usize) -> TokenCounts {
+    let mut tokens = TokenCounts { samples: count as u64, ..TokenCounts::default() };
+    for (_, candidate) in sample.iter().cycle().take(count) {
+        tokens.tokens += candidate.lengths.amount(Unit::Tokens);
+        tokens.supervised_tokens += candidate.lengths.amount(Unit::SupervisedTokens);
+    }
+    tokens
+}
+
+/// Puts the samples in the order of the written file.
+fn put_in_order(spec: &MixSpec, samples: &mut Samples) -> Result<(), MixError> {
+    let order = Keyed::written_order(spec.seed);
+    samples.sort_by_key(|sample| (order.place(sample.key, sample.copy), sample.key, sample.copy));
+    if spec.order == Order::Shuffled && spec.ratio_end.is_none() {
+        return Ok(());
+    }
+    // Sorted already, so that a record's place is its number.
+    let places: Vec<(&str, u128)> =
+        samples.keys().enumerate().map(|(place, (_, source))| (source, place as u128)).collect();
+    let sorted = TrainingOrder::of(spec)?.sorted(&places);
+    samples.arrange(&sorted);
+    Ok(())
+}
+
+/// The first `count` of a sample; from the start again where it is shorter, so that repeats differ by one at most.
+fn repeat(pool: usize, sample: Vec<(Key, Candidate)>, count: usize, samples: &mut Samples) {
+    let length = sample.len().max(1);
+    for (index, (key, candidate)) in sample.into_iter().take(count).enumerate() {
+        let copies = count / length + usize::from(index < count % length);
+        for copy in 1..copies {
+            samples.push(Sample { pool, key, copy: copy as u32, candidate: candidate.clone() });
+        }
+        samples.push(Sample { pool, key, copy: 0, candidate });
+    }
+}

@@ -1,0 +1,261 @@
+//! The mix: pools are read in the recipe's order, counted, drawn from, and put in order.
+
+mod assemble;
+mod count;
+mod draw;
+mod write;
+
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+
+use indexmap::IndexMap;
+
+use self::assemble::{assemble, settle_counts};
+use self::count::{Drawn, count};
+pub(crate) use self::draw::{Drawing, Pool, PoolRead};
+use self::write::written;
+use crate::amount::{Limit, limits};
+use crate::canonical::ContentId;
+use crate::error::MixError;
+use crate::exam::ExamItem;
+use crate::examine::{AuditPair, Examination};
+use crate::filter::Filter;
+use crate::ledger::Ledger;
+use crate::locate::{DatasetHub, locate};
+use crate::manifest::{Manifest, Written};
+use crate::measure::MeasureTokens;
+use crate::near_pass::NearPass;
+use crate::quota::Leaves;
+use crate::samples::Samples;
+use crate::share::Share;
+use crate::spec::{MixSpec, SourcePart, SourceSpec};
+
+/// What a mix needs besides its description.
+#[derive(Clone, Copy)]
+pub struct MixContext<'a> {
+    /// The recipe's folder; relative paths are looked up here first, then in the working directory.
+    pub base_dir: &'a Path,
+    /// Items of the recipe's exam: records that ask the same, or share a long run of text with one, are left out.
+    pub exam_items: &'a [ExamItem],
+    /// Measures samples, for mixes that count tokens.
+    pub measure: Option<&'a dyn MeasureTokens>,
+    /// Where `owner/name` data sets come from.
+    pub hub: Option<&'a dyn DatasetHub>,
+    /// Threads to use; the result does not depend on it. Default: one per core.
+    pub threads: Option<usize>,
+    /// Told how far it is, from several threads.
+    pub progress: Option<&'a (dyn Fn(MixProgress<'_>) + Sync)>,
+}
+
+impl<'a> MixContext<'a> {
+    /// A mix of local files alone, relative to `base_dir`.
+    pub fn new(base_dir: &'a Path) -> Self {
+        Self { base_dir, exam_items: &[], measure: None, hub: None, threads: None, progress: None }
+    }
+}
+
+/// How far a mix is.
+#[derive(Clone, Copy, Debug)]
+pub struct MixProgress<'a> {
+    /// The source that is being read.
+    pub source: &'a str,
+    /// Bytes read from the disk so far, of every source.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub total_bytes: u64,
+    /// Records read so far.
+    pub records: u64,
+}
+
+/// A finished mix.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// The samples, in the written order.
+    pub train: Samples,
+    /// The validation split, the same for every size, ratio and seed over the same pools.
+    pub validation: Samples,
+    /// What was asked for and what became of it.
+    pub ledger: Ledger,
+    /// Without the hashes of its files.
+    pub(crate) unhashed: Manifest,
+    pub(crate) manifest: OnceLock<Manifest>,
+}
+
+impl Mix {
+    /// What it was made of. The first time, unless the mix was written before, this makes the lines that it has in its files.
+    pub fn manifest(&self) -> &Manifest {
+        self.manifest.get_or_init(|| self.hashed([written(&self.train), written(&self.validation)]))
+    }
+
+    pub(crate) fn hashed(&self, [mix, validation]: [Written; 2]) -> Manifest {
+        Manifest { mix, validation, ..self.unhashed.clone() }
+    }
+}
+
+impl PartialEq for Mix {
+    fn eq(&self, other: &Self) -> bool {
+        self.unhashed == other.unhashed
+            && self.ledger == other.ledger
+            && self.train == other.train
+            && self.validation == other.validation
+    }
+}
+
+/// Mixes the sources of `spec`.
+///
+/// # Errors
+/// A source that cannot be found or read, a record that cannot be understood, a pool that is too small.
+pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
+    in_threads(context.threads, || {
+        let preparation = Preparation::new(spec, context)?;
+        let pools = preparation.find_pools()?;
+        let drawing = preparation.drawing(&pools);
+        let held_out = preparation.held_out();
+        let near = Mutex::new(spec.near_duplicates.map(NearPass::new));
+        preparation.mix(&pools, |_, pool, earlier| {
+            let left_out = drawing.near_duplicates(pool, earlier, &near)?.0;
+            let limit = preparation.limit(pool);
+            let read = drawing.read_without(pool, limit, held_out, earlier, Share::default(), &left_out.contents)?;
+            left_out.check_unchanged(pool.files.iter().zip(&read.files))?;
+            Ok(PoolRead { left_out, ..read })
+        })
+    })
+}
+
+/// Every record of the mix's pools that asks what an item of the exam asks or shares a long run of text with one, beside that
+/// item; in the order of pools, files and records. Nothing is drawn, so it does not matter what the pools hold.
+///
+/// # Errors
+/// As [`mix`], but for pools that are too small.
+pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>, MixError> {
+    in_threads(context.threads, || {
+        let exam = Examination::new(context.exam_items, &spec.contamination, true);
+        let preparation = Preparation { exam, ..Preparation::new(spec, context)? };
+        let pools = preparation.find_pools()?;
+        let drawing = preparation.drawing(&pools);
+        let mut pairs = Vec::new();
+        for pool in &pools {
+            let nothing = Limit { records: 0, amount: None };
+            let read = drawing.read(pool, nothing, 0, &[], Share::default())?;
+            let found = read.files.into_iter().flat_map(|file| file.counts.audited);
+            pairs.extend(found.map(|pair| AuditPair { source: pool.name.to_owned(), ..pair }));
+        }
+        Ok(pairs)
+    })
+}
+
+/// Does it with this many threads, or one per core.
+pub(crate) fn in_threads<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> Result<T, MixError> + Send,
+) -> Result<T, MixError> {
+    let Some(threads) = threads else { return work() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| MixError::Threads { threads, problem: error.to_string() })?;
+    pool.install(work)
+}
+
+/// What is known before any pool is read.
+pub(crate) struct Preparation<'a> {
+    spec: &'a MixSpec,
+    context: &'a MixContext<'a>,
+    leaves: Leaves,
+    limits: Vec<Limit>,
+    exam: Examination<'a>,
+}
+
+impl<'a> Preparation<'a> {
+    pub fn new(spec: &'a MixSpec, context: &'a MixContext<'a>) -> Result<Self, MixError> {
+        if spec.needs_tokens() && context.measure.is_none() {
+            return Err(MixError::NoTokenizer);
+        }
+        let leaves = Leaves::of_mix(spec)?;
+        if let Some(leaf) = leaves.leaves.iter().find(|leaf| !spec.sources.contains_key(&leaf.source)) {
+            return Err(MixError::UnknownSource(leaf.source.clone()));
+        }
+        let limits = limits(spec, &leaves);
+        Ok(Self {
+            spec,
+            context,
+            leaves,
+            limits,
+            exam: Examination::new(context.exam_items, &spec.contamination, false),
+        })
+    }
+
+    /// The pools that the tree names, in the order of `sources`.
+    pub fn name_pools(&self) -> impl Iterator<Item = (&'a str, &'a SourceSpec)> {
+        let is_named = |name: &str| self.leaves.leaves.iter().any(|leaf| leaf.source == name);
+        self.spec.sources.iter().map(|(name, source)| (name.as_str(), source)).filter(move |(name, _)| is_named(name))
+    }
+
+    /// The pools with their files.
+    pub fn find_pools(&self) -> Result<Vec<Pool<'a>>, MixError> {
+        let pool = |(name, spec): (&'a str, &'a SourceSpec)| {
+            let files = locate(name, spec, self.context.base_dir, self.context.hub)?;
+            let filters = self.filters(name, spec)?;
+            Ok(Pool { name, spec, files, filters })
+        };
+        self.name_pools().map(pool).collect()
+    }
+
+    /// A pool's filters, by part.
+    pub fn filters(&self, name: &str, spec: &SourceSpec) -> Result<Vec<Option<Filter>>, MixError> {
+        let filter = |part: &SourcePart| {
+            let filter = Filter::new(&part.filter, self.context.base_dir);
+            filter.map_err(|(problem, hint)| MixError::Source { pool: name.to_owned(), problem, hint })
+        };
+        spec.parts.iter().map(filter).collect()
+    }
+
+    /// What must be kept of a pool.
+    pub fn limit(&self, pool: &Pool<'_>) -> Limit {
+        let leaf = self.leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
+        leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf]).capped(pool.spec.max_records)
+    }
+
+    /// What the exam has to do with a record.
+    pub fn exam(&self) -> &Examination<'a> {
+        &self.exam
+    }
+
+    /// What each pool leaves out as it says nearly what another record says; nothing where the mix does not ask for it.
+    pub fn near_duplicates(&self, pools: &[Pool<'_>]) -> Result<Vec<Vec<ContentId>>, MixError> {
+        let near = Mutex::new(self.spec.near_duplicates.map(NearPass::new));
+        let drawing = self.drawing(pools);
+        let (mut earlier, mut left_out) = (Vec::new(), Vec::new());
+        for pool in pools {
+            let (found, contents) = drawing.near_duplicates(pool, &earlier, &near)?;
+            left_out.push(found.contents);
+            earlier.push(contents);
+        }
+        Ok(left_out)
+    }
+
+    /// Records of the validation split that are kept of a pool.
+    pub fn held_out(&self) -> usize {
+        self.spec.validation.max_samples
+    }
+
+    pub fn drawing(&'a self, pools: &[Pool<'_>]) -> Drawing<'a> {
+        Drawing::new(self, pools)
+    }
+
+    /// The mix of these pools; `read` reads one, given its number and the contents of the pools before it.
+    pub fn mix(
+        &self,
+        pools: &[Pool<'_>],
+        read: impl Fn(usize, &Pool<'_>, &[Vec<ContentId>]) -> Result<PoolRead, MixError>,
+    ) -> Result<Mix, MixError> {
+        let mut earlier = Vec::new();
+        let mut drawn: IndexMap<&str, Drawn> = IndexMap::new();
+        for (number, pool) in pools.iter().enumerate() {
+            let read = read(number, pool, &earlier)?;
+            let (result, contents) = count(self.spec, pool, read, &earlier, drawn.keys());
+            earlier.push(contents);
+            drawn.insert(pool.name, result);
+        }
+        let counts = settle_counts(self.spec, &self.leaves, &drawn)?;
+        assemble(self.spec, self.context, pools, &self.leaves, &counts, drawn)
+    }
+}
