@@ -213,8 +213,9 @@ impl SourceLedger {
 
     /// In words, what became of the records read that cannot be chosen.
     pub(crate) fn whereabouts(&self) -> String {
+        let rejected = format!("rejected{}", self.why_rejected());
         let gone = [
-            (self.rejected_in_all(), "rejected"),
+            (self.rejected_in_all(), rejected.as_str()),
             (self.exam_items.count, "exam items"),
             (self.duplicates_within, "copies"),
             (self.duplicates_across_in_all(), "in pools named earlier"),
@@ -224,6 +225,18 @@ impl SourceLedger {
         ];
         let gone = gone.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
         format!("{} read{}", self.read, gone.collect::<String>())
+    }
+
+    /// The most frequent reasons with a few places: ` (80 empty answer: a.jsonl:1, 2, 3, …)`.
+    fn why_rejected(&self) -> String {
+        let mut reasons: Vec<_> = self.rejected.iter().collect();
+        reasons.sort_by_key(|(_, counted)| std::cmp::Reverse(counted.count));
+        let more = if reasons.len() > EXAMPLES { "; …" } else { "" };
+        let reason = |(reason, counted): (&Rejection, &Counted)| {
+            format!("{} {}: {}", counted.count, reason.as_str(), counted.places())
+        };
+        let shown: Vec<String> = reasons.into_iter().take(EXAMPLES).map(reason).collect();
+        if shown.is_empty() { String::new() } else { format!(" ({}{more})", shown.join("; ")) }
     }
 
     /// Records that belong to any pool named earlier.

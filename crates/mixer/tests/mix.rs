@@ -121,6 +121,34 @@ fn the_written_record_keeps_its_own_text_and_place() {
     assert_eq!((record.file.as_str(), record.line, record.record), ("a.json", 2, 1));
 }
 
+/// As PubMedQA has it: the records are the entries of one object.
+#[test]
+fn an_object_of_records_is_a_pool() {
+    let folder = folder();
+    let entry = |number: usize| {
+        (
+            format!("{number}"),
+            serde_json::json!({ "QUESTION": format!("问{number}"), "CONTEXTS": ["甲", "乙"], "LONG_ANSWER": "答" }),
+        )
+    };
+    let records: serde_json::Map<String, serde_json::Value> = (0..5000).map(entry).collect();
+    put(folder.path(), "a.json", serde_json::to_string_pretty(&records).expect("json"));
+    let mut spec = spec(4000, &[("a", 1, "a.json")]);
+    let unknown = run(folder.path(), &spec).expect_err("no known names").to_string();
+    assert!(unknown.contains("a.json:2: record 1: no record has"), "{unknown}");
+    spec.sources["a"].parts[0].columns = Columns {
+        instruction: Some("QUESTION".to_owned()),
+        input: Some("CONTEXTS".to_owned()),
+        output: Some("LONG_ANSWER".to_owned()),
+        ..Columns::default()
+    };
+    let mix = mixed(folder.path(), &spec);
+    assert_eq!((mix.ledger.sources["a"].read, mix.train.count()), (5000, 4000));
+    assert_eq!(mix.ledger.sources["a"].read_as[0].layout, "JSON object of records");
+    let lines: BTreeSet<u64> = mix.train.iter().map(|record| (record.line - 2) % 8).collect();
+    assert_eq!((mix.train[0].messages[0].content.ends_with("\n甲\n乙"), lines.len()), (true, 1), "{lines:?}");
+}
+
 #[test]
 fn shortage_is_an_error_a_smaller_mix_or_repeats() {
     let folder = folder();
@@ -129,7 +157,7 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
     let pools = [("general", 9, "general.jsonl"), ("tcm", 1, "tcm.jsonl")];
     let error = run(folder.path(), &spec(100, &pools)).expect_err("too small").to_string();
     assert!(
-        error.contains("pool `tcm` has 3 records to choose from and its share needs 10 (4 read, 1 rejected)"),
+        error.contains("pool `tcm` has 3 records to choose from and its share needs 10 (4 read, 1 rejected (1 empty answer: tcm.jsonl:4))"),
         "{error}"
     );
     assert!(error.contains("on_shortage = \"repeat\""), "{error}");

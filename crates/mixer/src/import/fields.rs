@@ -53,8 +53,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     values: Vec<(usize, Value)>,
-    /// Bits by index, for the first 64.
-    pub mask: u64,
+    /// Bits by index, for the first 128.
+    pub mask: u128,
     /// A field that stands in the record twice.
     twice: Option<usize>,
 }
@@ -63,7 +63,11 @@ impl Fields {
     /// The wanted fields of a record. The rest of it is checked to be JSON.
     pub fn read(record: RawRecord<'_>, names: &Names) -> Result<Self, Problem> {
         let fields = match record {
-            RawRecord::Json(bytes) => parse(text(bytes)?, names).map_err(|error| invalid(&error))?,
+            RawRecord::Json(bytes) => {
+                let text = text(bytes)?;
+                let again = |error| without_nan(text).map_or(Err(error), |text| parse(&text, names));
+                parse(text, names).or_else(again).map_err(|error| invalid(&error))?
+            }
             RawRecord::Row(bytes, table) => {
                 let mut fields = Self::default();
                 let row = table.fields(bytes)?;
@@ -88,7 +92,7 @@ impl Fields {
         if self.get(index).is_some() {
             self.twice = Some(index);
         }
-        self.mask |= 1u64.checked_shl(index as u32).unwrap_or_default();
+        self.mask |= 1u128.checked_shl(index as u32).unwrap_or_default();
         self.values.push((index, value));
     }
 
@@ -97,13 +101,15 @@ impl Fields {
     }
 }
 
-/// Every key of a record, in its order.
-pub(super) fn keys(record: RawRecord<'_>) -> Vec<String> {
+/// Every key of a record, in its order, and its value where it has one of its own.
+pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
     match record {
-        RawRecord::Row(_, table) => table.columns.clone(),
+        RawRecord::Row(_, table) => {
+            table.columns.iter().map(|name| (name.clone(), Value::String(String::new()))).collect()
+        }
         RawRecord::Json(bytes) => {
             let record = serde_json::from_slice::<serde_json::Map<String, Value>>(bytes);
-            record.map(|record| record.keys().cloned().collect()).unwrap_or_default()
+            record.map(|record| record.into_iter().collect()).unwrap_or_default()
         }
     }
 }
@@ -128,6 +134,28 @@ fn parse(text: &str, names: &Names) -> serde_json::Result<Fields> {
     let fields = Wanted(names).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(fields)
+}
+
+/// The text with `null` for the numbers that Python writes although JSON has none of them: `NaN`, `Infinity`, `-Infinity`.
+fn without_nan(text: &str) -> Option<String> {
+    let (mut rest, mut mended, mut in_string) = (text, String::new(), false);
+    while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
+        let (before, found) = rest.split_at(at);
+        mended.push_str(before);
+        let odd = ["NaN", "Infinity", "-Infinity"].into_iter().find(|odd| !in_string && found.starts_with(odd));
+        let length = match (odd, found.as_bytes()[0]) {
+            (Some(odd), _) => odd.len(),
+            (None, b'\\') => found.char_indices().nth(2).map_or(found.len(), |(at, _)| at),
+            (None, byte) => {
+                in_string ^= byte == b'"';
+                1
+            }
+        };
+        mended.push_str(odd.map_or(&found[..length], |_| "null"));
+        rest = &found[length..];
+    }
+    mended.push_str(rest);
+    (mended != text).then_some(mended)
 }
 
 struct Wanted<'a>(&'a Names);

@@ -112,15 +112,16 @@ impl Turns {
         own.map(|(_, role)| role).or_else(|| usual_role(name))
     }
 
-    /// Whether a turn says that it is not to be learned: by the key that the recipe names, or by OpenAI's `weight` or
-    /// Axolotl's `train`.
+    /// Whether a turn says that it is not to be learned: by the key that the recipe names, or by OpenAI's `weight`,
+    /// LLaMA-Factory's `loss_weight` or Axolotl's `train`.
     fn is_unlearned(&self, turn: &Value) -> bool {
         let says_no =
             |key: &str| turn.get(key).is_some_and(|flag| flag == &Value::Bool(false) || flag.as_f64() == Some(0.0));
         match &self.train {
             Some(key) => says_no(key),
             None => {
-                turn.get("weight").and_then(Value::as_f64) == Some(0.0)
+                let weighs_nothing = |key: &str| turn.get(key).and_then(Value::as_f64) == Some(0.0);
+                ["weight", "loss_weight"].into_iter().any(weighs_nothing)
                     || turn.get("train") == Some(&Value::Bool(false))
             }
         }
@@ -159,7 +160,7 @@ fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
     }
     let text = |part: &Value| -> Option<String> {
         let is_text = part.get("type").and_then(Value::as_str) == Some("text");
-        part.get("text").filter(|_| is_text)?.as_str().map(str::to_owned)
+        part.get("text").or_else(|| part.get("value")).filter(|_| is_text)?.as_str().map(str::to_owned)
     };
     Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
 }

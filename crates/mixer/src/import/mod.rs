@@ -11,6 +11,7 @@ mod packed;
 mod shape;
 
 use medley_chat::{Message, Role};
+use serde_json::Value;
 
 use crate::canonical::Draft;
 use crate::filter::{Condition, Finding, Met};
@@ -24,7 +25,7 @@ pub(crate) use identify::Identified;
 pub(crate) use shape::Shape;
 
 /// Version of the importers, in every manifest: another version may read a file otherwise.
-pub const IMPORTER_VERSION: u32 = 2;
+pub const IMPORTER_VERSION: u32 = 3;
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,17 +188,36 @@ impl Importer {
     }
 
     fn missing_everywhere(&self, missing: &str, record: RawRecord<'_>) -> Problem {
-        let keys = fields::keys(record);
-        let list = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        let entries = fields::entries(record);
+        let mut list: Vec<String> = entries.iter().take(KEYS_SHOWN).map(|(key, _)| format!("`{key}`")).collect();
+        if entries.len() > KEYS_SHOWN {
+            list.push(format!("and {} more", entries.len() - KEYS_SHOWN));
+        }
         let hint = match &self.plan {
             Plan::Messages(_) => "leave `format` out, or name the question and the answer in `columns`".to_owned(),
-            Plan::Alpaca(_) if keys.iter().any(|key| messages::KEYS.contains(&key.as_str())) => {
+            Plan::Alpaca(_) if entries.iter().any(|(key, _)| messages::KEYS.contains(&key.as_str())) => {
                 "leave `format` out: conversations are recognised".to_owned()
             }
-            _ => columns::suggestion(&keys),
+            _ if describes_data_sets(&entries) => {
+                "this is a list of data sets as LLaMA-Factory keeps it: `medley recipe import FILE` makes a recipe of it".to_owned()
+            }
+            _ => columns::suggestion_of_turns(&entries).unwrap_or_else(|| {
+                let texts = entries.into_iter().filter(|(_, value)| columns::text_of(value, "").is_ok());
+                columns::suggestion(&texts.map(|(key, _)| key).collect::<Vec<_>>())
+            }),
         };
-        Problem::new(format!("no record has {missing}; this one has {list}"), hint)
+        Problem::new(format!("no record has {missing}; this one has {}", list.join(", ")), hint)
     }
+}
+
+/// Keys of a record that an error names.
+const KEYS_SHOWN: usize = 12;
+
+/// Whether a record is LLaMA-Factory's `dataset_info.json`, or an entry of it.
+fn describes_data_sets(entries: &[(String, Value)]) -> bool {
+    let places = ["file_name", "hf_hub_url", "ms_hub_url", "script_url"];
+    let has_place = |value: &Value| places.iter().any(|place| value.get(place).is_some());
+    entries.iter().any(|(key, value)| places.contains(&key.as_str()) || has_place(value))
 }
 
 #[cfg(test)]

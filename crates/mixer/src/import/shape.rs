@@ -56,8 +56,8 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Every key that recognition looks at, in lower case; at most 64.
-const KEYS: [&str; 56] = [
+/// Every key that recognition looks at, in lower case; at most 128.
+const KEYS: [&str; 70] = [
     // Asked.
     "instruction",
     "instruct",
@@ -120,20 +120,43 @@ const KEYS: [&str; 56] = [
     "annotations",
     "disease_case",
     "dialogue",
+    // More than text.
+    "image",
+    "images",
+    "video",
+    "videos",
+    "audio",
+    "audios",
+    // Pairs where nothing of the above is there.
+    "content",
+    "summary",
+    "问题",
+    "提问",
+    "问",
+    "回答",
+    "答案",
+    "答",
 ];
+
+/// What asks and what answers where no other key does.
+const PAIRS: [(&str, &str); 6] =
+    [("content", "summary"), ("问题", "回答"), ("问题", "答案"), ("提问", "回答"), ("问", "答"), ("问题", "答")];
+
+/// The keys of what a text alone cannot be understood without.
+const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
 
 const ASKED: std::ops::Range<usize> = 0..10;
 const ANSWERED: std::ops::Range<usize> = 15..27;
 
 /// The bits of some keys.
-const fn bits(names: &[&str]) -> u64 {
+const fn bits(names: &[&str]) -> u128 {
     let (mut mask, mut index) = (0, 0);
     while index < names.len() {
         let mut key = 0;
         while !same(KEYS[key], names[index]) {
             key += 1;
         }
-        mask |= 1 << key;
+        mask |= 1u128 << key;
         index += 1;
     }
     mask
@@ -152,7 +175,7 @@ const fn same(a: &str, b: &str) -> bool {
 const _: () = assert!(bits(&QUESTIONS) == range_bits(&ASKED));
 
 /// The bits of some keys by their indices.
-const fn range_bits(range: &std::ops::Range<usize>) -> u64 {
+const fn range_bits(range: &std::ops::Range<usize>) -> u128 {
     (1 << range.end) - (1 << range.start)
 }
 
@@ -172,11 +195,11 @@ impl<'a> Keyed<'a> {
         self.fields.get(self.names.find(key)?)
     }
 
-    fn has_any(&self, mask: u64) -> bool {
+    fn has_any(&self, mask: u128) -> bool {
         self.fields.mask & mask != 0
     }
 
-    fn has_all(&self, mask: u64) -> bool {
+    fn has_all(&self, mask: u128) -> bool {
         self.fields.mask & mask == mask
     }
 
@@ -195,6 +218,24 @@ impl<'a> Keyed<'a> {
 /// Reads a record by its own keys.
 pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape), Problem> {
     let record = Keyed { fields, names };
+    let (imported, shape) = recognised(&record)?;
+    let shows = |key: &&str| record.get(key).is_some_and(says_something);
+    let unread = record.has_any(const { bits(&MEDIA) }) && MEDIA.iter().any(shows);
+    let unread = unread && matches!(imported, Imported::Conversation(_));
+    Ok((if unread { Imported::Rejected(Rejection::UnsupportedContent) } else { imported }, shape))
+}
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !is_blank(text),
+        Value::Array(list) => list.iter().any(says_something),
+        Value::Object(object) => object.values().any(says_something),
+        _ => true,
+    }
+}
+
+fn recognised(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
     if record.get("success") == Some(&Value::Bool(false)) {
         return Ok((Imported::Rejected(Rejection::FailedGeneration), Shape::Failure));
     }
@@ -204,21 +245,21 @@ pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape)
         return Ok((messages::import(turns, key, record.get("system"))?, Shape::Conversation));
     }
     if record.has_all(const { bits(&["instruction", "output"]) }) {
-        return Ok((pair(&record, "instruction", "output")?, Shape::Alpaca));
+        return Ok((pair(record, "instruction", "output")?, Shape::Alpaca));
     }
     let special = const { bits(&OPTIONS) | bits(&["b", "gt_answer", "generated_question", "qa_pairs", "annotations"]) };
     if record.has_any(special | const { bits(&["disease_case", "dialogue"]) }) {
-        if let Some(found) = exam_item(&record)? {
+        if let Some(found) = exam_item(record)? {
             return Ok((found, Shape::ExamItem));
         }
-        if let Some(found) = reading(&record)? {
+        if let Some(found) = reading(record)? {
             return Ok((found, Shape::Reading));
         }
-        if let Some(found) = case(&record)? {
+        if let Some(found) = case(record)? {
             return Ok((found, Shape::Case));
         }
     }
-    plain(&record)
+    plain(record)
 }
 
 /// A question and an answer under whatever names, or several turns in one field.
@@ -240,6 +281,13 @@ fn plain(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
 
 /// The one key that asks and the one that answers; `None` where there are several, as it is not known which is meant.
 fn pair_keys(record: &Keyed<'_>) -> Option<(usize, usize)> {
+    if !record.has_any(range_bits(&ASKED) | range_bits(&ANSWERED)) {
+        let has = |name: &str| record.get(name).is_some();
+        let mut found = PAIRS.into_iter().filter(|(question, answer)| has(question) && has(answer));
+        let (question, answer) = found.next().filter(|_| found.next().is_none())?;
+        let index = |name: &str| KEYS.iter().position(|key| *key == name);
+        return Some((index(question)?, index(answer)?));
+    }
     let answer = record.only(ANSWERED)?;
     if record.has_any(range_bits(&ASKED)) {
         return record.only(ASKED).map(|question| (question, answer));

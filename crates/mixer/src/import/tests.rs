@@ -277,6 +277,112 @@ fn a_column_that_no_record_has_names_those_there_are() {
 }
 
 #[test]
+fn pairs_under_other_names() {
+    let plain = importer(Columns::default());
+    for (record, question) in [
+        (r#"{"Content":"荐方","Summary":"青蒿"}"#, "荐方"),
+        (r#"{"问":"甲","答":"乙"}"#, "甲"),
+        (r#"{"id":1,"问题":"甲","答案":"乙","题型":"x"}"#, "甲"),
+    ] {
+        assert_eq!(turns(&plain, record)[0], (User, question.to_owned()), "{record}");
+    }
+    for none in [
+        r#"{"问题":"甲","回答":"乙","答案":"丙"}"#,
+        r#"{"content":"甲","title":"乙"}"#,
+        r#"{"title":"甲","summary":"乙"}"#,
+    ] {
+        assert_eq!(rejected(&plain, none), Rejection::Unrecognised, "{none}");
+    }
+    assert_eq!(turns(&plain, r#"{"question":"甲","answer":"乙","content":"丙","summary":"丁"}"#)[0].1, "甲");
+}
+
+/// Python writes numbers that JSON does not have.
+#[test]
+fn what_is_not_a_number_is_nothing() {
+    let plain = importer(Columns::default());
+    let record = r#"{"topic":NaN,"score":-Infinity,"instruction":"NaN \"Infinity\\","input":NaN,"x":[1,Infinity,-1],"output":"-Infinity"}"#;
+    assert_eq!(turns(&plain, record), [(User, "NaN \"Infinity\\".to_owned()), (Assistant, "-Infinity".to_owned())]);
+    assert_eq!(rejected(&plain, r#"{"instruction":"q","output":NaN}"#), Rejection::EmptyAnswer);
+    for broken in [
+        r#"{"instruction":"q","output":Nan}"#,
+        r#"{"a":NaN,"output":"a}"#,
+        r#"{"a":NaNs}"#,
+        r#"{"a":-}"#,
+        "{\"a\":NaN,\"\\",
+    ] {
+        assert!(wrong(&plain, broken.as_bytes()).starts_with("not valid JSON"), "{broken}");
+    }
+}
+
+#[test]
+fn suggestions_name_columns_of_text() {
+    let error = |record: &str| {
+        let plain = importer(Columns::default());
+        plain.check_columns(0, RawRecord::Json(record.as_bytes())).expect_err("nothing seen")
+    };
+    for (record, expected) in [
+        (
+            r#"{"QUESTION":"q","CONTEXTS":["c"],"LABELS":[],"LONG_ANSWER":"a"}"#,
+            ("QUESTION", " input = \"CONTEXTS\",", "LONG_ANSWER"),
+        ),
+        (r#"{"input_ids":[1],"attention_mask":[1],"labels":[1]}"#, ("…", "", "…")),
+        (r#"{"userQuestion":"q","modelResponses":["a"],"meta":{}}"#, ("userQuestion", "", "modelResponses")),
+    ] {
+        let (instruction, input, output) = expected;
+        let columns = format!("columns = {{ instruction = \"{instruction}\",{input} output = \"{output}\" }}");
+        assert!(error(record).hint.contains(&columns), "{}", error(record).hint);
+    }
+    let turns = r#"{"id":1,"dialog":[{"text":"妈妈，我生气了","speaker":"孩子"},{"text":"为什么？","speaker":"智能助手"},{"text":"我不知道","speaker":"孩子"}]}"#;
+    let columns = "columns = { messages = \"dialog\", role = \"speaker\", content = \"text\", roles = { user = [\"孩子\"], assistant = [\"智能助手\"] } }";
+    assert!(error(turns).hint.contains(columns), "{}", error(turns).hint);
+    let many: Vec<String> = (0..40).map(|number| format!("\"k{number}\":1")).collect();
+    let problem = error(&format!("{{{}}}", many.join(","))).problem;
+    assert!(problem.ends_with("`k10`, `k11`, and 28 more"), "{problem}");
+    for list in [r#"{"mine":{"file_name":"a.json"}}"#, r#"{"hf_hub_url":"a/b","columns":{}}"#] {
+        assert!(error(list).hint.contains("medley recipe import"), "{}", error(list).hint);
+    }
+}
+
+#[test]
+fn parts_of_text_and_their_weights() {
+    let plain = importer(Columns::default());
+    let record = r#"{"messages":[{"role":"user","content":[{"type":"text","value":"一"},{"type":"text","text":"二"}],"loss_weight":0.0},
+        {"role":"assistant","content":[{"type":"text","value":"三"}],"loss_weight":0.0},{"role":"user","content":"四"},
+        {"role":"assistant","content":"五","loss_weight":1.0}]}"#;
+    let Imported::Conversation(messages) = plain.import(RawRecord::Json(record.as_bytes())).expect("good").imported
+    else {
+        panic!("rejected")
+    };
+    let read: Vec<_> = messages.iter().map(|message| (message.content.as_str(), message.unlearned)).collect();
+    assert_eq!(read, [("一\n二", false), ("三", true), ("四", false), ("五", false)]);
+    let picture = r#"{"messages":[{"role":"user","content":[{"type":"image_url","value":"1.jpg"}]},{"role":"assistant","content":"a"}]}"#;
+    assert_eq!(rejected(&plain, picture), Rejection::UnsupportedContent);
+}
+
+#[test]
+fn what_needs_a_picture_is_no_text() {
+    let plain = importer(Columns::default());
+    for media in
+        [r#""images":["1.jpg"]"#, r#""image":"1.jpg""#, r#""videos":[[null,"1.mp4"]]"#, r#""audio":{"path":"1.mp3"}"#]
+    {
+        let alpaca = format!(r#"{{"instruction":"q","output":"a",{media}}}"#);
+        let turns =
+            format!(r#"{{{media},"conversations":[{{"from":"human","value":"q"}},{{"from":"gpt","value":"a"}}]}}"#);
+        for record in [alpaca, turns] {
+            assert_eq!(rejected(&plain, &record), Rejection::UnsupportedContent, "{record}");
+        }
+        assert_eq!(turns_of_named(media), 2, "the recipe's columns say what is read");
+    }
+    for nothing in [r#""images":[]"#, r#""image":"""#, r#""videos":null"#, r#""audio":{"path":null}"#] {
+        assert_eq!(turns(&plain, &format!(r#"{{"instruction":"q","output":"a",{nothing}}}"#)).len(), 2);
+    }
+}
+
+fn turns_of_named(media: &str) -> usize {
+    turns(&named("instruction", "output"), &format!(r#"{{"instruction":"q","output":"a",{media}}}"#)).len()
+}
+
+#[test]
 fn conversations_under_other_names() {
     let roles =
         Roles {

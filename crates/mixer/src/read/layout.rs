@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Problem;
+use super::json::holds_records;
 use super::table::field_counts;
 
 /// How the records of a file are laid out.
@@ -14,6 +15,8 @@ pub(crate) enum Layout {
     Lines,
     /// JSON objects that span lines, one after another.
     Objects,
+    /// One JSON object whose entries are the records, by their names.
+    Entries,
     /// A header and rows, with this delimiter.
     Table(u8),
 }
@@ -24,6 +27,7 @@ impl fmt::Display for Layout {
             Self::Array => "JSON array",
             Self::Lines => "JSON Lines",
             Self::Objects => "JSON objects",
+            Self::Entries => "JSON object of records",
             Self::Table(b',') => "CSV",
             Self::Table(b'\t') => "TSV",
             Self::Table(_) => "table",
@@ -44,7 +48,7 @@ pub(crate) enum Expected {
     NamedTable(u8),
 }
 
-pub(super) const LAYOUTS: &str = "a source is a JSON array of objects, JSON Lines (one object a line), CSV, TSV or Parquet; the texts also as .gz, .zst or .xz";
+pub(super) const LAYOUTS: &str = "a source is a JSON array of objects, an object of objects, JSON Lines (one object a line), CSV, TSV or Parquet; the texts also as .gz, .zst or .xz";
 
 impl Layout {
     /// Tells the layout of a text that begins with `sample`, white space aside; `None` where there is nothing else.
@@ -54,6 +58,7 @@ impl Layout {
         match (expected, text[0]) {
             (Expected::Table(delimiter), _) => Ok(Some(table(sample, whole).unwrap_or(Self::Table(delimiter)))),
             (_, b'[') => Ok(Some(Self::Array)),
+            (_, b'{') if holds_records(text) => Ok(Some(Self::Entries)),
             (_, b'{') => Ok(Some(if spans_lines(text) { Self::Objects } else { Self::Lines })),
             (Expected::Anything, _) => table(sample, whole).map(Some),
             (Expected::NamedTable(delimiter), _) => Ok(Some(table(sample, whole).unwrap_or(Self::Table(delimiter)))),

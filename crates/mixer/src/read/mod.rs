@@ -1,6 +1,7 @@
 //! Source files: opened, unpacked, hashed, decoded, recognised by their content, and split into records.
 
 mod decode;
+mod json;
 mod layout;
 mod open;
 mod parquet;

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use super::json::{object_length, value_of_entry};
 use super::layout::{LAYOUTS, Layout};
 use super::table::{Scanned, Table, is_blank, scan_row};
 use super::{BATCH, Batch, MAX_RECORD, Problem, Span, SplitError};
@@ -19,7 +20,13 @@ enum State {
     Comma,
     /// Before an array.
     Array,
-    /// After an array's end.
+    /// Before an object of records.
+    Object,
+    /// In an object of records, before an entry; `after_comma` forbids the end.
+    Entry { after_comma: bool },
+    /// In an object of records, after an entry.
+    EntryComma,
+    /// After the end of an array or an object of records.
     End,
     /// In a table, before its header.
     Header(u8),
@@ -53,6 +60,7 @@ impl Splitter {
             Layout::Array => State::Array,
             Layout::Lines => State::Lines,
             Layout::Objects => State::Objects,
+            Layout::Entries => State::Object,
             Layout::Table(delimiter) => State::Header(delimiter),
         };
         let (rest, spares, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
@@ -115,6 +123,9 @@ impl Splitter {
             State::Element { .. } | State::Comma => {
                 Err(self.here("the file ends inside the JSON array: it is truncated", again))
             }
+            State::Entry { .. } | State::EntryComma => {
+                Err(self.here("the file ends inside the JSON object of records: it is truncated", again))
+            }
             State::Objects if !self.rest.is_empty() => {
                 Err(self.here("the file ends inside a JSON object: it is truncated", again))
             }
@@ -135,6 +146,7 @@ impl Splitter {
             State::Lines => Ok(self.split_lines(bytes, spans)),
             State::Objects => self.split_objects(bytes, spans),
             State::Header(delimiter) | State::Rows(delimiter) => self.split_rows(bytes, delimiter, spans),
+            State::Object | State::Entry { .. } | State::EntryComma => self.split_entries(bytes, spans),
             _ => self.split_array(bytes, spans),
         }
     }
@@ -241,42 +253,41 @@ impl Splitter {
             at += 1;
         }
     }
+
+    fn split_entries(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
+        let mut at = 0;
+        loop {
+            at = self.skip_white_space(bytes, at);
+            let Some(byte) = bytes.get(at) else { return Ok(at) };
+            match (self.state, byte) {
+                (State::Entry { .. }, b'"') => {
+                    let Some(start) = value_of_entry(&bytes[at..]).map(|value| at + value) else { return Ok(at) };
+                    if bytes[start] != b'{' {
+                        return Err(self.here("an entry of the JSON object of records is not an object", LAYOUTS));
+                    }
+                    let Some(length) = object_length(&bytes[start..]) else { return Ok(at) };
+                    self.line += memchr::memchr_iter(b'\n', &bytes[at..start]).count() as u64;
+                    self.enter(bytes, start, length, spans);
+                    self.state = State::EntryComma;
+                    at = start + length;
+                    continue;
+                }
+                (State::Object, b'{') => self.state = State::Entry { after_comma: false },
+                (State::Entry { after_comma: false } | State::EntryComma, b'}') => self.state = State::End,
+                (State::EntryComma, b',') => self.state = State::Entry { after_comma: true },
+                (State::End, _) => return Err(self.here("text after the end of the JSON object of records", LAYOUTS)),
+                _ => {
+                    return Err(
+                        self.here("a name or a comma is missing in the JSON object of records", "mend the JSON")
+                    );
+                }
+            }
+            at += 1;
+        }
+    }
 }
 
 const QUOTES: &str = "a field in double quotes ends at the next single one: double the quotes inside it, and quote fields that begin with one";
-
-/// Length of the object that `bytes` begins with, braces inside strings aside; `None` if it does not end here.
-fn object_length(bytes: &[u8]) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            b'"' => at += string_length(&bytes[at..])? - 1,
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Length of the string literal that `bytes` begins with, quotes included.
-fn string_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -337,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn objects_of_records() {
+        let text = "{\n \"1\": {\"q\": \"}\", \"a\": 1},\n \"2\" :\n {\"q\": \"x\",\n\"a\": {}} , \"\\\"\":{}\n}\n";
+        let expected = [(2, "{\"q\": \"}\", \"a\": 1}"), (4, "{\"q\": \"x\",\n\"a\": {}}"), (5, "{}")];
+        assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
+        // A record with nested values is none, whatever follows it.
+        for nested in [
+            "{\"q\":{\"t\":1,\"l\":2},\"a\":{\"t\":3,\"l\":4}}\n{\"q\":{},\"a\":{}}",
+            "{\"q\":{\"t\":1},\"a\":{\"t\":3}}",
+            "{\"q\":{\"t\":1,\"l\":2},\"a\":1}",
+            "{\"meta\":{\"t\":1,\"l\":2},\"q\":{\"x\":1,\"y\":2}}",
+        ] {
+            assert!(good(nested)[0].1.starts_with("{\"q\":{\"t\"") || nested.contains("meta"), "{nested}");
+            assert_eq!(good(nested).len(), nested.lines().count());
+        }
+    }
+
+    #[test]
     fn objects_that_span_lines() {
         let text = "\n{\n \"a\": \"}\"}\n\n{\"b\": [\n{}]}{}";
         let expected = [(2, "{\n \"a\": \"}\"}"), (5, "{\"b\": [\n{}]}"), (6, "{}")];
@@ -366,7 +394,14 @@ mod tests {
             ("[1]", "Some((1, 1)) an element of the array is not an object"),
             ("[{},]", "Some((1, 2)) an element of the array is not an object"),
             ("[{}] x", "text after the end of the JSON array"),
+            ("TWO", "Some((1, 3)) the file ends inside the JSON object of records"),
+            ("TWO,", "the file ends inside the JSON object of records"),
+            ("TWO,}", "a name or a comma is missing"),
+            ("TWO \"3\"", "a name or a comma is missing"),
+            ("TWO,\n\"3\": 4}", "Some((2, 3)) an entry of the JSON object of records is not an object"),
+            ("TWO,\"3\" {}}", "Some((1, 3)) an entry of the JSON object of records is not an object"),
         ] {
+            let text = text.replace("TWO", r#"{"1":{"q":1,"a":2},"2":{"q":1,"a":2}"#);
             let message = bad(text.as_bytes());
             assert!(message.contains(expected), "{text:?}: {message}");
         }
