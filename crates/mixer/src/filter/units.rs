@@ -22,9 +22,9 @@ pub(crate) struct Unit {
 /// Set in the code of a word.
 pub(crate) const WORD: u32 = 1 << 31;
 
-/// What a byte of ASCII is: 0 no letter, otherwise itself in small letters.
-const LETTERS: [u8; 128] = {
-    let mut letters = [0; 128];
+/// What a byte is: a letter or digit of ASCII in small letters, 0 for all others.
+const LETTERS: [u8; 256] = {
+    let mut letters = [0; 256];
     let mut byte = 0;
     while byte < 128 {
         if (byte as u8).is_ascii_alphanumeric() {
@@ -34,6 +34,9 @@ const LETTERS: [u8; 128] = {
     }
     letters
 };
+
+/// Of the hash of words (FNV-1a).
+const PRIME: u32 = 0x0100_0193;
 
 /// The word that is being read.
 #[derive(Clone, Copy, Default)]
@@ -53,7 +56,19 @@ impl Word {
             self.letter = character < 128 && (character as u8).is_ascii_alphabetic();
         }
         self.length += 1;
-        self.hash = (self.hash ^ character).wrapping_mul(0x0100_0193);
+        self.hash = (self.hash ^ character).wrapping_mul(PRIME);
+    }
+
+    /// Takes in the letters of ASCII from `at` on, at least one, and says where they end.
+    #[inline]
+    fn push_letters(&mut self, bytes: &[u8], at: usize) -> usize {
+        self.push(u32::from(LETTERS[usize::from(bytes[at])]), at);
+        let (mut hash, mut end) = (self.hash, at + 1);
+        while let Some(letter) = bytes.get(end).map(|byte| LETTERS[usize::from(*byte)]).filter(|letter| *letter != 0) {
+            (hash, end) = ((hash ^ u32::from(letter)).wrapping_mul(PRIME), end + 1);
+        }
+        (self.hash, self.length) = (hash, self.length + (end - at - 1) as u32);
+        end
     }
 
     #[inline]
@@ -72,11 +87,10 @@ pub(crate) fn units(text: &str, mut unit: impl FnMut(Unit)) {
     let bytes = text.as_bytes();
     let (mut at, mut word) = (0, Word::default());
     while let Some(&byte) = bytes.get(at) {
-        if byte < 0x80 {
-            match LETTERS[usize::from(byte)] {
-                0 => word.end(at, &mut unit),
-                letter => word.push(u32::from(letter), at),
-            }
+        if LETTERS[usize::from(byte)] != 0 {
+            at = word.push_letters(bytes, at);
+        } else if byte < 0x80 {
+            word.end(at, &mut unit);
             at += 1;
         } else if let Some(first) = ideograph(&bytes[at..]) {
             word.end(at, &mut unit);
