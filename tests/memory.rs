@@ -59,8 +59,7 @@ const KEEP: &str = "train.block_policy=keep";
 const RECOMPUTE: &str = "train.block_policy=recompute";
 
 /// A step of half the samples is a single micro-batch.
-const IN_BACKWARD: [&str; 5] =
-    [FULL, RECOMPUTE, "train.optimizer_in_backward=true", "train.max_grad_norm=0", "train.batch_size=2"];
+const IN_BACKWARD: [&str; 4] = [FULL, RECOMPUTE, "train.optimizer_in_backward=true", "train.batch_size=2"];
 
 const CASES: [Case; 8] = [
     Case { name: "LoRA, short, recompute", long: false, settings: &[LORA, RECOMPUTE] },

@@ -310,7 +310,8 @@ pub(crate) struct RawTrain {
     /// Which activations are kept between forward and backward: memory and speed only, never the result.
     pub(crate) block_policy: BlockPolicy,
     /// Update each block as soon as the backward pass has its gradient, so that never all gradients are alive: less
-    /// memory, the same result. For `method = "full"` with `max_grad_norm = 0` and steps that fit into one micro-batch.
+    /// memory, the same result. For `method = "full"` and steps that fit into one micro-batch. Clipping needs the norm of
+    /// all gradients first: with `max_grad_norm` above 0 every step is computed twice.
     pub(crate) optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub(crate) seed: u64,

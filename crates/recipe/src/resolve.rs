@@ -159,16 +159,6 @@ fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
         let problem = Problem::at(&method.unwrap_or(wish).place, message, "hint: method = \"full\" in [train]");
         problems.push(problem.with_help("the gradients of adapters are small: with LoRA leave the key out"));
     }
-    let limit = train.get(&["max_grad_norm"]);
-    let is_off =
-        |limit: &Node| matches!(limit.value, NodeValue::Integer(0)) || matches!(limit.value, NodeValue::Float(0.0));
-    if !limit.is_some_and(is_off) {
-        let message = "`train.optimizer_in_backward` leaves no way to clip: `train.max_grad_norm` must be 0";
-        let problem = Problem::at(&limit.unwrap_or(wish).place, message, "hint: max_grad_norm = 0 in [train]");
-        problems.push(problem.with_help(
-            "clipping needs the norm of the whole gradient, which is known only when every block has been updated",
-        ));
-    }
 }
 
 fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {

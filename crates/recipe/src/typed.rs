@@ -89,8 +89,8 @@ pub struct TrainSpec {
     pub tokens_per_micro_batch: usize,
     /// What is kept of each block between forward and backward: memory and speed only, never the result.
     pub block_policy: BlockPolicy,
-    /// Update each block as soon as its gradient exists: memory only, never the result. Full fine-tuning without
-    /// clipping, and steps of one micro-batch.
+    /// Update each block as soon as its gradient exists: memory and, with clipping, speed only, never the result. Full
+    /// fine-tuning in steps of one micro-batch.
     pub optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub seed: u64,

@@ -1,5 +1,6 @@
 //! The optimizer inside the backward pass: each block is updated as soon as its gradient exists and before the block below is
-//! replayed, so that never all gradients are alive. Nothing is clipped, for the whole gradient's norm is known only at the end.
+//! replayed, so that never all gradients are alive. Clipping needs the norm of all of them, so a first pass looks at the
+//! gradients and lets go of them, and the second updates: twice the time, and still the bits of the plain step.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +12,50 @@ use crate::optimizer::Optimizer;
 use crate::parameters::TensorMap;
 use crate::recompute::GradientSink;
 use crate::sample::Sample;
-use crate::step::{BatchSummary, GradientContext};
+use crate::step::{BatchSummary, GradientContext, clip_factor};
+
+/// Squared norms of the gradients of every parameter seen.
+#[derive(Default)]
+struct Norms(BTreeMap<String, f64>);
+
+impl Norms {
+    fn add(&mut self, gradients: &TensorMap) {
+        for (name, gradient) in gradients {
+            let earlier = self.0.insert(name.clone(), squared_norm(gradient.clone()));
+            assert!(earlier.is_none(), "{name} came twice: the step was cut into micro-batches");
+        }
+    }
+
+    /// The norm of all gradients together, added up in the order of the paths whatever the order they came in.
+    fn all(&self) -> f64 {
+        self.0.values().sum::<f64>().sqrt()
+    }
+}
+
+/// Looks at gradients and lets go of them.
+struct Looks<'a> {
+    decoder: &'a Decoder,
+    norms: Norms,
+}
+
+impl GradientSink for Looks<'_> {
+    fn decoder(&self) -> &Decoder {
+        self.decoder
+    }
+
+    fn take(&mut self, gradients: TensorMap) {
+        self.norms.add(&gradients);
+    }
+}
 
 /// Updates each block that it is given.
 struct Updates<'a> {
     decoder: &'a mut Decoder,
     optimizer: &'a mut Optimizer,
     lr: f64,
-    /// Squared norm of the gradient of every parameter seen.
-    squared_norms: BTreeMap<String, f64>,
-}
-
-impl Updates<'_> {
-    /// The norm of all gradients together, added up in the order of the paths whatever the order they came in.
-    fn norm(&self) -> f64 {
-        self.squared_norms.values().sum::<f64>().sqrt()
-    }
+    /// What gradients are multiplied by.
+    clip: f64,
+    norms: Norms,
 }
 
 impl GradientSink for Updates<'_> {
@@ -35,25 +64,22 @@ impl GradientSink for Updates<'_> {
     }
 
     fn take(&mut self, gradients: TensorMap) {
-        for (name, gradient) in &gradients {
-            let earlier = self.squared_norms.insert(name.clone(), squared_norm(gradient.clone()));
-            assert!(earlier.is_none(), "{name} came twice: the step was cut into micro-batches");
-        }
+        self.norms.add(&gradients);
         // After a number that is not finite the step is lost, and no update can mend it.
-        if self.norm().is_finite() {
-            self.optimizer.update(self.decoder, gradients, self.lr, 1.0);
+        if self.norms.all().is_finite() {
+            self.optimizer.update(self.decoder, gradients, self.lr, self.clip);
         }
     }
 }
 
 impl GradientContext<'_> {
     /// Takes the optimizer step of `batch`, which must be one micro-batch, with learning rate `lr`; the same step as
-    /// [`gradient`](Self::gradient) and [`Optimizer::step`] take without clipping. Returns what was seen and the norm of the
-    /// gradient.
+    /// [`gradient`](Self::gradient), [`clip_factor`] and [`Optimizer::step`] take. Returns what was seen and the norm of the
+    /// gradient, not clipped.
     ///
     /// # Errors
     /// [`TrainError::NonFinite`] when the loss is not a finite number, and then nothing was updated, or when a gradient is not,
-    /// and then the blocks above it were: the decoder is of no more use.
+    /// and then, without clipping, the blocks above it were: the decoder is of no more use.
     ///
     /// # Panics
     /// When the batch is cut into micro-batches, or a trained parameter has no gradient.
@@ -65,14 +91,18 @@ impl GradientContext<'_> {
         step: usize,
         lr: f64,
     ) -> Result<(BatchSummary, f64), TrainError> {
+        let clip = if self.spec.max_grad_norm > 0.0 {
+            let mut looks = Looks { decoder, norms: Norms::default() };
+            self.pass(&mut looks, batch, step)?;
+            clip_factor(self.finite(looks.norms.all(), decoder, batch, step)?, self.spec.max_grad_norm)
+        } else {
+            1.0
+        };
         optimizer.begin_step();
-        let mut updates = Updates { decoder, optimizer, lr, squared_norms: BTreeMap::new() };
+        let mut updates = Updates { decoder, optimizer, lr, clip, norms: Norms::default() };
         let summary = self.pass(&mut updates, batch, step)?;
-        let norm = updates.norm();
-        if !norm.is_finite() {
-            return Err(self.non_finite("gradient", updates.decoder, batch, 0, step));
-        }
-        updates.optimizer.assert_complete(|name| updates.squared_norms.contains_key(name));
+        let norm = self.finite(updates.norms.all(), updates.decoder, batch, step)?;
+        updates.optimizer.assert_complete(|name| updates.norms.0.contains_key(name));
         Ok((summary, norm))
     }
 }

@@ -141,7 +141,17 @@ impl GradientContext<'_> {
         batch: &[&Sample],
         step: usize,
     ) -> Result<f64, TrainError> {
-        let norm = global_norm(gradients);
+        self.finite(global_norm(gradients), decoder, batch, step)
+    }
+
+    /// A norm of gradients if it is a finite number.
+    pub(crate) fn finite(
+        &self,
+        norm: f64,
+        decoder: &Decoder,
+        batch: &[&Sample],
+        step: usize,
+    ) -> Result<f64, TrainError> {
         if norm.is_finite() { Ok(norm) } else { Err(self.non_finite("gradient", decoder, batch, 0, step)) }
     }
 

@@ -105,7 +105,8 @@ pub(super) fn is_blank(text: &str) -> bool {
 
 const QUESTIONS: [&str; 8] = ["instruction", "query", "question", "prompt", "ask", "context", "input", "text"];
 const INPUTS: [&str; 3] = ["input", "context", "passage"];
-const ANSWERS: [&str; 8] = ["output", "response", "answer", "target", "completion", "answers", "reply", "solution"];
+const ANSWERS: [&str; 9] =
+    ["output", "response", "answer", "target", "completion", "answers", "reply", "solution", "chosen"];
 
 /// Whether a key ends with a word that says `name`: `QUESTION`, `zh_question` and `userQuestions` say `question`.
 fn says(key: &str, name: &str) -> bool {

@@ -34,8 +34,11 @@ const TAGS: [Known; 2] = [
 const COLUMNS: [Known; 1] = [("tools", Fate::NotCarriedOver, why::TOOLS)];
 
 /// Options of a set that are for sets on a hub.
-const SET_OPTIONS: [Known; 2] =
-    [("subset", Fate::NotNeeded, "files have no configurations"), ("folder", Fate::NotNeeded, "the files are named")];
+const SET_OPTIONS: [Known; 3] = [
+    ("subset", Fate::NotNeeded, "files have no configurations"),
+    ("folder", Fate::NotNeeded, "the files are named"),
+    ("file_sha1", Fate::NotNeeded, "the mix's manifest has every file's BLAKE3"),
+];
 
 /// Options of a training that concern data.
 const OPTIONS: [Known; 19] = [
@@ -245,7 +248,9 @@ fn alpaca(columns: Option<&Table<'_>>, reading: &mut Reading<'_>) -> Result<Read
         (None, query) => (query, none()),
         (prompt, query) => (prompt, query.or_else(none)),
     };
-    if instruction.is_none() || output.is_none() {
+    // Early files name every column, and a text for pre-training has an answer called "".
+    let is_named = |column: &Option<String>| column.as_ref().is_some_and(|column| !column.is_empty());
+    if !is_named(&instruction) || !is_named(&output) {
         return Err("it has questions or texts without answers; Medley fine-tunes on answers");
     }
     Ok(Read::asked(Columns { history, system, ..sets::question_and_answer(instruction, input, output) }))

@@ -33,6 +33,16 @@ fn wrong(text: &str, only: &[&str]) -> String {
     problems.collect::<Vec<_>>().join("\n")
 }
 
+/// Early files name every column of a text for pre-training, and know a file by its SHA-1.
+#[test]
+fn llama_factory_describes_texts_with_empty_names() {
+    let info = r#"{"a": {"file_name": "a.json", "file_sha1": "96fa"},
+  "wiki": {"file_name": "w.txt", "columns": {"prompt": "text", "query": "", "response": "", "history": ""}}}"#;
+    let text = toml(&[("dataset_info.json", info), ("a.json", ""), ("w.txt", "")]);
+    assert!(text.contains("# left out: the set `wiki`") && !text.contains("[sources.wiki]"), "{text}");
+    assert!(text.contains("# not needed: `file_sha1: 96fa`"), "{text}");
+}
+
 #[test]
 fn llama_factory_describes_sets() {
     let info = r#"{

@@ -87,7 +87,7 @@ impl PlanInput<'_> {
         remedies
     }
 
-    /// The first that fits of: as it is, recomputing, updates in the backward pass, smaller micro-batches.
+    /// The first that fits of: as it is, recomputing, updates in the backward pass and smaller micro-batches.
     fn cheapest(&self, start: &Attempt, workload: &Workload, bytes: usize) -> Option<Remedy> {
         let mut attempts = Vec::new();
         if !start.changes.is_empty() {
@@ -100,13 +100,17 @@ impl PlanInput<'_> {
             _ => start.clone(),
         };
         attempts.push(recomputing.clone());
+        let in_backward = |spec: &mut TrainSpec| spec.optimizer_in_backward = true;
         let uncut = workload.largest_step() <= start.spec.tokens_per_micro_batch;
-        if start.spec.method == Method::Full && start.spec.max_grad_norm == 0.0 && uncut {
-            let in_backward = |spec: &mut TrainSpec| spec.optimizer_in_backward = true;
-            attempts.push(recomputing.with("train.optimizer_in_backward", "true".to_owned(), in_backward));
-        }
-        if !start.spec.optimizer_in_backward {
-            attempts.extend(self.smaller_micro_batches(&recomputing));
+        let updating = (start.spec.method == Method::Full && uncut)
+            .then(|| recomputing.with("train.optimizer_in_backward", "true".to_owned(), in_backward));
+        let smaller =
+            if start.spec.optimizer_in_backward { Vec::new() } else { self.smaller_micro_batches(&recomputing) };
+        // Updates cost nothing, but with clipping every step is computed twice.
+        if start.spec.max_grad_norm > 0.0 {
+            attempts.extend(smaller.into_iter().chain(updating));
+        } else {
+            attempts.extend(updating.into_iter().chain(smaller));
         }
         attempts.into_iter().find_map(|attempt| {
             let peak = self.peak_of(&attempt, workload)?;

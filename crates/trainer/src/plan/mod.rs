@@ -141,7 +141,7 @@ impl Plan {
             supervised: batches.iter().map(|batch| batch.supervised).sum(),
             longest_sample: workload.longest(),
             largest_micro_batch: *largest,
-            operations: operations(sizes, &batches, block_policy),
+            operations: operations(sizes, &batches, block_policy) * passes(input.spec),
             disk: Disk::new(sizes, spec, input.dtype.size(), workload.steps(), input.saves_base, input.root),
             parameters: sizes.parameters,
             trained_parameters: sizes.trained(),
@@ -182,6 +182,11 @@ pub fn readable_bytes(bytes: u64) -> String {
         middle if middle < 1024.0 => format!("{middle:.0} MiB"),
         large => format!("{:.2} GiB", large / 1024.0),
     }
+}
+
+/// How often every step is computed: once, or twice where it is updated in the backward pass and the norm is needed before.
+fn passes(spec: &TrainSpec) -> f64 {
+    if spec.optimizer_in_backward && spec.max_grad_norm > 0.0 { 2.0 } else { 1.0 }
 }
 
 #[cfg(test)]

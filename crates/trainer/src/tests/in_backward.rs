@@ -9,6 +9,7 @@ use medley_recipe::{BlockPolicy, Optimizer as Rule, TrainSpec};
 
 use super::resume::{same_files, timeless};
 use super::{Watcher, samples, spec, tiny_base, train, train_from};
+use crate::metrics::Metrics;
 use crate::optimizer::Optimizer;
 use crate::parameters;
 use crate::sample::Sample;
@@ -16,7 +17,10 @@ use crate::sample::tests::sample;
 use crate::step::{GradientContext, clip_factor};
 use crate::{Base, Silent, TrainError};
 
-/// Settings that the key goes together with.
+/// Gradients of the tiny model are larger.
+const CLIPS: f64 = 0.01;
+
+/// Steps of one micro-batch.
 fn unclipped() -> TrainSpec {
     TrainSpec { max_grad_norm: 0.0, tokens_per_micro_batch: 10_000, ..spec() }
 }
@@ -42,12 +46,17 @@ fn the_weights_are_those_of_the_plain_step() {
     let tied = Base::Model { directory: tiny_base(), name: "tiny".into() };
     for (name, base) in [("tied", tied), ("untied", untied(folder.path()))] {
         for optimizer in [Rule::AdamW, Rule::Muon] {
-            for block_policy in [BlockPolicy::Recompute, BlockPolicy::Keep] {
+            for (block_policy, max_grad_norm) in [
+                (BlockPolicy::Recompute, 0.0),
+                (BlockPolicy::Keep, 0.0),
+                (BlockPolicy::Recompute, CLIPS),
+                (BlockPolicy::Keep, CLIPS),
+            ] {
                 let runs = [unclipped(), in_backward()].map(|spec| {
-                    let spec = TrainSpec { optimizer, block_policy, logging_steps: 1, ..spec };
-                    let run = folder
-                        .path()
-                        .join(format!("{name} {optimizer:?} {block_policy:?} {}", spec.optimizer_in_backward));
+                    let spec = TrainSpec { optimizer, block_policy, max_grad_norm, logging_steps: 1, ..spec };
+                    let in_backward = spec.optimizer_in_backward;
+                    let case = format!("{name} {optimizer:?} {block_policy:?} {max_grad_norm} {in_backward}");
+                    let run = folder.path().join(case);
                     let outcome = train_from(base.clone(), &run, &spec, &samples(11), false, &Silent, &Device::flex());
                     assert_eq!(outcome.expect("trains").step, 9);
                     run
@@ -57,6 +66,8 @@ fn the_weights_are_those_of_the_plain_step() {
                 // Losses and gradient norms as well.
                 let [plain, ours] = runs.map(|run| timeless(&run.join("metrics.jsonl")));
                 assert_eq!(plain, ours);
+                let is_small = |line: &Metrics| matches!(line, Metrics::Train(line) if line.grad_norm <= max_grad_norm);
+                assert!(!plain.iter().any(is_small), "clipping is active");
             }
         }
     }
@@ -91,15 +102,15 @@ fn a_step_that_would_be_cut_is_refused_before_the_first_one() {
     assert_eq!(train(&run, &fits, &samples(11), false, &Silent).expect("trains").step, 9);
 }
 
+fn weights(decoder: &Decoder) -> Vec<Vec<f32>> {
+    let values = |(_, value): (String, medley_model::Parameter)| value.into_data().try_to_vec::<f32>().expect("f32");
+    decoder.parameters().into_iter().map(values).collect()
+}
+
 #[test]
 fn nothing_is_updated_before_the_loss_is_known_to_be_finite() {
     let mut decoder = Decoder::load(&tiny_base(), &Device::flex(), DType::F32).expect("the fixture loads");
     decoder.norm.weight = decoder.norm.weight * f32::MAX;
-    let weights = |decoder: &Decoder| -> Vec<Vec<f32>> {
-        let values =
-            |(_, value): (String, medley_model::Parameter)| value.into_data().try_to_vec::<f32>().expect("f32");
-        decoder.parameters().into_iter().map(values).collect()
-    };
     let before = weights(&decoder);
     let spec = in_backward();
     let mut optimizer = Optimizer::new(&spec, &parameters::list(&decoder));
@@ -125,13 +136,18 @@ fn a_gradient_that_is_not_finite_stops_the_run() {
         slot.set(slot.get().scale(factor));
     }
     decoder.norm.weight = decoder.norm.weight * 100.0;
-    let spec = in_backward();
-    let mut optimizer = Optimizer::new(&spec, &parameters::list(&decoder));
     let samples = samples(4);
     let batch: Vec<&Sample> = samples.iter().collect();
-    let context = GradientContext { spec: &spec };
-    let error = context.step_in_backward(&mut decoder, &mut optimizer, &batch, 0, 1e-2).expect_err("not finite");
-    assert!(matches!(error, TrainError::NonFinite { what: "gradient", .. }), "{error}");
+    let before = weights(&decoder);
+    // With clipping it is known before anything is updated.
+    for max_grad_norm in [CLIPS, 0.0] {
+        let spec = TrainSpec { max_grad_norm, ..in_backward() };
+        let mut optimizer = Optimizer::new(&spec, &parameters::list(&decoder));
+        let context = GradientContext { spec: &spec };
+        let error = context.step_in_backward(&mut decoder, &mut optimizer, &batch, 0, 1e-2).expect_err("not finite");
+        assert!(matches!(error, TrainError::NonFinite { what: "gradient", .. }), "{error}");
+        assert_eq!(before == weights(&decoder), max_grad_norm > 0.0);
+    }
 }
 
 const CONFIG: &str = r#"{"model_type": "qwen2", "vocab_size": 8192, "hidden_size": 512, "intermediate_size": 1376,
