@@ -115,7 +115,7 @@ fn says(key: &str, name: &str) -> bool {
         let border = !before.is_alphanumeric() || (before.is_lowercase() && character.is_uppercase());
         border.then_some(at)
     };
-    let word = &key[key.char_indices().filter_map(begins).last().unwrap_or(0)..];
+    let word = &key[key.char_indices().filter_map(begins).next_back().unwrap_or(0)..];
     word.to_lowercase().trim_end_matches('s') == name.trim_end_matches('s')
 }
 
