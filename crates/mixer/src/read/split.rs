@@ -440,6 +440,9 @@ mod tests {
         assert!(problem.problem.contains("longer than 8 MiB"));
     }
 
+    /// How an object of records may begin.
+    const KEYED: &str = "{\"-\":{\"k\":0,\"l\":0},\"+\":{\"k\":0,\"l\":0},";
+
     proptest! {
         /// Whatever the values hold, each comes out whole.
         #[test]
@@ -447,10 +450,14 @@ mod tests {
             let values: Vec<_> = texts.iter().map(|text| serde_json::json!({ "k": [text, { "x": text }] })).collect();
             let array = if pretty { serde_json::to_string_pretty(&values) } else { serde_json::to_string(&values) };
             let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
-            for text in [array.expect("json"), lines] {
+            let entries: serde_json::Map<_, _> =
+                values.iter().enumerate().map(|(at, value)| (format!("{at:09}{}", texts[at]), value.clone())).collect();
+            let entries = serde_json::json!(entries).to_string();
+            for text in [array.expect("json"), lines, entries.replacen('{', KEYED, 1)] {
                 let found: Vec<serde_json::Value> =
                     good(&text).iter().map(|(_, record)| serde_json::from_str(record).expect("json")).collect();
-                prop_assert_eq!(&found, &values);
+                let before = if text.starts_with(KEYED) { 2 } else { 0 };
+                prop_assert_eq!(&found[before..], &values);
             }
         }
 
@@ -459,6 +466,7 @@ mod tests {
         fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(b'['), Just(b'{'), Just(b'"'), Just(b'\\'),
             Just(b']'), Just(b'}'), Just(b','), Just(b'\n'), any::<u8>()], 0..64)) {
             let _ = records(&bytes);
+            let _ = records(&[KEYED.as_bytes(), &bytes].concat());
         }
     }
 }
