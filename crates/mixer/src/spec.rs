@@ -146,7 +146,7 @@ pub enum SourceFormat {
     Alpaca,
     /// Records are conversations: `messages` (role, content) or `conversations` (from, value).
     Messages,
-    /// Files are JSON: an array, JSON Lines, or objects one after another.
+    /// Files are JSON: an array or an object of records, JSON Lines, or objects one after another.
     Json,
     /// Files are tables with a header, comma-separated.
     Csv,
