@@ -10,8 +10,8 @@ use crate::measure::Lengths;
 use crate::quota::Leaves;
 use crate::spec::{MixSpec, OnShortage, Unit};
 
-/// What is kept of a pool while it is read: the records with the smallest keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is kept of a pool while it is read: the records with the smallest keys; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limit {
     /// At most so many.
     pub records: usize,

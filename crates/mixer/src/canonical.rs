@@ -224,6 +224,17 @@ pub(crate) fn is_inert(character: char) -> bool {
     matches!(character, '\u{0}'..='\u{7f}' | '\u{4e00}'..='\u{9fff}' | '\u{3001}'..='\u{3029}' | '\u{2010}'..='\u{2027}')
 }
 
+/// The character that a text begins with, if it is one of U+4000 to U+9FFF.
+#[inline]
+pub(crate) fn ideograph(text: &[u8]) -> Option<u32> {
+    match *text {
+        [first @ 0xe4..=0xe9, second, third, ..] => {
+            Some((u32::from(first & 0x0f) << 12) | (u32::from(second & 0x3f) << 6) | u32::from(third & 0x3f))
+        }
+        _ => None,
+    }
+}
+
 pub(crate) fn full_width_to_ascii(character: char) -> char {
     char::from_u32(character as u32 - 0xfee0).unwrap_or(character)
 }

@@ -10,8 +10,7 @@ use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::canonical::fold;
-use crate::filter::ideograph;
+use crate::canonical::{fold, ideograph};
 use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
 
 /// An item of an exam, as far as training data must not give it away.

@@ -90,7 +90,7 @@ impl Smallest {
     /// Keeps as many as reach the limit.
     pub fn within(limit: Limit) -> Self {
         let nothing = limit.records == 0 || limit.amount.is_some_and(|(_, most)| most == 0);
-        let limit = if nothing { Limit { records: 0, amount: None } } else { limit };
+        let limit = if nothing { Limit::default() } else { limit };
         // By records nothing can be dropped before.
         let first = if limit.amount.is_none() { limit.records } else { 0 };
         let heap = Heap { kept: Vec::new(), full: room(first) };

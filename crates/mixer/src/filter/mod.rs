@@ -29,7 +29,6 @@ pub use spec::{
     Boilerplate, Bounds, Contamination, ContaminationAction, FilterSpec, Html, KeywordList, KeywordSplit, Language,
     NearDuplicates, Patterns, Take,
 };
-pub(crate) use units::ideograph;
 
 use crate::rejection::Rejection;
 

@@ -9,6 +9,8 @@ use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::canonical::ideograph;
+
 /// A word or a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -112,17 +114,6 @@ pub(crate) fn units(text: &str, mut unit: impl FnMut(Unit)) {
         }
     }
     word.end(bytes.len(), &mut unit);
-}
-
-/// The character that a text begins with, if it is one of U+4000 to U+9FFF.
-#[inline]
-pub(crate) fn ideograph(text: &[u8]) -> Option<u32> {
-    match *text {
-        [first @ 0xe4..=0xe9, second, third, ..] => {
-            Some((u32::from(first & 0x0f) << 12) | (u32::from(second & 0x3f) << 6) | u32::from(third & 0x3f))
-        }
-        _ => None,
-    }
 }
 
 /// Any other character, by its compatibility form; returns where the next one begins.

@@ -101,7 +101,7 @@ impl Fields {
     }
 }
 
-/// Every key of a record, in its order, and its value where it has one of its own.
+/// Every key of a record, in its order, with its value; a table's columns hold texts.
 pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
     match record {
         RawRecord::Row(_, table) => {

@@ -142,11 +142,10 @@ const KEYS: [&str; 70] = [
 const PAIRS: [(&str, &str); 6] =
     [("content", "summary"), ("问题", "回答"), ("问题", "答案"), ("提问", "回答"), ("问", "答"), ("问题", "答")];
 
-/// The keys of what a text alone cannot be understood without.
-const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
-
 const ASKED: std::ops::Range<usize> = 0..10;
 const ANSWERED: std::ops::Range<usize> = 15..27;
+/// What a text alone cannot be understood without.
+const MEDIA: std::ops::Range<usize> = 56..62;
 
 /// The bits of some keys.
 const fn bits(names: &[&str]) -> u128 {
@@ -219,10 +218,12 @@ impl<'a> Keyed<'a> {
 pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape), Problem> {
     let record = Keyed { fields, names };
     let (imported, shape) = recognised(&record)?;
-    let shows = |key: &&str| record.get(key).is_some_and(says_something);
-    let unread = record.has_any(const { bits(&MEDIA) }) && MEDIA.iter().any(shows);
-    let unread = unread && matches!(imported, Imported::Conversation(_));
-    Ok((if unread { Imported::Rejected(Rejection::UnsupportedContent) } else { imported }, shape))
+    let shows = |key: &str| record.get(key).is_some_and(says_something);
+    let is_read = matches!(imported, Imported::Conversation(_));
+    if is_read && record.has_any(range_bits(&MEDIA)) && KEYS[MEDIA].iter().any(|key| shows(key)) {
+        return Ok((Imported::Rejected(Rejection::UnsupportedContent), shape));
+    }
+    Ok((imported, shape))
 }
 
 fn says_something(value: &Value) -> bool {

@@ -28,6 +28,28 @@ pub(crate) struct Pool<'a> {
     pub filters: Vec<Option<Filter>>,
 }
 
+impl Pool<'_> {
+    /// By part.
+    fn importers(&self) -> Vec<Importer> {
+        self.spec.parts.iter().map(Importer::new).collect()
+    }
+}
+
+/// What is wanted of a pool; by default to count all of it and keep nothing.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Of what may be chosen.
+    pub limit: Limit,
+    /// Records of the validation split.
+    pub held_out: usize,
+    /// Contents of the pools named earlier, sorted: none of them is kept.
+    pub earlier: &'a [Vec<ContentId>],
+    /// The part that is read.
+    pub share: Share,
+    /// Contents that are not kept either, sorted.
+    pub left_out: &'a [ContentId],
+}
+
 /// What was read of a pool, or of a part of it.
 pub(crate) struct PoolRead {
     pub files: Vec<FileScan>,
@@ -89,18 +111,6 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// Reads a share of a pool; what stands in `earlier` pools is not drawn.
-    pub fn read(
-        &self,
-        pool: &Pool<'_>,
-        limit: Limit,
-        held_out: usize,
-        earlier: &[Vec<ContentId>],
-        share: Share,
-    ) -> Result<PoolRead, MixError> {
-        self.read_without(pool, limit, held_out, earlier, share, &[])
-    }
-
     /// Finds a pool's near-duplicates, in a reading of its own; with its contents, sorted.
     pub(super) fn near_duplicates(
         &self,
@@ -110,9 +120,8 @@ impl<'a> Drawing<'a> {
     ) -> Result<(LeftOut, Vec<ContentId>), MixError> {
         let mut near = near.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(near) = near.as_mut() else { return Ok(Default::default()) };
-        let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
-        let nothing = Limit { records: 0, amount: None };
-        let mut scan = self.scan(pool, &importers, (nothing, 0), earlier, Share::default());
+        let importers = pool.importers();
+        let mut scan = self.scan(pool, &importers, Wanted { earlier, ..Wanted::default() });
         scan.sketching = true;
         let mut files = scan.run()?;
         let names = pool.files.iter().map(|file| file.name.clone()).collect();
@@ -120,15 +129,9 @@ impl<'a> Drawing<'a> {
         Ok((left_out, sort_contents(&take_contents(&mut files))))
     }
 
-    /// What is asked of a pool's records, of which so many are kept to be chosen and held out.
-    fn scan<'b>(
-        &'b self,
-        pool: &'b Pool<'_>,
-        importers: &'b [Importer],
-        (limit, held_out): (Limit, usize),
-        earlier: &'b [Vec<ContentId>],
-        share: Share,
-    ) -> PoolScan<'b> {
+    /// What is asked of a pool's records.
+    fn scan<'b>(&'b self, pool: &'b Pool<'_>, importers: &'b [Importer], wanted: Wanted<'b>) -> PoolScan<'b> {
+        let Wanted { limit, held_out, earlier, share, left_out } = wanted;
         let meter = &self.meter;
         PoolScan {
             files: &pool.files,
@@ -141,7 +144,7 @@ impl<'a> Drawing<'a> {
             earlier,
             sketching: false,
             expecting: true,
-            left_out: &[],
+            left_out,
             draw: Keyed::draw(self.spec.seed, pool.name),
             validation: Keyed::validation(),
             validation_bound: validation_bound(self.spec.validation.fraction),
@@ -152,23 +155,15 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    pub(super) fn read_without(
-        &self,
-        pool: &Pool<'_>,
-        limit: Limit,
-        held_out: usize,
-        earlier: &[Vec<ContentId>],
-        share: Share,
-        left_out: &[ContentId],
-    ) -> Result<PoolRead, MixError> {
-        let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
-        let mut scan = self.scan(pool, &importers, (limit, held_out), earlier, share);
-        scan.left_out = left_out;
+    /// Reads a pool and keeps what is wanted of it.
+    pub fn read(&self, pool: &Pool<'_>, wanted: Wanted<'_>) -> Result<PoolRead, MixError> {
+        let importers = pool.importers();
+        let mut scan = self.scan(pool, &importers, wanted);
         let mut files = scan.run()?;
         if scan.guessed_wrong() {
             tracing::info!("{}: fewer records than expected can be drawn; it is read again", pool.name);
             scan.expecting = false;
-            (scan.sample, scan.held_out) = (Smallest::within(limit), Smallest::new(held_out));
+            (scan.sample, scan.held_out) = (Smallest::within(wanted.limit), Smallest::new(wanted.held_out));
             files = scan.run()?;
         }
         let contents = take_contents(&mut files);

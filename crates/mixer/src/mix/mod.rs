@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 use self::assemble::{assemble, settle_counts};
 use self::count::{Drawn, count};
-pub(crate) use self::draw::{Drawing, Pool, PoolRead};
+pub(crate) use self::draw::{Drawing, Pool, PoolRead, Wanted};
 use self::write::written;
 use crate::amount::{Limit, limits};
 use crate::canonical::ContentId;
@@ -27,7 +27,6 @@ use crate::measure::MeasureTokens;
 use crate::near_pass::NearPass;
 use crate::quota::Leaves;
 use crate::samples::Samples;
-use crate::share::Share;
 use crate::spec::{MixSpec, SourcePart, SourceSpec};
 
 /// What a mix needs besides its description.
@@ -115,7 +114,8 @@ pub fn mix(spec: &MixSpec, context: &MixContext<'_>) -> Result<Mix, MixError> {
         preparation.mix(&pools, |_, pool, earlier| {
             let left_out = drawing.near_duplicates(pool, earlier, &near)?.0;
             let limit = preparation.limit(pool);
-            let read = drawing.read_without(pool, limit, held_out, earlier, Share::default(), &left_out.contents)?;
+            let wanted = Wanted { limit, held_out, earlier, left_out: &left_out.contents, ..Wanted::default() };
+            let read = drawing.read(pool, wanted)?;
             left_out.check_unchanged(pool.files.iter().zip(&read.files))?;
             Ok(PoolRead { left_out, ..read })
         })
@@ -135,8 +135,7 @@ pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>,
         let drawing = preparation.drawing(&pools);
         let mut pairs = Vec::new();
         for pool in &pools {
-            let nothing = Limit { records: 0, amount: None };
-            let read = drawing.read(pool, nothing, 0, &[], Share::default())?;
+            let read = drawing.read(pool, Wanted::default())?;
             let found = read.files.into_iter().flat_map(|file| file.counts.audited);
             pairs.extend(found.map(|pair| AuditPair { source: pool.name.to_owned(), ..pair }));
         }
@@ -211,7 +210,7 @@ impl<'a> Preparation<'a> {
     /// What must be kept of a pool.
     pub fn limit(&self, pool: &Pool<'_>) -> Limit {
         let leaf = self.leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
-        leaf.map_or(Limit { records: 0, amount: None }, |leaf| self.limits[leaf]).capped(pool.spec.max_records)
+        leaf.map_or_else(Limit::default, |leaf| self.limits[leaf]).capped(pool.spec.max_records)
     }
 
     /// What the exam has to do with a record.

@@ -14,24 +14,51 @@ enum State {
     Lines,
     /// JSON objects, one after another.
     Objects,
-    /// In an array, before an element; `after_comma` forbids the end.
-    Element { after_comma: bool },
-    /// In an array, after an element.
-    Comma,
-    /// Before an array.
-    Array,
-    /// Before an object of records.
-    Object,
-    /// In an object of records, before an entry; `after_comma` forbids the end.
-    Entry { after_comma: bool },
-    /// In an object of records, after an entry.
-    EntryComma,
-    /// After the end of an array or an object of records.
-    End,
+    /// Before what encloses the records.
+    Before(Enclosure),
+    /// In it, before a record; `after_comma` forbids the end.
+    Record { within: Enclosure, after_comma: bool },
+    /// In it, after a record.
+    Comma(Enclosure),
+    /// After its end.
+    End(Enclosure),
     /// In a table, before its header.
     Header(u8),
     /// In a table, before a row.
     Rows(u8),
+}
+
+/// What encloses the records of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Enclosure {
+    /// Each is an element.
+    Array,
+    /// Each is the value of an entry.
+    Object,
+}
+
+impl Enclosure {
+    const fn brackets(self) -> [u8; 2] {
+        match self {
+            Self::Array => *b"[]",
+            Self::Object => *b"{}",
+        }
+    }
+
+    /// Where the record begins in the element or entry that `bytes` begins with; `None` if it does not begin here.
+    fn record(self, bytes: &[u8]) -> Option<usize> {
+        match (self, bytes.first()) {
+            (Self::Object, Some(b'"')) => value_of_entry(bytes),
+            _ => Some(0),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Array => "JSON array",
+            Self::Object => "JSON object of records",
+        }
+    }
 }
 
 /// Hands out the records of one file, batch by batch.
@@ -57,10 +84,10 @@ impl Splitter {
     /// Splits UTF-8 text without a byte order mark.
     pub fn new(reader: Box<dyn Read + Send>, layout: Layout) -> Self {
         let state = match layout {
-            Layout::Array => State::Array,
+            Layout::Array => State::Before(Enclosure::Array),
             Layout::Lines => State::Lines,
             Layout::Objects => State::Objects,
-            Layout::Entries => State::Object,
+            Layout::Entries => State::Before(Enclosure::Object),
             Layout::Table(delimiter) => State::Header(delimiter),
         };
         let (rest, spares, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
@@ -120,11 +147,8 @@ impl Splitter {
     fn finish(&self) -> Result<(), SplitError> {
         let again = "fetch or copy the file again";
         match self.state {
-            State::Element { .. } | State::Comma => {
-                Err(self.here("the file ends inside the JSON array: it is truncated", again))
-            }
-            State::Entry { .. } | State::EntryComma => {
-                Err(self.here("the file ends inside the JSON object of records: it is truncated", again))
+            State::Record { within, .. } | State::Comma(within) => {
+                Err(self.here(format!("the file ends inside the {}: it is truncated", within.name()), again))
             }
             State::Objects if !self.rest.is_empty() => {
                 Err(self.here("the file ends inside a JSON object: it is truncated", again))
@@ -146,8 +170,7 @@ impl Splitter {
             State::Lines => Ok(self.split_lines(bytes, spans)),
             State::Objects => self.split_objects(bytes, spans),
             State::Header(delimiter) | State::Rows(delimiter) => self.split_rows(bytes, delimiter, spans),
-            State::Object | State::Entry { .. } | State::EntryComma => self.split_entries(bytes, spans),
-            _ => self.split_array(bytes, spans),
+            _ => self.split_enclosed(bytes, spans),
         }
     }
 
@@ -228,60 +251,38 @@ impl Splitter {
         Ok(at)
     }
 
-    fn split_array(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
+    fn split_enclosed(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
         let mut at = 0;
         loop {
             at = self.skip_white_space(bytes, at);
-            let Some(byte) = bytes.get(at) else { return Ok(at) };
-            match (self.state, byte) {
-                (State::Element { .. }, b'{') => {
-                    let Some(length) = object_length(&bytes[at..]) else { return Ok(at) };
-                    self.enter(bytes, at, length, spans);
-                    self.state = State::Comma;
-                    at += length;
-                    continue;
+            let Some(&byte) = bytes.get(at) else { return Ok(at) };
+            self.state = match self.state {
+                State::Before(within) if byte == within.brackets()[0] => State::Record { within, after_comma: false },
+                State::Record { within, after_comma: false } | State::Comma(within) if byte == within.brackets()[1] => {
+                    State::End(within)
                 }
-                (State::Array, b'[') => self.state = State::Element { after_comma: false },
-                (State::Element { after_comma: false } | State::Comma, b']') => self.state = State::End,
-                (State::Comma, b',') => self.state = State::Element { after_comma: true },
-                (State::Element { .. }, _) => {
-                    return Err(self.here("an element of the array is not an object", LAYOUTS));
-                }
-                (State::End, _) => return Err(self.here("text after the end of the JSON array", LAYOUTS)),
-                _ => return Err(self.here("a comma is missing between two elements of the array", "mend the JSON")),
-            }
-            at += 1;
-        }
-    }
-
-    fn split_entries(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Result<usize, SplitError> {
-        let mut at = 0;
-        loop {
-            at = self.skip_white_space(bytes, at);
-            let Some(byte) = bytes.get(at) else { return Ok(at) };
-            match (self.state, byte) {
-                (State::Entry { .. }, b'"') => {
-                    let Some(start) = value_of_entry(&bytes[at..]).map(|value| at + value) else { return Ok(at) };
-                    if bytes[start] != b'{' {
-                        return Err(self.here("an entry of the JSON object of records is not an object", LAYOUTS));
+                State::Comma(within) if byte == b',' => State::Record { within, after_comma: true },
+                State::Record { within, .. } => {
+                    let Some(start) = within.record(&bytes[at..]).map(|record| at + record) else { return Ok(at) };
+                    if bytes[start] != b'{' || (within == Enclosure::Object && start == at) {
+                        let problem = match within {
+                            Enclosure::Array => "an element of the array is not an object",
+                            Enclosure::Object => "an entry of the JSON object of records is not a name and an object",
+                        };
+                        return Err(self.here(problem, LAYOUTS));
                     }
                     let Some(length) = object_length(&bytes[start..]) else { return Ok(at) };
                     self.line += memchr::memchr_iter(b'\n', &bytes[at..start]).count() as u64;
                     self.enter(bytes, start, length, spans);
-                    self.state = State::EntryComma;
+                    self.state = State::Comma(within);
                     at = start + length;
                     continue;
                 }
-                (State::Object, b'{') => self.state = State::Entry { after_comma: false },
-                (State::Entry { after_comma: false } | State::EntryComma, b'}') => self.state = State::End,
-                (State::EntryComma, b',') => self.state = State::Entry { after_comma: true },
-                (State::End, _) => return Err(self.here("text after the end of the JSON object of records", LAYOUTS)),
-                _ => {
-                    return Err(
-                        self.here("a name or a comma is missing in the JSON object of records", "mend the JSON")
-                    );
+                State::End(within) => {
+                    return Err(self.here(format!("text after the end of the {}", within.name()), LAYOUTS));
                 }
-            }
+                _ => return Err(self.here("a comma is missing between two records", "mend the JSON")),
+            };
             at += 1;
         }
     }
@@ -396,10 +397,10 @@ mod tests {
             ("[{}] x", "text after the end of the JSON array"),
             ("TWO", "Some((1, 3)) the file ends inside the JSON object of records"),
             ("TWO,", "the file ends inside the JSON object of records"),
-            ("TWO,}", "a name or a comma is missing"),
-            ("TWO \"3\"", "a name or a comma is missing"),
-            ("TWO,\n\"3\": 4}", "Some((2, 3)) an entry of the JSON object of records is not an object"),
-            ("TWO,\"3\" {}}", "Some((1, 3)) an entry of the JSON object of records is not an object"),
+            ("TWO,}", "an entry of the JSON object of records is not a name and an object"),
+            ("TWO \"3\"", "a comma is missing"),
+            ("TWO,\n\"3\": 4}", "Some((2, 3)) an entry of the JSON object of records is not a name and an object"),
+            ("TWO,\"3\" {}}", "Some((1, 3)) an entry of the JSON object of records is not a name and an object"),
         ] {
             let text = text.replace("TWO", r#"{"1":{"q":1,"a":2},"2":{"q":1,"a":2}"#);
             let message = bad(text.as_bytes());

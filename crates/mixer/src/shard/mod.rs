@@ -22,7 +22,7 @@ use std::path::Path;
 
 use crate::amount::Limit;
 use crate::error::MixError;
-use crate::mix::{MixContext, Preparation, in_threads};
+use crate::mix::{MixContext, Preparation, Wanted, in_threads};
 use crate::share::{ShardNumber, Share};
 use crate::spec::MixSpec;
 use folder::ShardWriter;
@@ -78,7 +78,8 @@ pub fn mix_shard(
             let mut writer = ShardWriter::new(folder, spec, context, shard)?;
             for pool in &pools {
                 let limit = with_margin(preparation.limit(pool), margin);
-                let read = drawing.read(pool, limit, held_out, &[], Share(Some(shard)))?;
+                let read =
+                    drawing.read(pool, Wanted { limit, held_out, share: Share(Some(shard)), ..Wanted::default() })?;
                 summary.records += read.files.iter().map(|file| file.counts.read).sum::<u64>();
                 summary.candidates += (read.sample.len() + read.held_out.len()) as u64;
                 writer.write_pool(pool, &read)?;
