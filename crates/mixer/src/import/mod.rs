@@ -25,7 +25,7 @@ pub(crate) use identify::Identified;
 pub(crate) use shape::Shape;
 
 /// Version of the importers, in every manifest: another version may read a file otherwise.
-pub const IMPORTER_VERSION: u32 = 3;
+pub const IMPORTER_VERSION: u32 = 4;
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
