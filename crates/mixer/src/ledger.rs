@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MissedShare, MixError};
 use crate::filter::Finding;
-use crate::record::place;
+use crate::record::record_place;
 use crate::rejection::Rejection;
 use crate::spec::{Unit, is_default};
 
@@ -34,7 +34,7 @@ impl Counted {
     pub(crate) fn add(&mut self, file: &str, at: (u64, u64)) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
-            self.examples.push(place(file, at));
+            self.examples.push(record_place(file, at));
         }
     }
 
@@ -287,6 +287,18 @@ impl Ledger {
         for line in self.sources.values_mut() {
             line.realised_share = share(amount(line), total);
             line.supervised_share = supervised(line).map(|tokens| share(tokens, all_supervised));
+        }
+    }
+
+    /// Whether there is any sample.
+    ///
+    /// # Errors
+    /// [`MixError::Empty`] with what became of every source's records.
+    pub(crate) fn check_not_empty(&self) -> Result<(), MixError> {
+        let line = |(name, line): (&String, &SourceLedger)| format!("pool `{name}`: {}", line.whereabouts());
+        match self.chosen {
+            0 => Err(MixError::Empty(self.sources.iter().map(line).collect())),
+            _ => Ok(()),
         }
     }
 

@@ -61,7 +61,7 @@ pub use measure::{Lengths, MeasureTokens};
 pub use mix::{Mix, MixContext, MixProgress, audit, mix};
 pub use order::TrainingOrder;
 pub use quota::{Leaf, Leaves};
-pub use record::MixedRecord;
+pub use record::{MixedRecord, record_place};
 pub use rejection::Rejection;
 pub use samples::Samples;
 pub use shard::{DEFAULT_MARGIN, ShardSummary, merge_shards, mix_shard};

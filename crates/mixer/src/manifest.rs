@@ -242,6 +242,20 @@ fn exam_hash<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
 
+    /// A manifest of another program, or one that was edited.
+    #[test]
+    fn an_unknown_order_is_refused() {
+        for order in ["shuffled", "sequential", "interleaved", "medical-last"] {
+            let text = format!("\"{order}\"");
+            let read: Order = serde_json::from_str(&text).expect("a known order");
+            assert_eq!(serde_json::to_string(&read).expect("JSON"), text);
+        }
+        for unknown in ["interleved", "Shuffled", "", "-last", "last"] {
+            let error = serde_json::from_str::<Order>(&format!("\"{unknown}\"")).expect_err("unknown").to_string();
+            assert!(error.starts_with(&format!("unknown order `{unknown}`: expected shuffled")), "{error}");
+        }
+    }
+
     #[test]
     fn an_origin_has_its_commit() {
         let part = |path: &str| ManifestPart { path: path.to_owned(), ..ManifestPart::default() };

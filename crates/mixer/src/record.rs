@@ -59,12 +59,12 @@ impl MixedRecord {
 
     /// Where it stands: `file:line`, or `file:line#record` where several records begin on one line.
     pub fn place(&self) -> String {
-        place(&self.file, (self.line, self.record))
+        record_place(&self.file, (self.line, self.record))
     }
 }
 
 /// `file:line`, or `file:line#record` where several records begin on one line.
-pub(crate) fn place(file: &str, (line, record): (u64, u64)) -> String {
+pub fn record_place(file: &str, (line, record): (u64, u64)) -> String {
     let number = if record > line { format!("#{record}") } else { String::new() };
     format!("{file}:{line}{number}")
 }

@@ -18,6 +18,12 @@ pub enum Rejection {
     UnsupportedContent,
     /// Turns that are not user and assistant by turns, or do not end with the assistant.
     TurnsOutOfOrder,
+    /// Two system messages that differ.
+    TwoSystemMessages,
+    /// Questions and answers are lists of the same length: a table by column in one record.
+    ListsOfTexts,
+    /// The record marks its answer as bad.
+    MarkedBad,
     /// The record has the keys of no known layout, unlike other records of its file.
     Unrecognised,
     /// The record says itself that its generation failed.
@@ -80,6 +86,9 @@ impl Rejection {
             Self::UnsupportedRole => "unsupported role",
             Self::UnsupportedContent => "unsupported content",
             Self::TurnsOutOfOrder => "turns out of order",
+            Self::TwoSystemMessages => "two system messages",
+            Self::ListsOfTexts => "lists of questions and answers in one record",
+            Self::MarkedBad => "answer marked as bad",
             Self::Unrecognised => "no known layout",
             Self::FailedGeneration => "failed generation",
             Self::AnswerNotAmongOptions => "answer not among the options",

@@ -67,7 +67,7 @@ pub struct Columns {
     pub input: Option<String>,
     /// The answer, which is supervised.
     pub output: Option<String>,
-    /// Earlier turns: a list of `[user, assistant]` pairs.
+    /// Earlier turns: a list of `[user, assistant]` pairs or of messages.
     pub history: Option<String>,
     /// A system message.
     pub system: Option<String>,
@@ -83,17 +83,19 @@ pub struct Columns {
     /// What speakers are called, beside the usual names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
-    /// In a turn: whether it is learned (default: `train`, and `weight`, where 0 says no).
+    /// In a turn: whether it is learned; false or 0 says no (default: each of `train`, `training`, `trainable`, `is_train`,
+    /// `weight`, `loss`, `loss_weight`, `loss_scale`, `loss_mask`, and the other way round `mask`, `masked`). Empty: every
+    /// answer is learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
 }
 
 impl Columns {
-    /// Whether they say how a conversation is written; empty names do not.
+    /// Whether they say how a conversation is written; empty names do not, but for `train`.
     pub fn of_conversations(&self) -> bool {
-        let names = [&self.messages, &self.role, &self.content, &self.train];
+        let names = [&self.messages, &self.role, &self.content];
         let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-        names.into_iter().any(is_named) || self.roles.is_some()
+        names.into_iter().any(is_named) || self.roles.is_some() || self.train.is_some()
     }
 }
 
@@ -238,7 +240,7 @@ impl Unit {
 
 /// The order in which a mix is written and every epoch is trained.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[serde(try_from = "String", into = "String")]
 pub enum Order {
     /// Every sample anywhere: each tenth holds its share of each source but for chance.
     #[default]
@@ -254,13 +256,12 @@ pub enum Order {
 /// What follows the name of a source or group that comes last.
 const LAST: &str = "-last";
 
-impl From<String> for Order {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "sequential" => Self::Sequential,
-            "interleaved" => Self::Interleaved,
-            other => other.strip_suffix(LAST).map_or(Self::Shuffled, |name| Self::Last(name.to_owned())),
-        }
+impl TryFrom<String> for Order {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let unknown = "expected shuffled, sequential, interleaved or NAME-last";
+        Self::parse(&text).ok_or_else(|| format!("unknown order `{text}`: {unknown}"))
     }
 }
 
@@ -278,8 +279,12 @@ impl From<Order> for String {
 impl Order {
     /// Reads an order as recipes write it; `None` where it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let order = Self::from(text.to_owned());
-        (String::from(order.clone()) == text).then_some(order)
+        Some(match text {
+            "shuffled" => Self::Shuffled,
+            "sequential" => Self::Sequential,
+            "interleaved" => Self::Interleaved,
+            other => Self::Last(other.strip_suffix(LAST).filter(|name| !name.is_empty())?.to_owned()),
+        })
     }
 }
 

@@ -532,3 +532,136 @@ fn an_empty_text_is_no_history() {
     let error = run(folder.path(), &spec(1, &[("a", 1, "a.jsonl")])).expect_err("no list").to_string();
     assert!(error.contains("a.jsonl:1") && error.contains("`history` is a text"), "{error}");
 }
+
+/// What is read of one file: its turns joined, in the file's order, and how the file and its records are recognised.
+fn read_of(name: &str, content: &str) -> Result<(Vec<String>, String), String> {
+    let folder = folder();
+    put(folder.path(), name, content);
+    let epochs = [("a".to_owned(), 1.0)].into_iter().collect();
+    let mix =
+        run(folder.path(), &MixSpec { epochs, ..spec(0, &[("a", 1, name)]) }).map_err(|error| error.to_string())?;
+    let mut records: Vec<&MixedRecord> = mix.train.iter().collect();
+    records.sort_by_key(|record| record.record);
+    let turns = |record: &&MixedRecord| {
+        record.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("|")
+    };
+    let layouts = mix.ledger.sources["a"].read_as.iter().map(|as_| as_.layout.clone());
+    Ok((records.iter().map(turns).collect(), layouts.collect::<Vec<_>>().join("; ")))
+}
+
+/// Files that other programs write as one object, or whose records are lists.
+#[test]
+fn files_of_one_object_and_of_lists_are_read() {
+    let pairs = vec!["一|二".to_owned(), "三|四".to_owned()];
+    for (content, layout) in [
+        (r#"{"instruction":["一","三"],"output":["二","四"]}"#, "JSON by column"),
+        (r#"{"question":["一","三"],"input":["",""],"answer":["二","四"],"id":[1,2]}"#, "JSON by column"),
+        (r#"{"prompt":{"0":"一","1":"三"},"completion":{"0":"二","1":"四"}}"#, "JSON of pandas, columns"),
+        (
+            r#"{"columns":["question","answer"],"index":[0,1],"data":[["一","二"],["三","四"]]}"#,
+            "JSON of pandas, split",
+        ),
+        (
+            r#"{"schema":{"fields":[]},"data":[{"index":0,"query":"一","response":"二"},{"query":"三","response":"四"}]}"#,
+            "JSON object, records in `data`",
+        ),
+        (
+            r#"{"version":"1","data":[{"instruction":"一","output":"二"},{"instruction":"三","output":"四"}]}"#,
+            "JSON object, records in `data`",
+        ),
+        (
+            r#"{"train":[{"messages":[{"role":"user","content":"一"},{"role":"assistant","content":"二"}]},
+                {"messages":[{"role":"user","content":"三"},{"role":"assistant","content":"四"}]}]}"#,
+            "JSON object, records in `train`",
+        ),
+        (
+            r#"{"messages":[[{"role":"user","content":"一"},{"role":"assistant","content":"二"}],
+                [{"role":"user","content":"三"},{"role":"assistant","content":"四"}]]}"#,
+            "JSON by column",
+        ),
+        (
+            "[{\"role\":\"user\",\"content\":\"一\"},{\"role\":\"assistant\",\"content\":\"二\"}]\n\
+             [{\"role\":\"user\",\"content\":\"三\"},{\"role\":\"assistant\",\"content\":\"四\"}]\n",
+            "JSON Lines",
+        ),
+        (
+            "[[{\"from\":\"human\",\"value\":\"一\"},{\"from\":\"gpt\",\"value\":\"二\"}],
+              [{\"from\":\"human\",\"value\":\"三\"},{\"from\":\"gpt\",\"value\":\"四\"}]]",
+            "JSON array",
+        ),
+        (
+            "{\n\"x\": {\"instruction\":\"一\",\"output\":\"二\"},\n\"y\": {\"instruction\":\"三\",\"output\":\"四\"}}",
+            "JSON object of records",
+        ),
+    ] {
+        assert_eq!(read_of("a.json", content), Ok((pairs.clone(), layout.to_owned())), "{content}");
+    }
+    let one =
+        r#"{"id": 7, "description":"文","QA_pairs":[{"question":"一","answer":"二"},{"question":"三","answer":"四"}]}"#;
+    assert_eq!(read_of("a.json", one).expect("one record").0, ["一\n文|二|三|四"], "a record of its own");
+    let history = "instruction,output,history\n三,四,\"[[\"\"一\"\",\"\"二\"\"]]\"\n";
+    assert_eq!(read_of("a.csv", history).expect("a cell of JSON").0, ["一|二|三|四"]);
+}
+
+/// An object that is longer than what the layout is told by.
+#[test]
+fn a_large_file_of_one_object_is_read_whole() {
+    let question = |number: usize| format!("{number}{}", "问".repeat(1000));
+    let rows: Vec<_> =
+        (0..400).map(|number| serde_json::json!({"instruction": question(number), "output": "答"})).collect();
+    let wrapped = serde_json::json!({ "version": 1, "data": rows }).to_string();
+    assert!(wrapped.len() > 1 << 20);
+    let (turns, _) = read_of("a.json", &wrapped).expect("a wrapper");
+    assert_eq!((turns.len(), turns[399].starts_with("399问")), (400, true));
+    let first = serde_json::json!({"instruction": "长".repeat(200_000), "output": "答"}).to_string();
+    let (turns, layout) = read_of("a.jsonl", &format!("{first}\n{}", line("一", "二"))).expect("lines");
+    assert_eq!((turns.len(), layout.as_str()), (2, "JSON Lines"), "a long first record is no file of one object");
+}
+
+#[test]
+fn what_no_record_can_be_made_of_is_named_for_what_it_is() {
+    for (name, content, expected) in [
+        (
+            "a.json",
+            r#"{"train":[{"instruction":"一","output":"二"}],"test":[{"instruction":"三","output":"四"}]}"#,
+            "one JSON object with several lists of records: `train` (1), `test` (1)",
+        ),
+        ("a.json", r#"[["一","二"],["三","四"]]"#, "a list of values, and nothing says what each of them is"),
+        ("a.csv", "c_id,role,message\n0,user,甲\n0,assistant,乙\n", "each record is one turn (`role`, `message`)"),
+        ("a.jsonl", "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\"}\n", "output = \"chosen\""),
+        (
+            "a.jsonl",
+            "{\"instruction\":[\"一\",\"三\"],\"output\":[\"二\",\"四\"]}\n{\"instruction\":[\"五\",\"七\"],\"output\":[\"六\",\"八\"]}\n",
+            "2 lists of questions and answers in one record: a.jsonl:1, 2",
+        ),
+        (
+            "a.jsonl",
+            "{\"prompt\":\"q\",\"completion\":\"a\",\"label\":0}\n{\"prompt\":\"q\",\"completion\":\"a\",\"label\":2}\n",
+            "`label` is 0 or \"false\" in some records",
+        ),
+    ] {
+        let message = read_of(name, content).expect_err("refused");
+        assert!(message.contains(expected), "{content}: {message}");
+    }
+}
+
+/// However it comes that nothing is left, it is an error.
+#[test]
+fn a_mix_without_samples_is_refused() {
+    let folder = folder();
+    put(folder.path(), "bad.jsonl", line("问", "") + &line("", "答"));
+    put(folder.path(), "one.jsonl", line("问", "答"));
+    let epochs = |share: f64| [("a".to_owned(), share)].into_iter().collect();
+    let of = |path| spec(0, &[("a", 1, path)]);
+    let shrinks = MixSpec { on_shortage: OnShortage::Shrink, ..spec(5, &[("a", 1, "bad.jsonl")]) };
+    let held_out = Validation { fraction: 1.0, max_samples: 1 };
+    for (spec, expected) in [
+        (MixSpec { epochs: epochs(1.0), ..of("bad.jsonl") }, "pool `a`: 2 read, 2 rejected (1 empty question"),
+        (MixSpec { epochs: epochs(0.1), ..of("one.jsonl") }, "pool `a`: 1 read"),
+        (MixSpec { epochs: epochs(1.0), validation: held_out, ..of("one.jsonl") }, "1 held out for validation"),
+        (shrinks, "pool `a` has 0 records to choose from"),
+    ] {
+        let message = run(folder.path(), &spec).expect_err("nothing is left").to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}

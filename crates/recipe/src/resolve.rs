@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use medley_mixer::{FilterSpec, MixSpec, SourcePart, SourceSpec, Unit};
+use medley_mixer::{FilterSpec, MixSpec, Order, SourcePart, SourceSpec, Unit};
 use miette::{Diagnostic, Severity};
 
 use crate::check;
@@ -178,7 +178,7 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
         ratio_in: if by_epochs { Unit::Samples } else { raw.mix.ratio_in },
         ratio_end: mixture.ratio_end,
         epochs: epochs.into_iter().map(|(name, RawPasses(passes))| (name, passes)).collect(),
-        order: raw.mix.order.into(),
+        order: Order::parse(&raw.mix.order).unwrap_or_default(),
         on_shortage: raw.mix.on_shortage,
         max_epochs: raw.mix.max_epochs,
         tolerance: raw.mix.tolerance,

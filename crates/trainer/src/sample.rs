@@ -3,7 +3,7 @@
 use std::fmt;
 
 use medley_chat::{EncodedSample, IGNORED};
-use medley_mixer::{Key, MixedRecord};
+use medley_mixer::{Key, MixedRecord, record_place};
 
 use crate::error::TrainError;
 
@@ -16,6 +16,8 @@ pub struct SampleOrigin {
     pub file: String,
     /// Line of the file on which the record begins, from 1.
     pub line: u64,
+    /// Number of the record in the file, from 1; tells records apart that begin on one line.
+    pub record: u64,
     /// The record's key.
     pub key: Key,
     /// Which repeat of the record this is.
@@ -24,7 +26,8 @@ pub struct SampleOrigin {
 
 impl fmt::Display for SampleOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{} (source {}, key {})", self.file, self.line, self.source, self.key)
+        let place = record_place(&self.file, (self.line, self.record));
+        write!(formatter, "{place} (source {}, key {})", self.source, self.key)
     }
 }
 
@@ -46,6 +49,7 @@ impl Sample {
             source: record.source.clone(),
             file: record.file.clone(),
             line: record.line,
+            record: record.record,
             key: record.key,
             copy: record.copy,
         };
@@ -128,6 +132,7 @@ pub(crate) mod tests {
                 source: if key.is_multiple_of(2) { "general" } else { "medical" }.into(),
                 file: "train.jsonl".into(),
                 line: key as u64 + 1,
+                record: key as u64 + 1,
                 key: Key(key as u128 * 0x9e37_79b9_7f4a_7c15),
                 copy: 0,
             },
@@ -142,6 +147,13 @@ pub(crate) mod tests {
         assert_eq!((it.computed_tokens(), it.supervised_tokens()), (3, 2));
         it.labels[3] = IGNORED;
         assert_eq!((it.computed_tokens(), it.supervised_tokens()), (2, 1));
+    }
+
+    /// A whole array may stand on one line.
+    #[test]
+    fn an_origin_tells_records_of_one_line_apart() {
+        let origin = SampleOrigin { line: 1, record: 7, ..sample(0, &[1], 1).origin };
+        assert!(origin.to_string().starts_with("train.jsonl:1#7 (source general, key "), "{origin}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Alpaca's layout, or the columns that the recipe names: instruction, input, output, and earlier turns in `history`.
 
-use super::Seen;
 use super::columns::Column;
 use super::conversation::{Parts, earlier_turns};
 use super::fields::{Fields, Names};
+use super::{Seen, marks};
 use crate::read::Problem;
 use crate::spec::Columns;
 
@@ -21,6 +21,12 @@ pub(super) fn columns(columns: &Columns, names: &mut Names) -> Vec<Column> {
         column(&columns.system, "system", false),
         column(&columns.history, "history", false),
     ]
+}
+
+/// What is seen of a record whose questions and answers are lists of the same length: a table by column.
+pub(super) fn by_column(fields: &Fields, columns: &[Column]) -> Option<Seen> {
+    let (question, answer) = (columns[INSTRUCTION].value(fields)?, columns[OUTPUT].value(fields)?);
+    marks::is_by_column(question, answer).then_some(1 << INSTRUCTION | 1 << OUTPUT)
 }
 
 /// Reads the parts; `None` where a column is missing that must be there.

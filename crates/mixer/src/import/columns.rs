@@ -1,11 +1,9 @@
 //! Finding a column's text in a record.
 
-use indexmap::IndexSet;
 use serde_json::Value;
 
 use super::fields::{Fields, Names};
 use crate::read::Problem;
-use crate::spec::usual_role;
 
 /// A column's name: a key, or a path of keys (and list indices from 0) with dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,60 +99,4 @@ pub(super) fn kind(value: &Value) -> &'static str {
 /// Whether a text says nothing.
 pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
-}
-
-const QUESTIONS: [&str; 8] = ["instruction", "query", "question", "prompt", "ask", "context", "input", "text"];
-const INPUTS: [&str; 3] = ["input", "context", "passage"];
-const ANSWERS: [&str; 9] =
-    ["output", "response", "answer", "target", "completion", "answers", "reply", "solution", "chosen"];
-
-/// Whether a key ends with a word that says `name`: `QUESTION`, `zh_question` and `userQuestions` say `question`.
-fn says(key: &str, name: &str) -> bool {
-    let begins = |(at, character): (usize, char)| {
-        let before = key[..at].chars().next_back()?;
-        let border = !before.is_alphanumeric() || (before.is_lowercase() && character.is_uppercase());
-        border.then_some(at)
-    };
-    let word = &key[key.char_indices().filter_map(begins).next_back().unwrap_or(0)..];
-    word.to_lowercase().trim_end_matches('s') == name.trim_end_matches('s')
-}
-
-/// A `columns` line that fits a record with texts under these keys as well as can be told.
-pub(super) fn suggestion(keys: &[String]) -> String {
-    let find = |names: &[&str], beside: Option<&str>| {
-        let free = |key: &&String| Some(key.as_str()) != beside;
-        let exact = names.iter().find_map(|name| keys.iter().filter(free).find(|key| key.eq_ignore_ascii_case(name)));
-        let near = || names.iter().find_map(|name| keys.iter().filter(free).rfind(|key| says(key, name)));
-        exact.or_else(near).cloned()
-    };
-    let instruction = find(&QUESTIONS, None);
-    let output = find(&ANSWERS, None);
-    let input = find(&INPUTS, instruction.as_deref());
-    let input = input.map(|input| format!(" input = \"{input}\",")).unwrap_or_default();
-    let or_dots = |name: Option<String>| name.unwrap_or_else(|| "…".to_owned());
-    let (instruction, output) = (or_dots(instruction), or_dots(output));
-    format!(
-        "say which columns hold what: `columns = {{ instruction = \"{instruction}\",{input} output = \"{output}\" }}`"
-    )
-}
-
-/// A `columns` line for a record with a list of turns under names of its own, each with a speaker and a text.
-pub(super) fn suggestion_of_turns(entries: &[(String, Value)]) -> Option<String> {
-    entries.iter().find_map(|(name, value)| {
-        let turns = value.as_array()?;
-        let texts = |key: &String| -> Option<(String, IndexSet<&str>, usize)> {
-            let texts = turns.iter().map(|turn| turn.get(key)?.as_str()).collect::<Option<Vec<_>>>()?;
-            let length = texts.iter().map(|text| text.len()).sum();
-            Some((key.clone(), texts.into_iter().collect(), length))
-        };
-        let fields: Vec<_> = turns.first()?.as_object()?.keys().filter_map(texts).collect();
-        let (role, speakers, _) = fields.iter().find(|(_, speakers, _)| speakers.len() == 2)?;
-        let (content, ..) = fields.iter().filter(|(key, ..)| key != role).max_by_key(|(.., length)| *length)?;
-        let usual = speakers.iter().all(|speaker| usual_role(speaker).is_some());
-        let roles = format!(", roles = {{ user = [\"{}\"], assistant = [\"{}\"] }}", speakers[0], speakers[1]);
-        let roles = if usual { String::new() } else { roles };
-        Some(format!(
-            "say how the conversation is written: `columns = {{ messages = \"{name}\", role = \"{role}\", content = \"{content}\"{roles} }}`"
-        ))
-    })
 }

@@ -3,8 +3,8 @@
 use medley_chat::{Message, Role};
 use serde_json::Value;
 
-use super::Imported;
 use super::columns::{is_blank, kind, text_of};
+use super::{Imported, messages};
 use crate::read::Problem;
 use crate::rejection::Rejection;
 
@@ -45,13 +45,18 @@ pub(super) fn unless_empty(messages: Vec<Message>) -> Imported {
     }
 }
 
-/// Earlier turns: a list of `[user, assistant]` pairs.
+/// Earlier turns: a list of `[user, assistant]` pairs or of messages, which a table holds as JSON text.
 pub(super) fn earlier_turns(history: &Value, name: &str) -> Result<Vec<Message>, Problem> {
     let hint = "earlier turns are a list of [user, assistant] pairs";
     let turns = match history {
         Value::Null => return Ok(Vec::new()),
         // Some sets write an empty text where there is no history.
         Value::String(text) if is_blank(text) => return Ok(Vec::new()),
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            let turns: Value = serde_json::from_str(text).map_err(|error| messages::not_json(name, &error))?;
+            return earlier_turns(&turns, name);
+        }
+        Value::Array(_) if messages::is_messages(history) => return earlier_messages(history, name),
         Value::Array(turns) => turns,
         other => return Err(Problem::new(format!("`{name}` is {}; expected a list", kind(other)), hint)),
     };
@@ -64,4 +69,19 @@ pub(super) fn earlier_turns(history: &Value, name: &str) -> Result<Vec<Message>,
         messages.push(Message::new(Role::Assistant, text_of(assistant, name)?));
     }
     Ok(messages)
+}
+
+/// Earlier turns as messages: whole pairs of user and assistant.
+fn earlier_messages(history: &Value, name: &str) -> Result<Vec<Message>, Problem> {
+    match messages::import(history, name, None)? {
+        Imported::Conversation(messages) if messages.iter().all(|message| message.role != Role::System) => Ok(messages),
+        Imported::Rejected(reason) => {
+            let problem = format!("`{name}` cannot be read as messages: {}", reason.as_str());
+            Err(Problem::new(problem, "earlier turns are user and assistant by turns, ending with the assistant"))
+        }
+        Imported::Conversation(_) => {
+            let problem = format!("`{name}` holds a system message");
+            Err(Problem::new(problem, "a system message is a field of its own, `system`"))
+        }
+    }
 }

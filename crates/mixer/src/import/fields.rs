@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::read::{Problem, RawRecord};
+use crate::read::{Problem, RawRecord, without_nan};
 
 /// The names of fields that are looked at, each with its index.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ fn text(bytes: &[u8]) -> Result<&str, Problem> {
     simdutf8::compat::from_utf8(bytes).map_err(|error| crate::read::not_utf8(error.valid_up_to()))
 }
 
-fn invalid(error: &serde_json::Error) -> Problem {
+pub(super) fn invalid(error: &serde_json::Error) -> Problem {
     let hint = if error.is_eof() {
         "the record ends early: the file is truncated, or its objects span lines without being in an array"
     } else if error.is_data() {
@@ -134,28 +134,6 @@ fn parse(text: &str, names: &Names) -> serde_json::Result<Fields> {
     let fields = Wanted(names).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(fields)
-}
-
-/// The text with `null` for the numbers that Python writes although JSON has none of them: `NaN`, `Infinity`, `-Infinity`.
-fn without_nan(text: &str) -> Option<String> {
-    let (mut rest, mut mended, mut in_string) = (text, String::new(), false);
-    while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
-        let (before, found) = rest.split_at(at);
-        mended.push_str(before);
-        let odd = ["NaN", "Infinity", "-Infinity"].into_iter().find(|odd| !in_string && found.starts_with(odd));
-        let length = match (odd, found.as_bytes()[0]) {
-            (Some(odd), _) => odd.len(),
-            (None, b'\\') => found.char_indices().nth(2).map_or(found.len(), |(at, _)| at),
-            (None, byte) => {
-                in_string ^= byte == b'"';
-                1
-            }
-        };
-        mended.push_str(odd.map_or(&found[..length], |_| "null"));
-        rest = &found[length..];
-    }
-    mended.push_str(rest);
-    (mended != text).then_some(mended)
 }
 
 struct Wanted<'a>(&'a Names);

@@ -6,9 +6,12 @@ mod columns;
 mod conversation;
 mod fields;
 mod identify;
+mod marks;
 mod messages;
+mod moss;
 mod packed;
 mod shape;
+mod suggest;
 
 use medley_chat::{Message, Role};
 use serde_json::Value;
@@ -22,6 +25,7 @@ pub use choice::{Choice, ChoiceQuestion, RecordProblem};
 use columns::Column;
 use fields::{Fields, Names};
 pub(crate) use identify::Identified;
+pub(crate) use marks::contradiction;
 pub(crate) use shape::Shape;
 
 /// Version of the importers, in every manifest: another version may read a file otherwise.
@@ -63,6 +67,10 @@ pub(crate) struct Importer {
     supervise: Supervise,
     /// What the recipe asks of the record's own fields.
     conditions: Vec<(Column, Condition)>,
+    /// Marks of good and bad answers, unless the recipe reads them itself.
+    marks: Option<marks::AnswerMarks>,
+    /// The columns are named `prompt` and `completion`.
+    names_preferences: bool,
 }
 
 /// How records are read.
@@ -95,8 +103,12 @@ impl Importer {
         let conditions = part.filter.conditions.iter().flatten().filter_map(|text| Condition::parse(text).ok());
         let conditions =
             conditions.map(|condition| (Column::new(Some(&condition.path), "", false, &mut names), condition));
-        let conditions = conditions.collect();
-        Self { plan, names, supervise: part.supervise, conditions }
+        let conditions: Vec<(Column, Condition)> = conditions.collect();
+        let asked = conditions.iter().map(|(column, _)| column.name());
+        let marks = marks::AnswerMarks::new(&part.columns, asked, &mut names);
+        let Columns { instruction, output, .. } = &part.columns;
+        let names_preferences = (instruction.as_deref(), output.as_deref()) == (Some("prompt"), Some("completion"));
+        Self { plan, names, supervise: part.supervise, conditions, marks, names_preferences }
     }
 
     /// Whether the column is looked at.
@@ -128,13 +140,59 @@ impl Importer {
         (identified.shape == Shape::Alpaca || self.supervise == Supervise::All).then_some(identified)
     }
 
+    /// Whether an object is a record as this importer knows them, and no file of records.
+    pub fn knows(&self, object: &[u8]) -> bool {
+        let record = RawRecord::Json(object);
+        match self.import(record).map(|read| read.imported) {
+            Ok(Imported::Rejected(Rejection::Unrecognised)) => {
+                suggest::of_turns(record, &fields::entries(record)).is_some()
+            }
+            Ok(Imported::Rejected(Rejection::MissingColumn | Rejection::ListsOfTexts)) | Err(_) => false,
+            Ok(_) => true,
+        }
+    }
+
     fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
+        let wrapped = self.object_of_list(record)?;
+        let record = wrapped.as_deref().map_or(record, RawRecord::Json);
         let fields = Fields::read(record, &self.names)?;
         let mut read = self.converted(&fields)?;
-        if let Imported::Conversation(messages) = &read.imported {
-            read.unmet = self.unmet(&fields, messages);
+        let Imported::Conversation(messages) = &read.imported else { return Ok(read) };
+        if let Some(marks) = &self.marks {
+            let preferences = self.names_preferences || shape::has_preferences(read.shape);
+            let answer = messages.last().map_or("", |message| &message.content);
+            let (is_bad, seen) = match read.shape {
+                Shape::ExamItem | Shape::Reading | Shape::Case => (false, 0),
+                _ => marks.is_bad(&fields, &marks::Beside { preferences, answer })?,
+            };
+            read.seen |= seen;
+            if is_bad {
+                read.imported = Imported::Rejected(Rejection::MarkedBad);
+                return Ok(read);
+            }
         }
+        read.unmet = self.unmet(&fields, messages);
         Ok(read)
+    }
+
+    /// The object that stands for a record that is a list of turns: its `messages`, or `data` for texts with marks before them.
+    fn object_of_list(&self, record: RawRecord<'_>) -> Result<Option<Vec<u8>>, Problem> {
+        let RawRecord::Json(bytes) = record else { return Ok(None) };
+        let Some(b'[') = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Ok(None) };
+        let list: Value = serde_json::from_slice(bytes).map_err(|error| fields::invalid(&error))?;
+        let is_turn =
+            |turn: &Value| turn.is_object() || (turn.is_array() && list[0].get(0).is_some_and(Value::is_string));
+        let are_turns = list.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(is_turn));
+        let key = match &self.plan {
+            Plan::Recognise if are_turns => "messages",
+            Plan::Recognise if messages::are_marked_texts(&list) => "data",
+            Plan::Messages(conversations) if are_turns => conversations.columns[0].name(),
+            _ => {
+                let (problem, hint) = suggest::list_problem(&list);
+                return Err(Problem::new(problem, hint));
+            }
+        };
+        Ok(Some(serde_json::json!({ key: list }).to_string().into_bytes()))
     }
 
     /// The first condition that a record does not meet.
@@ -156,6 +214,10 @@ impl Importer {
                 Ok(Read { imported, unmet: None, seen: Seen::from(shape != Shape::Unknown), shape })
             }
             Plan::Named(columns) | Plan::Alpaca(columns) => {
+                if let Some(seen) = alpaca::by_column(fields, columns) {
+                    let imported = Imported::Rejected(Rejection::ListsOfTexts);
+                    return Ok(Read { imported, unmet: None, seen, shape: Shape::Columns });
+                }
                 let (parts, seen) = alpaca::parts(fields, columns)?;
                 let named = matches!(self.plan, Plan::Named(_));
                 let conversation = if named { shape::unpacked } else { conversation::Parts::conversation };
@@ -171,11 +233,15 @@ impl Importer {
 
     /// What is wrong with a file whose records have the columns `seen` between them, `record` being the first of them.
     pub fn check_columns(&self, seen: Seen, record: RawRecord<'_>) -> Result<(), Problem> {
-        self.lacks(seen).map_or(Ok(()), |missing| Err(self.missing_everywhere(&missing, record)))
+        match self.lacks(seen) {
+            Some(missing) => Err(self.missing_everywhere(&missing, record)),
+            None => contradiction(seen).map_or(Ok(()), Err),
+        }
     }
 
     /// What is in no record of a file whose records have the columns `seen` between them.
     pub fn lacks(&self, seen: Seen) -> Option<String> {
+        let seen = seen & !marks::LABELS;
         match &self.plan {
             Plan::Recognise => (seen == 0).then(|| "the keys of a known layout".to_owned()),
             Plan::Messages(conversations) => (seen == 0).then(|| format!("`{}`", conversations.columns[0].name())),
@@ -201,10 +267,7 @@ impl Importer {
             _ if describes_data_sets(&entries) => {
                 "this is a list of data sets as LLaMA-Factory keeps it: `medley recipe import FILE` makes a recipe of it".to_owned()
             }
-            _ => columns::suggestion_of_turns(&entries).unwrap_or_else(|| {
-                let texts = entries.into_iter().filter(|(_, value)| columns::text_of(value, "").is_ok());
-                columns::suggestion(&texts.map(|(key, _)| key).collect::<Vec<_>>())
-            }),
+            _ => suggest::hint(record, &entries),
         };
         Problem::new(format!("no record has {missing}; this one has {}", list.join(", ")), hint)
     }

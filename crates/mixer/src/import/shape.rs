@@ -11,7 +11,7 @@ use super::choice::{self, ChoiceQuestion, OPTIONS, QUESTIONS};
 use super::columns::{is_blank, kind, text_of};
 use super::conversation::{Parts, earlier_turns, unless_empty};
 use super::fields::{Fields, Names};
-use super::{Imported, messages, packed};
+use super::{Imported, marks, messages, moss, packed};
 use crate::read::Problem;
 use crate::rejection::Rejection;
 
@@ -57,7 +57,7 @@ impl fmt::Display for Shape {
 }
 
 /// Every key that recognition looks at, in lower case; at most 128.
-const KEYS: [&str; 70] = [
+const KEYS: [&str; 74] = [
     // Asked.
     "instruction",
     "instruct",
@@ -136,6 +136,12 @@ const KEYS: [&str; 70] = [
     "回答",
     "答案",
     "答",
+    // Marks of good and bad answers.
+    "label",
+    "kto_tag",
+    // MOSS's conversations.
+    "chat",
+    "meta_instruction",
 ];
 
 /// What asks and what answers where no other key does.
@@ -143,7 +149,11 @@ const PAIRS: [(&str, &str); 6] =
     [("content", "summary"), ("问题", "回答"), ("问题", "答案"), ("提问", "回答"), ("问", "答"), ("问题", "答")];
 
 const ASKED: std::ops::Range<usize> = 0..10;
+/// What may ask, beside others or alone.
+const BESIDE: std::ops::Range<usize> = 10..15;
 const ANSWERED: std::ops::Range<usize> = 15..27;
+/// Both sides of [`PAIRS`].
+const OTHERS: std::ops::Range<usize> = 62..70;
 /// What a text alone cannot be understood without.
 const MEDIA: std::ops::Range<usize> = 56..62;
 
@@ -151,14 +161,19 @@ const MEDIA: std::ops::Range<usize> = 56..62;
 const fn bits(names: &[&str]) -> u128 {
     let (mut mask, mut index) = (0, 0);
     while index < names.len() {
-        let mut key = 0;
-        while !same(KEYS[key], names[index]) {
-            key += 1;
-        }
-        mask |= 1u128 << key;
+        mask |= 1u128 << index_of(names[index]);
         index += 1;
     }
     mask
+}
+
+/// The index of a key.
+const fn index_of(name: &str) -> u8 {
+    let mut key = 0;
+    while !same(KEYS[key as usize], name) {
+        key += 1;
+    }
+    key
 }
 
 const fn same(a: &str, b: &str) -> bool {
@@ -214,6 +229,16 @@ impl<'a> Keyed<'a> {
     }
 }
 
+/// Whether a record of this shape has the keys by which TRL and ms-swift mark answers as good or bad.
+pub(super) fn has_preferences(shape: Shape) -> bool {
+    const KTO: (u8, u8) = (index_of("prompt"), index_of("completion"));
+    match shape {
+        Shape::Conversation => true,
+        Shape::Pair(question, answer) => (question, answer) == KTO,
+        _ => false,
+    }
+}
+
 /// Reads a record by its own keys.
 pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape), Problem> {
     let record = Keyed { fields, names };
@@ -245,6 +270,9 @@ fn recognised(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
     {
         return Ok((messages::import(turns, key, record.get("system"))?, Shape::Conversation));
     }
+    if let Some(shape) = by_column(record) {
+        return Ok((Imported::Rejected(Rejection::ListsOfTexts), shape));
+    }
     if record.has_all(const { bits(&["instruction", "output"]) }) {
         return Ok((pair(record, "instruction", "output")?, Shape::Alpaca));
     }
@@ -263,11 +291,31 @@ fn recognised(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
     plain(record)
 }
 
+/// The shape of a record whose questions and answers are lists of the same length: a table by column.
+fn by_column(record: &Keyed<'_>) -> Option<Shape> {
+    let find = |range: std::ops::Range<usize>| range.filter(|index| record.fields.mask & (1 << index) != 0);
+    // What stands beside a question may be a list for itself.
+    let alone = !record.has_any(range_bits(&ASKED));
+    let asked = || find(ASKED).chain(find(BESIDE).chain(find(OTHERS)).filter(|_| alone));
+    let list = |index: &usize| record.get(KEYS[*index]).filter(|value| value.is_array());
+    find(ANSWERED).chain(find(OTHERS)).find_map(|answer| {
+        let answers = list(&answer)?;
+        let by_column = |question: &usize| {
+            *question != answer && list(question).is_some_and(|questions| marks::is_by_column(questions, answers))
+        };
+        let question = asked().find(by_column)?;
+        Some(Shape::Pair(question as u8, answer as u8))
+    })
+}
+
 /// A question and an answer under whatever names, or several turns in one field.
 fn plain(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
     if let Some((question, answer)) = pair_keys(record) {
         let imported = pair(record, KEYS[question], KEYS[answer])?;
         return Ok((imported, Shape::Pair(question as u8, answer as u8)));
+    }
+    if let Some(chat) = record.get("chat").filter(|chat| moss::is_chat(chat)) {
+        return Ok((moss::import(chat, record.get("meta_instruction"))?, Shape::Conversation));
     }
     let turns = record.get("data").and_then(Value::as_array);
     if let Some(imported) = turns.and_then(|turns| messages::texts_in_turn(turns)) {
@@ -305,6 +353,14 @@ fn pair(record: &Keyed<'_>, question: &str, answer: &str) -> Result<Imported, Pr
         (input, _) => input,
     };
     let history = record.get("history").map(|history| earlier_turns(history, "history")).transpose()?;
+    let is_conversational = |key: &str| record.get(key).is_some_and(messages::is_messages);
+    if is_blank(&input)
+        && (is_conversational(question) || is_conversational(answer))
+        && let (Some(asked), Some(answered)) = (record.get(question), record.get(answer))
+    {
+        let history = history.unwrap_or_default();
+        return messages::prompt_and_completion((question, asked), (answer, answered), history, record.get("system"));
+    }
     let asked = record.get(question).map_or(Ok(String::new()), |value| question_text(value, question))?;
     let instruction = if question == "ask" { with_title(&record.text("title")?, asked) } else { asked };
     let output = record.get(answer).map_or(Ok(String::new()), |value| answer_text(value, answer))?;
@@ -323,11 +379,20 @@ pub(super) fn unpacked(mut parts: Parts) -> Imported {
         parts.input = passage.to_owned();
         return parts.conversation();
     }
-    let turns = packed::dialogue(&parts.instruction).filter(|turns| turns.len() % 2 == 1);
-    if let Some(last) = turns.map(|mut turns| (turns.pop(), turns)) {
-        let (question, earlier) = last;
-        parts.instruction = question.map(|turn| turn.content).unwrap_or_default();
-        parts.history.extend(earlier);
+    if let Some(mut turns) = packed::dialogue(&parts.instruction) {
+        match (turns.len() % 2, packed::marked_question(&parts.input)) {
+            (1, None) if !packed::has_mark(&parts.input) => {
+                parts.instruction = turns.pop().map(|turn| turn.content).unwrap_or_default();
+                parts.history.extend(turns);
+            }
+            (0, Some(question)) => {
+                parts.instruction = question.to_owned();
+                parts.input.clear();
+                parts.history.extend(turns);
+            }
+            // Neither side's turn would be whole: the text stays as it is.
+            _ => {}
+        }
     }
     parts.conversation()
 }

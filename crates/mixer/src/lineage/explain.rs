@@ -262,8 +262,8 @@ impl Asked<'_> {
         pool.files.par_iter().try_for_each(|file| {
             let importer = &importers[file.part];
             let whole = |Problem { problem, hint }| MixError::File { file: file.name.clone(), problem, hint };
-            let mut opened =
-                open(&file.path, &pool.spec.parts[file.part], &|column: &str| importer.wants(column)).map_err(whole)?;
+            let (wants, knows) = (|column: &str| importer.wants(column), |object: &[u8]| importer.knows(object));
+            let mut opened = open(&file.path, &pool.spec.parts[file.part], &wants, &knows).map_err(whole)?;
             while let Some(batch) = opened.records.next_batch().map_err(|(_, problem)| whole(problem))? {
                 batch.spans.par_iter().try_for_each(|span| {
                     let Read { imported, unmet, .. } = importer.import(batch.record(span)).map_err(whole)?;

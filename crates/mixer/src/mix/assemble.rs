@@ -87,6 +87,7 @@ pub(super) fn assemble(
         sources.insert(leaf.source.clone(), part.source);
     }
     ledger.set_shares();
+    ledger.check_not_empty()?;
     ledger.check_shares(spec.tolerance)?;
     put_in_order(spec, &mut train)?;
     validation.sort_by_key(|sample| sample.key);

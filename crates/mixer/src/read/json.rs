@@ -24,6 +24,11 @@ pub(super) fn holds_records(text: &[u8]) -> bool {
         serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&text[start..end]).unwrap_or_default()
     };
     let Some([one, other]) = first_two().map(|both| both.map(keys)) else { return false };
+    // Rows by their numbers: pandas writes its columns so.
+    let numbered = one.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
+    if numbered {
+        return false;
+    }
     let alike = one.keys().filter(|key| other.contains_key(*key)).count() > 1;
     alike && object_length(text).is_none_or(|length| behind_white_space(text, length) == text.len())
 }
@@ -66,7 +71,7 @@ pub(super) fn object_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Length of the string literal that `bytes` begins with, quotes included.
-fn string_length(bytes: &[u8]) -> Option<usize> {
+pub(super) fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
@@ -75,4 +80,26 @@ fn string_length(bytes: &[u8]) -> Option<usize> {
         }
         at += 2;
     }
+}
+
+/// The text with `null` for the numbers that Python writes although JSON has none of them: `NaN`, `Infinity`, `-Infinity`.
+pub(crate) fn without_nan(text: &str) -> Option<String> {
+    let (mut rest, mut mended, mut in_string) = (text, String::new(), false);
+    while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
+        let (before, found) = rest.split_at(at);
+        mended.push_str(before);
+        let odd = ["NaN", "Infinity", "-Infinity"].into_iter().find(|odd| !in_string && found.starts_with(odd));
+        let length = match (odd, found.as_bytes()[0]) {
+            (Some(odd), _) => odd.len(),
+            (None, b'\\') => found.char_indices().nth(2).map_or(found.len(), |(at, _)| at),
+            (None, byte) => {
+                in_string ^= byte == b'"';
+                1
+            }
+        };
+        mended.push_str(odd.map_or(&found[..length], |_| "null"));
+        rest = &found[length..];
+    }
+    mended.push_str(rest);
+    (mended != text).then_some(mended)
 }

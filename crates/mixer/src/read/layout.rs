@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Problem;
-use super::json::holds_records;
+use super::json::{holds_records, object_length};
 use super::table::field_counts;
 
 /// How the records of a file are laid out.
@@ -48,7 +48,7 @@ pub(crate) enum Expected {
     NamedTable(u8),
 }
 
-pub(super) const LAYOUTS: &str = "a source is a JSON array of objects, an object of objects, JSON Lines (one object a line), CSV, TSV or Parquet; the texts also as .gz, .zst or .xz";
+pub(super) const LAYOUTS: &str = "a source is a JSON array of objects, an object of objects or with one list of them (up to 64 MiB), JSON Lines (one object a line), CSV, TSV or Parquet; the texts also as .gz, .zst or .xz";
 
 impl Layout {
     /// Tells the layout of a text that begins with `sample`, white space aside; `None` where there is nothing else.
@@ -57,7 +57,7 @@ impl Layout {
         let text = &sample[start..];
         match (expected, text[0]) {
             (Expected::Table(delimiter), _) => Ok(Some(table(sample, whole).unwrap_or(Self::Table(delimiter)))),
-            (_, b'[') => Ok(Some(Self::Array)),
+            (_, b'[') => Ok(Some(list_of_turns(text).unwrap_or(Self::Array))),
             (_, b'{') if holds_records(text) => Ok(Some(Self::Entries)),
             (_, b'{') => Ok(Some(if spans_lines(text) { Self::Objects } else { Self::Lines })),
             (Expected::Anything, _) => table(sample, whole).map(Some),
@@ -65,6 +65,13 @@ impl Layout {
             (Expected::Json, _) => Err(neither(text)),
         }
     }
+}
+
+/// The layout of lists one after another, each a record: conversations as lists of turns.
+fn list_of_turns(text: &[u8]) -> Option<Layout> {
+    let length = object_length(text)?;
+    let next = text[length..].iter().find(|byte| !byte.is_ascii_whitespace())?;
+    (*next == b'[').then(|| if text[..length].contains(&b'\n') { Layout::Objects } else { Layout::Lines })
 }
 
 /// Whether an object goes on after its first line: that line ends in the middle of it.
@@ -114,6 +121,10 @@ mod tests {
         assert_eq!(layout("{\"a\":1}\n{\"a\":2}"), Some(Layout::Lines));
         assert_eq!(layout("{\n \"a\":1}\n{\"a\":2}"), Some(Layout::Objects));
         assert_eq!(layout("{\"a\":1,\n \"b\":2}"), Some(Layout::Objects));
+        assert_eq!(layout("[{\"a\":1}]\n\n[{\"a\":2}]"), Some(Layout::Lines));
+        assert_eq!(layout("[\n{\"a\":1}]\n[{\"a\":2}]"), Some(Layout::Objects));
+        assert_eq!(layout("[[{\"a\":1}], [{\"a\":2}]]"), Some(Layout::Array));
+        assert_eq!(layout("{\"q\":{\"0\":1,\"1\":2},\"a\":{\"0\":1,\"1\":2}}"), Some(Layout::Lines));
         assert_eq!(layout("q,a\n1,2\n"), Some(Layout::Table(b',')));
         assert_eq!(layout("q\ta,b\n1\t2,3\n"), Some(Layout::Table(b'\t')));
         assert_eq!(layout("q;a;c\n1,5;2;3"), Some(Layout::Table(b';')));

@@ -8,9 +8,11 @@ mod parquet;
 mod split;
 mod table;
 mod unpack;
+mod whole;
 
 use std::sync::Arc;
 
+pub(crate) use json::without_nan;
 pub(crate) use open::{Fingerprint, Opened, open};
 use parquet::ParquetReader;
 use split::Splitter;
@@ -84,7 +86,7 @@ impl Batch {
 /// A record as it stands in its file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RawRecord<'a> {
-    /// A JSON object.
+    /// A JSON object, or a list of turns.
     Json(&'a [u8]),
     /// A row of a table.
     Row(&'a [u8], &'a Table),
@@ -97,6 +99,8 @@ pub(crate) type SplitError = (Option<(u64, u64)>, Problem);
 pub(crate) enum Records {
     /// Of a text.
     Text(Splitter),
+    /// Of a text that is one JSON object, found already.
+    Unfolded(std::vec::IntoIter<Batch>),
     /// Of a Parquet file.
     Parquet(Box<ParquetReader>),
 }
@@ -106,6 +110,7 @@ impl Records {
     pub fn next_batch(&mut self) -> Result<Option<Batch>, SplitError> {
         match self {
             Self::Text(splitter) => splitter.next_batch(),
+            Self::Unfolded(batches) => Ok(batches.next()),
             Self::Parquet(reader) => reader.next_batch(),
         }
     }

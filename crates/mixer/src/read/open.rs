@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decode::TextEncoding;
+use super::json::object_length;
 use super::layout::{Expected, Layout};
 use super::parquet::{self, ParquetReader};
 use super::unpack::Packing;
-use super::{Problem, Records, Splitter};
+use super::whole::{Knows, Unfolded, unfold};
+use super::{MAX_RECORD, Problem, Records, Splitter};
 use crate::spec::{SourceFormat, SourcePart};
 
 /// The bytes of a file as they lie on the disk, once all of it was read.
@@ -63,8 +65,13 @@ const BUFFER: usize = 64 * 1024;
 /// Unpacked bytes that encoding and layout are told by.
 const SAMPLE: usize = 256 * 1024;
 
-/// Opens a file of `part`; `wants` tells which columns of its records are looked at.
-pub(crate) fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool) -> Result<Opened, Problem> {
+/// Opens a file of `part`; `wants` tells which columns of its records are looked at, `knows` whether an object is a record.
+pub(crate) fn open(
+    path: &Path,
+    part: &SourcePart,
+    wants: &dyn Fn(&str) -> bool,
+    knows: Knows<'_>,
+) -> Result<Opened, Problem> {
     let unreadable =
         |error: io::Error| Problem::new(format!("cannot be read: {error}"), "check the path and its permissions");
     let file = File::open(path).map_err(unreadable)?;
@@ -78,7 +85,7 @@ pub(crate) fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool)
         return Ok(Opened { records, fingerprinter: Fingerprinter(state), layout: "Parquet".to_owned() });
     }
     let packing = Packing::recognise(start)?;
-    let (records, layout) = recognise(packing, packing.unpack(reader), path, part)?;
+    let (records, layout) = recognise(packing, packing.unpack(reader), (path, part), knows)?;
     Ok(Opened { records, fingerprinter: Fingerprinter(state), layout })
 }
 
@@ -86,8 +93,8 @@ pub(crate) fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool)
 fn recognise(
     packing: Packing,
     mut reader: Box<dyn Read + Send>,
-    path: &Path,
-    part: &SourcePart,
+    (path, part): (&Path, &SourcePart),
+    knows: Knows<'_>,
 ) -> Result<(Records, String), Problem> {
     let given = part.encoding.as_deref().map(TextEncoding::named).transpose()?;
     let peeked = Peeked::new(&mut *reader);
@@ -106,8 +113,17 @@ fn recognise(
     }
     let layout = layout.unwrap_or(Layout::Lines);
     let packed = (packing != Packing::Plain).then(|| packing.to_string());
-    let names = [Some(layout.to_string()), packed, encoding.name()];
-    let named = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let named = |layout: String| {
+        let names = [Some(layout), packed.clone(), encoding.name()];
+        names.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    };
+    if matches!(layout, Layout::Lines | Layout::Objects)
+        && let Some((line, object)) = peeked.only_object(&mut *text)
+        && let Some(Unfolded { batches, layout }) = unfold(object, line, knows)?
+    {
+        return Ok((Records::Unfolded(batches.into_iter()), named(layout)));
+    }
+    let named = named(layout.to_string());
     Ok((Records::Text(Splitter::new(Box::new(peeked.chained(text)), layout)), named))
 }
 
@@ -138,6 +154,38 @@ impl Peeked {
         let mut sample = Vec::new();
         let read = reader.take(SAMPLE as u64).read_to_end(&mut sample);
         Self { whole: read.as_ref().is_ok_and(|read| *read < SAMPLE), failed: read.err(), sample }
+    }
+
+    /// The object that is all there is, with the line it begins on: the sample grows until it is whole, or something follows it.
+    fn only_object(&mut self, reader: &mut dyn Read) -> Option<(u64, &[u8])> {
+        let start = self.sample.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        if self.sample[start] != b'{' {
+            return None;
+        }
+        loop {
+            let length = object_length(&self.sample[start..]);
+            let behind = length.map_or(&[][..], |length| &self.sample[start + length..]);
+            if behind.iter().any(|byte| !byte.is_ascii_whitespace()) || self.failed.is_some() {
+                return None;
+            }
+            if self.whole {
+                let line = 1 + memchr::memchr_iter(b'\n', &self.sample[..start]).count() as u64;
+                return length.map(|length| (line, &self.sample[start..start + length]));
+            }
+            if self.sample.len() > MAX_RECORD {
+                return None;
+            }
+            self.grow(reader);
+        }
+    }
+
+    /// Reads as much again.
+    fn grow(&mut self, reader: &mut dyn Read) {
+        let wanted = self.sample.len().max(SAMPLE);
+        match reader.take(wanted as u64).read_to_end(&mut self.sample) {
+            Ok(read) => self.whole = read < wanted,
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     fn behind(mut self, mark: usize) -> Self {

@@ -214,7 +214,7 @@ impl Splitter {
             at = self.skip_white_space(bytes, at);
             match bytes.get(at) {
                 None => return Ok(at),
-                Some(b'{') => match object_length(&bytes[at..]) {
+                Some(b'{' | b'[') => match object_length(&bytes[at..]) {
                     Some(length) => {
                         self.enter(bytes, at, length, spans);
                         at += length;
@@ -264,7 +264,11 @@ impl Splitter {
                 State::Comma(within) if byte == b',' => State::Record { within, after_comma: true },
                 State::Record { within, .. } => {
                     let Some(start) = within.record(&bytes[at..]).map(|record| at + record) else { return Ok(at) };
-                    if bytes[start] != b'{' || (within == Enclosure::Object && start == at) {
+                    let is_record = match within {
+                        Enclosure::Array => matches!(bytes[start], b'{' | b'['),
+                        Enclosure::Object => bytes[start] == b'{' && start > at,
+                    };
+                    if !is_record {
                         let problem = match within {
                             Enclosure::Array => "an element of the array is not an object",
                             Enclosure::Object => "an entry of the JSON object of records is not a name and an object",
@@ -346,6 +350,15 @@ mod tests {
         let text = " [\n{\"a\": \"]}\\\"{\",\n\"b\":[{}]},{\"c\":2} \n,\n {}\n]\n";
         let expected = [(2, "{\"a\": \"]}\\\"{\",\n\"b\":[{}]}"), (3, "{\"c\":2}"), (5, "{}")];
         assert_eq!(good(text), expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    /// Conversations as lists of turns.
+    #[test]
+    fn lists_of_turns() {
+        let lists = [(1, "[{\"a\":1},{}]".to_owned()), (2, "[{\"b\":[]}]".to_owned())];
+        assert_eq!(good("[{\"a\":1},{}]\n[{\"b\":[]}]\n"), lists);
+        assert_eq!(good("[[{\"a\":1},{}],\n[{\"b\":[]}]]"), lists);
+        assert_eq!(good("[\n{}]\n[\n{}]").len(), 2);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl PoolScan<'_> {
         let importer = &self.importers[file.part];
         let wants = |column: &str| importer.wants(column);
         let Opened { records, fingerprinter, layout } =
-            open(&file.path, &self.parts[file.part], &wants).map_err(whole)?;
+            open(&file.path, &self.parts[file.part], &wants, &|object| importer.knows(object)).map_err(whole)?;
         let batches = InOrder::new(records);
         let (reported, read) = (AtomicU64::new(0), AtomicU64::new(0));
         let progress = |records: u64| {

@@ -9,10 +9,11 @@ use super::folder::{Identity, Shard, ShardFile};
 use crate::amount::Limit;
 use crate::canonical::{ContentId, content_id, sort_contents};
 use crate::error::MixError;
-use crate::import::Importer;
+use crate::import::{Importer, contradiction};
 use crate::key::Key;
 use crate::locate::SourceFile;
 use crate::mix::{Mix, MixContext, Pool, PoolRead, Preparation, in_threads};
+use crate::read::Problem;
 use crate::scan::{FileScan, stands_in};
 use crate::select::{Candidate, enough};
 use crate::spec::MixSpec;
@@ -185,6 +186,9 @@ impl PoolMerge<'_> {
             let Some(part) = self.pool.spec.parts.get(source.part) else { continue };
             if Importer::new(part).lacks(file.counts.seen).is_some() {
                 file.lacking.clone().map_or(Ok(()), |lacking| Err(lacking.error(&source.name)))?;
+            }
+            if let Some(Problem { problem, hint }) = contradiction(file.counts.seen) {
+                return Err(MixError::File { file: source.name.clone(), problem, hint });
             }
         }
         Ok(files)

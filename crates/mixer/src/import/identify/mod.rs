@@ -34,7 +34,9 @@ pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Dr
     draft.truncate(0);
     draft.extend(canonical::HEADER);
     let is_known = |name: &str| names.find(name).is_some();
-    if let Some(input) = alpaca::identify(text, length, is_known, draft) {
+    // Beside an instruction and its output, a text in `label` is a class and no mark of a bad answer.
+    let means_something = |name: &str| is_known(name) && !name.eq_ignore_ascii_case("label");
+    if let Some(input) = alpaca::identify(text, length, means_something, draft) {
         return Some(Identified { shape: Shape::Alpaca, input });
     }
     draft.truncate(canonical::HEADER.len());

@@ -62,6 +62,7 @@ fn plain_records_are_identified() {
         r#"{"instruction":" ","input":"只有输入","output":"好"}"#,
         r#"{"instruction":"é 体温37℃","output":"多喝水·休息\r\n好","id":"x 7"}"#,
         r#"{"instruction":"e\u0301","output":"\ud83d\ude00"}"#,
+        r#"{"instruction":"a","output":"b","label":"false"}"#,
     ] {
         assert!(agree(record), "{record}");
     }
@@ -95,6 +96,13 @@ fn turns_that_are_not_plain_are_left_to_the_importer() {
         of(&[user.clone(), turn("assistant", " ")]),
         of(&[user.clone(), turn("assistant", "é")]),
         of(&[user.clone(), r#"{"role":"assistant","content":"b","weight":0}"#.to_owned()]),
+        of(&[user.clone(), r#"{"role":"assistant","content":"b","loss":false}"#.to_owned()]),
+        of(&[user.clone(), r#"{"masked":"true","role":"assistant","content":"b"}"#.to_owned()]),
+        of(&[user.clone(), r#"{"input":"a","output":"b"}"#.to_owned()]),
+        of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"label":"false"}"#),
+        of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"Label":false}"#),
+        of(&[user.clone(), assistant.clone()]).replace("}]}", r#"}],"kto_tag":"false"}"#),
+        format!("[{user},{assistant}]"),
         of(&[user.clone(), r#"{"role":"assistant","from":"b"}"#.to_owned()]),
         of(&[user.clone(), r#"{"role":"assistant","content":["b"]}"#.to_owned()]),
         of(&[user.clone(), r#"{"role":"assistant","content":null}"#.to_owned()]),
@@ -125,6 +133,8 @@ fn whatever_is_not_plain_is_left_to_the_importer() {
         r#"{"instruction":"a","output":"b","instruction":"a"}"#,
         r#"{"instruction":"a","output":"b","Input":"c"}"#,
         r#"{"instruction":"a","output":"b","history":[]}"#,
+        r#"{"instruction":"a","output":"b","label":false}"#,
+        r#"{"instruction":"a","output":"b","kto_tag":"false"}"#,
         r#"{"instruction":"a","output":["b"]}"#,
         r#"{"instruction":"问：a\n答：","output":"b"}"#,
         r#"{"instruction":" Human: a","output":"b"}"#,
