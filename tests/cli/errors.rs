@@ -215,3 +215,24 @@ fn a_plan_reads_no_weights() {
     assert_eq!((plan["steps"].as_u64(), plan["fits"].as_bool()), (Some(375), Some(false)));
     assert_eq!(plan["block_policy"], "recompute", "there is no room to keep graphs");
 }
+
+/// Whatever became of the records, a mix of none is no success.
+#[test]
+fn a_mix_without_samples() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let recipe =
+        "name = \"x\"\n[model]\nbase = \"none\"\n[mix]\nepochs = { pool = 1 }\n[sources.pool]\npath = \"a.jsonl\"\n";
+    fs::write(folder.path().join("recipe.toml"), recipe).expect("written");
+    for (record, reason) in [
+        (
+            r#"{"messages":[{"role":"doctor","content":"甲"},{"role":"patient","content":"乙"}]}"#,
+            "1 unsupported role: a.jsonl:1",
+        ),
+        (r#"{"prompt":"甲","completion":"乙","label":false}"#, "1 answer marked as bad: a.jsonl:1"),
+    ] {
+        fs::write(folder.path().join("a.jsonl"), record).expect("written");
+        let message = refused(folder.path(), &["mix", "--recipe", "recipe.toml", "--out", "mixed"]);
+        says(&message, &["the mix has no samples", "pool `pool`: 1 read, 1 rejected", reason]);
+        assert!(!folder.path().join("mixed").exists(), "nothing may be written");
+    }
+}

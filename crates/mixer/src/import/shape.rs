@@ -1,6 +1,7 @@
 //! What a record is, told by its own keys: so neither the order of records nor how they are spread over files matters,
 //! and several shapes may stand in one file.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use medley_chat::{Message, Role};
@@ -353,19 +354,35 @@ fn pair(record: &Keyed<'_>, question: &str, answer: &str) -> Result<Imported, Pr
         (input, _) => input,
     };
     let history = record.get("history").map(|history| earlier_turns(history, "history")).transpose()?;
-    let is_conversational = |key: &str| record.get(key).is_some_and(messages::is_messages);
     if is_blank(&input)
-        && (is_conversational(question) || is_conversational(answer))
         && let (Some(asked), Some(answered)) = (record.get(question), record.get(answer))
+        && let Some((asked, answered)) = conversational((question, asked), answered)
     {
         let history = history.unwrap_or_default();
-        return messages::prompt_and_completion((question, asked), (answer, answered), history, record.get("system"));
+        return messages::prompt_and_completion((question, &asked), (answer, &answered), history, record.get("system"));
     }
     let asked = record.get(question).map_or(Ok(String::new()), |value| question_text(value, question))?;
     let instruction = if question == "ask" { with_title(&record.text("title")?, asked) } else { asked };
     let output = record.get(answer).map_or(Ok(String::new()), |value| answer_text(value, answer))?;
     let system = record.text("system")?;
     Ok(unpacked(Parts { system, history: history.unwrap_or_default(), instruction, input, output }))
+}
+
+/// A question and an answer of which one is a list of messages, as TRL has them; of a table's cells, both must be.
+fn conversational<'a>(
+    (question, asked): (&str, &'a Value),
+    answered: &'a Value,
+) -> Option<(Cow<'a, Value>, Cow<'a, Value>)> {
+    if messages::is_messages(asked) || messages::is_messages(answered) {
+        return Some((Cow::Borrowed(asked), Cow::Borrowed(answered)));
+    }
+    let cell = |value: &Value| {
+        let text = value.as_str().filter(|text| text.trim_start().starts_with('['))?;
+        serde_json::from_str(text).ok().filter(messages::is_messages)
+    };
+    // An instruction is read as it stands.
+    let cells = (question != "instruction").then(|| Some((cell(asked)?, cell(answered)?)))??;
+    Some((Cow::Owned(cells.0), Cow::Owned(cells.1)))
 }
 
 /// The conversation of a record whose question may be packed in one of the known ways.

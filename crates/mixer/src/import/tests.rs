@@ -661,6 +661,11 @@ fn layouts_of_other_trainers() {
             "系|一|二|三|四",
         ),
         // A table's cells
+        (
+            r#"{"prompt":"[{\"role\":\"user\",\"content\":\"一\"}]","completion":"[{\"role\":\"assistant\",\"content\":\"二\"}]"}"#,
+            "一|二",
+        ),
+        (r#"{"prompt":"[{\"role\":\"user\"}]","completion":"二"}"#, "[{\"role\":\"user\"}]|二"),
         (r#"{"instruction":"三","output":"四","history":"[[\"一\",\"二\"]]"}"#, "一|二|三|四"),
         (
             r#"{"query":"三","response":"四","history":[{"role":"user","content":"一"},{"role":"assistant","content":"二"}]}"#,

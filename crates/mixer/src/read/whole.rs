@@ -27,14 +27,15 @@ pub(super) fn unfold(object: &[u8], line: u64, knows: Knows<'_>) -> Result<Optio
     }
     let Some(entries) = children(object) else { return Ok(None) };
     let found = Found { object, line, entries: &entries, knows };
+    // Names, numbers and rows may be as many, so that they look like columns.
+    if let Some(rows) = found.split()? {
+        return Ok(Some(rows));
+    }
     if let Some(rows) = found.by_column(true) {
         return Ok(Some(rows));
     }
     if let Some(list) = found.list()? {
         return Ok(Some(list));
-    }
-    if let Some(rows) = found.split()? {
-        return Ok(Some(rows));
     }
     if let Some(rows) = found.by_column(false).or_else(|| found.by_index()).or_else(|| found.values()) {
         return Ok(Some(rows));
