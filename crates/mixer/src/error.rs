@@ -51,15 +51,13 @@ pub enum MixError {
     #[error("{}", shortage_message(.0))]
     Shortage(Vec<Shortage>),
     /// Nothing is left to mix.
-    #[error(
-        "the mix has no samples\n{}\n  hint: `medley mix --recipe FILE --explain FILE:LINE` tells why a record is left out; `columns` says how records are \
-         read, `epochs` and `size` how many are taken",
-        .0.join("\n")
-    )]
-    Empty(
+    #[error("the mix has no samples\n{}\n  hint: {hint}", .sources.join("\n"))]
+    Empty {
         /// Each source with what became of its records.
-        Vec<String>,
-    ),
+        sources: Vec<String>,
+        /// How to mend it.
+        hint: String,
+    },
     /// A mix that counts tokens, and nothing to count them with.
     #[error(
         "the mix counts tokens, but there is no tokenizer\n  hint: name the model in `model.base`: its tokenizer counts"

@@ -295,11 +295,16 @@ impl Ledger {
     /// # Errors
     /// [`MixError::Empty`] with what became of every source's records.
     pub(crate) fn check_not_empty(&self) -> Result<(), MixError> {
-        let line = |(name, line): (&String, &SourceLedger)| format!("pool `{name}`: {}", line.whereabouts());
-        match self.chosen {
-            0 => Err(MixError::Empty(self.sources.iter().map(line).collect())),
-            _ => Ok(()),
+        if self.chosen > 0 {
+            return Ok(());
         }
+        let line = |(name, line): (&String, &SourceLedger)| format!("pool `{name}`: {}", line.whereabouts());
+        let rejected = self.sources.values().flat_map(|line| &line.rejected);
+        let most = rejected.max_by_key(|(_, counted)| counted.count).map(|(reason, _)| *reason);
+        let hint = most.and_then(remedy).unwrap_or(
+            "`medley mix --recipe FILE --explain FILE:LINE` tells why a record is left out; `size` and `epochs` say how many are taken",
+        );
+        Err(MixError::Empty { sources: self.sources.iter().map(line).collect(), hint: hint.to_owned() })
     }
 
     /// Whether every share is what was asked for: in samples before, in tokens after truncation.
@@ -322,6 +327,22 @@ impl Ledger {
         }
         Err(MixError::Share { missed, unit: self.share_in, tolerance })
     }
+}
+
+/// What to do where records are left out for this reason.
+fn remedy(reason: Rejection) -> Option<&'static str> {
+    Some(match reason {
+        Rejection::UnsupportedRole => {
+            "say what the speakers are called: `columns = { roles = { user = [\"…\"], assistant = [\"…\"] } }`"
+        }
+        Rejection::TurnsOutOfOrder => "a conversation begins with the user, alternates, and ends with the assistant",
+        Rejection::TwoSystemMessages => "keep one system message in each conversation, before its turns",
+        Rejection::ListsOfTexts => "write each question and its answer as a record of its own",
+        Rejection::MarkedBad => {
+            "answers with `label` or `kto_tag` false are not learned; a `where` condition on that field decides instead"
+        }
+        _ => return None,
+    })
 }
 
 fn share(part: u64, whole: u64) -> f64 {
