@@ -28,7 +28,7 @@ pub struct PlanArgs {
     /// auto, cuda, wgpu or cpu; a GPU need not be here
     #[arg(long, default_value = "auto")]
     device: DeviceRequest,
-    /// Memory to plan for, such as 24GiB [default: this machine's, or its control group's]
+    /// Memory to plan for, such as 24GiB, 8GB or 8e9 [default: this machine's, or its control group's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     budget: Option<usize>,
     /// The run's folder, whose disk is looked at [default: checkpoints]
@@ -167,12 +167,17 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
     Ok(TrainSpec { block_policy: plan.block_policy, ..start.spec.clone() })
 }
 
-/// `24GiB`, `24G`, `512MiB`, `8e9` are sizes; a bare number counts bytes.
+/// A size in bytes: `24GiB`, `24G` (the same), `8GB`, `512 MiB`, `8e9`, or a bare number of bytes. `K`, `M`, `G` and `T`
+/// are powers of 1024, as `KiB`, …; `KB`, `MB`, `GB` and `TB` are powers of 1000.
+///
+/// # Errors
+/// An unknown unit, no number, or a number of bytes that is not between 1 and 2^60.
 pub fn parse_bytes(text: &str) -> Result<usize, String> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
+    const EXAMPLES: &str = "write for example 24GiB, 8GB, 8e9 or 8000000000";
+    let text = text.trim();
+    let (number, unit) = text.split_at(number_length(text));
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
+        "" | "b" | "byte" | "bytes" => 1.0,
         "k" | "kib" => 1024.0,
         "m" | "mib" => 1048576.0,
         "g" | "gib" => 1073741824.0,
@@ -181,12 +186,33 @@ pub fn parse_bytes(text: &str) -> Result<usize, String> {
         "mb" => 1e6,
         "gb" => 1e9,
         "tb" => 1e12,
-        other => return Err(format!("`{other}` is no unit of memory, expected MiB, GiB, MB or GB")),
+        _ if number.is_empty() => return Err(format!("`{text}` is not a size; {EXAMPLES}")),
+        _ => return Err(format!("unknown unit `{}`; expected B, KiB, MiB, GiB, TiB, KB, MB, GB or TB", unit.trim())),
     };
-    match number.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * factor) as usize),
-        _ => Err(format!("`{}` is no number of bytes; write for example 24GiB", number.trim())),
+    let bytes = match number.replace('_', "").parse::<f64>() {
+        Ok(number) => number * factor,
+        Err(_) => return Err(format!("`{text}` is not a size; {EXAMPLES}")),
+    };
+    if (1.0..=LARGEST).contains(&bytes) {
+        return Ok(bytes as usize);
     }
+    Err(format!("`{text}` is {bytes:e} bytes; a size is between 1 byte and 2^60"))
+}
+
+/// Larger sizes are mistakes, and sums of them would not fit.
+const LARGEST: f64 = (1_u64 << 60) as f64;
+
+/// Length of the number at the start of a size, with its exponent: an `e` without digits behind it begins a unit.
+fn number_length(text: &str) -> usize {
+    let is_digit = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '_');
+    let signless = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let mantissa = text.len() - signless.trim_start_matches(is_digit).len();
+    let Some(exponent) = text[mantissa..].strip_prefix(['e', 'E']) else { return mantissa };
+    let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    if digits.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return text.len() - digits.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    }
+    mantissa
 }
 
 #[cfg(test)]
@@ -195,10 +221,34 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, bytes) in [("24GiB", 24 << 30), ("1.5g", 3 << 29), ("512 MiB", 512 << 20), ("8GB", 8_000_000_000)] {
+        for (text, bytes) in [
+            ("24GiB", 24 << 30),
+            ("24G", 24 << 30),
+            ("1.5g", 3 << 29),
+            ("512 MiB", 512 << 20),
+            ("8GB", 8_000_000_000),
+            ("8e9", 8_000_000_000),
+            ("8E+9", 8_000_000_000),
+            ("8e0GB", 8_000_000_000),
+            ("0.5e3 MB", 500_000_000),
+            (" 8_000_000_000 ", 8_000_000_000),
+            ("1024 bytes", 1024),
+            ("7B", 7),
+        ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
-        assert!(parse_bytes("24 apples").expect_err("no unit").contains("apples"));
-        assert!(parse_bytes("GiB").is_err());
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_with_what_is_one() {
+        let refused = |text: &str| parse_bytes(text).expect_err(text);
+        assert_eq!(refused("24 apples"), "unknown unit `apples`; expected B, KiB, MiB, GiB, TiB, KB, MB, GB or TB");
+        assert!(refused("8eb").starts_with("unknown unit `eb`"));
+        for text in ["GiB", "", "nan", "inf", "1.2.3GB", "."] {
+            assert!(refused(text).contains("is not a size; write for example 24GiB"), "{text}: {}", refused(text));
+        }
+        for text in ["0", "-8e9", "1e400", "9e30", "0.1", "-1GiB"] {
+            assert!(refused(text).contains("between 1 byte and 2^60"), "{text}: {}", refused(text));
+        }
     }
 }

@@ -23,9 +23,9 @@ pub struct RecipeArgs {
 enum Command {
     /// Print a recipe with every default written out, and where each value came from
     Show(ShowArgs),
-    /// Make a recipe of the data that a file of LLaMA-Factory, Axolotl or torchtune describes
+    /// Make a recipe of a file of LLaMA-Factory, Axolotl, torchtune or TRL: data and training settings
     Import(ImportArgs),
-    /// List the recipes that Medley carries
+    /// List the recipes here, in ./recipes and shipped with Medley
     List,
     /// Print the JSON schema of recipes, for editors
     Schema,
@@ -46,7 +46,7 @@ struct ShowArgs {
 
 #[derive(Args)]
 struct ImportArgs {
-    /// LLaMA-Factory's dataset_info.json, or a YAML file of LLaMA-Factory, Axolotl or torchtune
+    /// LLaMA-Factory's dataset_info.json, or a YAML or JSON file of LLaMA-Factory, Axolotl, torchtune or TRL
     file: PathBuf,
     /// Where the file's relative paths start [default: its folder for dataset_info.json, else here, then its folder]
     #[arg(long, value_name = "DIR")]
@@ -153,11 +153,45 @@ fn colour_comments(text: &str) -> String {
     coloured
 }
 
+/// Recipes here and in `./recipes`, then the shipped ones, each by the name that `--recipe` takes.
 fn list() -> miette::Result<()> {
-    let width = shipped().map(|recipe| measure_text_width(recipe.name)).max().unwrap_or_default();
-    for recipe in shipped() {
-        let resolved = load(&format!("shipped:{}", recipe.name), &[] as &[&str])?;
-        println!("{:width$}  {}", recipe.name, resolved.recipe.description.unwrap_or_default());
+    let here: Vec<(String, Option<String>)> =
+        medley_recipe::local().into_iter().filter_map(|path| entry(&path)).collect();
+    let shipped: Vec<(String, Option<String>)> = shipped()
+        .map(|recipe| {
+            let resolved = load(&format!("shipped:{}", recipe.name), &[] as &[&str])?;
+            // One of the same name here is found first.
+            let is_hidden = here.iter().any(|(name, _)| name.trim_start_matches("recipes/") == recipe.name);
+            let name = if is_hidden { format!("shipped:{}", recipe.name) } else { recipe.name.to_owned() };
+            Ok((name, resolved.recipe.description))
+        })
+        .collect::<Result<_, medley_recipe::RecipeErrors>>()?;
+    let width = here.iter().chain(&shipped).map(|(name, _)| measure_text_width(name)).max().unwrap_or_default();
+    let sections = [("Here:", here), ("Shipped with Medley:", shipped)];
+    let headed = sections.iter().all(|(_, recipes)| !recipes.is_empty());
+    for (heading, recipes) in sections {
+        if headed {
+            println!("{heading}");
+        }
+        for (name, description) in recipes {
+            let gap = " ".repeat(width - measure_text_width(&name));
+            println!("{}", format!("{name}{gap}  {}", description.unwrap_or_default()).trim_end());
+        }
     }
     Ok(())
+}
+
+/// A TOML file here that is meant as a recipe: its name and description, or what is wrong with it. `None` for other TOML
+/// files, such as a `Cargo.toml`.
+fn entry(path: &Path) -> Option<(String, Option<String>)> {
+    let name = path.to_string_lossy().replace('\\', "/");
+    match load(&name, &[] as &[&str]) {
+        Ok(resolved) => Some((name, resolved.recipe.description)),
+        Err(_) if !medley_recipe::looks_like_recipe(path) => None,
+        Err(errors) => Some((name, Some(format!("({})", first_problem(&errors))))),
+    }
+}
+
+fn first_problem(errors: &medley_recipe::RecipeErrors) -> String {
+    errors.problems().first().map_or_else(|| errors.to_string(), |problem| problem.message().to_owned())
 }

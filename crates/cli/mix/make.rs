@@ -23,7 +23,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "DIR", required_unless_present_any = NO_MIX)]
     out: Option<PathBuf>,
     /// Threads; the result does not depend on them [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Write DIR/report.html, too: the mix as one HTML page
     #[arg(long, requires = "recipe")]

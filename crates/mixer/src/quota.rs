@@ -166,7 +166,10 @@ fn flatten(
 
 fn checked(value: Option<u128>) -> Result<u128, MixError> {
     value.filter(|value| *value <= MAX_TOTAL).ok_or_else(|| {
-        MixError::Ratio("the mixture ratio is too fine for 64 bits; use smaller whole numbers as weights".to_owned())
+        MixError::Ratio(
+            "the common denominator of the ratio exceeds 64 bits; use smaller whole numbers, or fewer decimal places"
+                .to_owned(),
+        )
     })
 }
 
@@ -220,7 +223,7 @@ mod tests {
         assert!(error(MixtureRatio::Group(vec![(0, leaf("a"))])).contains("`a` has weight 0"));
         assert!(error(MixtureRatio::Group(vec![(1, leaf("a")), (2, leaf("a"))])).contains("`a` stands twice"));
         let huge = MixtureRatio::Group(vec![(u64::MAX, leaf("a")), (u64::MAX - 1, leaf("b"))]);
-        assert!(error(huge).contains("too fine"));
+        assert!(error(huge).contains("exceeds 64 bits"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Checks a tree against the JSON schema and reports everything that does not fit.
+//! Checks a tree against the JSON schema and reports every violation.
 
 use serde_json::{Map, Value};
 
+use crate::aliases::{self, Answer};
 use crate::document::{Node, NodeValue};
-use crate::error::{Problem, nearest, quoted_list};
+use crate::error::{Problem, key_name, nearest, quoted, quoted_list};
 
 /// Every unknown key, mistyped value and value out of range.
 pub(crate) fn check(root: &Node, schema: &Value) -> Vec<Problem> {
@@ -41,7 +42,7 @@ impl<'a> Checker<'a> {
             }
             NodeValue::String(text) => self.text(form, text, node),
             NodeValue::Integer(number) => self.range(form, *number as f64, &number.to_string(), node),
-            NodeValue::Float(number) => self.range(form, *number, &number.to_string(), node),
+            NodeValue::Float(number) => self.range(form, *number, node.written(), node),
             NodeValue::Boolean(_) => {}
         }
     }
@@ -61,28 +62,27 @@ impl<'a> Checker<'a> {
         let known: Vec<&str> =
             form["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
         let section = self.section();
-        let label = match nearest(key, known.iter().copied()) {
-            Some(near) => format!("hint: did you mean `{near}`?"),
-            None => match self.section_of(key) {
-                Some(home) => format!("hint: `{key}` belongs in {home}"),
-                None => "not known here".to_owned(),
+        let whereabouts = if self.path.is_empty() { format!("at {section}") } else { format!("in {section}") };
+        let message = format!("unknown key `{}` {whereabouts}", key_name(key));
+        let expected = || format!("{section} takes {}", quoted_list(known.iter().copied()));
+        let (label, help) = match (aliases::answer(key), self.section_of(key)) {
+            // Where the answer lies in the section itself, spelling and meaning agree on it or the meaning is right.
+            (Some(answer), None) => explained(answer),
+            (_, Some(home)) if !is_near(key, &known) => (format!("hint: `{key}` belongs in {home}"), expected()),
+            _ => match nearest(key, known.iter().copied()) {
+                Some(near) => (format!("hint: did you mean `{near}`?"), expected()),
+                None => ("not known here".to_owned(), expected()),
             },
         };
-        let whereabouts = if self.path.is_empty() { format!("at {section}") } else { format!("in {section}") };
-        let message = format!("unknown key `{key}` {whereabouts}");
-        let expected = format!("{section} takes {}", quoted_list(known));
-        self.problems.push(Problem::at(&child.key, message, label).with_help(expected));
+        self.problems.push(Problem::at(&child.key, message, label).with_help(help));
     }
 
-    /// The section that has a key of this name, where exactly this name is known elsewhere.
+    /// The section that has a key of exactly this name.
     fn section_of(&self, key: &str) -> Option<String> {
-        let sections = self.schema["properties"].as_object()?;
-        sections.iter().find_map(|(section, schema)| {
-            if section == key {
-                return Some("the top level".to_owned());
-            }
-            schema["properties"].get(key).map(|_| format!("[{section}]"))
-        })
+        if self.schema["properties"].get(key).is_some() {
+            return Some("the top level".to_owned());
+        }
+        section_with(self.schema, key, &mut Vec::new()).map(|section| format!("[{section}]"))
     }
 
     fn section(&self) -> String {
@@ -104,8 +104,9 @@ impl<'a> Checker<'a> {
                 self.problems.push(Problem::at(&node.place, message, "write a value, or leave the key out"));
             }
         } else if !choices.contains(&text) {
-            let message = format!("`{}` is {text:?}; expected {}", self.path.join("."), describe(form));
-            let label = match nearest(text, choices.iter().copied()) {
+            let message = format!("`{}` is {}; expected {}", self.path.join("."), quoted(text), describe(form));
+            let meant = aliases::value(&self.path.join("."), text);
+            let label = match meant.or_else(|| nearest(text, choices.iter().copied())) {
                 Some(near) => format!("hint: did you mean `{near}`?"),
                 None => "not one of them".to_owned(),
             };
@@ -115,11 +116,16 @@ impl<'a> Checker<'a> {
 
     fn range(&mut self, form: &Value, number: f64, written: &str, node: &Node) {
         let bound = |name: &str| form.get(name).and_then(Value::as_f64);
+        if !number.is_finite() {
+            let message = format!("`{}` is {}; expected {}", self.path.join("."), key_name(written), describe(form));
+            return self.problems.push(Problem::at(&node.place, message, "not a finite number"));
+        }
         let too_small = bound("minimum").is_some_and(|minimum| number < minimum)
             || bound("exclusiveMinimum").is_some_and(|minimum| number <= minimum);
         let too_large = bound("maximum").is_some_and(|maximum| number > maximum)
             || bound("exclusiveMaximum").is_some_and(|maximum| number >= maximum);
         if too_small || too_large {
+            let written = key_name(written);
             let message = format!("`{}` is {written}; expected {}", self.path.join("."), describe(form));
             let label = if too_small { "too small" } else { "too large" };
             self.problems.push(Problem::at(&node.place, message, label));
@@ -132,6 +138,45 @@ impl<'a> Checker<'a> {
             self.problems.push(Problem::at(&node.place, message, "name at least one"));
         }
     }
+}
+
+/// What another trainer's key is here: a label beside it and a line of help.
+fn explained(answer: Answer) -> (String, String) {
+    match answer {
+        Answer::Key(key) => (format!("hint: this is `{key}`"), format!("`{key}` means the same{}", written_as(key))),
+        Answer::Near(key, how) => (format!("hint: see `{key}`"), how.to_owned()),
+        Answer::NotNeeded(why) => ("not needed: leave it out".to_owned(), why.to_owned()),
+        Answer::Unsupported(why) => ("not supported".to_owned(), why.to_owned()),
+    }
+}
+
+/// Where a key with a dotted path is written.
+fn written_as(key: &str) -> String {
+    match key.rsplit_once('.') {
+        Some((section, name)) => format!(": `{name}` in [{section}], or `--set {key}=…`"),
+        None => String::new(),
+    }
+}
+
+fn is_near(key: &str, known: &[&str]) -> bool {
+    nearest(key, known.iter().copied()).is_some()
+}
+
+/// The dotted path of the first section, outer ones first, whose settings include `key`. Names that a recipe gives
+/// (sources, groups) are not searched.
+fn section_with(schema: &Value, key: &str, path: &mut Vec<String>) -> Option<String> {
+    let sections = schema["properties"].as_object()?;
+    if !path.is_empty() && sections.contains_key(key) {
+        return Some(path.join("."));
+    }
+    let mut inner: Vec<(&String, &Value)> = sections.iter().collect();
+    inner.sort_by_key(|(_, section)| section["properties"].as_object().is_none_or(|keys| !keys.contains_key(key)));
+    inner.into_iter().find_map(|(name, section)| {
+        path.push(name.clone());
+        let found = section_with(section, key, path);
+        path.pop();
+        found
+    })
 }
 
 /// The forms a value may have: a schema, or each of its `anyOf`.
@@ -212,9 +257,8 @@ fn describe_range(form: &Value) -> String {
 
 fn describe_node(node: &Node) -> String {
     match &node.value {
-        NodeValue::String(text) => format!("the string {text:?}"),
-        NodeValue::Integer(number) => format!("the number {number}"),
-        NodeValue::Float(number) => format!("the number {number}"),
+        NodeValue::String(text) => format!("the string {}", quoted(text)),
+        NodeValue::Integer(_) | NodeValue::Float(_) => format!("the number {}", key_name(node.written())),
         NodeValue::Boolean(value) => format!("the value {value}"),
         NodeValue::Array(_) => "a list".to_owned(),
         NodeValue::Table(_) => "a table".to_owned(),
@@ -237,6 +281,8 @@ fn hint_for_type(forms: &[&Value], node: &Node) -> Option<String> {
         NodeValue::Float(number) if wants("integer") && number.fract() == 0.0 && number.abs() < 1e15 => {
             Some(format!("hint: write {number:.0}"))
         }
+        NodeValue::Float(number) if wants("integer") && number.fract() == 0.0 => Some("beyond 64 bits".to_owned()),
+        NodeValue::Float(number) if wants("integer") && !number.is_finite() => Some("not a finite number".to_owned()),
         NodeValue::Integer(_) | NodeValue::Float(_) | NodeValue::Boolean(_) if wants("string") => {
             Some("hint: put it in quotes".to_owned())
         }

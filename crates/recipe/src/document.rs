@@ -1,4 +1,4 @@
-//! TOML text to a tree in which every value knows where it was written.
+//! TOML text to a tree whose values have their place in the text.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +44,11 @@ impl Node {
     /// The value below a path of keys.
     pub(crate) fn get(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self, |node, key| node.table()?.get(*key))
+    }
+
+    /// The value as it is written.
+    pub(crate) fn written(&self) -> &str {
+        self.place.source.text.get(self.place.span.clone()).unwrap_or_default()
     }
 
     /// The string, if it is one.
@@ -143,12 +148,13 @@ impl Reader<'_> {
             DeValue::Boolean(value) => NodeValue::Boolean(*value),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => NodeValue::Integer(number),
-                Err(_) => return self.refuse(place, "a whole number beyond 64 bits"),
+                // Beyond 64 bits: out of every setting's range, which is reported with the setting's name.
+                Err(_) => NodeValue::Float(
+                    i128::from_str_radix(number.as_str(), number.radix()).map_or(f64::INFINITY, |number| number as f64),
+                ),
             },
-            DeValue::Float(number) => match number.as_str().parse::<f64>() {
-                Ok(number) if number.is_finite() => NodeValue::Float(number),
-                _ => return self.refuse(place, "not a finite number"),
-            },
+            // What is not finite is reported with the setting's name and range.
+            DeValue::Float(number) => NodeValue::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(_) => return self.refuse(place, "a date; no setting is one"),
             DeValue::Array(items) => {
                 let mut nodes = Vec::with_capacity(items.len());

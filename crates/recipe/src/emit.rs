@@ -74,6 +74,9 @@ fn lines(recipe: &Recipe) -> Vec<Line> {
     if let (Method::Full, Some(train)) = (&recipe.train.method, value["train"].as_object_mut()) {
         train.shift_remove("lora");
     }
+    if let (Some(_), Some(train)) = (recipe.train.warmup_steps, value["train"].as_object_mut()) {
+        train.shift_remove("warmup_ratio");
+    }
     let mut writer = Writer { lines: Vec::new() };
     if let Some(table) = value.as_object() {
         writer.table(&mut Vec::new(), table);
@@ -217,11 +220,11 @@ fn raw(recipe: &Recipe) -> RawRecipe {
 
 fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> RawRatio {
     match ratio {
-        MixtureRatio::Source(name) => RawRatio(IndexMap::from([(name.clone(), RawWeight(1))])),
+        MixtureRatio::Source(name) => RawRatio(IndexMap::from([(name.clone(), RawWeight(1.into()))])),
         MixtureRatio::Group(children) => {
             let mut weights = IndexMap::new();
             for (weight, child) in children {
-                weights.insert(child.name.clone(), RawWeight(*weight));
+                weights.insert(child.name.clone(), RawWeight((*weight).into()));
                 if matches!(child.ratio, MixtureRatio::Group(_)) {
                     let ratio = raw_ratio(&child.ratio, groups);
                     groups.insert(child.name.clone(), RawGroup { ratio: Some(ratio), ratio_end: None });
@@ -281,6 +284,7 @@ fn raw_train(recipe: &Recipe) -> RawTrain {
         learning_rate: train.learning_rate,
         schedule: train.schedule,
         warmup_ratio: train.warmup_ratio,
+        warmup_steps: train.warmup_steps,
         weight_decay: train.weight_decay,
         beta1: train.beta1,
         beta2: train.beta2,

@@ -1,12 +1,14 @@
-//! What is wrong with a recipe: everything at once, each with the line it stands in.
+//! What is wrong with a recipe: all problems at once, each with its line.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 use thiserror::Error;
+
+use crate::excerpt::Excerpt;
 
 /// A text that settings come from: a recipe file, a shipped recipe or a `--set`.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Problem {
     label: String,
     help: Option<String>,
     place: Option<Place>,
+    /// What is shown of the source where it cannot be shown as it is.
+    excerpt: OnceLock<Option<Arc<Excerpt>>>,
     severity: Severity,
 }
 
@@ -51,17 +55,24 @@ impl Problem {
     /// An error at a place; `label` stands at the caret.
     pub(crate) fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
-            label: label.into(),
+            message: shortened(&message.into(), LONGEST_MESSAGE),
+            label: shortened(&label.into(), LONGEST_MESSAGE),
             help: None,
             place: Some(place.clone()),
+            excerpt: OnceLock::new(),
             severity: Severity::Error,
         }
     }
 
-    /// An error that stands in no text.
+    /// An error without a place in a text.
     pub(crate) fn nowhere(message: impl Into<String>, help: Option<String>) -> Self {
-        Self { message: message.into(), label: String::new(), help, place: None, severity: Severity::Error }
+        let (message, label) = (shortened(&message.into(), LONGEST_MESSAGE), String::new());
+        Self { message, label, help, place: None, excerpt: OnceLock::new(), severity: Severity::Error }
+    }
+
+    fn excerpt(&self) -> Option<&Excerpt> {
+        let excerpt = || Excerpt::of(self.place.as_ref()?).map(Arc::new);
+        self.excerpt.get_or_init(excerpt).as_deref()
     }
 
     /// Adds a line of help below the excerpt.
@@ -115,13 +126,15 @@ impl Diagnostic for Problem {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.place.as_ref().map(|place| place as &dyn SourceCode)
+        let excerpt = self.excerpt().map(|excerpt| excerpt as &dyn SourceCode);
+        excerpt.or_else(|| self.place.as_ref().map(|place| place as &dyn SourceCode))
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let place = self.place.as_ref()?;
         let label = (!self.label.is_empty()).then(|| self.label.clone());
-        Some(Box::new(std::iter::once(LabeledSpan::new(label, place.span.start, place.span.len()))))
+        let span = self.excerpt().map_or(&place.span, |excerpt| &excerpt.span);
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, span.start, span.len()))))
     }
 }
 
@@ -157,12 +170,12 @@ pub struct RecipeErrors {
 impl RecipeErrors {
     /// What is wrong with a recipe.
     pub(crate) fn of_recipe(name: &str, problems: Vec<Problem>) -> Self {
-        Self { subject: format!("the recipe `{name}`"), problems }
+        Self { subject: format!("the recipe `{}`", key_name(name)), problems: first(problems) }
     }
 
     /// What is wrong with a file that is to be imported.
     pub(crate) fn of_import(name: &str, problems: Vec<Problem>) -> Self {
-        Self { subject: format!("the file `{name}`"), problems }
+        Self { subject: format!("the file `{}`", key_name(name)), problems: first(problems) }
     }
 
     /// What is wrong, in the order of the text.
@@ -184,8 +197,50 @@ impl Diagnostic for RecipeErrors {
     }
 }
 
+/// Problems that are reported of one text.
+const MOST_PROBLEMS: usize = 100;
+
+/// The first problems, and how many more there are.
+fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    if more > 0 {
+        problems.truncate(MOST_PROBLEMS);
+        problems.push(Problem::nowhere(format!("and {more} more"), None));
+    }
+    problems
+}
+
+/// Characters of a message; what is written in a recipe can be of any length.
+const LONGEST_MESSAGE: usize = 2_000;
+
+/// Characters of a value or key in a message.
+const LONGEST_VALUE: usize = 80;
+
+/// A text of at most `most` characters, the rest as `…`, without control characters that drive a terminal.
+fn shortened(text: &str, most: usize) -> String {
+    let is_control = |letter: char| letter.is_control() && letter != '\n';
+    let mut short: String =
+        text.chars().take(most).map(|letter| if is_control(letter) { '\u{fffd}' } else { letter }).collect();
+    short.extend(text.chars().nth(most).map(|_| '…'));
+    short
+}
+
+/// A string as a message quotes it.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{:?}", shortened(text, LONGEST_VALUE))
+}
+
+/// A key as a message names it.
+pub(crate) fn key_name(key: &str) -> String {
+    shortened(key, LONGEST_VALUE)
+}
+
 /// The candidate nearest to what was written, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance takes time and memory in the product of the lengths.
+    if written.chars().nth(LONGEST_VALUE).is_some() {
+        return None;
+    }
     let written_folded = fold(written);
     candidates
         .into_iter()

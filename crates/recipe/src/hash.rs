@@ -29,7 +29,7 @@ impl Recipe {
 
     fn deciding_settings(&self) -> Value {
         let train = &self.train;
-        json!({
+        let mut settings = json!({
             "dtype": self.model.dtype,
             "chat": self.chat,
             "method": train.method,
@@ -46,7 +46,12 @@ impl Recipe {
             "max_steps": train.max_steps,
             "batch_size": train.batch_size,
             "seed": train.seed,
-        })
+        });
+        // Hashes of recipes that do without stay what they were.
+        if let Some(steps) = train.warmup_steps {
+            settings["warmup_steps"] = steps.into();
+        }
+        settings
     }
 
     /// The run directory's name: `<name>-<first eight digits of the train hash>`.

@@ -72,11 +72,14 @@ fn collect_chain(recipe: Found, chain: &mut Vec<Found>, problems: &mut Vec<Probl
 fn follow(node: &Node, chain: &[Found]) -> Result<Option<Found>, Box<Problem>> {
     let Some(name) = node.string() else { return Ok(None) };
     let found = lookup::find_base(name, &node.place.source).map_err(|error| {
-        let label = match nearest(name, lookup::shipped_names()) {
-            Some(near) => format!("hint: did you mean `{near}`?"),
-            None => "not found".to_owned(),
-        };
-        Box::new(Problem::at(&node.place, format!("`extends` names `{name}`, {error}"), label))
+        let near = nearest(name, lookup::shipped_names()).filter(|_| error.is_nowhere());
+        let label = near.map_or_else(|| "not found".to_owned(), |near| format!("hint: did you mean `{near}`?"));
+        let label = if error.is_nowhere() { label } else { "not a recipe".to_owned() };
+        let problem = Problem::at(&node.place, format!("`extends` names `{name}`, {error}"), label);
+        Box::new(match error.help() {
+            Some(help) => problem.with_help(help),
+            None => problem,
+        })
     })?;
     if let Some(start) = chain.iter().position(|link| link.identity == found.identity) {
         let mut names: Vec<_> = chain[start..].iter().map(|link| link.text.name.as_str()).collect();

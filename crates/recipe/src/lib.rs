@@ -4,11 +4,15 @@
 //! overlaid with `--set` arguments, checked against the schema with all errors reported at once, and turned into a
 //! typed [`Recipe`] in which every default is written out. Nobody beyond this crate sees TOML.
 
+mod aliases;
 mod check;
 mod columns;
+mod decimal;
 mod document;
 mod emit;
+mod empty;
 mod error;
+mod excerpt;
 mod filters;
 mod hash;
 mod import;
@@ -25,7 +29,7 @@ mod typed;
 pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
 pub use import::{Fate, ImportOptions, Imported, Note, import};
-pub use lookup::{Shipped, shipped};
+pub use lookup::{Shipped, local, looks_like_recipe, shipped};
 pub use origin::Origin;
 pub use resolve::{Resolved, load, parse};
 pub use schema::json_schema;
@@ -33,3 +37,6 @@ pub use typed::*;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod key_tests;

@@ -31,7 +31,30 @@ pub(crate) fn shipped_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
-/// A recipe's text and what tells it from others.
+/// The recipes of the working directory: `*.toml` here and in `./recipes`, as `--recipe` takes them, sorted.
+pub fn local() -> Vec<PathBuf> {
+    let in_folder = |folder: &str| {
+        let files = fs::read_dir(if folder.is_empty() { "." } else { folder }).into_iter().flatten().flatten();
+        let paths = files.map(|file| Path::new(folder).join(file.file_name()));
+        let mut paths: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml") && path.is_file())
+            .collect();
+        paths.sort();
+        paths
+    };
+    let mut paths = in_folder("");
+    paths.extend(in_folder("recipes"));
+    paths
+}
+
+/// Whether a TOML file is meant as a recipe, sound or not: it has one of a recipe's tables.
+pub fn looks_like_recipe(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let starts = ["[model]", "[mix]", "[mix.", "[sources.", "[train]", "[exam]", "extends"];
+    text.lines().any(|line| starts.iter().any(|start| line.trim_start().starts_with(start)))
+}
+
+/// A recipe's text and its identity.
 pub(crate) struct Found {
     pub(crate) text: Arc<SourceText>,
     /// The canonical path, or `shipped:NAME`.
@@ -41,6 +64,11 @@ pub(crate) struct Found {
 impl Found {
     fn file(path: &Path) -> Result<Self, NotFound> {
         let text = fs::read_to_string(path).map_err(|error| NotFound::Unreadable(path.to_owned(), error))?;
+        if let Some(kind) = foreign(path, &text) {
+            return Err(NotFound::Foreign(path.to_owned(), kind));
+        }
+        // An editor's byte order mark is no part of the text.
+        let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.to_string_lossy().replace('\\', "/");
@@ -77,6 +105,79 @@ pub(crate) enum NotFound {
     Nowhere,
     #[error("which cannot be read ({}: {})", .0.display(), describe(.1))]
     Unreadable(PathBuf, io::Error),
+    #[error("which is no recipe: {}", .1.describe())]
+    Foreign(PathBuf, Foreign),
+}
+
+impl NotFound {
+    pub(crate) fn is_nowhere(&self) -> bool {
+        matches!(self, Self::Nowhere)
+    }
+
+    pub(crate) fn help(&self) -> Option<String> {
+        if let Self::Foreign(path, kind) = self { Some(kind.help(path)) } else { None }
+    }
+}
+
+/// A file in a notation that recipes are not written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// A file of this tool, which `recipe import` reads.
+    Tool(&'static str),
+    /// Some other YAML or JSON.
+    Notation(&'static str),
+    /// Records.
+    Data,
+}
+
+impl Foreign {
+    fn describe(self) -> String {
+        match self {
+            Self::Tool(tool) => format!("it is a file of {tool}"),
+            Self::Notation(notation) => format!("it is {notation}, and a recipe is TOML"),
+            Self::Data => "it holds records, and a recipe is TOML".to_owned(),
+        }
+    }
+
+    /// What to do with the file at `path`.
+    fn help(self, path: &Path) -> String {
+        let recipe = path.with_extension("toml");
+        let (path, recipe) = (quoted_argument(path), quoted_argument(&recipe));
+        match self {
+            Self::Tool(_) => format!(
+                "make a recipe of it, then use that:\n  medley recipe import {path} --out {recipe}\n  --recipe {recipe}"
+            ),
+            Self::Notation(_) => format!(
+                "files of LLaMA-Factory, Axolotl, torchtune and TRL become recipes with\n  medley recipe import {path} --out {recipe}"
+            ),
+            Self::Data => "name it as `path` of a source: `[sources.NAME]` in a recipe".to_owned(),
+        }
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted_argument(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+@%:,~\\".contains(letter);
+    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// What a file is that is no TOML: by its extension or, under any other name, by what it describes.
+fn foreign(path: &Path, text: &str) -> Option<Foreign> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let notation = match extension.as_deref() {
+        Some("yaml" | "yml") => Some("YAML"),
+        Some("json") => Some("JSON"),
+        Some("jsonl" | "csv" | "tsv") => return Some(Foreign::Data),
+        _ => None,
+    };
+    if notation.is_none() && toml::de::DeTable::parse(text).is_ok() {
+        return None;
+    }
+    match (crate::import::tool_of(text), notation) {
+        (Some(tool), _) => Some(Foreign::Tool(tool)),
+        (None, notation) => notation.map(Foreign::Notation),
+    }
 }
 
 fn describe(error: &io::Error) -> String {
@@ -114,6 +215,10 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
             };
             let message = format!("no recipe `{name}` here, in ./recipes or among the shipped ones");
             Problem::nowhere(message, Some(format!("{hint}{}", shipped_help())))
+        }
+        NotFound::Foreign(path, kind) => {
+            let message = format!("{} is no recipe: {}", path.display(), kind.describe());
+            Problem::nowhere(message, Some(kind.help(path)))
         }
         NotFound::Unreadable(path, error) => {
             Problem::nowhere(format!("{} cannot be read: {}", path.display(), describe(error)), None)

@@ -1,10 +1,11 @@
 //! The mixture tree: names in a `ratio` to sources and groups.
 
 use indexmap::IndexMap;
-use medley_mixer::{MixtureNode, MixtureRatio, Order};
+use medley_mixer::{Leaves, MixtureNode, MixtureRatio, Order};
 
+use crate::decimal::{Fraction, whole_numbers};
 use crate::document::{Node, NodeValue};
-use crate::error::{Problem, nearest, quoted_list};
+use crate::error::{Problem, nearest, quoted, quoted_list};
 use crate::layers::entries;
 
 /// Keys of `[mix]` that hold tables and are settings; any other table is a group.
@@ -58,7 +59,12 @@ pub(crate) fn build(root: &Node, problems: &mut Vec<Problem>) -> Option<Mixture>
         Some(None) => return None,
         tree => tree.flatten(),
     };
-    Some(Mixture { ratio: ratio?, ratio_end, by_epochs, sources: names })
+    let ratio = ratio?;
+    if let (true, Some(node)) = (problems.is_empty(), root.get(&["mix", "ratio"])) {
+        let shares = ratio_end.as_ref().map_or_else(|| Leaves::of(&ratio), |end| Leaves::between(&ratio, end));
+        problems.extend(shares.err().map(|_| too_fine("[mix]", node)));
+    }
+    Some(Mixture { ratio, ratio_end, by_epochs, sources: names })
 }
 
 /// Whether `mix.epochs` stands above size and ratio: of what a base says and what is laid over it, the latter counts.
@@ -83,6 +89,12 @@ struct Builder<'a> {
     /// Groups from the root to here.
     open: Vec<String>,
     problems: &'a mut Vec<Problem>,
+}
+
+/// Shares are exact fractions, whose common denominator is computed in 64 bits.
+fn too_fine(section: &str, ratio: &Node) -> Problem {
+    let message = format!("the common denominator of the ratio of {section} exceeds 64 bits");
+    Problem::at(&ratio.place, message, "too fine").with_help("use fewer decimal places, or smaller whole numbers")
 }
 
 impl Builder<'_> {
@@ -135,8 +147,9 @@ impl Builder<'_> {
             None => Some("not one of them".to_owned()),
         };
         if let Some(label) = label {
+            let text = quoted(text);
             let message = format!(
-                "`mix.order` is {text:?}; expected \"shuffled\", \"sequential\", \"interleaved\" or \"NAME-last\""
+                "`mix.order` is {text}; expected \"shuffled\", \"sequential\", \"interleaved\" or \"NAME-last\""
             );
             let help = format!("NAME is one of {}", quoted_list(self.used.iter().map(String::as_str)));
             self.problems.push(Problem::at(&node.place, message, label).with_help(help));
@@ -160,16 +173,32 @@ impl Builder<'_> {
     /// A ratio's tree; nothing where it has an error. `key` is `ratio`, or `ratio_end` where a group has that.
     fn group(&mut self, section: &str, key: &str, ratio: &Node) -> Option<MixtureRatio> {
         let mut children = Vec::new();
-        let mut sound = true;
-        for (name, weight) in ratio.table()? {
+        let mut fractions = Vec::new();
+        let entries = ratio.table()?;
+        for (name, weight) in entries {
             let child = self.child(section, key, name, weight);
-            let NodeValue::Integer(weight) = weight.value else { return None };
-            match (child, u64::try_from(weight)) {
-                (Some(ratio), Ok(weight)) => children.push((weight, MixtureNode { name: name.clone(), ratio })),
-                _ => sound = false,
+            // What is no positive number is reported by the schema.
+            let (fraction, is_number) = match weight.value {
+                NodeValue::Integer(weight) => {
+                    (u64::try_from(weight).ok().filter(|weight| *weight > 0).map(Fraction::whole), false)
+                }
+                NodeValue::Float(value) => (Fraction::parse(weight.written()), value.is_finite() && value > 0.0),
+                _ => return None,
+            };
+            if fraction.is_none() && is_number {
+                self.problems.push(too_fine(section, weight));
             }
+            children.extend(child.map(|ratio| MixtureNode { name: name.clone(), ratio }));
+            fractions.extend(fraction);
         }
-        sound.then_some(MixtureRatio::Group(children))
+        if children.len() < entries.len() || fractions.len() < entries.len() {
+            return None;
+        }
+        let Some(weights) = whole_numbers(&fractions) else {
+            self.problems.push(too_fine(section, ratio));
+            return None;
+        };
+        Some(MixtureRatio::Group(weights.into_iter().zip(children).collect()))
     }
 
     fn child(&mut self, section: &str, key: &str, name: &str, weight: &Node) -> Option<MixtureRatio> {

@@ -45,6 +45,7 @@ pub(crate) struct RawModel {
     #[schemars(length(min = 1))]
     pub(crate) base: Option<String>,
     /// Hub branch, tag or commit.
+    #[schemars(length(min = 1))]
     pub(crate) revision: Option<String>,
     /// Number format of weights and activations.
     pub(crate) dtype: DtypeSpec,
@@ -55,7 +56,7 @@ pub(crate) struct RawModel {
 #[serde(default)]
 pub(crate) struct RawChat {
     /// Longest sample in tokens; longer ones are cut, passages first.
-    #[schemars(range(min = 16))]
+    #[schemars(range(min = 16, max = 100_000_000))]
     pub(crate) max_tokens: usize,
     /// System message for samples that have none (default: what the chat template says).
     pub(crate) system: Option<String>,
@@ -72,7 +73,7 @@ impl Default for RawChat {
 #[serde(default)]
 pub(crate) struct RawMix {
     /// How much in all: samples, or what `size_in` says.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_000_u64))]
     pub(crate) size: Option<usize>,
     /// What `size` counts. Tokens are counted by the base model's tokenizer, after truncation.
     pub(crate) size_in: Unit,
@@ -93,7 +94,7 @@ pub(crate) struct RawMix {
     /// What to do when a pool is too small.
     pub(crate) on_shortage: OnShortage,
     /// With `on_shortage = "repeat"`: a pool's records come at most so often on average.
-    #[schemars(range(min = 1.0))]
+    #[schemars(range(min = 1.0, max = 1_000_000.0))]
     pub(crate) max_epochs: Option<f64>,
     /// By how much the share of a source may miss what was asked for (0.005 is half a percentage point), besides what one
     /// sample makes (by tokens twenty average ones); a mix that is off by more is an error.
@@ -152,10 +153,10 @@ pub(crate) struct RawGroup {
 #[schemars(extend("minProperties" = 1))]
 pub(crate) struct RawRatio(pub(crate) IndexMap<String, RawWeight>);
 
-/// Parts of the whole: a whole number.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+/// Parts of the whole: a whole number or a decimal fraction, taken digit by digit (`0.1` is exactly a tenth).
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(crate) struct RawWeight(#[schemars(range(min = 1, max = 1_000_000))] pub(crate) u64);
+pub(crate) struct RawWeight(#[schemars(with = "f64", extend("exclusiveMinimum" = 0))] pub(crate) serde_json::Number);
 
 /// Passes over each source by name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -206,7 +207,7 @@ pub(crate) struct RawSource {
     /// Which of its records are taken; what is not said here, `[mix.filter]` says.
     pub(crate) filter: Option<FilterSpec>,
     /// At most this many different records, those with the smallest keys: the same ones however large the mix.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_000_u64))]
     pub(crate) max_records: Option<usize>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
@@ -227,7 +228,7 @@ pub(crate) struct RawSource {
 #[serde(untagged)]
 pub(crate) enum RawPath {
     /// A file, directory, glob or hub data set.
-    Text(String),
+    Text(#[schemars(length(min = 1))] String),
     /// The same with options of its own.
     Table(Box<RawPart>),
 }
@@ -237,6 +238,7 @@ pub(crate) enum RawPath {
 #[serde(default)]
 pub(crate) struct RawPart {
     /// A file, directory, glob or hub data set (`owner/name`).
+    #[schemars(length(min = 1))]
     pub(crate) path: Option<String>,
     /// How it is read, where that is not to be recognised.
     pub(crate) format: Option<SourceFormat>,
@@ -280,6 +282,9 @@ pub(crate) struct RawTrain {
     /// Share of all steps over which the learning rate rises from 0.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) warmup_ratio: f64,
+    /// Steps over which the learning rate rises from 0, in place of `warmup_ratio`.
+    #[schemars(range(max = 1_000_000_000))]
+    pub(crate) warmup_steps: Option<usize>,
     /// Decoupled weight decay on matrices (not on biases and norms).
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) weight_decay: f64,
@@ -293,19 +298,19 @@ pub(crate) struct RawTrain {
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub(crate) epsilon: f64,
     /// Largest global norm of the gradient; 0 switches clipping off.
-    #[schemars(range(min = 0.0))]
+    #[schemars(range(min = 0.0, max = 1e12))]
     pub(crate) max_grad_norm: f64,
     /// Passes over the mix.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub(crate) epochs: usize,
     /// Stop after this many optimizer steps (default: when the epochs are over).
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(crate) max_steps: Option<usize>,
     /// Samples in an optimizer step, whatever the device.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(crate) batch_size: usize,
     /// Token budget of one forward and backward pass: memory and speed only, never the result.
-    #[schemars(range(min = 16))]
+    #[schemars(range(min = 16, max = 1_000_000_000))]
     pub(crate) tokens_per_micro_batch: usize,
     /// Which activations are kept between forward and backward: memory and speed only, never the result.
     pub(crate) block_policy: BlockPolicy,
@@ -315,15 +320,17 @@ pub(crate) struct RawTrain {
     pub(crate) optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub(crate) seed: u64,
-    /// A line of metrics every so many steps.
-    #[schemars(range(min = 1))]
+    /// Optimizer steps between two lines of metrics.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(crate) logging_steps: usize,
-    /// Validation every so many steps; 0 only at the end.
+    /// Optimizer steps between two validations; 0 only at the end.
+    #[schemars(range(max = 1_000_000_000))]
     pub(crate) eval_steps: usize,
-    /// A checkpoint every so many steps; 0 only at the end.
+    /// Optimizer steps between two checkpoints; 0 only at the end.
+    #[schemars(range(max = 1_000_000_000))]
     pub(crate) save_steps: usize,
-    /// Checkpoints kept: the last so many, and the best.
-    #[schemars(range(min = 1))]
+    /// Number of latest checkpoints that are kept, besides the best.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) save_total_limit: usize,
 }
 
@@ -336,6 +343,7 @@ impl Default for RawTrain {
             learning_rate: 1e-4,
             schedule: Schedule::default(),
             warmup_ratio: 0.03,
+            warmup_steps: None,
             weight_decay: 0.0,
             beta1: 0.9,
             beta2: 0.999,
@@ -371,10 +379,10 @@ pub(crate) enum MethodName {
 #[serde(default)]
 pub(crate) struct RawLora {
     /// Rank of the two factors.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65_536))]
     pub(crate) rank: usize,
     /// The update is scaled by `alpha / rank`.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(range(max = 1_000_000.0), extend("exclusiveMinimum" = 0))]
     pub(crate) alpha: f64,
     /// Dropout on the adapters' input.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
@@ -439,19 +447,20 @@ pub(crate) struct RawExam {
     /// Files and globs of exam items; none for no exam.
     pub(crate) papers: OneOrMany<String>,
     /// Prompt template: `zh`, `en` (built in) or a file.
+    #[schemars(length(min = 1))]
     pub(crate) prompt: String,
     /// What the model is asked for, and how it is graded.
     pub(crate) answer: AnswerForm,
     /// With the passages, without, or both.
     pub(crate) books: OneOrMany<Book>,
     /// Longest prompt in tokens; passages are cut first, the question never.
-    #[schemars(range(min = 16))]
+    #[schemars(range(min = 16, max = 100_000_000))]
     pub(crate) max_prompt_tokens: usize,
     /// Longest answer in tokens.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 100_000_000))]
     pub(crate) max_new_tokens: usize,
     /// Items answered at a time: memory and speed only, never the result.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) batch_size: usize,
 }
 

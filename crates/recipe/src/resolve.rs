@@ -10,6 +10,7 @@ use crate::check;
 use crate::columns;
 use crate::document::{Node, NodeValue};
 use crate::emit;
+use crate::empty;
 use crate::error::{Problem, RecipeErrors};
 use crate::filters;
 use crate::layers::{self, Layered, entries};
@@ -94,6 +95,9 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
     report_optimizer_in_backward(&root, &mut problems);
+    report_size(&root, &mut problems);
+    let warmup_in_steps = warmup_counts_steps(&root, &mut problems);
+    empty::check(&root, &mut problems);
     columns::check(&root, &mut problems);
     filters::check(&root, &mut problems);
     problems.sort_by_cached_key(Problem::position);
@@ -109,6 +113,11 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let file_stem =
         Path::new(&text.name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let mut recipe = typed(raw, mixture, &file_stem.replace(' ', "-"));
+    if warmup_in_steps {
+        recipe.train.warmup_ratio = 0.0;
+    } else {
+        recipe.train.warmup_steps = None;
+    }
     paths::adopt_bases(&mut recipe, &root, &base_dir);
     let origins = emit::setting_paths(&recipe).into_iter().map(|path| (path.join("."), origin(&root, &path))).collect();
     Ok(Resolved { recipe, base_dir, origins, warnings })
@@ -144,6 +153,34 @@ fn report_repeated_books(root: &Node, problems: &mut Vec<Problem>) {
             problems.push(Problem::at(&book.place, "`exam.books` names a book twice", "again"));
         }
     }
+}
+
+/// Samples are held in memory one by one, tokens are not.
+const MOST_SAMPLES: i64 = 10_000_000_000;
+
+fn report_size(root: &Node, problems: &mut Vec<Problem>) {
+    let by_samples = root.get(&["mix", "size_in"]).is_none_or(|unit| unit.string() == Some("samples"));
+    let Some(size) = root.get(&["mix", "size"]).filter(|_| by_samples) else { return };
+    let reported = problems.iter().any(|problem| problem.message().starts_with("`mix.size` is"));
+    if let (NodeValue::Integer(samples), false) = (&size.value, reported)
+        && *samples > MOST_SAMPLES
+    {
+        let message = format!(
+            "`mix.size` is {samples}; expected a whole number of at least 1 and at most {MOST_SAMPLES} samples"
+        );
+        problems.push(Problem::at(&size.place, message, "too large"));
+    }
+}
+
+/// Whether the warm-up counts steps: of `warmup_ratio` and `warmup_steps` the one of the later layer counts.
+fn warmup_counts_steps(root: &Node, problems: &mut Vec<Problem>) -> bool {
+    let Some(steps) = root.get(&["train", "warmup_steps"]) else { return false };
+    let Some(ratio) = root.get(&["train", "warmup_ratio"]) else { return true };
+    if steps.layer == ratio.layer {
+        let message = "`train.warmup_ratio` and `train.warmup_steps` both give the length of the warm-up";
+        problems.push(Problem::at(&steps.key, message, "leave out one of the two"));
+    }
+    steps.layer > ratio.layer
 }
 
 /// What `optimizer_in_backward` cannot go together with, written or by default.
@@ -259,6 +296,7 @@ fn train_spec(raw: RawTrain) -> TrainSpec {
         learning_rate: raw.learning_rate,
         schedule: raw.schedule,
         warmup_ratio: raw.warmup_ratio,
+        warmup_steps: raw.warmup_steps,
         weight_decay: raw.weight_decay,
         beta1: raw.beta1,
         beta2: raw.beta2,

@@ -187,7 +187,7 @@ beta1 = 1
 papers = []
 "#;
     assert_snapshot!(errors(text, &["train.epochs=0", "mix.seed=many"]), @r#"
-      × the recipe `recipe.toml` has 21 errors
+      × the recipe `recipe.toml` has 20 errors
 
     Error:
       × `model.base` is missing
@@ -211,7 +211,7 @@ papers = []
       help: [model] takes `base`, `revision`, `dtype`
 
     Error:
-      × `mix.size` is the number 100000; expected a whole number of at least 1
+      × `mix.size` is the number 1e5; expected a whole number of at least 1 and at most 1000000000000000
        ╭─[recipe.toml:6:8]
      5 │ [mix]
      6 │ size = 1e5
@@ -254,22 +254,12 @@ papers = []
         ╰────
 
     Error:
-      × `mix.medical.ratio.tcm` is 0; expected a whole number of at least 1 and at most 1000000
+      × `mix.medical.ratio.tcm` is 0; expected a number above 0
         ╭─[recipe.toml:12:17]
      11 │ [mix.medical]
      12 │ ratio = { tcm = 0, western = 1.5 }
         ·                 ┬
         ·                 ╰── too small
-     13 │
-        ╰────
-
-    Error:
-      × `mix.medical.ratio.western` is the number 1.5; expected a whole number of at least 1 and at most 1000000
-        ╭─[recipe.toml:12:30]
-     11 │ [mix.medical]
-     12 │ ratio = { tcm = 0, western = 1.5 }
-        ·                              ─┬─
-        ·                               ╰── wrong type
      13 │
         ╰────
 
@@ -335,12 +325,12 @@ papers = []
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
         ╰────
       help: [train] takes `method`, `lora`, `optimizer`, `learning_rate`, `schedule`, `warmup_ratio`,
-            `weight_decay`, `beta1`, `beta2`, `epsilon`, `max_grad_norm`, `epochs`, `max_steps`, `batch_size`,
-            `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`, `seed`, `logging_steps`,
-            `eval_steps`, `save_steps`, `save_total_limit`
+            `warmup_steps`, `weight_decay`, `beta1`, `beta2`, `epsilon`, `max_grad_norm`, `epochs`, `max_steps`,
+            `batch_size`, `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`, `seed`,
+            `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`
 
     Error:
-      × `train.lora.rank` is 0; expected a whole number of at least 1
+      × `train.lora.rank` is 0; expected a whole number of at least 1 and at most 65536
         ╭─[recipe.toml:28:17]
      27 │ max_tokens = 512
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
@@ -361,7 +351,7 @@ papers = []
         ╰────
 
     Error:
-      × `train.lora.dropout` is 1; expected a number of at least 0 and below 1
+      × `train.lora.dropout` is 1.0; expected a number of at least 0 and below 1
         ╭─[recipe.toml:28:60]
      27 │ max_tokens = 512
      28 │ lora = { rank = 0, target = ["q_proj", "k_prj"], dropout = 1.0 }
@@ -401,7 +391,7 @@ papers = []
        ╰────
 
     Error:
-      × `train.epochs` is 0; expected a whole number of at least 1
+      × `train.epochs` is 0; expected a whole number of at least 1 and at most 100000
        ╭─[--set train.epochs=0:1:14]
      1 │ train.epochs=0
        ·              ┬
@@ -413,7 +403,7 @@ papers = []
 #[test]
 fn syntax_errors_are_reported_together() {
     assert_snapshot!(errors("[model\nbase = \"x\"\n[mix]\nseed = 2024-01-01\nsize = 99999999999999999999\n", &["nonsense", "train.lora={rank"]), @r#"
-      × the recipe `recipe.toml` has 5 errors
+      × the recipe `recipe.toml` has 4 errors
 
     Error:
       × not TOML: unclosed table, expected `]`
@@ -431,14 +421,6 @@ fn syntax_errors_are_reported_together() {
      4 │ seed = 2024-01-01
        ·        ──────────
      5 │ size = 99999999999999999999
-       ╰────
-
-    Error:
-      × this value is a whole number beyond 64 bits
-       ╭─[recipe.toml:5:8]
-     4 │ seed = 2024-01-01
-     5 │ size = 99999999999999999999
-       ·        ────────────────────
        ╰────
 
     Error:

@@ -69,6 +69,8 @@ pub struct TrainSpec {
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises from 0, 0 to 1.
     pub warmup_ratio: f64,
+    /// Steps over which the learning rate rises from 0; where given, they count and `warmup_ratio` is 0.
+    pub warmup_steps: Option<usize>,
     /// Decoupled weight decay on matrices (not on biases and norms).
     pub weight_decay: f64,
     /// Decay of the first moment.

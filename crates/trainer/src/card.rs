@@ -126,11 +126,15 @@ fn settings(spec: &TrainSpec) -> Vec<(&'static str, String)> {
             lora.target.join(", ")
         ),
     };
+    let warmup = match spec.warmup_steps {
+        Some(steps) => format!("of {steps} steps"),
+        None => format!("{} of all steps", spec.warmup_ratio),
+    };
     vec![
         ("method", method),
         ("optimizer", format!("{:?}", spec.optimizer)),
         ("learning rate", spec.learning_rate.to_string()),
-        ("schedule", format!("{:?}, warm-up {} of all steps", spec.schedule, spec.warmup_ratio)),
+        ("schedule", format!("{:?}, warm-up {warmup}", spec.schedule)),
         ("weight decay", spec.weight_decay.to_string()),
         ("betas, epsilon", format!("{}, {}, {}", spec.beta1, spec.beta2, spec.epsilon)),
         ("largest gradient norm", spec.max_grad_norm.to_string()),

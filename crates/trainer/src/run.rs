@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
             parameters: decoder.config.parameter_count(),
         });
         Ok(Self {
-            rate: LearningRate::new(spec.learning_rate, spec.warmup_ratio, total_steps, spec.schedule),
+            rate: LearningRate::of(spec, total_steps),
             checkpoints: input.checkpoints(),
             journal: Journal::new(position, writer, observer, spec.logging_steps, total_steps, input.samples.len()),
             input,

@@ -1,6 +1,6 @@
 //! The learning rate of every step, computed as `get_{linear,cosine,constant}_schedule_with_warmup` of transformers do.
 
-use medley_recipe::Schedule;
+use medley_recipe::{Schedule, TrainSpec};
 
 /// Learning rates of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +16,12 @@ pub struct LearningRate {
 }
 
 impl LearningRate {
+    /// The rates of a run of `total_steps` with the settings of `spec`.
+    pub fn of(spec: &TrainSpec, total_steps: usize) -> Self {
+        let by_ratio = Self::new(spec.learning_rate, spec.warmup_ratio, total_steps, spec.schedule);
+        Self { warmup_steps: spec.warmup_steps.unwrap_or(by_ratio.warmup_steps), ..by_ratio }
+    }
+
     /// The rates of a run of `total_steps`, the first `ceil(warmup_ratio * total_steps)` of which are the warm-up.
     pub fn new(peak: f64, warmup_ratio: f64, total_steps: usize, schedule: Schedule) -> Self {
         Self { peak, warmup_steps: (warmup_ratio * total_steps as f64).ceil() as usize, total_steps, schedule }
@@ -46,6 +52,15 @@ impl LearningRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warm_up_in_steps_counts_before_a_share_of_all() {
+        let spec = crate::tests::spec();
+        assert_eq!(LearningRate::of(&spec, 20).warmup_steps, 2);
+        let in_steps = TrainSpec { warmup_steps: Some(7), ..spec };
+        let rate = LearningRate::of(&in_steps, 20);
+        assert_eq!((rate.warmup_steps, rate.at(0), rate.at(7)), (7, 0.0, rate.peak));
+    }
 
     #[test]
     fn rates_are_those_of_transformers() {

@@ -8,13 +8,40 @@ use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, question_and_answer, why};
 use super::table::{Known, Table, value_text};
+use super::training::{self, AXOLOTL};
+
+pub(super) const TOOL: &str = "Axolotl";
 
 const TEMPLATE: &str = "the model's own chat template renders the turns";
 const THINKING: &str = "reasoning in a field of its own is not read; answers are learned as they stand";
 const END: &str = "the token that ends a learned answer is learned, no other";
 const SHARDS: &str = "it takes a part of all rows; `mix.epochs` takes a part of a source";
 
-/// Options of a set that say what a recipe needs not say, or cannot.
+/// Options of a set that are carried over.
+const SPELLED: [&str; 20] = [
+    "path",
+    "type",
+    "name",
+    "split",
+    "data_files",
+    "revision",
+    "shards",
+    "field_messages",
+    "message_property_mappings",
+    "message_field_role",
+    "message_field_content",
+    "message_field_training",
+    "field_system",
+    "field_instruction",
+    "field_input",
+    "field_output",
+    "system_prompt",
+    "roles",
+    "roles_to_train",
+    "train_on_eos",
+];
+
+/// Options of a set that a recipe does without, or has no setting for.
 const SET_OPTIONS: [Known; 23] = [
     ("ds_type", Fate::NotNeeded, "files are recognised by their content"),
     ("conversation", Fate::NotNeeded, TEMPLATE),
@@ -82,7 +109,7 @@ pub(super) fn is_config(root: &[YamlEntry]) -> bool {
 /// The sets of the list, or of these the ones named (by path or by the name in the recipe).
 pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: "Axolotl", ..Plan::default() };
+    let mut plan = Plan { tool: TOOL, ..Plan::default() };
     let Some(table) = Table::of(&document.root, "the file", reading) else { return plan };
     let sets = table.take("datasets").and_then(|entry| entry.value.items()).unwrap_or_default();
     for (index, value) in sets.iter().enumerate() {
@@ -92,6 +119,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     plan.max_tokens = table.max_tokens("sequence_len", reading);
     plan.system = table.text("default_system_message", reading);
     plan.validation = table.validation("val_set_size", reading);
+    plan.training = training::of_transformers(&table, AXOLOTL, reading);
     table.account_for_file(&OPTIONS, reading);
     plan
 }
@@ -120,9 +148,13 @@ fn read_set(
     let configs = table.texts("name", reading);
     let location = Location { configs, revision: table.text("revision", reading), splits, ..location };
     match read.and_then(|read| Ok((read, location.parts(places)?))) {
-        Err(why) => reading.left_out(location.called(), &table.span, why),
+        Err(why) => {
+            reading.left_out(location.called(), &table.span, why);
+            let known: Vec<&str> = SPELLED.iter().copied().chain(SET_OPTIONS.iter().map(|(name, ..)| *name)).collect();
+            table.account_unknown(&known, location.called(), reading);
+        }
         Ok((read, parts)) => {
-            table.account(&SET_OPTIONS, Some(&name), reading);
+            table.account(&SET_OPTIONS, &SPELLED, Some(&name), reading);
             let set = sets::set(name, location.called(), reading.document.origin(&table.span), parts, read);
             taken.push(Set { asked: slice.into_iter().chain(shards).collect(), ..set });
         }
@@ -219,7 +251,7 @@ fn user_defined(own: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Read 
     };
     let system = own.text("system_prompt", reading).filter(|text| !text.is_empty());
     let known = ["format", "no_input_format", "system_format"].map(|key| (key, Fate::NotCarriedOver, TEMPLATE));
-    own.account(&known, Some(name), reading);
+    own.account(&known, &[], Some(name), reading);
     Read { system, ..Read::asked(columns) }
 }
 
@@ -232,12 +264,12 @@ fn chat_template(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Re
     };
     let (role, content) = (key("role", "message_field_role"), key("content", "message_field_content"));
     if let Some(mappings) = &mappings {
-        mappings.account(&[], Some(name), reading);
+        mappings.account(&[], &["role", "content"], Some(name), reading);
     }
     let roles = table.table("roles", reading).and_then(|roles| {
         let mut of = |role: &str| roles.texts(role, reading);
         let (user, assistant, system) = (of("user"), of("assistant"), of("system"));
-        roles.account(&[("tool", Fate::NotCarriedOver, why::TOOLS)], Some(name), reading);
+        roles.account(&[("tool", Fate::NotCarriedOver, why::TOOLS)], &[], Some(name), reading);
         Roles { user, assistant, system }.unusual()
     });
     let columns = Columns {

@@ -1,23 +1,57 @@
 //! LLaMA-Factory: a `dataset_info.json`, or the YAML file of a training that names sets of one.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use medley_mixer::yaml::{YamlEntry, YamlValue};
-use medley_mixer::{Columns, Roles, SourcePart, Supervise};
+use medley_mixer::hub::Hub;
+use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_mixer::{Columns, DatasetRequest, Roles, SourcePart, Supervise};
 
 use super::amounts::{Amount, Asked};
 use super::document::{Document, Fate, Reading};
 use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
 use super::sets::{self, BASE, Location, Read, none, why};
 use super::table::{Known, Table};
+use super::training;
 use crate::error::{RecipeErrors, nearest, quoted_list};
 
-const TOOL: &str = "LLaMA-Factory";
+pub(super) const TOOL: &str = "LLaMA-Factory";
 
 /// Where a set may be; the first that is there counts.
 const PLACES: [&str; 6] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name"];
 
-/// Options of a set that say what a recipe needs not say, or cannot.
+/// Keys that a set can have.
+const SPELLED: [&str; 16] = [
+    "hf_hub_url",
+    "ms_hub_url",
+    "om_hub_url",
+    "script_url",
+    "cloud_file_name",
+    "file_name",
+    "formatting",
+    "ranking",
+    "subset",
+    "split",
+    "folder",
+    "num_samples",
+    "columns",
+    "tags",
+    "file_sha1",
+    "system",
+];
+
+/// Keys that `columns` can have.
+const SPELLED_COLUMNS: [&str; 13] = [
+    "prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios", "chosen",
+    "rejected", "kto_tag",
+];
+
+/// Keys that `tags` can have.
+const SPELLED_TAGS: [&str; 7] =
+    ["role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag"];
+
+/// Options of `tags` without a counterpart.
 const TAGS: [Known; 2] = [
     (
         "observation_tag",
@@ -123,15 +157,20 @@ fn read_set(entry: &YamlEntry, before: &[Set], places: &Places, reading: &mut Re
         Ok(found) => found,
         Err(why) => {
             reading.left_out(&entry.key, &entry.key_span, why);
+            table.account_unknown(&SPELLED, &entry.key, reading);
+            for (inner, spelled) in [(columns, &SPELLED_COLUMNS[..]), (tags, &SPELLED_TAGS[..])] {
+                inner.into_iter().for_each(|inner| inner.account_unknown(spelled, &entry.key, reading));
+            }
             return None;
         }
     };
-    for (table, known) in [(columns, &COLUMNS[..]), (tags, &TAGS[..])] {
+    let inner = [(columns, &COLUMNS[..], &SPELLED_COLUMNS[..]), (tags, &TAGS[..], &SPELLED_TAGS[..])];
+    for (table, known, spelled) in inner {
         if let Some(table) = table {
-            table.account(known, Some(&name), reading);
+            table.account(known, spelled, Some(&name), reading);
         }
     }
-    table.account(&SET_OPTIONS, Some(&name), reading);
+    table.account(&SET_OPTIONS, &SPELLED, Some(&name), reading);
     let samples = samples.map(|(entry, count)| Asked::new(Amount::Samples(count), &name, entry, reading));
     let origin = reading.document.origin(&entry.key_span);
     let set = sets::set(name, &entry.key, origin, parts, read);
@@ -166,19 +205,22 @@ fn read(
 const RANKING: &str = "it ranks answers, for preference training; to learn the chosen answers alone, write it as a source \
                        with `columns = { output = \"chosen\" }`";
 
+const MEDIA: &str = "it has pictures, films or sounds in a column that Medley does not know them by; rename it to `images`, \
+                     `videos` or `audios`: records that use it are then rejected one by one";
+
+/// Whether a column of pictures, films or sounds has a name that records with any are not told by.
+fn unread_media(columns: &Table<'_>) -> bool {
+    let known = ["image", "images", "video", "videos", "audio", "audios"];
+    let columns = ["images", "videos", "audios"].into_iter().filter_map(|key| columns.take(key));
+    columns.into_iter().any(|entry| entry.value.text().is_none_or(|name| !name.is_empty() && !known.contains(&name)))
+}
+
 /// Why a set with these columns is not trained on.
 fn untrainable(columns: &Table<'_>) -> Option<&'static str> {
-    const MEDIA: &str = "it has pictures, films or sounds; Medley trains on text";
     const MARKED: &str = "it marks answers as good or bad, for KTO; keep the good ones in a file of their own";
-    let reasons = [
-        ("images", MEDIA),
-        ("videos", MEDIA),
-        ("audios", MEDIA),
-        ("chosen", RANKING),
-        ("rejected", RANKING),
-        ("kto_tag", MARKED),
-    ];
-    reasons.into_iter().find(|(key, _)| columns.take(key).is_some()).map(|(_, why)| why)
+    let reasons = [("chosen", RANKING), ("rejected", RANKING), ("kto_tag", MARKED)];
+    let marked = reasons.into_iter().find(|(key, _)| columns.take(key).is_some()).map(|(_, why)| why);
+    marked.or_else(|| unread_media(columns).then_some(MEDIA))
 }
 
 /// The parts that hold a set's records, and the slice that is taken of them; an error is why the set is left out.
@@ -214,6 +256,10 @@ fn located(
         }
     }
     let (splits, slice) = table.splits(name, reading);
+    if let Some(id) = places.hub.as_ref().filter(|_| key == "file_name") {
+        let part = SourcePart { path: id.clone(), files: Some(given), ..SourcePart::default() };
+        return Ok((vec![part], slice));
+    }
     if key != "hf_hub_url" {
         // Every file of a directory is read, whatever its name says.
         let path = path_of(&given, name, entry, places, reading);
@@ -295,22 +341,16 @@ pub(super) fn training(
 ) -> Result<Plan, RecipeErrors> {
     let document = reading.document;
     let Some(table) = Table::of(&document.root, "the file", reading) else { return Ok(Plan::default()) };
-    let folder = table.text("dataset_dir", reading).unwrap_or_else(|| "data".to_owned());
     let list = |texts: Vec<String>| -> Vec<String> {
         let names = texts.iter().flat_map(|text| text.split(','));
         names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
     };
     let names = list(table.texts("dataset", reading));
     let probabilities = list(table.texts("interleave_probs", reading));
-    let bases = base.map_or_else(|| vec![PathBuf::from("."), document.folder.clone()], |base| vec![base.to_owned()]);
-    let dataset_dir =
-        bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join("dataset_info.json").is_file());
-    let Some(dataset_dir) = dataset_dir else {
-        let span = table.take("dataset_dir").map_or(0..0, |entry| entry.value.span.clone());
-        reading.error(&span, format!("`{folder}/dataset_info.json` is not there"), BASE);
+    let Some(Description { document: info, folder, hub }) = description(&table, &names, base, reading)? else {
         return Ok(Plan::default());
     };
-    let info = Document::read(&dataset_dir.join("dataset_info.json"))?;
+    say_repeated(&table, &names, reading);
     let mut inner = Reading::new(&info);
     let wanted = if only.is_empty() { &names[..] } else { only };
     let unknown = wanted.iter().find(|name| !names.contains(name));
@@ -323,7 +363,7 @@ pub(super) fn training(
         reading.error(&span, message, "names of dataset_info.json");
         return Ok(Plan::default());
     }
-    let places = Places { bases: vec![dataset_dir], recipe_folder: recipe_folder.to_owned() };
+    let places = Places { bases: vec![folder], recipe_folder: recipe_folder.to_owned(), hub };
     let mut plan = dataset_info(wanted, &places, &mut inner);
     reading.problems.append(&mut inner.problems);
     reading.notes.append(&mut inner.notes);
@@ -338,11 +378,113 @@ pub(super) fn training(
     Ok(plan)
 }
 
+/// Where a training's sets are described.
+struct Description {
+    document: Document,
+    /// The folder that their files are relative to.
+    folder: PathBuf,
+    /// The hub data set that the files are in.
+    hub: Option<String>,
+}
+
+/// The description that `dataset_dir` leads to: a folder with a `dataset_info.json`, `ONLINE` (every name is a data set
+/// on the hub), `REMOTE:owner/name` (the `dataset_info.json` of a data set on the hub), or the description itself.
+/// `None` where there is none, which is reported.
+fn description(
+    table: &Table<'_>,
+    names: &[String],
+    base: Option<&Path>,
+    reading: &mut Reading<'_>,
+) -> Result<Option<Description>, RecipeErrors> {
+    let document = reading.document;
+    let given = table.take("dataset_dir").map(|entry| &entry.value);
+    let own = |root: Yaml| Description {
+        document: Document { source: Arc::clone(&document.source), root, folder: document.folder.clone() },
+        folder: document.folder.clone(),
+        hub: None,
+    };
+    if let Some(inline) = given.filter(|given| given.entries().is_some()) {
+        return Ok(Some(own(inline.clone())));
+    }
+    let folder = table.text("dataset_dir", reading).unwrap_or_else(|| "data".to_owned());
+    if folder == "ONLINE" {
+        let span = table.take("dataset").map_or(0..0, |entry| entry.value.span.clone());
+        return Ok(Some(own(hub_ids(names, &span))));
+    }
+    let span = given.map_or(0..0, |given| given.span.clone());
+    if let Some(id) = folder.strip_prefix("REMOTE:") {
+        return match fetched(id) {
+            Ok(path) => Ok(Some(Description {
+                document: Document::read(&path)?,
+                folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+                hub: Some(id.to_owned()),
+            })),
+            Err(problem) => {
+                let message = format!("`dataset_info.json` of the hub data set `{id}` cannot be read: {problem}");
+                reading.error(&span, message, "fetch it, and name its folder as `dataset_dir`");
+                Ok(None)
+            }
+        };
+    }
+    let bases = base.map_or_else(|| vec![PathBuf::from("."), document.folder.clone()], |base| vec![base.to_owned()]);
+    let found = bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join(DATASET_INFO).is_file());
+    let Some(folder) = found else {
+        let folder = crate::error::key_name(&folder);
+        reading.error(&span, format!("`{folder}/{DATASET_INFO}` is not there"), BASE);
+        return Ok(None);
+    };
+    Ok(Some(Description { document: Document::read(&folder.join(DATASET_INFO))?, folder, hub: None }))
+}
+
+const DATASET_INFO: &str = "dataset_info.json";
+
+/// A description in which every name is a data set on the hub.
+fn hub_ids(names: &[String], span: &Range<usize>) -> Yaml {
+    let yaml = |value: YamlValue| Yaml { value, span: span.clone() };
+    let entry = |key: &str, value: Yaml| YamlEntry { key: key.to_owned(), key_span: span.clone(), value };
+    let mut entries: Vec<YamlEntry> = Vec::new();
+    for name in names {
+        if entries.iter().all(|entry| entry.key != *name) {
+            let url = entry("hf_hub_url", yaml(YamlValue::String(name.clone())));
+            entries.push(entry(name, yaml(YamlValue::Map(vec![url]))));
+        }
+    }
+    yaml(YamlValue::Map(entries))
+}
+
+/// The `dataset_info.json` of a data set on the hub.
+fn fetched(id: &str) -> Result<PathBuf, String> {
+    if !is_hub_id(id) {
+        return Err("write `REMOTE:owner/name`".to_owned());
+    }
+    let request = DatasetRequest { id, files: Some(DATASET_INFO), ..DatasetRequest::default() };
+    let snapshot = Hub::from_env().dataset_files(&request).map_err(|error| error.to_string().replace('\n', " "))?;
+    let found = snapshot.files.into_iter().find(|(name, _)| name == DATASET_INFO);
+    found.map(|(_, path)| path).ok_or_else(|| format!("it holds no {DATASET_INFO}"))
+}
+
+/// A name that `dataset` has twice is loaded twice by LLaMA-Factory.
+fn say_repeated(table: &Table<'_>, names: &[String], reading: &mut Reading<'_>) {
+    let repeated = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    if let Some(((_, name), entry)) = repeated.zip(table.take("dataset")) {
+        let why = "a record is in the mix once: `mix.epochs` takes a source's records more often";
+        reading.add(Fate::Assumed, None, format!("`{name}` is named twice"), why.to_owned(), &entry.key_span);
+    }
+}
+
 fn settings(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     plan.model = table.text("model_name_or_path", reading);
     plan.max_tokens = table.max_tokens("cutoff_len", reading);
     plan.system = table.text("default_system", reading);
     plan.validation = table.validation("val_size", reading);
+    plan.training = training::of_transformers(table, training::LLAMA_FACTORY, reading);
+    if let Some(entry) = table.take("stage").filter(|entry| entry.value.text() != Some("sft")) {
+        let why = match entry.value.text() {
+            Some("pt") => "it learns plain text; Medley fine-tunes on the answers of these sets",
+            _ => "Medley learns answers (supervised fine-tuning), not preferences or rewards",
+        };
+        reading.note(Fate::NotCarriedOver, None, entry, why);
+    }
     if table.truth("mask_history", reading) == Some(true) {
         let parts = plan.sets.iter_mut().flat_map(|set| &mut set.source.parts);
         parts.for_each(|part| part.supervise = Supervise::Last);

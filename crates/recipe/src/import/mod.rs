@@ -1,5 +1,5 @@
-//! Other tools' descriptions of data as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's
-//! `datasets`, torchtune's `dataset`. Every option is carried over, or named with why not and what to do.
+//! Other tools' files as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's, torchtune's and TRL's
+//! configurations. Every option is carried over, or named with why not and what to do.
 
 mod amounts;
 mod axolotl;
@@ -9,9 +9,13 @@ mod plan;
 mod sets;
 mod table;
 mod torchtune;
+mod training;
+mod trl;
 mod write;
 
 use std::path::{Path, PathBuf};
+
+use medley_mixer::yaml::Yaml;
 
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;
@@ -79,6 +83,7 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
     let places = |defaults: Vec<PathBuf>| Places {
         bases: options.base.map_or(defaults, |base| vec![base.to_owned()]),
         recipe_folder: options.recipe_folder.to_owned(),
+        hub: None,
     };
     if llama_factory::is_dataset_info(root) {
         return Ok(llama_factory::dataset_info(options.only, &places(vec![document.folder.clone()]), reading));
@@ -87,10 +92,13 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
         return llama_factory::training(options.base, options.recipe_folder, options.only, reading);
     }
     let places = places(vec![PathBuf::from("."), document.folder.clone()]);
-    let plan = if axolotl::is_config(root) {
+    // TRL lists its sets as Axolotl does, and names the model as LLaMA-Factory does.
+    let plan = if axolotl::is_config(root) && !trl::is_config(root) {
         axolotl::config(options.only, &places, reading)
     } else if torchtune::is_config(root) {
         torchtune::config(options.only, &places, reading)
+    } else if trl::is_config(root) {
+        trl::config(options.only, &places, reading)
     } else {
         let message = "no description of data is recognised here";
         reading.problems.push(Problem::nowhere(message, Some(EXPECTED.to_owned())));
@@ -104,11 +112,28 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
     Ok(plan)
 }
 
+/// The tool whose file a text is; `None` where it is no YAML or JSON, or of no tool that is known.
+pub(crate) fn tool_of(text: &str) -> Option<&'static str> {
+    let root = Yaml::parse(text).ok()?;
+    let entries = root.entries()?;
+    if llama_factory::is_dataset_info(entries) || llama_factory::is_training(entries) {
+        return Some(llama_factory::TOOL);
+    }
+    if torchtune::is_config(entries) {
+        return Some(torchtune::TOOL);
+    }
+    if trl::is_config(entries) {
+        return Some(trl::TOOL);
+    }
+    axolotl::is_config(entries).then_some(axolotl::TOOL)
+}
+
 const EXPECTED: &str = "expected one of\n\
     - LLaMA-Factory's dataset_info.json: names with `file_name`, `hf_hub_url`, …\n\
     - a training file of LLaMA-Factory: `dataset: name, name` beside `dataset_dir`, `template` or `cutoff_len`\n\
     - Axolotl: `datasets:`, a list with a `path` each\n\
-    - torchtune: `dataset:` with a `_component_`, or a list of these";
+    - torchtune: `dataset:` with a `_component_`, or a list of these\n\
+    - TRL, Unsloth: `dataset_name:`, or training arguments of transformers";
 
 /// A system message that only some of the sets have has no place in a recipe.
 fn say_systems(plan: &Plan, notes: &mut Vec<Note>) {

@@ -1,10 +1,11 @@
-//! What a file of another tool comes to, before it is written as a recipe.
+//! The contents of another tool's file, before they are written as a recipe.
 
 use std::path::{Component, Path, PathBuf};
 
 use medley_mixer::SourceSpec;
 
 use super::amounts::{Amount, Asked, of_slice};
+use super::training::Training;
 
 /// A data set of the file.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Set {
     pub system: Option<String>,
 }
 
-/// Everything that a file says of data.
+/// The data sets and settings of a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     pub tool: &'static str,
@@ -33,6 +34,7 @@ pub(super) struct Plan {
     pub max_tokens: Option<u64>,
     pub system: Option<String>,
     pub validation: Option<f64>,
+    pub training: Training,
 }
 
 /// Where a file's relative paths start, and where the recipe's do.
@@ -40,6 +42,8 @@ pub(super) struct Plan {
 pub(super) struct Places {
     pub bases: Vec<PathBuf>,
     pub recipe_folder: PathBuf,
+    /// The hub data set that the file's own files are in.
+    pub hub: Option<String>,
 }
 
 /// What a path of another tool is.
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn paths_are_written_as_the_recipe_finds_them() {
-        let places = |folder: &str| Places { bases: Vec::new(), recipe_folder: PathBuf::from(folder) };
+        let places = |folder: &str| Places { bases: Vec::new(), recipe_folder: PathBuf::from(folder), hub: None };
         assert_eq!(places("/w/r").written(Path::new("/w/r/./data/a.json")), "data/a.json");
         assert_eq!(places("/w/r").written(Path::new("/w/data/../d/a.json")), "../d/a.json");
         assert_eq!(places("/w/r").written(Path::new("/x/a.json")), "/x/a.json");

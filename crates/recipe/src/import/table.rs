@@ -5,11 +5,15 @@ use std::ops::Range;
 
 use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
 
+use indexmap::IndexMap;
+
 use super::amounts::Asked;
 use super::document::{Fate, Reading};
 use super::plan::split_names;
+use crate::aliases::{self, Answer};
+use crate::error::nearest;
 
-/// An option that is not carried over as it stands: its name, what becomes of it, and why.
+/// An option without a counterpart: its name, what becomes of it, and why.
 pub(super) type Known = (&'static str, Fate, &'static str);
 
 /// A scalar as text.
@@ -127,34 +131,65 @@ impl<'a> Table<'a> {
         Self::of(&self.take(key)?.value, key, reading)
     }
 
-    /// Names what the options of a set that are left come to: those in `known`, and every option that nobody knows.
-    pub fn account(&self, known: &[Known], set: Option<&str>, reading: &mut Reading<'_>) {
+    /// Notes the remaining options of a set: those in `known` with their reason, all others as unknown, with the key of
+    /// `spelled` that may have been meant.
+    pub fn account(&self, known: &[Known], spelled: &[&str], set: Option<&str>, reading: &mut Reading<'_>) {
         for entry in self.rest() {
-            let (_, fate, why) = of_key(known, &entry.key).unwrap_or(("", Fate::NotCarriedOver, UNKNOWN));
-            reading.note(fate, set, entry, why);
+            match of_key(known, &entry.key) {
+                Some((_, fate, why)) => reading.note(fate, set, entry, why),
+                None => reading.note(Fate::NotCarriedOver, set, entry, &unknown(&entry.key, spelled)),
+            }
         }
     }
 
-    /// Names what the options of a whole file that are left come to: those in `known`, and all others in one note, as
-    /// they do not concern data.
-    pub fn account_for_file(&self, known: &[Known], reading: &mut Reading<'_>) {
-        let mut others = Vec::new();
-        for entry in self.rest() {
-            match of_key(known, &entry.key) {
-                Some((_, fate, why)) => reading.note(fate, None, entry, why),
-                None => others.push(entry),
+    /// Notes the options of a set that no reader of its kind knows, although the set is left out: a misspelt one may be
+    /// why.
+    pub fn account_unknown(&self, spelled: &[&str], set: &str, reading: &mut Reading<'_>) {
+        let taken = self.taken.borrow().clone();
+        for entry in self.entries.iter().filter(|entry| !spelled.contains(&entry.key.as_str())) {
+            if !taken.contains(&entry.key.as_str()) {
+                self.taken.borrow_mut().push(&entry.key);
+                reading.note(Fate::NotCarriedOver, Some(set), entry, &unknown(&entry.key, spelled));
             }
         }
-        let Some(first) = others.first() else { return };
-        let names: Vec<String> = others.iter().map(|entry| format!("`{}`", entry.key)).collect();
-        let why = "not about data; `[model]`, `[train]` and `[exam]` are yours to write".to_owned();
-        reading.add(Fate::NotCarriedOver, None, names.join(", "), why, &first.key_span);
+    }
+
+    /// Notes the remaining options of a whole file: those in `known` with their reason, those of the table of aliases with
+    /// the nearest key of a recipe, options with the same reason together.
+    pub fn account_for_file(&self, known: &[Known], reading: &mut Reading<'_>) {
+        self.account_below("", known, reading);
+    }
+
+    /// The same for the options of an inner table of the file.
+    pub fn account_below(&self, prefix: &str, known: &[Known], reading: &mut Reading<'_>) {
+        let mut groups: IndexMap<(Fate, String), Vec<&YamlEntry>> = IndexMap::new();
+        for entry in self.rest() {
+            let fate = match of_key(known, &entry.key) {
+                Some((_, fate, why)) => (fate, why.to_owned()),
+                None => of_alias(&entry.key),
+            };
+            groups.entry(fate).or_default().push(entry);
+        }
+        for ((fate, why), entries) in groups {
+            if let ([only], "") = (entries.as_slice(), prefix) {
+                reading.note(fate, None, only, &why);
+                continue;
+            }
+            let names: Vec<String> = entries.iter().map(|entry| format!("`{prefix}{}`", entry.key)).collect();
+            reading.add(fate, None, names.join(", "), why, &entries[0].key_span);
+        }
     }
 
     /// The options that nobody has taken and that say something.
     pub fn rest(&self) -> Vec<&'a YamlEntry> {
         let taken = self.taken.borrow();
-        let says = |entry: &&YamlEntry| !matches!(entry.value.value, YamlValue::Null | YamlValue::Boolean(false));
+        let says = |entry: &&YamlEntry| match &entry.value.value {
+            YamlValue::Null | YamlValue::Boolean(false) => false,
+            YamlValue::String(text) => !text.is_empty(),
+            YamlValue::List(items) => !items.is_empty(),
+            YamlValue::Map(entries) => !entries.is_empty(),
+            _ => true,
+        };
         self.entries.iter().filter(|entry| !taken.contains(&entry.key.as_str())).filter(says).collect()
     }
 
@@ -195,6 +230,38 @@ const MOST: u64 = 1_000_000_000_000_000;
 const LEAST_TOKENS: u64 = 16;
 
 const UNKNOWN: &str = "this option is not known to the importer";
+
+/// What is said of an option that nobody knows.
+fn unknown(key: &str, spelled: &[&str]) -> String {
+    match nearest(key, spelled.iter().copied()).or_else(|| begun(key, spelled)) {
+        Some(near) => format!("{UNKNOWN}; did you mean `{near}`?"),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
+/// The only known key that one is the beginning of, or the other way round: `format` for `formatting`.
+fn begun<'a>(key: &str, spelled: &[&'a str]) -> Option<&'a str> {
+    let folded = key.to_lowercase();
+    let long = |text: &str| text.len() >= 4;
+    let begins = |known: &&&str| {
+        long(&folded) && known.starts_with(&folded) || long(known) && folded.starts_with(known.trim_end_matches('s'))
+    };
+    let mut found = spelled.iter().filter(begins);
+    let only = found.next()?;
+    found.next().is_none().then_some(*only)
+}
+
+/// What becomes of an option of a file, by the table of aliases.
+fn of_alias(key: &str) -> (Fate, String) {
+    match aliases::answer(key) {
+        Some(Answer::Key(recipe)) => (Fate::NotCarriedOver, format!("write it as `{recipe}`")),
+        Some(Answer::Near("train.block_policy", how)) => (Fate::NotNeeded, format!("`train.block_policy`: {how}")),
+        Some(Answer::Near(recipe, how)) => (Fate::NotCarriedOver, format!("the nearest is `{recipe}`: {how}")),
+        Some(Answer::NotNeeded(why)) => (Fate::NotNeeded, why.to_owned()),
+        Some(Answer::Unsupported(why)) => (Fate::NotCarriedOver, why.to_owned()),
+        None => (Fate::NotCarriedOver, UNKNOWN.to_owned()),
+    }
+}
 
 fn of_key(known: &[Known], key: &str) -> Option<Known> {
     known.iter().find(|(name, ..)| *name == key).copied()

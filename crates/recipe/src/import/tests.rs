@@ -64,7 +64,7 @@ fn llama_factory_describes_sets() {
   "gone": { "file_name": "gone.json", "columns": { "prompt": "instruction", "query": "input", "response": "output", "history": "history" } }
 }"#;
     assert_snapshot!(toml(&[("dataset_info.json", info), ("demo.json", ""), ("chat.jsonl", "")]), @r#"
-    # Imported from dataset_info.json (LLaMA-Factory): 4 sets.
+    # Imported from dataset_info.json (LLaMA-Factory): 5 sets.
 
     [model]
     # The file names no model: put yours here.
@@ -73,7 +73,7 @@ fn llama_factory_describes_sets() {
     [mix]
     # All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` in place of
     #   `epochs`.
-    epochs = { demo = 1, qa_zh = 1, chat = 1, gone = 1 }
+    epochs = { demo = 1, qa_zh = 1, chat = 1, pictures = 1, gone = 1 }
 
     # dataset_info.json:2
     [sources.demo]
@@ -104,6 +104,13 @@ fn llama_factory_describes_sets() {
     path = "chat.jsonl"
     columns = { system = "persona", messages = "dialog", role = "speaker", content = "text", roles = { user = ["患者"] } }
 
+    # dataset_info.json:13
+    # assumed: `path = "p.json"` (dataset_info.json:13): `p.json` is not there; --base says where relative paths
+    #   start
+    [sources.pictures]
+    path = "p.json"
+    columns = { system = "", messages = "messages" }
+
     # dataset_info.json:17
     # assumed: `path = "gone.json"` (dataset_info.json:17): `gone.json` is not there; --base says where relative
     #   paths start
@@ -112,7 +119,6 @@ fn llama_factory_describes_sets() {
     format = "alpaca"
     columns = { instruction = "instruction", input = "input", output = "output", history = "history", system = "" }
 
-    # left out: the set `pictures` (dataset_info.json:13): it has pictures, films or sounds; Medley trains on text
     # left out: the set `ranked` (dataset_info.json:14): it ranks answers, for preference training; to learn the
     #   chosen answers alone, write it as a source with `columns = { output = "chosen" }`
     # left out: the set `plain` (dataset_info.json:15): it has questions or texts without answers; Medley
@@ -131,8 +137,10 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     let files = [("train.yaml", training), ("sets/dataset_info.json", info), ("sets/a.json", ""), ("sets/b.json", "")];
     assert_snapshot!(toml(&files), @r#"
     # Imported from train.yaml (LLaMA-Factory): 2 sets.
-    # not carried over: `stage`, `learning_rate`, `logging_steps` (train.yaml:2): not about data; `[model]`,
-    #   `[train]` and `[exam]` are yours to write
+    # assumed: `train.epochs = 3`, `train.schedule = "linear"`, `train.warmup_ratio = 0.0`, `train.batch_size =
+    #   8`, `train.weight_decay = 0.0`, `train.max_grad_norm = 1.0`, `train.lora.rank = 8`, `train.lora.alpha =
+    #   16.0`, `train.lora.dropout = 0.0`, `train.lora.target = "all-linear"` (train.yaml:1): LLaMA-Factory's
+    #   defaults, as the file does not give them
     # not needed: `template: qwen` (train.yaml:5): the model's own chat template is used
     # not carried over: `mix_strategy: interleave_under` (train.yaml:7): shares are exact: `mix.ratio`, `mix.size`
     #   and `mix.on_shortage` say how much of what
@@ -168,6 +176,25 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     columns = { history = "", system = "" }
     supervise = "last"
     max_records = 1000
+
+    [train]
+    method = "lora"
+    learning_rate = 1e-4
+    logging_steps = 10
+    # LLaMA-Factory's defaults, where the file gives nothing:
+    epochs = 3
+    schedule = "linear"
+    warmup_ratio = 0.0
+    batch_size = 8
+    weight_decay = 0.0
+    max_grad_norm = 1.0
+
+    [train.lora]
+    # LLaMA-Factory's defaults, where the file gives nothing:
+    rank = 8
+    alpha = 16.0
+    dropout = 0.0
+    target = "all-linear"
     "#);
     let counted =
         r#"{"a": {"file_name": "a.json", "num_samples": 9000}, "b": {"hf_hub_url": "o/b", "num_samples": 1000}}"#;
@@ -411,11 +438,13 @@ adapter: lora
     let files = [("axolotl.yml", config), ("data/a.jsonl", ""), ("data/b.jsonl", ""), ("last/x.jsonl", "")];
     assert_snapshot!(toml(&files), @r#"
     # Imported from axolotl.yml (Axolotl): 4 sets.
+    # assumed: `train.epochs = 1`, `train.schedule = "cosine"`, `train.warmup_ratio = 0.03`, `train.batch_size =
+    #   1`, `train.weight_decay = 0.0`, `train.max_grad_norm = 1.0`, `train.lora.rank = 8`, `train.lora.alpha =
+    #   8.0`, `train.lora.dropout = 0.0`, `train.lora.target = ["q_proj", "v_proj"]` (axolotl.yml:1): Axolotl's
+    #   defaults, as the file does not give them
     # not needed: `sample_packing: true` (axolotl.yml:3): samples are always packed and never attend across one
     #   another
     # not needed: `chat_template: chatml` (axolotl.yml:5): the model's own chat template renders the turns
-    # not carried over: `learning_rate`, `adapter` (axolotl.yml:42): not about data; `[model]`, `[train]` and
-    #   `[exam]` are yours to write
 
     [model]
     base = "NousResearch/Llama-3.2-1B"
@@ -483,6 +512,24 @@ adapter: lora
     supervise = "last"
     split = "train"
 
+    [train]
+    method = "lora"
+    learning_rate = 2e-4
+    # Axolotl's defaults, where the file gives nothing:
+    epochs = 1
+    schedule = "cosine"
+    warmup_ratio = 0.03
+    batch_size = 1
+    weight_decay = 0.0
+    max_grad_norm = 1.0
+
+    [train.lora]
+    # Axolotl's defaults, where the file gives nothing:
+    rank = 8
+    alpha = 8.0
+    dropout = 0.0
+    target = ["q_proj", "v_proj"]
+
     # left out: the set `owner/text` (axolotl.yml:38): it is plain text without answers; Medley fine-tunes on
     #   answers
     # left out: the set `s3://bucket/a.jsonl` (axolotl.yml:40): it lies at an address that Medley does not read:
@@ -523,8 +570,10 @@ batch_size: 2
 ";
     assert_snapshot!(toml(&[("qwen.yaml", config), ("files/qa.csv", "")]), @r#"
     # Imported from qwen.yaml (torchtune): 3 sets.
-    # not carried over: `data`, `batch_size` (qwen.yaml:1): not about data; `[model]`, `[train]` and `[exam]` are
-    #   yours to write
+    # not carried over: `data: files` (qwen.yaml:1): the nearest is `sources.NAME.path`: each pool of records is a
+    #   table `[sources.NAME]` with a `path`
+    # assumed: `train.batch_size = 2` (qwen.yaml:28): 2 per device x 1 accumulated, for one device: multiply it by
+    #   the number of devices
 
     [model]
     base = "/tmp/Qwen2-0.5B"
@@ -567,6 +616,9 @@ batch_size: 2
     format = "alpaca"
     columns = { instruction = "instruction", output = "output", history = "", system = "" }
     split = "train"
+
+    [train]
+    batch_size = 2
 
     # left out: the set `owner/text` (qwen.yaml:23): it is plain text without answers; Medley fine-tunes on
     #   answers
@@ -639,4 +691,501 @@ fn a_set_that_is_not_described_is_told_beside_those_that_are() {
         let label = problem.labels().and_then(|mut labels| labels.next()?.label().map(str::to_owned));
         assert_eq!(label.as_deref(), Some(expected));
     }
+}
+
+/// The sections of an imported recipe that say how it trains, without comments.
+fn trained(files: &[(&str, &str)]) -> String {
+    let text = toml(files);
+    let (mut shown, mut is_shown) = (String::new(), true);
+    for line in text.lines().filter(|line| !line.starts_with('#') || line.contains("where the file gives nothing")) {
+        if line.starts_with('[') {
+            is_shown = line.starts_with("[model") || line.starts_with("[chat") || line.starts_with("[train");
+        }
+        if is_shown && !line.is_empty() {
+            shown += &format!("{line}\n");
+        }
+    }
+    shown
+}
+
+fn notes(files: &[(&str, &str)]) -> Vec<String> {
+    let imported = imported(files, &[]).unwrap_or_else(|errors| panic!("{errors}: {:?}", errors.problems()));
+    imported.notes.iter().map(ToString::to_string).collect()
+}
+
+fn assert_noted(notes: &[String], parts: &[&str]) {
+    assert!(notes.iter().any(|note| parts.iter().all(|part| note.contains(part))), "{parts:?}: {notes:#?}");
+}
+
+const INFO: (&str, &str) = ("data/dataset_info.json", r#"{"a": {"file_name": "a.json"}}"#);
+
+/// As in LLaMA-Factory's examples/train_lora.
+const FACTORY_LORA: &str = "### model
+model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct
+trust_remote_code: true
+### method
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_rank: 16
+lora_alpha: 32
+lora_dropout: 0.1
+lora_target: q_proj,v_proj
+### dataset
+dataset: a
+template: qwen
+cutoff_len: 2048
+max_samples: 1000
+overwrite_cache: true
+preprocessing_num_workers: 16
+dataloader_num_workers: 4
+### output
+output_dir: saves/qwen/lora/sft
+logging_steps: 5
+save_steps: 500
+plot_loss: true
+overwrite_output_dir: true
+save_only_model: false
+report_to: none
+### train
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 8
+learning_rate: 1.0e-4
+num_train_epochs: 3.0
+lr_scheduler_type: cosine
+warmup_ratio: 0.1
+bf16: true
+ddp_timeout: 180000000
+resume_from_checkpoint: null
+seed: 7
+weight_decay: 0.01
+max_grad_norm: 0.5
+optim: adamw_torch
+### eval
+val_size: 0.1
+per_device_eval_batch_size: 1
+eval_strategy: steps
+eval_steps: 250
+";
+
+#[test]
+fn a_training_of_llama_factory_keeps_its_settings() {
+    let files = [("train.yaml", FACTORY_LORA), INFO, ("data/a.json", "")];
+    assert_snapshot!(trained(&files), @r#"
+    [model]
+    base = "Qwen/Qwen2.5-0.5B-Instruct"
+    dtype = "bf16"
+    [chat]
+    max_tokens = 2048
+    [train]
+    method = "lora"
+    optimizer = "adamw"
+    learning_rate = 1e-4
+    schedule = "cosine"
+    warmup_ratio = 0.1
+    weight_decay = 0.01
+    max_grad_norm = 0.5
+    epochs = 3
+    batch_size = 16
+    seed = 7
+    eval_steps = 250
+    save_steps = 500
+    logging_steps = 5
+    [train.lora]
+    rank = 16
+    alpha = 32.0
+    dropout = 0.1
+    target = ["q_proj", "v_proj"]
+    "#);
+    let notes = notes(&files);
+    assert_noted(&notes, &["assumed: `train.batch_size = 16`", "2 per device x 8 accumulated", "devices"]);
+    assert_noted(&notes, &["not needed: `output_dir: saves/qwen/lora/sft`", "medley train --out DIR"]);
+    assert_noted(&notes, &["not needed: ", "`report_to", "TensorBoard"]);
+    assert_noted(&notes, &["not carried over: `ddp_timeout: 180000000`", "one device"]);
+    assert!(notes.iter().all(|note| !note.contains("not known to the importer")), "{notes:#?}");
+}
+
+#[test]
+fn what_a_training_leaves_to_its_tool_is_written_out() {
+    let training = "model_name_or_path: a/b\ndataset: a\ntemplate: qwen\nlearning_rate: 1e-4\nlora_rank: 32\n";
+    let files = [("train.yaml", training), INFO, ("data/a.json", "")];
+    assert_snapshot!(trained(&files), @r#"
+    [model]
+    base = "a/b"
+    [train]
+    method = "lora"
+    learning_rate = 1e-4
+    # LLaMA-Factory's defaults, where the file gives nothing:
+    epochs = 3
+    schedule = "linear"
+    warmup_ratio = 0.0
+    batch_size = 8
+    weight_decay = 0.0
+    max_grad_norm = 1.0
+    [train.lora]
+    rank = 32
+    # LLaMA-Factory's defaults, where the file gives nothing:
+    alpha = 64.0
+    dropout = 0.0
+    target = "all-linear"
+    "#);
+    assert_noted(&notes(&files), &["assumed: ", "`train.epochs = 3`", "LLaMA-Factory's defaults"]);
+    // Full fine-tuning has no adapters.
+    let full = training.replace("lora_rank: 32", "finetuning_type: full\nlora_rank: 32");
+    let files = [("train.yaml", full.as_str()), INFO, ("data/a.json", "")];
+    assert!(trained(&files).contains("method = \"full\"") && !trained(&files).contains("rank"), "{}", trained(&files));
+    assert_noted(&notes(&files), &["not needed: `lora_rank: 32`"]);
+    // A description of data alone has no training.
+    assert!(!toml(&[("dataset_info.json", r#"{"a": {"file_name": "a.json"}}"#), ("a.json", "")]).contains("[train]"));
+}
+
+#[test]
+fn a_configuration_of_axolotl_keeps_its_settings() {
+    let config = "base_model: NousResearch/Llama-3.2-1B
+load_in_4bit: true
+adapter: qlora
+lora_r: 32
+lora_alpha: 16
+lora_dropout: 0.05
+lora_target_linear: true
+datasets:
+  - path: o/a
+    type: alpaca
+val_set_size: 0.1
+output_dir: ./outputs/qlora-out
+sequence_len: 2048
+sample_packing: true
+wandb_project:
+gradient_accumulation_steps: 4
+micro_batch_size: 2
+num_epochs: 1
+optimizer: paged_adamw_8bit
+lr_scheduler: cosine
+learning_rate: 0.0002
+bf16: auto
+tf32: false
+gradient_checkpointing: true
+logging_steps: 1
+attn_implementation: flash_attention_2
+warmup_steps: 10
+evals_per_epoch: 4
+saves_per_epoch: 1
+weight_decay: 0.0
+special_tokens:
+  pad_token: <|end_of_text|>
+loss_watchdog_threshold: 5.0
+";
+    assert_snapshot!(trained(&[("axolotl.yml", config)]), @r#"
+    [model]
+    base = "NousResearch/Llama-3.2-1B"
+    dtype = "auto"
+    [chat]
+    max_tokens = 2048
+    [train]
+    method = "lora"
+    optimizer = "adamw"
+    learning_rate = 2e-4
+    schedule = "cosine"
+    warmup_steps = 10
+    weight_decay = 0.0
+    epochs = 1
+    batch_size = 8
+    logging_steps = 1
+    # Axolotl's defaults, where the file gives nothing:
+    max_grad_norm = 1.0
+    [train.lora]
+    rank = 32
+    alpha = 16.0
+    dropout = 0.05
+    target = "all-linear"
+    "#);
+    let notes = notes(&[("axolotl.yml", config)]);
+    assert_noted(&notes, &["not carried over: `adapter: qlora`", "the base is not quantised"]);
+    assert_noted(&notes, &["assumed: `optimizer: paged_adamw_8bit`", "full precision"]);
+    assert_noted(&notes, &["not carried over: `evals_per_epoch: 4`", "`train.eval_steps`"]);
+    assert_noted(&notes, &["not carried over: `saves_per_epoch: 1`", "`train.save_steps`"]);
+    assert_noted(&notes, &["not needed: `gradient_checkpointing: true`", "`train.block_policy`"]);
+    assert_noted(&notes, &["not needed: `attn_implementation: flash_attention_2`"]);
+    // Without an adapter every weight is trained, and LoRA's keys are left from another run.
+    let full = config.replace("adapter: qlora", "adapter:").replace("load_in_4bit: true", "load_in_4bit: false");
+    assert!(trained(&[("axolotl.yml", &full)]).contains("method = \"full\""), "{}", trained(&[("axolotl.yml", &full)]));
+}
+
+#[test]
+fn a_configuration_of_torchtune_keeps_its_settings() {
+    let config = "output_dir: /tmp/out
+model:
+  _component_: torchtune.models.qwen2.lora_qwen2_0_5b
+  lora_attn_modules: ['q_proj', 'v_proj', 'output_proj']
+  apply_lora_to_mlp: True
+  lora_rank: 32
+  lora_alpha: 64
+  lora_dropout: 0.0
+tokenizer:
+  _component_: torchtune.models.qwen2.qwen2_tokenizer
+  max_seq_len: null
+checkpointer:
+  _component_: torchtune.training.FullModelHFCheckpointer
+  checkpoint_dir: /tmp/Qwen2-0.5B-Instruct
+  output_dir: ${output_dir}
+dataset:
+  _component_: torchtune.datasets.alpaca_cleaned_dataset
+  packed: False
+seed: 11
+shuffle: True
+batch_size: 4
+optimizer:
+  _component_: torch.optim.AdamW
+  fused: True
+  betas: [0.9, 0.95]
+  lr: 2e-3
+lr_scheduler:
+  _component_: torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup
+  num_warmup_steps: 100
+loss:
+  _component_: torchtune.modules.loss.CEWithChunkedOutputLoss
+epochs: 1
+max_steps_per_epoch: 200
+gradient_accumulation_steps: 8
+clip_grad_norm: null
+compile: False
+metric_logger:
+  _component_: torchtune.training.metric_logging.DiskLogger
+log_every_n_steps: 1
+device: cuda
+dtype: bf16
+enable_activation_checkpointing: True
+profiler:
+  _component_: torchtune.training.setup_torch_profiler
+  enabled: False
+";
+    assert_snapshot!(trained(&[("qwen.yaml", config)]), @r#"
+    [model]
+    base = "/tmp/Qwen2-0.5B-Instruct"
+    dtype = "bf16"
+    [train]
+    epochs = 1
+    batch_size = 32
+    seed = 11
+    logging_steps = 1
+    max_steps = 200
+    method = "lora"
+    optimizer = "adamw"
+    learning_rate = 0.002
+    beta1 = 0.9
+    beta2 = 0.95
+    schedule = "cosine"
+    warmup_steps = 100
+    # torchtune's defaults, where the file gives nothing:
+    weight_decay = 0.01
+    max_grad_norm = 0.0
+    [train.lora]
+    rank = 32
+    alpha = 64.0
+    dropout = 0.0
+    target = ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    "#);
+    let notes = notes(&[("qwen.yaml", config)]);
+    assert_noted(&notes, &["`optimizer.fused`", "AdamW"]);
+    assert_noted(&notes, &["assumed: ", "`train.weight_decay = 0.01`", "`train.max_grad_norm = 0.0`"]);
+    assert!(notes.iter().all(|note| !note.contains("not known to the importer")), "{notes:#?}");
+    let full = config.replace("lora_qwen2_0_5b", "qwen2_0_5b").replace("epochs: 1", "epochs: 2");
+    let notes = self::notes(&[("qwen.yaml", &full)]);
+    assert!(trained(&[("qwen.yaml", &full)]).contains("method = \"full\""));
+    assert_noted(&notes, &["`max_steps_per_epoch: 200`", "`train.max_steps`"]);
+}
+
+#[test]
+fn trainings_of_trl_and_unsloth_are_read() {
+    let trl = "model_name_or_path: Qwen/Qwen2-0.5B
+dataset_name: trl-lib/Capybara
+learning_rate: 2.0e-4
+num_train_epochs: 1
+packing: true
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 8
+gradient_checkpointing: true
+eos_token: '<|im_end|>'
+eval_strategy: 'no'
+use_peft: true
+lora_r: 32
+lora_alpha: 16
+max_length: 512
+run_name: runs/first
+";
+    assert_snapshot!(toml(&[("sft.yaml", trl)]), @r#"
+    # Imported from sft.yaml (TRL): 1 set.
+    # assumed: `train.schedule = "linear"`, `train.warmup_ratio = 0.0`, `train.weight_decay = 0.0`,
+    #   `train.max_grad_norm = 1.0`, `train.lora.dropout = 0.05`, `train.lora.target = ["q_proj", "v_proj"]`
+    #   (sft.yaml:1): TRL's defaults, as the file does not give them
+    # assumed: answers only (sft.yaml:1): TRL also learns the questions of a conversation without
+    #   `assistant_only_loss: true`
+    # not needed: `packing: true` (sft.yaml:5): samples are always packed and never attend across one another
+    # assumed: `train.batch_size = 16` (sft.yaml:6): 2 per device x 8 accumulated, for one device: multiply it by
+    #   the number of devices
+    # not needed: `gradient_checkpointing: true` (sft.yaml:8): `train.block_policy`: "auto" recomputes where
+    #   memory needs it, with the same result
+    # not needed: `eos_token: <|im_end|>` (sft.yaml:9): the vocabulary is the base model's
+
+    name = "runs-first"
+
+    [model]
+    base = "Qwen/Qwen2-0.5B"
+
+    [chat]
+    max_tokens = 512
+
+    [mix]
+    # All of every set, once, as the file takes them. For shares of your own, write `size` and `ratio` in place of
+    #   `epochs`.
+    epochs = { Capybara = 1 }
+
+    # sft.yaml:1
+    [sources.Capybara]
+    path = "trl-lib/Capybara"
+    split = "train"
+
+    [train]
+    method = "lora"
+    learning_rate = 2e-4
+    epochs = 1
+    batch_size = 16
+    eval_steps = 0
+    # TRL's defaults, where the file gives nothing:
+    schedule = "linear"
+    warmup_ratio = 0.0
+    weight_decay = 0.0
+    max_grad_norm = 1.0
+
+    [train.lora]
+    rank = 32
+    alpha = 16.0
+    # TRL's defaults, where the file gives nothing:
+    dropout = 0.05
+    target = ["q_proj", "v_proj"]
+    "#);
+    let listed =
+        "model_name_or_path: a/b\ndatasets:\n  - path: o/a\n    split: train\n  - path: o/b\n    fraction: 0.5\n";
+    let text = toml(&[("sft.yaml", listed)]);
+    assert!(text.contains("(TRL): 2 sets") && text.contains("epochs = { a = 1, b = 0.5 }"), "{text}");
+    let unsloth = "model_name: unsloth/llama-3-8b\nmax_seq_length: 2048\nload_in_4bit: true\ndataset: yahma/alpaca-cleaned\n\
+        r: 16\ntarget_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]\nlora_alpha: 16\n\
+        lora_dropout: 0\nbias: none\nuse_gradient_checkpointing: unsloth\nrandom_state: 3407\nuse_rslora: false\n\
+        per_device_train_batch_size: 2\ngradient_accumulation_steps: 4\nwarmup_steps: 5\nmax_steps: 400\n\
+        learning_rate: 2e-6\noptim: adamw_8bit\nweight_decay: 0.01\nlr_scheduler_type: linear\nseed: 3407\n";
+    assert_snapshot!(trained(&[("unsloth.yaml", unsloth)]), @r#"
+    [model]
+    base = "unsloth/llama-3-8b"
+    [chat]
+    max_tokens = 2048
+    [train]
+    method = "lora"
+    optimizer = "adamw"
+    learning_rate = 2e-6
+    schedule = "linear"
+    warmup_steps = 5
+    weight_decay = 0.01
+    max_steps = 400
+    batch_size = 8
+    seed = 3407
+    # TRL's defaults, where the file gives nothing:
+    epochs = 3
+    max_grad_norm = 1.0
+    [train.lora]
+    rank = 16
+    alpha = 16.0
+    dropout = 0.0
+    target = "all-linear"
+    "#);
+    let arguments =
+        r#"{"output_dir": "out", "per_device_train_batch_size": 4, "learning_rate": 3e-5, "num_train_epochs": 2}"#;
+    let text = toml(&[("training_args.json", arguments)]);
+    assert!(text.contains("the file names no data") && text.contains("learning_rate = 3e-5"), "{text}");
+}
+
+#[test]
+fn settings_that_a_recipe_cannot_have_are_named_with_its_range() {
+    let training = "model_name_or_path: a/b\ndataset: a\ntemplate: qwen\nlearning_rate: 5\nnum_train_epochs: 2.5\n\
+        lr_scheduler_type: polynomial\noptim: adafactor\nlora_target: c_attn,q_proj\nlora_dropout: 1.0\n\
+        per_device_train_batch_size: auto\nsave_steps: 0.1\neval_strategy: epoch\nfp16: true\nquantization_bit: 4\n\
+        neftune_noise_alpha: 5\nfinetuning_type: freeze\nstage: dpo\nwarmup_steps: 0.25\nlearning_rat: 1\n";
+    let files = [("train.yaml", training), INFO, ("data/a.json", "")];
+    let notes = notes(&files);
+    for parts in [
+        &["`learning_rate: 5`", "`train.learning_rate` is 5.0; expected a number above 0 and at most 1"][..],
+        &["`num_train_epochs: 2.5`", "whole number of passes"],
+        &["`lr_scheduler_type: polynomial`", "\"cosine\", \"linear\" or \"constant\""],
+        &["`optim: adafactor`", "\"adamw\" or \"muon\""],
+        &["`c_attn` of `lora_target`", "all-linear"],
+        &["`lora_dropout: 1`", "`train.lora.dropout` is 1.0"],
+        &["`per_device_train_batch_size: auto`", "not a number"],
+        &["`save_steps: 0.1`", "`train.save_steps` counts optimizer steps"],
+        &["`eval_strategy: epoch`", "`train.eval_steps` counts optimizer steps"],
+        &["`fp16: true`", "`model.dtype`"],
+        &["`quantization_bit: 4`", "not quantised"],
+        &["`neftune_noise_alpha: 5`", "no noise"],
+        &["`finetuning_type: freeze`", "`train.method`"],
+        &["`stage: dpo`", "not preferences"],
+        &["`learning_rat: 1`", "not known to the importer"],
+    ] {
+        assert_noted(&notes, parts);
+    }
+    let text = trained(&files);
+    assert!(text.contains("target = [\"q_proj\"]") && text.contains("warmup_ratio = 0.25"), "{text}");
+}
+
+#[test]
+fn transformers_constant_schedule_has_no_warm_up() {
+    let training =
+        "model_name_or_path: a/b\ndataset: a\ntemplate: qwen\nlr_scheduler_type: constant\nwarmup_ratio: 0.1\n";
+    let text = trained(&[("train.yaml", training), INFO, ("data/a.json", "")]);
+    assert!(text.contains("schedule = \"constant\"\nwarmup_ratio = 0.0"), "{text}");
+    let with = training.replace("constant", "constant_with_warmup");
+    let text = trained(&[("train.yaml", &with), INFO, ("data/a.json", "")]);
+    assert!(text.contains("schedule = \"constant\"\nwarmup_ratio = 0.1"), "{text}");
+}
+
+#[test]
+fn misspelt_keys_of_a_set_are_named_also_where_it_is_left_out() {
+    let info = r#"{"typo": {"file_name": "a.json", "format": "sharegpt", "columns": {"message": "turns"}, "tags": {"role": "from"}},
+  "kept": {"file_name": "a.json", "num_sample": 3, "columns": {"promt": "q", "prompt": "q", "response": "a"}}}"#;
+    let notes = notes(&[("dataset_info.json", info), ("a.json", "")]);
+    assert_noted(&notes, &["left out: the set `typo`"]);
+    assert_noted(&notes, &["`format: sharegpt`", "did you mean `formatting`?"]);
+    assert_noted(&notes, &["`message: turns`", "did you mean `messages`?"]);
+    assert_noted(&notes, &["`role: from`", "did you mean `role_tag`?"]);
+    assert_noted(&notes, &["`num_sample: 3`", "did you mean `num_samples`?"]);
+    assert_noted(&notes, &["`promt: q`", "did you mean `prompt`?"]);
+    let axolotl = "datasets:\n  - path: o/a\n    type: completion\n    data_file: a.json\n  - path: o/b\n    type: alpaca\n    splits: x\n";
+    let notes = self::notes(&[("axolotl.yml", axolotl)]);
+    assert_noted(&notes, &["`data_file: a.json`", "did you mean `data_files`?"]);
+    assert_noted(&notes, &["`splits: x`", "did you mean `split`?"]);
+}
+
+#[test]
+fn a_set_with_a_column_of_pictures_is_taken_and_the_reader_rejects_those_with_any() {
+    let info = r#"{"chat": {"file_name": "a.json", "formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"}},
+  "qa": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a", "videos": "videos"}},
+  "hidden": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a", "images": "picture_paths"}}}"#;
+    let text = toml(&[("dataset_info.json", info), ("a.json", "")]);
+    assert!(text.contains("[sources.chat]") && text.contains("[sources.qa]"), "{text}");
+    assert!(text.contains("# left out: the set `hidden`") && text.contains("rename it to `images`"), "{text}");
+}
+
+#[test]
+fn online_and_inline_descriptions_name_sets() {
+    let online = "dataset: shibing624/medical, owner/b\ndataset_dir: ONLINE\ntemplate: qwen\n";
+    let text = toml(&[("online.yaml", online)]);
+    assert!(text.contains("path = \"shibing624/medical\"") && text.contains("path = \"owner/b\""), "{text}");
+    assert!(text.contains("# online.yaml:1\n[sources.shibing624_medical]"), "{text}");
+    let listed = "dataset: [owner/a, owner/a, plain]\ndataset_dir: ONLINE\ntemplate: qwen\n";
+    let notes = notes(&[("online.yaml", listed)]);
+    assert_noted(&notes, &["assumed: `owner/a` is named twice"]);
+    assert_noted(&notes, &["left out: the set `plain`", "owner/name"]);
+    let inline =
+        "dataset: a\ndataset_dir: {a: {hf_hub_url: owner/a, columns: {prompt: q, response: r}}}\ntemplate: qwen\n";
+    let text = toml(&[("inline.yaml", inline)]);
+    assert!(text.contains("path = \"owner/a\"") && text.contains("instruction = \"q\""), "{text}");
+    let remote = wrong("dataset: a\ndataset_dir: REMOTE:nonsense\ntemplate: qwen\n", &[]);
+    assert!(remote.contains("2: `dataset_info.json` of the hub data set `nonsense` cannot be read"), "{remote}");
 }

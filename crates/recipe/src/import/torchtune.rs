@@ -6,9 +6,26 @@ use medley_mixer::yaml::{Yaml, YamlEntry};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, split_names};
 use super::sets::{self, Location, Read, why};
-use super::table::{Known, Table};
+use super::table::{Known, Table, value_text};
+use super::training::{Settings, TORCHTUNE, Training};
 
-/// Options of a set that say what a recipe needs not say, or cannot.
+pub(super) const TOOL: &str = "torchtune";
+
+/// Options of a set that are carried over.
+const SPELLED: [&str; 10] = [
+    "source",
+    "data_files",
+    "data_dir",
+    "name",
+    "split",
+    "revision",
+    "column_map",
+    "conversation_column",
+    "conversation_style",
+    "new_system_prompt",
+];
+
+/// Options of a set that a recipe does without, or has no setting for.
 const SET_OPTIONS: [Known; 13] = [
     ("train_on_input", Fate::NotCarriedOver, why::ANSWERS),
     ("packed", Fate::NotNeeded, why::PACKED),
@@ -39,7 +56,7 @@ pub(super) fn is_config(root: &[YamlEntry]) -> bool {
 /// The sets of `dataset`, or of these the ones named (by source or by the name in the recipe).
 pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: "torchtune", ..Plan::default() };
+    let mut plan = Plan { tool: TOOL, ..Plan::default() };
     let Some(table) = Table::of(&document.root, "the file", reading) else { return plan };
     let Some(dataset) = table.take("dataset").map(|entry| &entry.value) else { return plan };
     let listed = dataset.get("datasets").filter(|_| component_of(dataset) == Some("ConcatDataset"));
@@ -54,8 +71,132 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     if let Some(checkpoint) = table.take("checkpointer").and_then(|entry| entry.value.get("checkpoint_dir")) {
         plan.model = checkpoint.text().map(str::to_owned);
     }
+    plan.training = training(&table, reading);
     table.account_for_file(&OPTIONS, reading);
     plan
+}
+
+/// Training settings: `model`, `optimizer` and `lr_scheduler` are tables of their own.
+fn training(table: &Table<'_>, reading: &mut Reading<'_>) -> Training {
+    let marks = ["model", "optimizer", "epochs", "batch_size", "lr_scheduler"];
+    if !marks.iter().any(|key| table.has(key)) {
+        return Training::default();
+    }
+    let inner = |key: &str, reading: &mut Reading<'_>| {
+        let is_table = table.take(key).is_some_and(|entry| entry.value.entries().is_some());
+        is_table.then(|| table.table(key, reading)).flatten()
+    };
+    let (model, optimizer) = (inner("model", reading), inner("optimizer", reading));
+    let scheduler = inner("lr_scheduler", reading);
+    let mut settings = Settings { table, reading, training: Training::default(), defaults: TORCHTUNE };
+    whole_file(&mut settings);
+    for (own, prefix, read) in [
+        (model, "model.", lora as fn(&mut Settings<'_, '_, '_, '_>)),
+        (optimizer, "optimizer.", optimisation),
+        (scheduler, "lr_scheduler.", schedule),
+    ] {
+        let Some(own) = own else { continue };
+        let training = std::mem::take(&mut settings.training);
+        let mut below = Settings { table: &own, reading: settings.reading, training, defaults: TORCHTUNE };
+        read(&mut below);
+        settings.training = below.training;
+        own.account_below(prefix, &[], settings.reading);
+    }
+    if settings.training.given.contains_key("train.method") {
+        settings.fill();
+    }
+    settings.training
+}
+
+fn whole_file(settings: &mut Settings<'_, '_, '_, '_>) {
+    if let Some((entry, name)) = settings.text(&["dtype"]) {
+        let known = match name.as_str() {
+            "bf16" => Some("bf16"),
+            "fp32" => Some("f32"),
+            _ => None,
+        };
+        match known {
+            Some(dtype) => _ = settings.training.given.insert("model.dtype", dtype.into()),
+            None => settings.reading.note(Fate::NotCarriedOver, None, entry, "`model.dtype` is \"bf16\" or \"f32\""),
+        }
+    }
+    settings.carry_whole("train.epochs", &["epochs"]);
+    settings.batch(&["batch_size"], &["gradient_accumulation_steps"], &[]);
+    settings.carry("train.max_grad_norm", &["clip_grad_norm"]);
+    settings.carry_whole("train.seed", &["seed"]);
+    settings.carry_whole("train.logging_steps", &["log_every_n_steps"]);
+    settings.carry_whole("train.eval_steps", &["run_val_every_n_steps"]);
+    // An epoch ends after so many steps: that is the training's end where there is one epoch.
+    if settings.training.given.get("train.epochs").is_some_and(|epochs| *epochs == 1) {
+        settings.carry_whole("train.max_steps", &["max_steps_per_epoch"]);
+    }
+}
+
+/// A model whose builder adds adapters, or one that is trained whole.
+fn lora(settings: &mut Settings<'_, '_, '_, '_>) {
+    let Some((entry, component)) = settings.text(&["_component_"]) else { return };
+    let short = component.rsplit('.').next().unwrap_or(&component);
+    let is_lora = short.starts_with("lora_") || short.starts_with("qlora_");
+    let method = if is_lora { "lora" } else { "full" };
+    settings.training.given.insert("train.method", method.into());
+    if short.starts_with("qlora_") || settings.is_true("quantize_base").is_some() {
+        let why = "the base is not quantised: adapters train beside f32 or bf16 weights";
+        settings.reading.note(Fate::NotCarriedOver, None, entry, why);
+    }
+    if !is_lora {
+        return;
+    }
+    settings.carry_whole("train.lora.rank", &["lora_rank"]);
+    settings.carry("train.lora.alpha", &["lora_alpha"]);
+    settings.carry("train.lora.dropout", &["lora_dropout"]);
+    let Some(entry) = settings.find(&["lora_attn_modules"]) else { return };
+    let mlp = settings.is_true("apply_lora_to_mlp").map(|_| "gate_proj,up_proj,down_proj".to_owned());
+    let items = entry.value.items().unwrap_or(std::slice::from_ref(&entry.value));
+    let names: Vec<String> = items.iter().filter_map(|item| item.text().map(str::to_owned)).chain(mlp).collect();
+    settings.targets(entry, &names);
+}
+
+/// torch's names: `lr`, `betas`, `eps`.
+fn optimisation(settings: &mut Settings<'_, '_, '_, '_>) {
+    settings.optimizer(&["_component_"]);
+    settings.carry("train.learning_rate", &["lr"]);
+    settings.carry("train.weight_decay", &["weight_decay"]);
+    settings.carry("train.epsilon", &["eps"]);
+    let Some(entry) = settings.find(&["betas"]) else { return };
+    let betas: Vec<serde_json::Value> = entry
+        .value
+        .items()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|beta| value_text(beta)?.parse::<f64>().ok().map(Into::into))
+        .collect();
+    match <[serde_json::Value; 2]>::try_from(betas) {
+        Ok([beta1, beta2]) => {
+            settings.training.given.insert("train.beta1", beta1);
+            settings.training.given.insert("train.beta2", beta2);
+        }
+        Err(_) => {
+            settings.reading.note(Fate::NotCarriedOver, None, entry, "`train.beta1` and `train.beta2`: two numbers")
+        }
+    }
+}
+
+fn schedule(settings: &mut Settings<'_, '_, '_, '_>) {
+    let Some((entry, component)) = settings.text(&["_component_"]) else { return };
+    match component.rsplit('.').next() {
+        Some("get_cosine_schedule_with_warmup") => {
+            settings.training.given.insert("train.schedule", "cosine".into());
+        }
+        _ => {
+            let why = "`train.schedule` is \"cosine\", \"linear\" or \"constant\"";
+            settings.reading.note(Fate::NotCarriedOver, None, entry, why);
+        }
+    }
+    settings.warmup(&["num_warmup_steps"], &[]);
+    if settings.number(&["num_cycles"]).is_some_and(|(_, cycles)| cycles != 0.5) {
+        let why = "the schedule is half a cosine, down to 0";
+        settings.reading.note(Fate::NotCarriedOver, None, entry, why);
+    }
 }
 
 /// The last part of `_component_`.
@@ -143,7 +284,7 @@ fn read_set(value: &Yaml, only: &[String], taken: &mut Vec<Set>, places: &Places
     match location.parts(places) {
         Err(why) => reading.left_out(location.called(), &table.span, why),
         Ok(parts) => {
-            table.account(&SET_OPTIONS, Some(&name), reading);
+            table.account(&SET_OPTIONS, &SPELLED, Some(&name), reading);
             let set = sets::set(name, location.called(), reading.document.origin(&table.span), parts, read);
             taken.push(Set { asked: slice.into_iter().collect(), ..set });
         }
@@ -207,7 +348,7 @@ fn named_columns(
     let named = |mapped: Option<String>, usual: &str| mapped.or_else(|| Some(usual.to_owned()));
     let columns = sets::question_and_answer(named(asked, instruction), context, named(mapped("output"), output));
     if let Some(map) = map {
-        map.account(&[], None, reading);
+        map.account(&[], &["instruction", "input", "output", "conversations"], None, reading);
     }
     columns
 }

@@ -1,4 +1,4 @@
-//! The recipe that a file of another tool comes to.
+//! Another tool's file written as a recipe.
 
 use std::fmt::Write as _;
 
@@ -25,16 +25,22 @@ const WIDTH: usize = 110;
 
 pub(super) fn recipe(plan: &Plan, shares: &Shares, file: &str, notes: &[Note]) -> String {
     let mut text = String::new();
+    let tool = plan.tool;
     let sets = if plan.sets.len() == 1 { "1 set".to_owned() } else { format!("{} sets", plan.sets.len()) };
-    comment(&mut text, &format!("Imported from {file} ({}): {sets}.", plan.tool));
+    comment(&mut text, &format!("Imported from {file} ({tool}): {sets}."));
     for note in notes.iter().filter(|note| note.set.is_none()) {
         comment(&mut text, &note.to_string());
+    }
+    if let Some(name) = &plan.training.name {
+        text.push('\n');
+        setting(&mut text, "name", &json!(name));
     }
     model_and_chat(&mut text, plan);
     mix(&mut text, plan, shares);
     for set in &plan.sets {
         source(&mut text, set, notes);
     }
+    training(&mut text, plan);
     let out: Vec<&Note> = notes.iter().filter(|note| note.fate == Fate::LeftOut).collect();
     if !out.is_empty() {
         text.push('\n');
@@ -49,6 +55,7 @@ fn model_and_chat(text: &mut String, plan: &Plan) {
         comment(text, "The file names no model: put yours here.");
     }
     setting(text, "base", &json!(plan.model.as_deref().unwrap_or(MODEL)));
+    plan.training.section("model", false).iter().for_each(|(name, value)| setting(text, name, value));
     // Where every set is given the same system message, it is the recipe's.
     let system = plan.system.clone().or_else(|| common_system(&plan.sets));
     if plan.max_tokens.is_some() || system.is_some() {
@@ -62,6 +69,22 @@ fn model_and_chat(text: &mut String, plan: &Plan) {
 pub(super) fn common_system(sets: &[Set]) -> Option<String> {
     let first = sets.first()?.system.clone()?;
     sets.iter().all(|set| set.system.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Training settings: those of the file, then the tool's defaults.
+fn training(text: &mut String, plan: &Plan) {
+    for section in ["train", "train.lora"] {
+        let (given, defaults) = (plan.training.section(section, false), plan.training.section(section, true));
+        if given.is_empty() && defaults.is_empty() {
+            continue;
+        }
+        let _ = write!(text, "\n[{section}]\n");
+        given.iter().for_each(|(name, value)| setting(text, name, value));
+        if !defaults.is_empty() {
+            comment(text, &format!("{}'s defaults, where the file gives nothing:", plan.tool));
+        }
+        defaults.iter().for_each(|(name, value)| setting(text, name, value));
+    }
 }
 
 fn mix(text: &mut String, plan: &Plan, shares: &Shares) {

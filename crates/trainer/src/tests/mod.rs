@@ -26,6 +26,7 @@ pub(crate) fn spec() -> TrainSpec {
         learning_rate: 1e-2,
         schedule: Schedule::Cosine,
         warmup_ratio: 0.1,
+        warmup_steps: None,
         weight_decay: 0.1,
         beta1: 0.9,
         beta2: 0.95,
