@@ -15,9 +15,9 @@ pub(crate) struct Node {
     pub(crate) value: NodeValue,
     /// The value's place.
     pub(crate) place: Place,
-    /// The place of the key it stands under; an element's own place in a list.
+    /// The place of its key; of a list's element its own place.
     pub(crate) key: Place,
-    /// Which layer it comes from: 0 is the deepest base, each `--set` is a layer of its own.
+    /// Which layer it comes from: 0 is the deepest base, each `--set` is one more.
     pub(crate) layer: usize,
 }
 

@@ -28,7 +28,7 @@ const INLINE: [&str; 13] = [
     "keywords",
 ];
 
-/// Comments that tell origins start no further right than this.
+/// Largest column of the comments with origins.
 const COMMENT_COLUMN: usize = 72;
 
 /// A line of TOML; a setting's has the setting's path.
@@ -141,7 +141,7 @@ impl Writer {
     }
 }
 
-/// Whether a value has a header of its own.
+/// Whether a value is written as a section with a header.
 fn is_section(name: &str, value: &Value) -> bool {
     match value {
         Value::Object(_) => !INLINE.contains(&name),
@@ -235,7 +235,7 @@ fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> R
     }
 }
 
-/// The tree at the end; a group that stands in both trees has both ratios.
+/// The tree at the end; a group in both trees has both ratios.
 fn raw_ratio_end(end: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> RawRatio {
     let mut at_end = IndexMap::new();
     let ratio = raw_ratio(end, &mut at_end);

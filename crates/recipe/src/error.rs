@@ -26,7 +26,7 @@ pub(crate) struct SourceText {
 }
 
 impl SourceText {
-    /// The line (from 1) that a byte stands in.
+    /// Line number (from 1) of a byte offset.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
@@ -52,7 +52,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error at a place; `label` stands at the caret.
+    /// An error at a place; `label` is shown at the caret.
     pub(crate) fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
             message: shortened(&message.into(), LONGEST_MESSAGE),

@@ -13,13 +13,13 @@ use crate::typed::Recipe;
 const VERSION: u32 = 1;
 
 impl Recipe {
-    /// Hash of what decides the trained weights. `mix_hash` is the mix's; `base` stands for the base weights, `template`
-    /// for tokenizer and chat template.
+    /// Hash of what decides the trained weights. `mix_hash` is the mix's; `base` identifies the base weights, `template`
+    /// tokenizer and chat template.
     pub fn train_hash(&self, mix_hash: &str, base: &str, template: &str) -> String {
         hash("train", &self.deciding_settings(), &[mix_hash, base, template])
     }
 
-    /// The settings that decide the weights and stand otherwise in `earlier`, each with both values.
+    /// Settings that decide the weights and differ from those of `earlier`, each with both values.
     pub fn deciding_differences(&self, earlier: &Self) -> Vec<String> {
         let all = |recipe: &Self| json!({"mix": recipe.mix, "train": recipe.deciding_settings()});
         let mut differences = Vec::new();
@@ -90,7 +90,7 @@ pub fn hash8(hash: &str) -> &str {
     hash.get(..8).unwrap_or(hash)
 }
 
-/// Hexadecimal BLAKE3 of the settings and the contents; each part's length stands before it.
+/// Hexadecimal BLAKE3 of the settings and the contents; each part is prefixed with its length.
 fn hash(stage: &str, settings: &Value, contents: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("medley recipe stage hash");
     hasher.update(&VERSION.to_le_bytes());

@@ -188,7 +188,7 @@ fn describe(error: &io::Error) -> String {
 }
 
 /// Looks a recipe up: as a path here, in `./recipes`, then among the shipped ones; with or without `.toml`. A run
-/// directory stands for its `recipe.toml`; `shipped:NAME` looks among the shipped ones only.
+/// directory means its `recipe.toml`; `shipped:NAME` looks among the shipped ones only.
 pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
     if let Some(found) = name.strip_prefix("shipped:").and_then(Found::shipped) {
         return Ok(found);

@@ -67,7 +67,7 @@ pub(crate) fn build(root: &Node, problems: &mut Vec<Problem>) -> Option<Mixture>
     Some(Mixture { ratio, ratio_end, by_epochs, sources: names })
 }
 
-/// Whether `mix.epochs` stands above size and ratio: of what a base says and what is laid over it, the latter counts.
+/// Whether `mix.epochs` decides instead of size and ratio: the setting of the later layer counts.
 fn epochs_decide(root: &Node, problems: &mut Vec<Problem>) -> bool {
     let Some(epochs) = root.get(&["mix", "epochs"]) else { return false };
     let others = ["size", "ratio", "ratio_end"].map(|key| root.get(&["mix", key]));
@@ -208,7 +208,7 @@ impl Builder<'_> {
             return None;
         }
         if self.used.iter().any(|used| used == name) {
-            let message = format!("`{name}` stands in the mixture twice");
+            let message = format!("`{name}` is in the mixture twice");
             self.problems.push(Problem::at(&weight.key, message, "a source or group has one place in the tree"));
             return None;
         }

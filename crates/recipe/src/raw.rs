@@ -1,4 +1,4 @@
-//! The schema of a recipe file. Names, defaults, ranges and descriptions stand here and nowhere else: the checks, the
+//! The schema of a recipe file, and the only place of names, defaults, ranges and descriptions: the checks, the
 //! JSON schema and the resolved recipe are all made from these types.
 
 use indexmap::IndexMap;

@@ -49,7 +49,7 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-/// An unknown key is an error, in the editor too; what is missing may stand in a base.
+/// An unknown key is an error, in the editor too; what is missing may be in a base.
 fn closed(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("required");

@@ -449,7 +449,7 @@ fn a_mixture_that_is_no_tree_is_refused() {
       × the recipe `recipe.toml` has 4 errors
 
     Error:
-      × `western` stands in the mixture twice
+      × `western` is in the mixture twice
         ╭─[recipe.toml:10:22]
       9 │ [mix.medical]
      10 │ ratio = { inner = 1, western = 2, general = 1 }
@@ -459,7 +459,7 @@ fn a_mixture_that_is_no_tree_is_refused() {
         ╰────
 
     Error:
-      × `general` stands in the mixture twice
+      × `general` is in the mixture twice
         ╭─[recipe.toml:10:35]
       9 │ [mix.medical]
      10 │ ratio = { inner = 1, western = 2, general = 1 }

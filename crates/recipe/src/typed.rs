@@ -96,13 +96,13 @@ pub struct TrainSpec {
     pub optimizer_in_backward: bool,
     /// Seed of order, dropout and fresh weights.
     pub seed: u64,
-    /// A line of metrics every so many steps.
+    /// Optimizer steps between two lines of metrics.
     pub logging_steps: usize,
-    /// Validation every so many steps; 0 only at the end.
+    /// Optimizer steps between two validations; 0 only at the end.
     pub eval_steps: usize,
-    /// A checkpoint every so many steps; 0 only at the end.
+    /// Optimizer steps between two checkpoints; 0 only at the end.
     pub save_steps: usize,
-    /// Checkpoints kept: the last so many, and the best.
+    /// Number of latest checkpoints that are kept, besides the best.
     pub save_total_limit: usize,
 }
 

@@ -11,9 +11,9 @@ const MAX_WEIGHT: u64 = 1_000_000;
 /// How much of a set an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Amount {
-    /// So many samples, anywhere in the set; where it has fewer, some of them again.
+    /// This number of samples, anywhere in the set; where it has fewer, some of them again.
     Samples(u64),
-    /// The first so many rows, or all where there are fewer.
+    /// The first rows up to this number.
     Rows(u64),
     /// This part of the rows, anywhere in the set.
     Part(f64),
@@ -89,10 +89,10 @@ fn cap(set: &mut Set, by_samples: bool, notes: &mut Vec<Note>) {
     for asked in &set.asked {
         let (count, why) = match asked.amount {
             Amount::Samples(count) if !by_samples => {
-                (count, "`max_records` takes so many, each once: where the set has fewer, none of them comes again")
+                (count, "`max_records` takes this number, each once: where the set has fewer, none of them comes again")
             }
             Amount::Rows(count) => {
-                (count, "`max_records` takes so many, but anywhere in the set and not its first rows")
+                (count, "`max_records` takes this number, but anywhere in the set and not its first rows")
             }
             _ => continue,
         };

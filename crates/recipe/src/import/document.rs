@@ -102,7 +102,7 @@ impl Document {
         name.rsplit('/').next().unwrap_or(name).to_owned()
     }
 
-    /// Where something stands: `file:line`.
+    /// Where something is: `file:line`.
     pub fn origin(&self, span: &Range<usize>) -> String {
         format!("{}:{}", self.file(), self.line(span))
     }
@@ -112,7 +112,7 @@ impl Document {
     }
 }
 
-/// A value in which `${a.b}` is what stands under `a.b` of the whole file; what stands nowhere is left.
+/// A value with `${a.b}` replaced by the value at `a.b` of the whole file; an unknown reference is left.
 fn referenced(value: &Yaml, root: &Yaml) -> Yaml {
     let value_of = match &value.value {
         YamlValue::String(text) if text.contains("${") => YamlValue::String(with_references(text, root)),

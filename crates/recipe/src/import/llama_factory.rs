@@ -65,7 +65,14 @@ const TAGS: [Known; 2] = [
     ),
 ];
 
-const COLUMNS: [Known; 1] = [("tools", Fate::NotCarriedOver, why::TOOLS)];
+const COLUMNS: [Known; 4] = [
+    ("tools", Fate::NotCarriedOver, why::TOOLS),
+    ("images", Fate::NotCarriedOver, NO_MEDIA),
+    ("videos", Fate::NotCarriedOver, NO_MEDIA),
+    ("audios", Fate::NotCarriedOver, NO_MEDIA),
+];
+
+const NO_MEDIA: &str = "Medley trains on text: records with any are rejected one by one and counted";
 
 /// Options of a set that are for sets on a hub.
 const SET_OPTIONS: [Known; 3] = [
@@ -87,7 +94,7 @@ const OPTIONS: [Known; 19] = [
     ("preprocessing_num_workers", Fate::NotNeeded, why::CORES),
     ("eval_num_beams", Fate::NotCarriedOver, "the exam's answers are greedy"),
     ("ignore_pad_token_for_loss", Fate::NotNeeded, why::PADDING),
-    ("eval_on_each_dataset", Fate::NotNeeded, "validation is told by source"),
+    ("eval_on_each_dataset", Fate::NotNeeded, "validation losses are reported by source"),
     ("packing", Fate::NotNeeded, why::PACKED),
     ("neat_packing", Fate::NotNeeded, why::PACKED),
     ("tool_format", Fate::NotCarriedOver, why::TOOLS),
@@ -97,7 +104,7 @@ const OPTIONS: [Known; 19] = [
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
 ];
 
-/// Sets of a file that are told where another is looked for.
+/// Sets of a file that are listed where another is looked for.
 const SETS_NAMED: usize = 8;
 
 /// Whether a table describes data sets.
@@ -205,13 +212,13 @@ fn read(
 const RANKING: &str = "it ranks answers, for preference training; to learn the chosen answers alone, write it as a source \
                        with `columns = { output = \"chosen\" }`";
 
-const MEDIA: &str = "it has pictures, films or sounds in a column that Medley does not know them by; rename it to `images`, \
+const MEDIA: &str = "it has pictures, films or sounds in a column of a name that Medley does not recognise; rename it to `images`, \
                      `videos` or `audios`: records that use it are then rejected one by one";
 
-/// Whether a column of pictures, films or sounds has a name that records with any are not told by.
+/// Whether a column of pictures, films or sounds has a name that the reader does not recognise.
 fn unread_media(columns: &Table<'_>) -> bool {
     let known = ["image", "images", "video", "videos", "audio", "audios"];
-    let columns = ["images", "videos", "audios"].into_iter().filter_map(|key| columns.take(key));
+    let columns = ["images", "videos", "audios"].into_iter().filter_map(|key| columns.peek(key));
     columns.into_iter().any(|entry| entry.value.text().is_none_or(|name| !name.is_empty() && !known.contains(&name)))
 }
 

@@ -61,7 +61,7 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
     let Reading { mut problems, mut notes, .. } = reading;
     if plan.sets.is_empty() && problems.is_empty() {
         let reasons: Vec<String> =
-            notes.iter().filter(|note| note.fate == Fate::LeftOut).map(Note::to_string).collect();
+            notes.iter().filter(|note| note.fate == Fate::LeftOut || is_unknown(note)).map(Note::to_string).collect();
         let help = (!reasons.is_empty()).then(|| reasons.join("\n"));
         problems.push(Problem::nowhere(format!("{file} has no set that Medley can train on"), help));
     }
@@ -76,6 +76,11 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
     let toml = write::recipe(&plan, &shares, &name, &notes);
     parse::<&str>("imported.toml", &toml, Some(options.recipe_folder), &[])?;
     Ok(Imported { tool: plan.tool, toml, sources: plan.sets.len(), notes })
+}
+
+/// Whether a note says that an option is not known, which may be why a set is left out.
+fn is_unknown(note: &Note) -> bool {
+    note.set.is_some() && note.why.starts_with(table::UNKNOWN)
 }
 
 fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Reading<'_>) -> Result<Plan, RecipeErrors> {

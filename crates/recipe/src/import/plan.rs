@@ -133,7 +133,7 @@ pub(super) fn split_names(split: &str) -> (Vec<String>, Option<Amount>) {
     (names, slice)
 }
 
-/// A name that can stand in a recipe's tables, told apart from `taken` ones.
+/// A name for a recipe's tables, distinct from the `taken` ones.
 pub(super) fn free_name(wanted: &str, taken: &[Set]) -> String {
     let letter = |letter: char| if letter.is_alphanumeric() || "_-".contains(letter) { letter } else { '_' };
     let clean: String = wanted.chars().map(letter).collect();

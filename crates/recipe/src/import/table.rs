@@ -62,6 +62,11 @@ impl<'a> Table<'a> {
         (entry.value.value != YamlValue::Null).then_some(entry)
     }
 
+    /// The entry, without accounting for it.
+    pub fn peek(&self, key: &str) -> Option<&'a YamlEntry> {
+        self.entries.iter().find(|entry| entry.key == key && entry.value.value != YamlValue::Null)
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
@@ -116,7 +121,7 @@ impl<'a> Table<'a> {
         let entry = self.take(key)?;
         let value = of(&entry.value);
         if value.is_none() {
-            // A number of the wrong kind is told by itself.
+            // A number of the wrong kind is shown as it is.
             let given = match &entry.value.value {
                 YamlValue::Integer(number) => number.to_string(),
                 YamlValue::Float(number) => number.to_string(),
@@ -229,7 +234,7 @@ const MOST: u64 = 1_000_000_000_000_000;
 /// What `[chat] max_tokens` is at least.
 const LEAST_TOKENS: u64 = 16;
 
-const UNKNOWN: &str = "this option is not known to the importer";
+pub(super) const UNKNOWN: &str = "this option is not known to the importer";
 
 /// What is said of an option that nobody knows.
 fn unknown(key: &str, spelled: &[&str]) -> String {

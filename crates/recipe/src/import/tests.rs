@@ -83,8 +83,8 @@ fn llama_factory_describes_sets() {
 
     # dataset_info.json:3
     # not needed: `ms_hub_url: other/qa` (dataset_info.json:4): `hf_hub_url` is used
-    # assumed: `split: train[:100]` (dataset_info.json:4): `max_records` takes so many, but anywhere in the set
-    #   and not its first rows
+    # assumed: `split: train[:100]` (dataset_info.json:4): `max_records` takes this number, but anywhere in the
+    #   set and not its first rows
     # not carried over: `tools: tools` (dataset_info.json:5): tool definitions are not part of a prompt;
     #   conversations with tool turns are rejected and counted
     [sources.qa_zh]
@@ -107,6 +107,8 @@ fn llama_factory_describes_sets() {
     # dataset_info.json:13
     # assumed: `path = "p.json"` (dataset_info.json:13): `p.json` is not there; --base says where relative paths
     #   start
+    # not carried over: `images: images` (dataset_info.json:13): Medley trains on text: records with any are
+    #   rejected one by one and counted
     [sources.pictures]
     path = "p.json"
     columns = { system = "", messages = "messages" }
@@ -137,10 +139,6 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     let files = [("train.yaml", training), ("sets/dataset_info.json", info), ("sets/a.json", ""), ("sets/b.json", "")];
     assert_snapshot!(toml(&files), @r#"
     # Imported from train.yaml (LLaMA-Factory): 2 sets.
-    # assumed: `train.epochs = 3`, `train.schedule = "linear"`, `train.warmup_ratio = 0.0`, `train.batch_size =
-    #   8`, `train.weight_decay = 0.0`, `train.max_grad_norm = 1.0`, `train.lora.rank = 8`, `train.lora.alpha =
-    #   16.0`, `train.lora.dropout = 0.0`, `train.lora.target = "all-linear"` (train.yaml:1): LLaMA-Factory's
-    #   defaults, as the file does not give them
     # not needed: `template: qwen` (train.yaml:5): the model's own chat template is used
     # not carried over: `mix_strategy: interleave_under` (train.yaml:7): shares are exact: `mix.ratio`, `mix.size`
     #   and `mix.on_shortage` say how much of what
@@ -159,8 +157,8 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     validation = { fraction = 0.05 }
 
     # dataset_info.json:1
-    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes so many, but anywhere in the set and not
-    #   its first rows
+    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes this number, but anywhere in the set and
+    #   not its first rows
     [sources.b]
     path = "sets/b.json"
     columns = { system = "", messages = "conversations" }
@@ -168,8 +166,8 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     max_records = 1000
 
     # dataset_info.json:1
-    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes so many, but anywhere in the set and not
-    #   its first rows
+    # assumed: `max_samples: 1000` (train.yaml:11): `max_records` takes this number, but anywhere in the set and
+    #   not its first rows
     [sources.a]
     path = "sets/a.json"
     format = "alpaca"
@@ -182,12 +180,12 @@ fn a_training_of_llama_factory_takes_its_sets_with_their_shares() {
     learning_rate = 1e-4
     logging_steps = 10
     # LLaMA-Factory's defaults, where the file gives nothing:
-    epochs = 3
     schedule = "linear"
     warmup_ratio = 0.0
-    batch_size = 8
     weight_decay = 0.0
     max_grad_norm = 1.0
+    epochs = 3
+    batch_size = 8
 
     [train.lora]
     # LLaMA-Factory's defaults, where the file gives nothing:
@@ -231,21 +229,21 @@ fn llama_factory_says_how_much_is_taken() {
     assert_snapshot!(amounts(&[("dataset_info.json", info), ("a.json", "")]), @r#"
     #   `epochs`.
     epochs = { a = 1, b = 1, d = 1, e = 1 }
-    # assumed: `num_samples: 9000` (dataset_info.json:1): `max_records` takes so many, each once: where the set
-    #   has fewer, none of them comes again
+    # assumed: `num_samples: 9000` (dataset_info.json:1): `max_records` takes this number, each once: where the
+    #   set has fewer, none of them comes again
     # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
     #   `mix.epochs` take less of it
     [sources.a]
     max_records = 9000
-    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
-    #   and not its first rows
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes this number, but anywhere in the
+    #   set and not its first rows
     [sources.b]
     split = "train"
     max_records = 100
     # not needed: `subset: zh` (dataset_info.json:3): files have no configurations
     [sources.d]
-    # assumed: `num_samples: 10` (dataset_info.json:3): `max_records` takes so many, each once: where the set has
-    #   fewer, none of them comes again
+    # assumed: `num_samples: 10` (dataset_info.json:3): `max_records` takes this number, each once: where the set
+    #   has fewer, none of them comes again
     [sources.e]
     split = "train"
     max_records = 10
@@ -259,14 +257,14 @@ fn llama_factory_says_how_much_is_taken() {
     epochs = { a = 1, b = 1 }
     # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
     #   `mix.epochs` take less of it
-    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, each once: where the set has
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes this number, each once: where the set has
     #   fewer, none of them comes again
     [sources.a]
     max_records = 1000
-    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
-    #   and not its first rows
-    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, but anywhere in the set and not
-    #   its first rows
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes this number, but anywhere in the
+    #   set and not its first rows
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes this number, but anywhere in the set and
+    #   not its first rows
     [sources.b]
     split = "train"
     max_records = 100
@@ -308,14 +306,14 @@ fn llama_factory_says_how_much_is_taken() {
     ratio = { a = 3, b = 1 }
     # not carried over: `split: train[:50%]` (dataset_info.json:1): the whole set is drawn from; `max_records` or
     #   `mix.epochs` take less of it
-    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, each once: where the set has
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes this number, each once: where the set has
     #   fewer, none of them comes again
     [sources.a]
     max_records = 1000
-    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes so many, but anywhere in the set
-    #   and not its first rows
-    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes so many, but anywhere in the set and not
-    #   its first rows
+    # assumed: `split: train[:100]` (dataset_info.json:2): `max_records` takes this number, but anywhere in the
+    #   set and not its first rows
+    # assumed: `max_samples: 1000` (train.yaml:4): `max_records` takes this number, but anywhere in the set and
+    #   not its first rows
     [sources.b]
     split = "train"
     max_records = 100
@@ -351,8 +349,8 @@ fn axolotl_and_torchtune_say_how_much_is_taken() {
     #   not these rows
     [sources.b]
     split = "train"
-    # assumed: `split: train[100:350]` (axolotl.yml:4): `max_records` takes so many, but anywhere in the set and
-    #   not its first rows
+    # assumed: `split: train[100:350]` (axolotl.yml:4): `max_records` takes this number, but anywhere in the set
+    #   and not its first rows
     # not carried over: `shards: 2` (axolotl.yml:4): the whole set is drawn from; `max_records` or `mix.epochs`
     #   take less of it
     [sources.c]
@@ -438,10 +436,6 @@ adapter: lora
     let files = [("axolotl.yml", config), ("data/a.jsonl", ""), ("data/b.jsonl", ""), ("last/x.jsonl", "")];
     assert_snapshot!(toml(&files), @r#"
     # Imported from axolotl.yml (Axolotl): 4 sets.
-    # assumed: `train.epochs = 1`, `train.schedule = "cosine"`, `train.warmup_ratio = 0.03`, `train.batch_size =
-    #   1`, `train.weight_decay = 0.0`, `train.max_grad_norm = 1.0`, `train.lora.rank = 8`, `train.lora.alpha =
-    #   8.0`, `train.lora.dropout = 0.0`, `train.lora.target = ["q_proj", "v_proj"]` (axolotl.yml:1): Axolotl's
-    #   defaults, as the file does not give them
     # not needed: `sample_packing: true` (axolotl.yml:3): samples are always packed and never attend across one
     #   another
     # not needed: `chat_template: chatml` (axolotl.yml:5): the model's own chat template renders the turns
@@ -483,8 +477,8 @@ adapter: lora
     # not needed: `ds_type: json` (axolotl.yml:23): files are recognised by their content
     # not carried over: `format: [INST] {instruction} [/INST]` (axolotl.yml:28): the model's own chat template
     #   renders the turns
-    # assumed: `split: train[:500]` (axolotl.yml:29): `max_records` takes so many, but anywhere in the set and not
-    #   its first rows
+    # assumed: `split: train[:500]` (axolotl.yml:29): `max_records` takes this number, but anywhere in the set and
+    #   not its first rows
     # not carried over: `shards: 10` (axolotl.yml:30): the whole set is drawn from; `max_records` or `mix.epochs`
     #   take less of it
     [sources.data]
@@ -516,12 +510,12 @@ adapter: lora
     method = "lora"
     learning_rate = 2e-4
     # Axolotl's defaults, where the file gives nothing:
-    epochs = 1
     schedule = "cosine"
     warmup_ratio = 0.03
-    batch_size = 1
     weight_decay = 0.0
     max_grad_norm = 1.0
+    epochs = 1
+    batch_size = 1
 
     [train.lora]
     # Axolotl's defaults, where the file gives nothing:
@@ -788,9 +782,9 @@ fn a_training_of_llama_factory_keeps_its_settings() {
     epochs = 3
     batch_size = 16
     seed = 7
+    logging_steps = 5
     eval_steps = 250
     save_steps = 500
-    logging_steps = 5
     [train.lora]
     rank = 16
     alpha = 32.0
@@ -816,12 +810,12 @@ fn what_a_training_leaves_to_its_tool_is_written_out() {
     method = "lora"
     learning_rate = 1e-4
     # LLaMA-Factory's defaults, where the file gives nothing:
-    epochs = 3
     schedule = "linear"
     warmup_ratio = 0.0
-    batch_size = 8
     weight_decay = 0.0
     max_grad_norm = 1.0
+    epochs = 3
+    batch_size = 8
     [train.lora]
     rank = 32
     # LLaMA-Factory's defaults, where the file gives nothing:
@@ -964,18 +958,18 @@ profiler:
     base = "/tmp/Qwen2-0.5B-Instruct"
     dtype = "bf16"
     [train]
-    epochs = 1
-    batch_size = 32
-    seed = 11
-    logging_steps = 1
-    max_steps = 200
     method = "lora"
     optimizer = "adamw"
     learning_rate = 0.002
-    beta1 = 0.9
-    beta2 = 0.95
     schedule = "cosine"
     warmup_steps = 100
+    beta1 = 0.9
+    beta2 = 0.95
+    epochs = 1
+    max_steps = 200
+    batch_size = 32
+    seed = 11
+    logging_steps = 1
     # torchtune's defaults, where the file gives nothing:
     weight_decay = 0.01
     max_grad_norm = 0.0
@@ -986,7 +980,7 @@ profiler:
     target = ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     "#);
     let notes = notes(&[("qwen.yaml", config)]);
-    assert_noted(&notes, &["`optimizer.fused`", "AdamW"]);
+    assert_noted(&notes, &["not needed: `optimizer.fused`"]);
     assert_noted(&notes, &["assumed: ", "`train.weight_decay = 0.01`", "`train.max_grad_norm = 0.0`"]);
     assert!(notes.iter().all(|note| !note.contains("not known to the importer")), "{notes:#?}");
     let full = config.replace("lora_qwen2_0_5b", "qwen2_0_5b").replace("epochs: 1", "epochs: 2");
@@ -1015,9 +1009,6 @@ run_name: runs/first
 ";
     assert_snapshot!(toml(&[("sft.yaml", trl)]), @r#"
     # Imported from sft.yaml (TRL): 1 set.
-    # assumed: `train.schedule = "linear"`, `train.warmup_ratio = 0.0`, `train.weight_decay = 0.0`,
-    #   `train.max_grad_norm = 1.0`, `train.lora.dropout = 0.05`, `train.lora.target = ["q_proj", "v_proj"]`
-    #   (sft.yaml:1): TRL's defaults, as the file does not give them
     # assumed: answers only (sft.yaml:1): TRL also learns the questions of a conversation without
     #   `assistant_only_loss: true`
     # not needed: `packing: true` (sft.yaml:5): samples are always packed and never attend across one another
@@ -1089,8 +1080,8 @@ run_name: runs/first
     batch_size = 8
     seed = 3407
     # TRL's defaults, where the file gives nothing:
-    epochs = 3
     max_grad_norm = 1.0
+    epochs = 3
     [train.lora]
     rank = 16
     alpha = 16.0

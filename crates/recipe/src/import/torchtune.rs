@@ -102,7 +102,11 @@ fn training(table: &Table<'_>, reading: &mut Reading<'_>) -> Training {
         settings.training = below.training;
         own.account_below(prefix, &[], settings.reading);
     }
-    if settings.training.given.contains_key("train.method") {
+    let method = settings.training.given.get("train.method").cloned();
+    if method.as_ref().is_some_and(|method| *method == "full") && settings.is_true("optimizer_in_bwd").is_some() {
+        settings.training.given.insert("train.optimizer_in_backward", true.into());
+    }
+    if method.is_some() {
         settings.fill();
     }
     settings.training

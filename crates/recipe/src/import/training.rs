@@ -118,6 +118,9 @@ const QUANTISED: &str =
     "the base is not quantised: adapters train beside f32 or bf16 weights; `medley plan` shows what fits";
 const FULL: &str = "it concerns adapters, and every weight is trained";
 
+/// What is said of defaults that are written out.
+pub(super) const LEFT_TO_TOOL: &str = "defaults, as the file does not give them";
+
 /// Keys that make a file one of a training, and not of data alone.
 pub(super) const MARKS: [&str; 22] = [
     "learning_rate",
@@ -149,7 +152,12 @@ impl Training {
     pub fn section(&self, section: &str, defaults: bool) -> Vec<(&'static str, &Value)> {
         let settings = if defaults { &self.defaults } else { &self.given };
         let name = |key: &'static str| key.strip_prefix(section)?.strip_prefix('.').filter(|key| !key.contains('.'));
-        settings.iter().filter_map(|(key, value)| Some((name(key)?, value))).collect()
+        let mut found: Vec<_> = settings.iter().filter_map(|(key, value)| Some((name(key)?, value))).collect();
+        // In the order of the schema, as `recipe show` writes them.
+        let schema = section.split('.').fold(&*SCHEMA, |schema, key| &schema["properties"][key]);
+        let order = schema["properties"].as_object();
+        found.sort_by_key(|(key, _)| order.and_then(|order| order.keys().position(|name| name == key)));
+        found
     }
 
     fn has(&self, key: &str) -> bool {
@@ -522,7 +530,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
         let named = training.defaults.iter().map(|(key, value)| format!("`{key} = {}`", inline(value)));
         let what = named.collect::<Vec<_>>().join(", ");
-        let why = format!("{}'s defaults, as the file does not give them", self.defaults.tool);
+        let why = format!("{}'s {LEFT_TO_TOOL}", self.defaults.tool);
         self.reading.add(Fate::Assumed, None, what, why, &self.table.span.clone());
     }
 }

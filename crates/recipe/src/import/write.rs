@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::amounts::{Shares, reduced, whole};
 use super::document::{Fate, Note};
 use super::plan::{Plan, Set};
+use super::training::LEFT_TO_TOOL;
 use crate::emit::{inline, key};
 
 /// Samples where the file gives shares and no number.
@@ -28,7 +29,9 @@ pub(super) fn recipe(plan: &Plan, shares: &Shares, file: &str, notes: &[Note]) -
     let tool = plan.tool;
     let sets = if plan.sets.len() == 1 { "1 set".to_owned() } else { format!("{} sets", plan.sets.len()) };
     comment(&mut text, &format!("Imported from {file} ({tool}): {sets}."));
-    for note in notes.iter().filter(|note| note.set.is_none()) {
+    // Defaults have a comment of their own beside them.
+    let is_beside = |note: &&Note| note.why.ends_with(LEFT_TO_TOOL);
+    for note in notes.iter().filter(|note| note.set.is_none() && !is_beside(note)) {
         comment(&mut text, &note.to_string());
     }
     if let Some(name) = &plan.training.name {
