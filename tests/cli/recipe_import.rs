@@ -28,7 +28,9 @@ fn sets() -> tempfile::TempDir {
 }
 
 fn write(folder: &Path, name: &str, text: &str) {
-    fs::write(folder.join(name), text).expect("written");
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().expect("has a parent")).expect("made");
+    fs::write(path, text).expect("written");
 }
 
 /// Imports `file` as `recipe.toml`; what was said, which has to name all of `options`.
@@ -67,7 +69,7 @@ fn llama_factory_is_imported_and_mixed() {
     let info = r#"{
   "qa": {"file_name": "qa.json", "num_samples": 6, "columns": {"prompt": "question", "response": "answer", "tools": "tools"}},
   "chat": {"file_name": "chat.jsonl", "num_samples": 6, "formatting": "sharegpt", "colour": "red"},
-  "pictures": {"file_name": "qa.json", "columns": {"prompt": "question", "response": "answer", "images": "images"}}
+  "pictures": {"file_name": "qa.json", "columns": {"prompt": "question", "response": "answer", "images": "picture_paths"}}
 }"#;
     write(folder, "sets/dataset_info.json", info);
     let said = imported(
@@ -109,7 +111,7 @@ fn a_training_of_llama_factory_is_imported_and_mixed() {
         "not needed: `template: qwen` (train.yaml:4)",
         "not needed: `packing: true` (train.yaml:6)",
         "not carried over: `train_on_prompt: true` (train.yaml:7): only answers are learned",
-        "not carried over: `stage`, `learning_rate` (train.yaml:1): not about data",
+        "assumed: `train.epochs = 3`, `train.schedule = \"linear\"`",
     ];
     imported(folder, "train.yaml", &noted);
     assert_eq!(mixed(folder), counts(&[("chat", 4), ("alpaca", 6)]));
@@ -134,7 +136,7 @@ fn as_much_is_mixed_as_the_tools_take() {
     let torchtune = "dataset: {_component_: torchtune.datasets.alpaca_dataset, train_on_input: false, source: json, \
                      data_files: sets/alpaca.jsonl, split: 'train[50%:]'}\n";
     write(folder, "torchtune.yaml", torchtune);
-    let first = "`max_records` takes so many, but anywhere in the set and not its first rows";
+    let first = "`max_records` takes this number, but anywhere in the set and not its first rows";
     for (file, said, expected) in [
         ("all.yaml", "where the set has fewer, none of them comes again", &[("qa", 2), ("chat", 4), ("alpaca", 5)][..]),
         ("numbered.yaml", "wrote 2 sources", &[("qa", 2), ("chat", 5)]),
@@ -174,7 +176,7 @@ adapter: lora
         "not needed: `ds_type: csv` (`table`, axolotl.yml:11): files are recognised by their content",
         "left out: the set `owner/text`",
         "not needed: `sample_packing: true` (axolotl.yml:15)",
-        "not carried over: `adapter` (axolotl.yml:16): not about data",
+        "assumed: `train.epochs = 1`",
     ];
     imported(folder, "axolotl.yml", &noted);
     assert_eq!(mixed(folder), counts(&[("alpaca", 6), ("chat", 4), ("table", 3)]));
@@ -206,7 +208,7 @@ batch_size: 4
         "not needed: `packed: true` (`qa`, torchtune.yaml:6)",
         "not carried over: `filter_fn: mine.only_long` (`chat`, torchtune.yaml:12): Medley runs no code of a data set",
         "left out: the set `sets/alpaca.jsonl`",
-        "not carried over: `batch_size` (torchtune.yaml:16): not about data",
+        "assumed: `train.batch_size = 4` (torchtune.yaml:16): 4 per device x 1 accumulated",
     ];
     imported(folder, "torchtune.yaml", &noted);
     assert_eq!(mixed(folder), counts(&[("qa", 9), ("chat", 4)]));
@@ -232,4 +234,71 @@ fn a_broken_file_is_refused_with_its_place_and_nothing_is_left() {
     }
     let message = refused(folder, &["recipe", "import", "nowhere.json", "--out", "new/recipe.toml"]);
     assert!(message.contains("nowhere.json cannot be read"), "{message}");
+}
+
+/// Training settings arrive in the resolved recipe.
+#[test]
+fn the_settings_of_a_training_are_imported() {
+    let folder = sets();
+    let folder = folder.path();
+    write(folder, "data/dataset_info.json", r#"{"alpaca": {"file_name": "../sets/alpaca.jsonl"}}"#);
+    let training = "model_name_or_path: Qwen/Qwen2-0.5B\ndataset: alpaca\ntemplate: qwen\ncutoff_len: 512\nlora_rank: 4\n\
+                    learning_rate: 3e-5\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 3\nwarmup_steps: 7\n\
+                    flash_attn: fa2\nreport_to: wandb\n";
+    write(folder, "train.yaml", training);
+    let noted = [
+        "assumed: `train.batch_size = 6` (train.yaml:7): 2 per device x 3 accumulated",
+        "not needed: `flash_attn: fa2` (train.yaml:10)",
+        "not needed: `report_to: wandb` (train.yaml:11)",
+    ];
+    imported(folder, "train.yaml", &noted);
+    let shown = succeeds(folder, &["recipe", "show", "recipe.toml"]);
+    for setting in
+        ["max_tokens = 512", "rank = 4", "alpha = 8.0", "learning_rate = 3e-5", "batch_size = 6", "warmup_steps = 7"]
+    {
+        assert!(shown.contains(setting), "{setting}: {shown}");
+    }
+}
+
+/// A file of another tool in place of a recipe: one error, and the command that makes a recipe of it.
+#[test]
+fn a_file_of_another_tool_is_no_recipe_and_says_what_to_run() {
+    let folder = sets();
+    let folder = folder.path();
+    write(folder, "train.yaml", "base_model: a/b\ndatasets:\n  - {path: sets/alpaca.jsonl, type: alpaca}\n");
+    for command in [&["train"][..], &["mix", "--out", "mixed"], &["plan"], &["preview"]] {
+        let message = refused(folder, &[command, &["--recipe", "train.yaml"]].concat());
+        assert!(message.contains("it is a file of Axolotl"), "{message}");
+        assert!(message.contains("medley recipe import train.yaml --out train.toml"), "{message}");
+        assert_eq!(message.matches('×').count(), 2, "the recipe and its only error: {message}");
+    }
+}
+
+#[test]
+fn recipes_of_the_working_directory_are_listed_by_the_names_that_find_them() {
+    let folder = sets();
+    let folder = folder.path();
+    let recipe = "description = \"Mine.\"\n[model]\nbase = \"a/b\"\n[mix]\nsize = 1\n[sources.a]\npath = \"sets/alpaca.jsonl\"\n";
+    write(folder, "here.toml", recipe);
+    write(folder, "recipes/mine.toml", recipe);
+    write(folder, "recipes/quickstart.toml", recipe);
+    write(folder, "broken.toml", "[model]\nbass = 1\n");
+    write(folder, "Cargo.toml", "[package]\nname = \"x\"\n");
+    let listed = succeeds(folder, &["recipe", "list"]);
+    for line in [
+        "here.toml",
+        "recipes/mine.toml",
+        "recipes/quickstart.toml",
+        "shipped:quickstart.toml",
+        "broken.toml",
+        "ratio_9_1.toml",
+    ] {
+        assert!(listed.lines().any(|listed| listed.starts_with(line)), "{line}: {listed}");
+    }
+    assert!(!listed.contains("Cargo.toml"), "{listed}");
+    let names =
+        listed.lines().filter(|line| !line.ends_with(':')).map(|line| line.split(' ').next().unwrap_or_default());
+    for name in names.filter(|name| *name != "broken.toml") {
+        succeeds(folder, &["recipe", "show", name]);
+    }
 }
