@@ -1,13 +1,14 @@
-//! What the model card of a run tells of its data.
+//! Data and base of a run for its model card.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use medley_mixer::{ManifestSource, Mix};
 use medley_recipe::Recipe;
-use medley_trainer::{Card, CardSource};
+use medley_trainer::{Base, Card, CardSource, HubModel, short_path};
 
-/// The card: every place that every source's records come from, as it was read.
-pub fn card(recipe: &Recipe, mix: &Mix) -> Card {
+/// The card: what the base is, and every place that every source's records come from, as it was read.
+pub fn card(recipe: &Recipe, base: &Base, mix: &Mix) -> Card {
     let mut chosen: HashMap<(&str, &str), usize> = HashMap::new();
     for record in &mix.train {
         *chosen.entry((&record.source, &record.file)).or_default() += 1;
@@ -25,7 +26,36 @@ pub fn card(recipe: &Recipe, mix: &Mix) -> Card {
             sources.push(card_source(name, source, part, (!counted).then_some(samples)));
         }
     }
-    Card { name: recipe.name.clone(), base: recipe.model.base.clone(), sources }
+    let directory = match base {
+        Base::Model { directory, .. } => Some(directory.as_path()),
+        Base::Merged { adapter, .. } => Some(adapter.as_path()),
+        Base::Fresh { .. } => None,
+    };
+    Card {
+        name: recipe.name.clone(),
+        base: short_path(&recipe.model.base),
+        hub: directory.and_then(|directory| hub_model(&recipe.model.base, directory)),
+        base_licence: directory.and_then(licence),
+        sources,
+    }
+}
+
+/// The base on the hub: its files lie in the hub's cache, under `models--owner--name/snapshots/<commit>`.
+fn hub_model(base: &str, directory: &Path) -> Option<HubModel> {
+    let cached = format!("models--{}", base.replace('/', "--"));
+    let parts: Vec<String> =
+        directory.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    let at = parts.iter().position(|part| *part == cached)?;
+    let commit = parts.get(at + 2).filter(|_| parts.get(at + 1).is_some_and(|folder| folder == "snapshots"));
+    Some(HubModel { id: base.to_owned(), commit: commit.cloned() })
+}
+
+/// The licence that a model's own card states in its metadata.
+fn licence(directory: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(directory.join("README.md")).ok()?;
+    let metadata = text.strip_prefix("---")?.split("\n---").next()?;
+    let line = metadata.lines().find_map(|line| line.strip_prefix("license:"))?;
+    Some(line.trim().trim_matches(['"', '\'']).to_owned()).filter(|licence| !licence.is_empty())
 }
 
 fn files_of(source: &ManifestSource, part: usize) -> impl Iterator<Item = &str> {

@@ -13,7 +13,7 @@ use crate::models::find_model;
 /// Arguments of `medley chat`.
 #[derive(Args)]
 pub struct ChatArgs {
-    /// A model directory in Hugging Face layout, a PEFT adapter, a run's folder, or a hub model (owner/name)
+    /// A model directory in Hugging Face layout, a PEFT adapter, a run (folder, name or hash), or a hub model (owner/name)
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// The base model of an adapter, if it is not where adapter_config.json says

@@ -7,10 +7,12 @@ use medley_chat::ChatTokenizer;
 use medley_eval::{
     ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, exam_table, fit_context, load_papers, sit,
 };
+use medley_experiment::RunDir;
 use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
 use miette::{IntoDiagnostic, Result, miette};
 
+use crate::card_exam::put_exam;
 use crate::errors::report;
 use crate::models::{FoundModel, find_model, model_hash};
 use crate::progress::{self, say};
@@ -18,7 +20,7 @@ use crate::progress::{self, say};
 /// Arguments of `medley exam`.
 #[derive(Args)]
 pub struct ExamArgs {
-    /// A model directory in Hugging Face layout, a PEFT adapter, a run's folder, or a hub model (owner/name)
+    /// A model directory in Hugging Face layout, a PEFT adapter, a run (folder, name or hash), or a hub model (owner/name)
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// The base model of an adapter, if it is not where adapter_config.json says
@@ -96,7 +98,7 @@ pub fn run(args: ExamArgs) -> Result<()> {
     let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
     let loaded = found.load(args.base.as_deref(), args.device, settings.system)?;
     let examined = Examined {
-        name: args.model.clone(),
+        name: found.name.clone(),
         hash: model_hash(&loaded.opened, &found.directory)?,
         opened: &loaded.opened,
         tokenizer: &loaded.tokenizer,
@@ -107,6 +109,9 @@ pub fn run(args: ExamArgs) -> Result<()> {
     say(format!("exam     {asked} items into {}", folder.display()));
     let options = Options { exchange_passages: args.shuffle_passages, limit: args.limit };
     let result = examine(&examined, &papers, &settings.spec, &template, options, &folder)?;
+    if let Some(run) = found.run.as_ref().filter(|run| run.join("exam") == folder) {
+        put_exam(&RunDir::view(run).map_err(report)?)?;
+    }
     show(&examined.name, &result, args.json)
 }
 

@@ -11,6 +11,7 @@ use medley_recipe::Resolved;
 use medley_trainer::Base;
 
 use crate::base::FoundBase;
+use crate::card_exam::put_exam;
 use crate::errors::report;
 use crate::exam::{Examined, Options, examine, say_papers};
 use crate::models::model_hash;
@@ -59,7 +60,8 @@ pub fn exam_after(
         Base::Model { directory, .. } => Some(directory.as_path()),
         Base::Merged { .. } | Base::Fresh { .. } => None,
     };
-    sit(&recipe.name, &run_dir.model(), under, &run_dir.exam())
+    sit(&recipe.name, &run_dir.model(), under, &run_dir.exam())?;
+    put_exam(run_dir)
 }
 
 /// Prints the table of a run's exam, from its folder alone.

@@ -5,6 +5,7 @@
 
 mod base;
 mod card;
+mod card_exam;
 mod chat;
 mod choice;
 mod encode;
@@ -15,6 +16,7 @@ mod foreign_run;
 mod logging;
 mod mix;
 mod models;
+mod named_run;
 mod plan;
 mod plan_table;
 mod preview;
@@ -25,6 +27,7 @@ mod runs;
 mod runs_chart;
 mod runs_compare;
 mod runs_show;
+mod screen;
 mod selftest;
 mod stop;
 mod train;
@@ -120,6 +123,7 @@ fn done(command: Command) -> miette::Result<ExitCode> {
 /// Runs a command; one that fails is told of on standard error and ends with the status `trouble`.
 fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
     quiet_drivers();
+    screen::choose_colours();
     logging::start(global.verbose);
     match command() {
         Ok(code) => code,

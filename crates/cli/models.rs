@@ -8,6 +8,7 @@ use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, 
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
+use crate::named_run;
 use crate::progress::{self, say};
 
 /// Where a model is, and the run that it belongs to.
@@ -16,28 +17,29 @@ pub struct FoundModel {
     pub directory: PathBuf,
     /// The run's folder, where it is a run's.
     pub run: Option<PathBuf>,
+    /// What it is called: the hub id, the directory, or the run's folder, whatever it was named by.
+    pub name: String,
 }
 
-/// What `--model` names: a model directory, an adapter, a run's folder, or a hub model, which is fetched.
+/// What `--model` names: a model directory, an adapter, a run (by folder, name or hash), or a hub model, which is fetched.
 ///
 /// # Errors
 /// Nothing of that name, or a run without a model yet.
 pub fn find_model(name: &str) -> Result<FoundModel> {
-    let path = Path::new(name);
-    if path.join("recipe.toml").is_file() && path.join("model").is_dir() {
-        return Ok(FoundModel { directory: path.join("model"), run: Some(path.to_path_buf()) });
-    }
+    let path = if Path::new(name).exists() { None } else { named_run::model(name)? };
+    let path = path.unwrap_or_else(|| PathBuf::from(name));
+    let shown = path.display().to_string();
     if path.join("recipe.toml").is_file() {
-        return Err(miette!(
-            help = "let it finish: medley train … --resume; or name a checkpoint in its steps/",
-            "{name}: this run has no model yet"
-        ));
+        return match path.join("model").is_dir() {
+            true => Ok(FoundModel { directory: path.join("model"), run: Some(path), name: shown }),
+            false => Err(named_run::without_model(&path)),
+        };
     }
-    let directory = snapshot(name, None, path)?;
+    let directory = snapshot(name, None, &path)?;
     // `RUN/model` itself belongs to the run as well.
     let parent = directory.parent().filter(|parent| parent.join("recipe.toml").is_file());
     let run = parent.filter(|parent| parent.join("model") == directory).map(Path::to_path_buf);
-    Ok(FoundModel { directory, run })
+    Ok(FoundModel { directory, run, name: shown })
 }
 
 /// A local directory as it is; `owner/name` else from the hub's cache or the hub.
@@ -68,12 +70,9 @@ fn local_or(
     if local.is_dir() {
         return Ok(local.to_path_buf());
     }
-    let named =
-        name.split_once('/').is_some_and(|(owner, id)| !owner.is_empty() && !id.is_empty() && !id.contains('/'));
-    let looks_like_hub = named && !name.starts_with(['.', '~', '-']);
-    if !looks_like_hub {
+    if !named_run::may_be_hub_model(name) {
         return Err(miette!(
-            help = "name a model directory, an adapter, a run's folder, or a hub model (owner/name)",
+            help = "name a model directory, an adapter, a run, or a hub model (owner/name)",
             "{name}: no such directory"
         ));
     }

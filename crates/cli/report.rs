@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use medley_experiment::{PaperTable, read_runs, tabulate};
-use miette::{IntoDiagnostic, Result};
+use medley_experiment::runs::plain;
+use medley_experiment::{PaperTable, RunSummary, read_runs, tabulate};
+use miette::{IntoDiagnostic, Result, miette};
 
-use crate::errors::report;
+use crate::named_run;
+use crate::progress::say;
+use crate::screen::{self, relative};
 
 /// Arguments of `medley report`.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Folders of runs, such as checkpoints/ratio-*
+    /// Runs (folders such as checkpoints/ratio-*, names, hashes), or folders that hold runs
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
     /// Which table of the paper [default: the one that the runs fit, or both]
@@ -27,7 +30,7 @@ pub struct ReportArgs {
 
 /// Runs `medley report`.
 pub fn run(args: ReportArgs) -> Result<()> {
-    let runs = read_runs(&args.runs).map_err(report)?;
+    let runs = readable(&args.runs)?;
     let wanted = match args.paper {
         Some(4) => vec![PaperTable::Table4],
         Some(_) => vec![PaperTable::Table5],
@@ -42,10 +45,35 @@ pub fn run(args: ReportArgs) -> Result<()> {
         if args.csv {
             print!("{}", if number == 0 { table.to_csv() } else { table.csv_rows() });
             // Notes do not fit into cells, and must not be lost.
-            table.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            table.notes.iter().for_each(|note| say(format!("note: {}", plain(note))));
         } else {
-            println!("{}", table.render());
+            println!("{}", table.render(screen::style().width));
         }
     }
     Ok(())
+}
+
+/// The runs that can be read; each of the others is named and passed over.
+fn readable(names: &[PathBuf]) -> Result<Vec<RunSummary>> {
+    let mut folders = Vec::new();
+    let mut skipped = 0;
+    let mut skip = |problem: String| {
+        skipped += 1;
+        say(format!("skipped  {}", plain(&problem)));
+    };
+    for name in names {
+        match named_run::runs(name) {
+            Ok(found) => folders.extend(found.iter().map(|folder| relative(folder))),
+            Err(error) => skip(error.to_string()),
+        }
+    }
+    let (runs, unreadable) = read_runs(&folders);
+    unreadable.iter().for_each(|error| skip(format!("{}: {}", error.path, error.reason)));
+    if runs.is_empty() {
+        return Err(miette!(
+            help = "name runs by folder, name or hash, such as checkpoints/ratio-*; `medley runs` lists them",
+            "no run is left to tabulate: {skipped} of {skipped} could not be read"
+        ));
+    }
+    Ok(runs)
 }

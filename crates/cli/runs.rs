@@ -1,9 +1,9 @@
-//! `medley runs`: which runs there are, and how each of them stands.
+//! `medley runs`: list of runs with their state.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use medley_experiment::runs::{RunOverview, RunStatus, find_runs, run_list};
+use medley_experiment::runs::{RunOverview, RunStatus, find_runs, plain, run_list};
 use medley_experiment::seconds_since_1970;
 use miette::{IntoDiagnostic, Result, miette};
 
@@ -11,6 +11,7 @@ use crate::errors::report;
 use crate::progress::say;
 use crate::runs_compare::{self, CompareArgs};
 use crate::runs_show::{self, ShowArgs};
+use crate::screen::{self, relative};
 
 /// Arguments of `medley runs`.
 #[derive(Args)]
@@ -26,7 +27,7 @@ pub struct RunsArgs {
 enum Command {
     /// Show a run: its curves, mix and exam in the terminal, and all of it as one HTML page
     Show(ShowArgs),
-    /// Compare runs: the loss of each over the tokens that it has computed
+    /// Compare runs: exam scores with intervals, loss over tokens, the settings that differ
     Compare(CompareArgs),
 }
 
@@ -77,6 +78,7 @@ fn list(args: &ListArgs) -> Result<()> {
             "there is no folder `checkpoints` here"
         ));
     }
+    let given: Vec<PathBuf> = given.iter().map(|folder| relative(folder)).collect();
     let found = find_runs(&given).map_err(report)?;
     let mut runs: Vec<RunOverview> = found.runs.iter().map(|folder| RunOverview::read(folder)).collect();
     runs.retain(|run| args.status.is_empty() || args.status.contains(&run.status));
@@ -84,18 +86,19 @@ fn list(args: &ListArgs) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&runs).into_diagnostic()?);
     } else if !runs.is_empty() {
-        print!("{}", run_list(&runs, seconds_since_1970()));
+        print!("{}", run_list(&runs, seconds_since_1970(), screen::style()));
     } else if args.status.is_empty() {
         say(format!("no runs in {}", names(&given)));
     } else {
         say(format!("no such runs in {}, of {} in all", names(&given), found.runs.len()));
     }
-    found.foreign.iter().for_each(|folder| say(format!("note: {}: no run in it", folder.display())));
+    let foreign = found.foreign.iter().map(|folder| plain(&folder.display().to_string()));
+    foreign.for_each(|folder| say(format!("note: {folder}: no run in it")));
     Ok(())
 }
 
 fn names(folders: &[PathBuf]) -> String {
-    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+    folders.iter().map(|folder| plain(&folder.display().to_string())).collect::<Vec<_>>().join(", ")
 }
 
 fn sort(runs: &mut [RunOverview], order: Order) {

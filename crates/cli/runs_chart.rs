@@ -2,7 +2,8 @@
 
 use console::{Color as TerminalColor, Style as TerminalStyle};
 use medley_experiment::runs::curve::{Chart, Series, Stroke};
-use medley_experiment::runs::{short, significant};
+use medley_experiment::runs::{plain, short, significant};
+use medley_experiment::{Axis, cut_end};
 use ratatui_core::buffer::{Buffer, Cell};
 use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Style};
@@ -10,12 +11,12 @@ use ratatui_core::symbols::Marker;
 use ratatui_core::text::{Line, Span};
 use ratatui_core::widgets::Widget;
 use ratatui_widgets::block::Block;
-use ratatui_widgets::chart::{Axis, Chart as ChartWidget, Dataset, GraphType};
+use ratatui_widgets::chart::{Axis as AxisWidget, Chart as ChartWidget, Dataset, GraphType};
 
 /// Lines of a chart, its title and axis included.
 const HEIGHT: u16 = 12;
 
-/// Two charts stand side by side from this width on.
+/// From this width on, two charts are drawn side by side.
 const TWO_FROM: u16 = 110;
 
 /// The widest drawing: wider lines are hard to follow.
@@ -23,9 +24,10 @@ const WIDEST: u16 = 160;
 
 const COLOURS: [Color; 6] = [Color::Blue, Color::Yellow, Color::Green, Color::Magenta, Color::Cyan, Color::Red];
 
-/// Draws `charts` over `x_name`, as text of `width` columns.
-pub fn draw(charts: &[Chart], x_name: &str, width: u16) -> String {
-    let width = width.clamp(40, WIDEST);
+/// Draws `charts` over `x_name`, as text of at most `width` columns. A legend that is wider than its chart is set below it, a
+/// curve a line.
+pub fn draw(charts: &[Chart], x_name: &str, width: usize) -> String {
+    let width = u16::try_from(width).unwrap_or(WIDEST).clamp(40, WIDEST);
     let columns = if width >= TWO_FROM { 2 } else { 1 };
     let each = (width - 2 * (columns - 1)) / columns;
     let mut text = String::new();
@@ -37,9 +39,27 @@ pub fn draw(charts: &[Chart], x_name: &str, width: u16) -> String {
             render(chart, x_name, Rect::new(left, 0, each, HEIGHT), &mut buffer);
         }
         text += &show(&buffer);
+        row.iter().filter(|chart| title(chart).width() > usize::from(each)).for_each(|chart| {
+            text += &legend_lines(chart, usize::from(width));
+        });
         text.push('\n');
     }
     text
+}
+
+/// The chart's title with its legend.
+fn title(chart: &Chart) -> Line<'static> {
+    Line::from_iter(std::iter::once(Span::raw(plain(&chart.title))).chain(legend(chart)))
+}
+
+fn legend_lines(chart: &Chart, width: usize) -> String {
+    let line = |key: Span<'static>| {
+        let text = cut_end(key.content.trim_start(), width - 2);
+        let colour = key.style.fg.and_then(terminal_colour);
+        format!("  {}\n", colour.map_or(text.clone(), |colour| colour.apply_to(&text).to_string()))
+    };
+    let above = if chart.series.len() > 1 { format!("{}:\n", plain(&chart.title)) } else { String::new() };
+    above + &legend(chart).into_iter().map(line).collect::<String>()
 }
 
 /// The curves that a terminal has room for: the noise below a smoothed one is left to the page.
@@ -52,18 +72,21 @@ fn colour(series: &Series) -> Color {
 }
 
 fn render(chart: &Chart, x_name: &str, area: Rect, buffer: &mut Buffer) {
-    let curves: Vec<Vec<(f64, f64)>> =
-        shown(chart).map(|series| series.points.iter().map(|point| (point.x, point.mean)).collect()).collect();
-    let points = || curves.iter().flatten();
-    let range = |value: fn(&(f64, f64)) -> f64| {
-        points().map(value).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)))
-    };
-    let ((_, right), (low, high)) = (range(|point| point.0), range(|point| point.1));
+    let points = || shown(chart).flat_map(|series| &series.points);
+    let right = points().map(|point| point.x).fold(1.0, f64::max);
+    let (low, high) = points()
+        .map(|point| point.mean)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)));
     if low > high {
         return;
     }
-    let (bottom, top) = bounds(if chart.from_zero { low.min(0.0) } else { low }, high);
-    let title = Line::from_iter(std::iter::once(Span::raw(chart.title.clone())).chain(legend(chart)));
+    let axis = Axis::with_round_ends(if chart.from_zero { low.min(0.0) } else { low }, high);
+    // Drawn between 0 and 1: the widget's own arithmetic does not take the whole range of numbers.
+    let curves: Vec<Vec<(f64, f64)>> = shown(chart)
+        .map(|series| series.points.iter().map(|point| (point.x / right, axis.share(point.mean))).collect())
+        .collect();
+    let fits = title(chart).width() <= usize::from(area.width);
+    let title = if fits { title(chart) } else { Line::raw(plain(&chart.title)) };
     let datasets = shown(chart).zip(&curves).map(|(series, points)| {
         let data = Dataset::default().style(Style::new().fg(colour(series))).data(points);
         match points.len() {
@@ -73,10 +96,12 @@ fn render(chart: &Chart, x_name: &str, area: Rect, buffer: &mut Buffer) {
     });
     let quiet = Style::new().fg(Color::DarkGray);
     let ends = [0.0, right].map(short);
-    let x =
-        Axis::default().style(quiet).bounds([0.0, right]).labels([ends[0].clone(), format!("{x_name} {}", ends[1])]);
-    let marks = [bottom, f64::midpoint(bottom, top), top].map(|mark| format!("{:>8}", label(mark)));
-    let y = Axis::default().style(quiet).bounds([bottom, top]).labels(marks);
+    let x = AxisWidget::default()
+        .style(quiet)
+        .bounds([0.0, 1.0])
+        .labels([ends[0].clone(), format!("{x_name} {}", ends[1])]);
+    let marks: Vec<String> = axis.marks.iter().map(|mark| format!("{:>8}", label(*mark))).collect();
+    let y = AxisWidget::default().style(quiet).bounds([0.0, 1.0]).labels(marks);
     let widget = ChartWidget::new(datasets.collect()).block(Block::new().title(title)).x_axis(x).y_axis(y);
     widget.legend_position(None).render(area, buffer);
 }
@@ -87,22 +112,14 @@ fn legend(chart: &Chart) -> Vec<Span<'static>> {
     let told = |value: f64| if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) };
     let last = |series: &Series| series.points.last().map(|point| told(point.mean)).unwrap_or_default();
     let key = |series: &Series| {
-        let text =
-            if single { format!("  {}", last(series)) } else { format!("  ─ {} {}", series.name, last(series)) };
+        let text = if single {
+            format!("  {}", last(series))
+        } else {
+            format!("  ─ {} {}", plain(&series.name), last(series))
+        };
         Span::styled(text, Style::new().fg(colour(series)))
     };
     shown(chart).map(key).collect()
-}
-
-/// A range around `low..=high` whose ends and middle are round.
-fn bounds(low: f64, high: f64) -> (f64, f64) {
-    let span = if high > low { high - low } else { high.abs().max(1e-9) };
-    let power = 10f64.powf((span / 2.0).log10().floor());
-    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * power);
-    let fits = |step: &f64| ((low / step).floor() + 2.0) * step >= high;
-    let step = steps.into_iter().find(fits).unwrap_or(10.0 * power * 2.0);
-    let bottom = (low / step).floor() * step;
-    (bottom, bottom + 2.0 * step)
 }
 
 fn label(mark: f64) -> String {
@@ -147,16 +164,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_round_and_hold_the_range() {
-        for (low, high) in [(0.22, 1.05), (0.0, 1e-3), (0.0, 14_419.0), (5.0, 5.0), (0.0, 0.0), (-3.0, 2.0), (0.9, 2.1)]
-        {
-            let (bottom, top) = bounds(low, high);
-            assert!(bottom <= low && top >= high && top > bottom, "{low} to {high}: {bottom} to {top}");
-        }
-        assert_eq!(bounds(0.0, 0.9), (0.0, 1.0));
-    }
-
-    #[test]
     fn a_curve_a_point_and_nothing() {
         let values: Vec<(f64, f64)> = (1..=50).map(|step| (f64::from(step), 1.0 / f64::from(step))).collect();
         let chart = |values: &[(f64, f64)]| Chart {
@@ -170,5 +177,26 @@ mod tests {
         assert!(text.contains("Loss  0.02") && text.contains("step 50"), "{text}");
         assert_eq!(text.lines().count(), 2 * (usize::from(HEIGHT) + 1));
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 120), "{text}");
+    }
+
+    #[test]
+    fn any_finite_data_is_drawn_quickly() {
+        console::set_colors_enabled(false);
+        let extreme =
+            [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 0.0, -0.0, 1e15 + 0.125, 1e308, f64::NAN, f64::INFINITY];
+        let steps = [0.0, 1.0, 7.0, usize::MAX as f64];
+        let started = std::time::Instant::now();
+        for (from_zero, first) in extreme.into_iter().flat_map(|value| [(false, value), (true, value)]) {
+            for second in extreme {
+                for last in steps {
+                    let values = [(0.0, first), (last / 2.0, second), (last, first)];
+                    let series = vec![Series::new("loss", 0, Stroke::Line, &values)];
+                    let chart = Chart { title: "Loss".to_owned(), from_zero, series, resumed: Vec::new() };
+                    let text = draw(&[chart], "step", 100);
+                    assert!(text.lines().all(|line| console::measure_text_width(line) <= 100), "{values:?}:\n{text}");
+                }
+            }
+        }
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 }

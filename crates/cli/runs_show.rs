@@ -5,20 +5,21 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use console::{Style, Term};
+use console::Term;
 use medley_experiment::runs::curve::run_charts;
-use medley_experiment::runs::{PageOptions, RunRecord, run_page, short, span};
-use medley_experiment::{atomic, exam_table, seconds_since_1970};
+use medley_experiment::runs::{PageOptions, RunRecord, go_on, mix_text, plain, plain_lines, run_page, short, span};
+use medley_experiment::{TextStyle, Tone, atomic, exam_table_within, seconds_since_1970, wrapped};
 use miette::{Result, miette};
 
 use crate::errors::report;
 use crate::progress::say;
-use crate::runs_chart;
+use crate::screen::{relative, style};
+use crate::{named_run, runs_chart};
 
 /// Arguments of `medley runs show`.
 #[derive(Args)]
 pub struct ShowArgs {
-    /// The run's folder, or its name in checkpoints
+    /// The run: its folder, its name, its hash, or a unique prefix of one of these
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Where the page goes [default: report.html in the run's folder]
@@ -42,12 +43,9 @@ enum Open {
 /// Seconds between two looks at a run that goes on.
 const PAUSE: u32 = 3;
 
-/// Columns where standard output is no terminal.
-const WIDTH: u16 = 100;
-
 /// Runs `medley runs show`.
 pub fn run(args: &ShowArgs) -> Result<()> {
-    let folder = find(&args.run)?;
+    let folder = named_run::run(&args.run)?;
     let page = args.html.clone().unwrap_or_else(|| folder.join("report.html"));
     let screen = Term::stdout();
     let mut record = RunRecord::read(&folder).map_err(report)?;
@@ -59,14 +57,14 @@ pub fn run(args: &ShowArgs) -> Result<()> {
     if watching {
         say(format!(
             "page     {} (written anew every {PAUSE} s until the run ends; Ctrl-C ends the watch)",
-            page.display()
+            relative(&page).display()
         ));
     }
     while watching {
         if screen.is_term() {
             // A screen that cannot be cleared only scrolls.
             let _ = screen.clear_screen();
-            print!("{}", terminal(&record, &screen));
+            print!("{}", terminal(&record, style()));
         }
         std::thread::sleep(Duration::from_secs(u64::from(PAUSE)));
         record = RunRecord::read(&folder).map_err(report)?;
@@ -76,20 +74,9 @@ pub fn run(args: &ShowArgs) -> Result<()> {
     if args.watch && screen.is_term() {
         let _ = screen.clear_screen();
     }
-    print!("{}", terminal(&record, &screen));
-    say(format!("page     {}", page.display()));
+    print!("{}", terminal(&record, style()));
+    say(format!("page     {}", relative(&page).display()));
     Ok(())
-}
-
-/// A folder as given, or of this name in `checkpoints`.
-pub fn find(run: &Path) -> Result<PathBuf> {
-    let named = Path::new("checkpoints").join(run);
-    if run.exists() || run.is_absolute() || !named.exists() {
-        let problem =
-            || miette!(help = "`medley runs` lists the runs that there are", "{}: there is no such run", run.display());
-        return if run.exists() { Ok(run.to_path_buf()) } else { Err(problem()) };
-    }
-    Ok(named)
 }
 
 fn write_page(record: &RunRecord, path: &Path, watching: bool) -> Result<()> {
@@ -112,35 +99,44 @@ fn open(page: &Path) {
     }
 }
 
-/// Columns that there are to draw in.
-pub fn width(screen: &Term) -> u16 {
-    if screen.is_term() { screen.size().1 } else { WIDTH }
-}
-
-/// The run as text: how it stands, its curves, its mix, its exam.
-fn terminal(record: &RunRecord, screen: &Term) -> String {
-    let mut text = heading(record);
+/// The run as text: state, curves, mix, exam.
+fn terminal(record: &RunRecord, style: TextStyle) -> String {
+    let mut text = heading(record, style);
     let charts = run_charts(&record.curves, &record.sources(), &record.overview.resumed);
-    text += &runs_chart::draw(&charts, "step", width(screen));
+    text += &runs_chart::draw(&charts, "step", style.width);
     if let Some(ledger) = &record.ledger {
-        text += &format!("{ledger}\n");
+        text += &format!("{}\n", mix_text(ledger, style));
     }
     if let Some(exam) = &record.exam {
         let base = record.base_exam.as_ref().map(|base| ("base", base));
         let columns: Vec<_> = base.into_iter().chain([("fine-tuned", exam)]).collect();
-        text += &exam_table(&columns);
+        text += &exam_table_within(&columns, style.width);
     }
     text
 }
 
-fn heading(record: &RunRecord) -> String {
+fn heading(record: &RunRecord, style: TextStyle) -> String {
     let run = &record.overview;
-    let bold = Style::new().bold();
-    let mut text = format!("{}  {}  {}\n", bold.apply_to(&run.name), run.status, run.path);
+    let status = style.paint(&run.status.to_string(), run.status.tone());
+    let mut text = format!("{}  {status}  {}\n", style.paint(&plain(&run.name), Tone::Bold), plain(&run.path));
     let parts = [run.method.clone(), run.ratio.clone(), run.size.map(|size| format!("{size} samples"))];
     let device = run.device.split(':').next().unwrap_or_default().to_owned();
-    text += &parts.into_iter().flatten().chain([device]).collect::<Vec<_>>().join(" · ");
+    let parts: Vec<String> = parts.into_iter().flatten().chain([device]).filter(|part| !part.is_empty()).collect();
+    let mut line = |words: &str, indent: usize| text += &format!("{}\n", wrapped(words, style.width, indent));
+    line(&plain(&parts.join(" · ")), 0);
+    line(&progress(record), 0);
+    if let Some(error) = record.error.as_ref().filter(|_| run.error.is_some()) {
+        line(&format!("failed: {}", plain_lines(error)), 2);
+    }
+    record.notes.iter().for_each(|note| line(&format!("note: {}", plain_lines(note)), 2));
+    text += &go_on(run, "", style);
     text.push('\n');
+    text
+}
+
+/// `step 40 of 357, 61.2k tokens in 34s, 4m10s left, resumed from step 20`.
+fn progress(record: &RunRecord) -> String {
+    let run = &record.overview;
     let mut progress = match run.total_steps {
         Some(total) => format!("step {} of {total}", run.step),
         None => format!("step {}", run.step),
@@ -154,12 +150,5 @@ fn heading(record: &RunRecord) -> String {
     for resumed in &run.resumed {
         progress += &format!(", resumed from step {}", resumed.step);
     }
-    text += &format!("{progress}\n");
-    if let Some(error) = record.error.as_ref().filter(|_| run.error.is_some()) {
-        text += &format!("failed: {error}\n");
-    }
-    text += &run.hint.as_ref().map(|hint| format!("go on: {hint}\n")).unwrap_or_default();
-    record.notes.iter().for_each(|note| text += &format!("note: {note}\n"));
-    text.push('\n');
-    text
+    progress
 }

@@ -21,6 +21,7 @@ use crate::exam_after::{exam_after, show_exam};
 use crate::foreign_run::what_differs;
 use crate::logging;
 use crate::mix::mix_recipe;
+use crate::named_run;
 use crate::plan;
 use crate::progress::say;
 use crate::stop;
@@ -54,6 +55,23 @@ pub struct TrainArgs {
     ignore_plan: bool,
 }
 
+impl TrainArgs {
+    /// The arguments that going on with the run needs again, beside recipe, folder, device and `--resume`.
+    fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        flags.extend(self.skip_base_exam.then(|| "--skip-base-exam".to_owned()));
+        flags.extend(self.ignore_plan.then(|| "--ignore-plan".to_owned()));
+        if let Some(bytes) = self.budget {
+            flags.extend(["--budget".to_owned(), format!("{bytes}B")]);
+        }
+        if let Some(locked) = &self.locked {
+            let locked = std::path::absolute(locked).unwrap_or_else(|_| locked.clone());
+            flags.extend(["--locked".to_owned(), locked.display().to_string()]);
+        }
+        flags
+    }
+}
+
 /// All that is known before training starts.
 struct Prepared {
     resolved: Resolved,
@@ -84,7 +102,7 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
         say("this run is complete; its report again (train anew with --out, or another seed)");
         return show_exam(&run_dir);
     }
-    let state = begin(&run_dir, &prepared, before)?;
+    let state = begin(&args, &run_dir, &prepared, before)?;
     let result = train_and_examine(&args, &prepared, &spec, &run_dir, &state);
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
@@ -97,7 +115,8 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
 
 fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let mut resolved = args.recipe.load()?;
-    let lock = args.locked.as_deref().map(Lock::read).transpose().map_err(report)?;
+    let lock = args.locked.as_deref().map(named_run::mix_or_run).transpose()?;
+    let lock = lock.as_deref().map(Lock::read).transpose().map_err(report)?;
     if let Some(lock) = &lock {
         lock.pin(&mut resolved.recipe.mix);
     }
@@ -166,7 +185,12 @@ fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result
 }
 
 /// Writes down what the run is about to do.
-fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> miette::Result<RunState> {
+fn begin(
+    args: &TrainArgs,
+    run_dir: &RunDir,
+    prepared: &Prepared,
+    before: Option<RunState>,
+) -> miette::Result<RunState> {
     let toml = prepared.resolved.to_toml();
     medley_experiment::atomic::write_file(&run_dir.recipe(), toml.as_bytes()).into_diagnostic()?;
     prepared.mix.write_summary(&run_dir.mix()).map_err(report)?;
@@ -176,6 +200,7 @@ fn begin(run_dir: &RunDir, prepared: &Prepared, before: Option<RunState>) -> mie
         error: None,
         data_hash: prepared.identity.data.clone(),
         weights_hash: prepared.identity.weights.clone(),
+        flags: args.flags(),
         ..before.unwrap_or(fresh)
     };
     let state = match state.status {
@@ -236,7 +261,7 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         tokenizer_tokens: prepared.tokenizer.vocab_size(),
         identity: prepared.identity.clone(),
         resume: args.resume,
-        card: card(recipe, &prepared.mix),
+        card: card(recipe, &prepared.base.base, &prepared.mix),
     };
     let progress = TrainProgress::new(run_dir);
     let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress))?.map_err(report);

@@ -9,6 +9,8 @@ mod quickstart;
 mod real_data;
 mod recipe_import;
 mod runs;
+mod runs_go_on;
+mod runs_named;
 mod support;
 #[cfg(feature = "wgpu")]
 mod wgpu;

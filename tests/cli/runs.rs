@@ -13,7 +13,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", out];
     for setting in ["mix.size=160", "train.logging_steps=1", "train.eval_steps=5", "train.save_steps=2"] {
         arguments.extend(["--set", setting]);
@@ -26,18 +26,18 @@ fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Ten questions of a shipped exam beside the working directory.
-fn paper(folder: &Path) {
+pub fn paper(folder: &Path) {
     let exam = fs::read_to_string(root().join("data/exams/nursing.jsonl")).expect("a shipped exam");
     let lines: Vec<&str> = exam.lines().take(10).collect();
     fs::write(folder.join("nursing.jsonl"), lines.join("\n")).expect("written");
 }
 
-fn list(folder: &Path, more: &[&str]) -> Vec<Value> {
+pub fn list(folder: &Path, more: &[&str]) -> Vec<Value> {
     let json = succeeds(folder, &[&["runs", "checkpoints", "--json"], more].concat());
     serde_json::from_str(&json).expect("a JSON array on standard output")
 }
 
-fn find<'a>(runs: &'a [Value], path: &str) -> &'a Value {
+pub fn find<'a>(runs: &'a [Value], path: &str) -> &'a Value {
     runs.iter().find(|run| run["path"] == path).unwrap_or_else(|| panic!("no {path} in {runs:#?}"))
 }
 
@@ -109,12 +109,19 @@ fn listed_shown_and_written_as_a_page() {
     assert!(compared.contains("Validation loss, tcm") && compared.contains("tokens"), "{compared}");
     let both = fs::read_to_string(folder.join("both.html")).expect("a page");
     assert!(both.contains("Settings that differ") && both.contains("train.epochs"), "{both}");
+    assert!(compared.contains("Settings that differ") && compared.contains("train.epochs"), "{compared}");
+    assert!(compared.contains("Exam, open book") && compared.contains('●'), "{compared}");
+    assert!(both.contains("Exam, open book") && both.contains("class=forest"), "{both}");
+    let json = succeeds(folder, &["runs", "compare", "whole", "group/killed", "--json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON on standard output");
+    assert!(json["exams"][0]["rows"][0]["results"][0][1]["low"].is_number(), "{json:#}");
     let missing = refused(folder, &["runs", "show", "gone"]);
     assert!(missing.contains("medley runs"), "{missing}");
 }
 
 fn check_page(folder: &Path) {
     let shown = succeeds(folder, &["runs", "show", "whole"]);
+    assert!(shown.lines().all(|line| line.chars().count() <= 100), "wider than 100 columns:\n{shown}");
     for part in ["Loss", "Gradient norm", "Tokens per second", "medical/tcm", "string match"] {
         assert!(shown.contains(part), "no «{part}» in:\n{shown}");
     }
@@ -131,7 +138,8 @@ fn check_page(folder: &Path) {
 /// The command that the list names goes on with the run.
 fn check_hint(folder: &Path, runs: &[Value]) {
     let hint = find(runs, "checkpoints/group/killed")["hint"].as_str().expect("a way to go on").to_owned();
-    let words: Vec<&str> = hint.split(' ').skip(1).chain(["--device", "cpu"]).collect();
+    assert!(hint.ends_with("--device cpu"), "the run computed on the CPU: {hint}");
+    let words: Vec<&str> = hint.split(' ').skip(1).collect();
     let mut command = medley(folder, &words);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
     let since = Instant::now();

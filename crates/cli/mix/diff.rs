@@ -8,11 +8,12 @@ use medley_mixer::diff::diff;
 use miette::IntoDiagnostic;
 
 use crate::errors::report;
+use crate::named_run;
 
 /// Arguments of the comparison.
 #[derive(Args)]
 pub struct DiffArgs {
-    /// Compare two mixes (folders of mixes or of runs): settings, source files, samples. The exit status is 0 when they are
+    /// Compare two mixes (folders of mixes, or runs by folder, name or hash): settings, source files, samples. The exit status is 0 when they are
     /// identical, 1 when they differ, 2 when that cannot be told
     #[arg(long, value_names = ["A", "B"], num_args = 2)]
     pub diff: Vec<PathBuf>,
@@ -20,7 +21,8 @@ pub struct DiffArgs {
 
 /// Prints in what the two mixes differ.
 pub fn run([a, b]: [&PathBuf; 2], json: bool) -> miette::Result<ExitCode> {
-    let found = diff(a, b).map_err(report)?;
+    let (a, b) = (named_run::mix_or_run(a)?, named_run::mix_or_run(b)?);
+    let found = diff(&a, &b).map_err(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&found).into_diagnostic()?);
     } else {

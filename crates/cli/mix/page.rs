@@ -9,6 +9,7 @@ use medley_mixer::MixFolder;
 use miette::miette;
 
 use crate::errors::report;
+use crate::named_run;
 use crate::progress::say;
 
 /// The page's name in the mix's folder.
@@ -17,7 +18,7 @@ pub const PAGE: &str = "report.html";
 /// Arguments of the page of a mix that is there.
 #[derive(Args)]
 pub struct PageArgs {
-    /// Write DIR/report.html of a mix that is there: composition, lengths, languages, what was left out, origin and
+    /// Write DIR/report.html of a mix that is there, or of a run's (folder, name or hash): composition, lengths, languages, what was left out, origin and
     /// licences, samples
     #[arg(long, value_name = "DIR")]
     pub report_of: Option<PathBuf>,
@@ -25,7 +26,7 @@ pub struct PageArgs {
 
 /// Writes the page of the mix in `folder`.
 pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
-    let folder = MixFolder::open(folder).map_err(report)?;
+    let folder = MixFolder::open(&named_run::mix_or_run(folder)?).map_err(report)?;
     let html = mix_page(&folder, seconds_since_1970()).map_err(report)?;
     let page = folder.path.join(PAGE);
     atomic::write_file(&page, html.as_bytes()).map_err(|error| {

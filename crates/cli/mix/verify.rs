@@ -9,6 +9,7 @@ use miette::IntoDiagnostic;
 
 use crate::errors::report;
 use crate::mix::context::with_context;
+use crate::named_run;
 use crate::progress::say;
 
 /// Arguments of the verification.
@@ -22,6 +23,7 @@ pub struct VerifyArgs {
 
 /// Prints what was compared, and what is not the same.
 pub fn run(folder: &Path, resolved: &Resolved, threads: Option<usize>, json: bool) -> miette::Result<ExitCode> {
+    let folder = &named_run::mix_or_run(folder)?;
     let spec = &resolved.recipe.mix;
     let found = with_context(resolved, None, threads, |context| verify(folder, spec, context).map_err(report))?;
     if json {

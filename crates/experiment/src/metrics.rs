@@ -142,7 +142,7 @@ pub struct Curves {
 }
 
 impl Curves {
-    /// Reads a metrics file; no file gives no curves. Where a step stands there more than once, the later lines count.
+    /// Reads a metrics file; no file gives no curves. Of repeated steps the later lines count.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -187,7 +187,7 @@ pub struct Latest {
     pub train: Option<TrainMetrics>,
     /// A line of training some way before it, to measure the speed by.
     pub earlier: Option<TrainMetrics>,
-    /// The last validation, where one stands near the file's end.
+    /// The last validation within the part of the file that is read.
     pub validation: Option<ValidationMetrics>,
 }
 

@@ -74,6 +74,9 @@ pub struct RunState {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Arguments that going on needs again, beside recipe, folder and device: `--skip-base-exam`, `--ignore-plan` and the like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 impl RunState {
@@ -94,6 +97,7 @@ impl RunState {
             total_steps: 0,
             resumed: Vec::new(),
             error: None,
+            flags: Vec::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a table needs to know of a run, from its folder alone: `recipe.toml` and `exam/report.json`.
+//! Summary of a run for tables, from its folder alone: `recipe.toml`, `run.json` and `exam/report.json`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,10 @@ use medley_recipe::Book;
 use serde::Serialize;
 use toml::{Table, Value};
 
+use crate::records::RunState;
 use crate::report::ExamReport;
+use crate::run_dir::RunDir;
+use crate::runs::RunStatus;
 use crate::statistics::Estimate;
 
 /// A column of the paper's tables.
@@ -62,6 +65,8 @@ pub struct RunScore {
     pub estimate: Estimate,
     /// Equal for runs that sat the same exam in the same way.
     pub exam_hash: String,
+    /// Hash of the model that was examined; empty where the report lacks it.
+    pub model_hash: String,
 }
 
 /// A run.
@@ -81,6 +86,8 @@ pub struct RunSummary {
     pub column: Option<Column>,
     /// Its score, or why there is none.
     pub score: Result<RunScore, String>,
+    /// Hash of all that decides the trained weights; empty where the folder has no readable `run.json`.
+    pub train_hash: String,
     settings: BTreeMap<String, String>,
 }
 
@@ -96,28 +103,30 @@ pub struct RunError {
     pub hint: &'static str,
 }
 
-/// Reads runs; a folder named twice counts once.
-///
-/// # Errors
-/// A folder is not a run: it has no readable `recipe.toml` with a model and a mix. A run without an exam is no error.
-pub fn read_runs(folders: &[PathBuf]) -> Result<Vec<RunSummary>, RunError> {
+/// Reads runs; a folder named twice counts once. Folders that are not runs, which have no readable `recipe.toml` with a model
+/// and a mix, come with the reason. A run without an exam is no error.
+pub fn read_runs(folders: &[PathBuf]) -> (Vec<RunSummary>, Vec<RunError>) {
     let mut seen = Vec::new();
-    let mut runs = Vec::new();
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for folder in folders {
         let canonical = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        if !seen.contains(&canonical) {
-            seen.push(canonical);
-            runs.push(RunSummary::read(folder)?);
+        if seen.contains(&canonical) {
+            continue;
+        }
+        seen.push(canonical);
+        match RunSummary::read(folder) {
+            Ok(run) => runs.push(run),
+            Err(error) => unreadable.push(error),
         }
     }
-    Ok(runs)
+    (runs, unreadable)
 }
 
 impl RunSummary {
     /// Reads one run's folder.
     ///
     /// # Errors
-    /// See [`read_runs`].
+    /// The folder is not a run: it has no readable `recipe.toml` with a model and a mix.
     pub fn read(folder: &Path) -> Result<Self, RunError> {
         let path = folder.join("recipe.toml");
         let failed = |reason: String, hint| RunError { path: path.display().to_string(), reason, hint };
@@ -135,6 +144,7 @@ impl RunSummary {
         let ratio = get("mix", "ratio").and_then(Value::as_table).or(epochs).ok_or_else(|| missing("mix.ratio"))?;
         let mut settings = BTreeMap::new();
         flatten("", &recipe, &mut settings);
+        let state = RunDir::look(folder).ok();
         Ok(Self {
             path: folder.display().to_string(),
             base: base.to_owned(),
@@ -142,9 +152,18 @@ impl RunSummary {
             size,
             ratio: show_ratio(ratio),
             column: column(ratio, size),
-            score: read_score(folder),
+            score: read_score(folder, state.as_ref()),
+            train_hash: state.map(|(_, state)| state.train_hash).unwrap_or_default(),
             settings,
         })
+    }
+
+    /// Whether the two are one training: the same train hash, or the same trained weights. A copy of a run, and a run that
+    /// was examined twice, are no further seed.
+    pub fn is_same_training(&self, other: &Self) -> bool {
+        let model = |run: &Self| run.score.as_ref().map(|score| score.model_hash.clone()).unwrap_or_default();
+        let equal = |a: &str, b: &str| !a.is_empty() && a == b;
+        equal(&self.train_hash, &other.train_hash) || equal(&model(self), &model(other))
     }
 
     /// The base model's own name: the last part of a hub id or a path.
@@ -166,7 +185,14 @@ impl RunSummary {
             .map(String::as_str)
             .collect()
     }
+
+    /// The seeds in which two runs differ, by key.
+    pub fn differing_seeds(&self, other: &Self) -> Vec<&'static str> {
+        SEEDS.into_iter().filter(|key| self.settings.get(*key) != other.settings.get(*key)).collect()
+    }
 }
+
+const SEEDS: [&str; 2] = ["mix.seed", "train.seed"];
 
 const REWRITE: &str = "this file is written by `medley train`; restore it or train again";
 
@@ -185,10 +211,15 @@ const SEEDS_AND_SPEED: [&str; 12] = [
     "exam.batch_size",
 ];
 
-fn read_score(folder: &Path) -> Result<RunScore, String> {
+fn read_score(folder: &Path, state: Option<&(RunDir, RunState)>) -> Result<RunScore, String> {
     let path = folder.join("exam").join("report.json");
     if !path.exists() {
-        return Err("exam/report.json is not there: it has not sat the exam".to_owned());
+        let Some((run, state)) = state else { return Err("there is no exam/report.json".to_owned()) };
+        let status = RunStatus::of(state.status, run.worker().is_some());
+        return Err(match status {
+            RunStatus::Complete => "its recipe has no exam papers".to_owned(),
+            _ => format!("no exam yet: {status}, step {} of {}", state.step, state.total_steps),
+        });
     }
     let report = ExamReport::read(&path).map_err(|error| error.reason)?;
     if report.inputs.passages_exchanged {
@@ -197,35 +228,44 @@ fn read_score(folder: &Path) -> Result<RunScore, String> {
     let open = report.book(Book::Open).ok_or("it was examined closed-book only")?;
     let inputs = &report.inputs;
     let exam_hash = format!("{} {} {:?}", inputs.items_hash, inputs.template_hash, inputs.answer);
-    Ok(RunScore { estimate: open.strict.average, exam_hash })
+    Ok(RunScore { estimate: open.strict.average, exam_hash, model_hash: inputs.model_hash.clone() })
 }
 
 fn column(ratio: &Table, size: u64) -> Option<Column> {
-    let weight = |name: &str| ratio.get(name).and_then(whole);
     if ratio.keys().all(|name| MEDICAL.contains(&name.as_str())) && !ratio.is_empty() {
         // The paper's Table 5 is of traditional Chinese to Western medicine 1:1.
-        let mut weights = ratio.values().map(whole);
-        let first = weights.next()?;
-        return weights.all(|weight| weight == first).then_some(Column::Size(size));
+        let weights = lowest_terms(&ratio.values().collect::<Vec<_>>())?;
+        return weights.iter().all(|weight| *weight == 1).then_some(Column::Size(size));
     }
     if ratio.len() != 2 {
         return None;
     }
-    let (general, medical) = (weight("general")?, weight("medical")?);
-    let divisor = greatest_common_divisor(general, medical);
-    (divisor > 0).then(|| Column::Ratio { general: general / divisor, medical: medical / divisor })
-}
-
-/// Names that stand for medical data in the shipped recipes.
-const MEDICAL: [&str; 3] = ["medical", "tcm", "western"];
-
-fn whole(value: &Value) -> Option<u64> {
-    match value {
-        Value::Integer(weight) => u64::try_from(*weight).ok(),
-        Value::Float(weight) if *weight >= 0.0 && weight.fract() == 0.0 => Some(*weight as u64),
+    match lowest_terms(&[ratio.get("general")?, ratio.get("medical")?])?.as_slice() {
+        [general, medical] => Some(Column::Ratio { general: *general, medical: *medical }),
         _ => None,
     }
 }
+
+/// Names of medical data in the shipped recipes.
+const MEDICAL: [&str; 3] = ["medical", "tcm", "western"];
+
+/// Weights as whole numbers in lowest terms: `0.9` and `0.1` are 9 and 1. `None` where one is no decimal fraction.
+fn lowest_terms(weights: &[&Value]) -> Option<Vec<u64>> {
+    let billionths = |value: &&Value| match value {
+        Value::Integer(weight) => u64::try_from(*weight).ok()?.checked_mul(BILLION),
+        Value::Float(weight) => {
+            let scaled = weight * BILLION as f64;
+            let whole = (0.0..1e18).contains(&scaled) && (scaled - scaled.round()).abs() < 1e-3;
+            whole.then_some(scaled.round() as u64)
+        }
+        _ => None,
+    };
+    let weights: Vec<u64> = weights.iter().map(billionths).collect::<Option<_>>()?;
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
+    (divisor > 0).then(|| weights.iter().map(|weight| weight / divisor).collect())
+}
+
+const BILLION: u64 = 1_000_000_000;
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }

@@ -4,7 +4,8 @@
 //! - one exam: Wilson's score interval (Wilson 1927), which behaves at 0 and at 1;
 //! - two runs on the same items: Newcombe's method 10 for paired proportions (Newcombe 1998, Statist. Med. 17:2635);
 //! - the average over exams, which are strata of fixed weight: the square-and-add of the strata's own intervals (MOVER,
-//!   Zou and Donner 2008, Statist. Med. 27:1693), whether of accuracies or of paired differences.
+//!   Zou and Donner 2008, Statist. Med. 27:1693), whether of accuracies or of paired differences;
+//! - the mean over runs of different seeds: Student's t interval of the mean.
 
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,47 @@ pub fn mean_and_deviation(values: &[f64]) -> Option<(f64, Option<f64>)> {
     Some((mean, deviation))
 }
 
+/// Student's t interval of the mean of a share over independent runs, within 0 and 1; `None` for fewer than two runs.
+pub fn mean_over_seeds(shares: &[f64]) -> Option<Estimate> {
+    let (value, Some(deviation)) = mean_and_deviation(shares)? else { return None };
+    let half = t95(shares.len() - 1) * deviation / (shares.len() as f64).sqrt();
+    Some(Estimate { value, low: (value - half).clamp(0.0, value), high: (value + half).clamp(value, 1.0) })
+}
+
+/// Student's t quantile of a two-sided 95 % interval, by the closed form of its distribution for whole degrees of freedom
+/// (Abramowitz and Stegun 26.7.3 and 26.7.4).
+fn t95(freedom: usize) -> f64 {
+    // The normal quantile is within 1e-4 from here on, and the sum below grows long.
+    if freedom > 20_000 {
+        return Z95;
+    }
+    let (mut low, mut high) = (0.0, 13.0);
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if inside_t(middle, freedom) < 0.95 { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high)
+}
+
+/// Probability that Student's t with `freedom` degrees of freedom lies within `-t..=t`.
+fn inside_t(t: f64, freedom: usize) -> f64 {
+    let angle = (t / (freedom as f64).sqrt()).atan();
+    let (sine, cosine) = angle.sin_cos();
+    let odd = freedom % 2 == 1;
+    // Terms of the sum over even powers of the cosine, each from the one before it.
+    let (mut term, mut sum) = if odd { (cosine, cosine) } else { (1.0, 1.0) };
+    if freedom == 1 {
+        sum = 0.0;
+    }
+    let mut power = if odd { 3 } else { 2 };
+    while power <= freedom.saturating_sub(if odd { 2 } else { 1 }) {
+        term *= cosine * cosine * (power - 1) as f64 / power as f64;
+        sum += term;
+        power += 2;
+    }
+    if odd { std::f64::consts::FRAC_2_PI * (angle + sine * sum) } else { sine * sum }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +240,26 @@ mod tests {
         // One stratum: nothing changes.
         assert_eq!(average(&[large]), Some(large));
         assert_eq!(average(&[]), None);
+    }
+
+    #[test]
+    fn the_interval_over_seeds_is_students() {
+        for (freedom, expected) in [
+            (1, 12.706_204_736_174_694),
+            (2, 4.302_652_729_749_462),
+            (3, 3.182_446_305_283_707_8),
+            (9, 2.262_157_162_798_205),
+            (30, 2.042_272_456_301_236_6),
+        ] {
+            close(t95(freedom), expected, 1e-9);
+        }
+        close(t95(20_000), Z95, 2e-4);
+        let over = mean_over_seeds(&[0.61, 0.63, 0.65]).expect("three runs");
+        close(over.value, 0.63, 1e-12);
+        close(over.high - over.value, 4.302_652_729_749_462 * 0.02 / 3.0_f64.sqrt(), 1e-12);
+        let two = mean_over_seeds(&[0.2, 0.9]).expect("two runs");
+        assert_eq!((two.low, two.high), (0.0, 1.0), "a share has no other values");
+        assert_eq!(mean_over_seeds(&[0.5]), None);
     }
 
     #[test]

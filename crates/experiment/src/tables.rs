@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::layout::{text_width, wrapped};
 use crate::report_runs::{Column, RunSummary};
-use crate::statistics::{Estimate, mean_and_deviation};
-use crate::words::size_name;
+use crate::statistics::{Estimate, mean_and_deviation, mean_over_seeds};
+use crate::words::{plain, size_name};
 
 /// Where the paper's numbers come from.
 pub const CITATION: &str = "Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual \
@@ -111,11 +112,13 @@ pub struct TableCell {
     pub column: Column,
     /// Average accuracy in percent: the run's, or the mean over runs.
     pub value: f64,
-    /// The run's own 95 % interval in percent; none for several runs.
+    /// 95 % interval in percent: of one run over the exam's items; of several, that of their mean over seeds.
     pub interval: Option<(f64, f64)>,
     /// Standard deviation over runs in points; none for a single one.
     pub deviation: Option<f64>,
-    /// The runs' folders.
+    /// Independent runs: copies of a run, and a run that was examined twice, count once.
+    pub seeds: usize,
+    /// The runs' folders, one a seed.
     pub runs: Vec<String>,
     /// The paper's value in percent, where the paper has this model and column.
     pub paper: Option<f64>,
@@ -139,8 +142,8 @@ pub struct RunTable {
 /// Sorts runs into the cells of `table`.
 pub fn tabulate(table: PaperTable, runs: &[RunSummary]) -> RunTable {
     let mut cells: BTreeMap<(String, Column), Vec<&RunSummary>> = BTreeMap::new();
-    let mut notes = Vec::new();
-    for run in runs {
+    let (runs, mut notes) = independent(runs);
+    for &run in &runs {
         match (&run.score, run.column) {
             (Err(reason), _) => notes.push(format!("{}: no exam score ({reason})", run.path)),
             (Ok(_), Some(column)) if table.holds(column) => {
@@ -157,9 +160,34 @@ pub fn tabulate(table: PaperTable, runs: &[RunSummary]) -> RunTable {
         }
     }
     notes.extend(cells.iter().filter_map(|((row, column), runs)| differing_note(row, *column, runs)));
-    notes.extend(exams_note(runs));
+    notes.extend(exams_note(&runs));
     let cells = cells.into_iter().map(|((row, column), runs)| cell(table, row, column, &runs)).collect();
     RunTable { table, cells, notes, citation: CITATION }
+}
+
+/// One run a training, an examined one where there is one, and a note on each of the others.
+fn independent(runs: &[RunSummary]) -> (Vec<&RunSummary>, Vec<String>) {
+    let (mut kept, mut notes): (Vec<&RunSummary>, Vec<String>) = (Vec::new(), Vec::new());
+    // Examined runs first; the order is the caller's otherwise.
+    let (examined, others): (Vec<&RunSummary>, Vec<_>) = runs.iter().partition(|run| run.score.is_ok());
+    for run in examined.into_iter().chain(others) {
+        let Some(first) = kept.iter().find(|other| run.is_same_training(other)) else {
+            kept.push(run);
+            continue;
+        };
+        let other_score = match (&run.score, &first.score) {
+            (Ok(score), Ok(counted)) if score.estimate != counted.estimate => {
+                format!("; its other exam result is not counted: {}", show_percent(&score.estimate))
+            }
+            _ => String::new(),
+        };
+        let hash = medley_recipe::hash8(&run.train_hash);
+        notes.push(format!(
+            "{}: the same training as {} (train hash {hash}): one seed, counted once{other_score}",
+            run.path, first.path
+        ));
+    }
+    (kept, notes)
 }
 
 fn row_name(table: PaperTable, run: &RunSummary) -> String {
@@ -175,16 +203,17 @@ fn cell(table: PaperTable, row: String, column: Column, runs: &[&RunSummary]) ->
     let values: Vec<f64> = estimates.iter().map(|estimate| 100.0 * estimate.value).collect();
     let (value, deviation) = mean_and_deviation(&values).unwrap_or_default();
     let interval = match estimates.as_slice() {
-        [only] => Some((100.0 * only.low, 100.0 * only.high)),
-        _ => None,
+        [only] => Some(*only),
+        several => mean_over_seeds(&several.iter().map(|estimate| estimate.value).collect::<Vec<_>>()),
     };
     let paper = runs.first().and_then(|run| table.published(run.model_name(), column));
     TableCell {
         row,
         column,
         value,
-        interval,
+        interval: interval.map(|interval| (100.0 * interval.low, 100.0 * interval.high)),
         deviation,
+        seeds: runs.len(),
         runs: runs.iter().map(|run| run.path.clone()).collect(),
         paper,
         difference: paper.map(|paper| value - paper),
@@ -201,7 +230,7 @@ fn differing_note(row: &str, column: Column, runs: &[&RunSummary]) -> Option<Str
 }
 
 /// Scores of different exams do not compare.
-fn exams_note(runs: &[RunSummary]) -> Option<String> {
+fn exams_note(runs: &[&RunSummary]) -> Option<String> {
     let mut exams: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for run in runs {
         if let Ok(score) = &run.score {
@@ -216,12 +245,48 @@ fn exams_note(runs: &[RunSummary]) -> Option<String> {
 }
 
 impl RunTable {
-    /// The table for people.
-    pub fn render(&self) -> String {
+    /// The table for people, in at most `width` columns where that can be: columns without a run are left out first, then
+    /// the table is set in parts.
+    pub fn render(&self, width: usize) -> String {
+        let filled: Vec<Column> = self.columns().into_iter().filter(|column| self.has(*column)).collect();
+        let whole = self.part(&self.columns());
+        let mut text = format!("{}\n", self.table.title());
+        text += &if fits(&whole, width) { whole } else { self.parts(&filled, width) };
+        text += &wrapped(EXPLANATION, width, 0);
+        text.push('\n');
+        for note in &self.notes {
+            text += &format!("{}\n", wrapped(&format!("note: {}", plain(note)), width, 6));
+        }
+        text + &wrapped(&format!("paper: {}", self.citation), width, 7) + "\n"
+    }
+
+    /// The paper's columns and those that runs add.
+    fn columns(&self) -> Vec<Column> {
         let mut columns = self.table.columns();
         columns.extend(self.cells.iter().map(|cell| cell.column));
         columns.sort_unstable();
         columns.dedup();
+        columns
+    }
+
+    fn has(&self, column: Column) -> bool {
+        self.cells.iter().any(|cell| cell.column == column)
+    }
+
+    /// The columns as one table or, where that is too wide, as several.
+    fn parts(&self, columns: &[Column], width: usize) -> String {
+        let whole = self.part(columns);
+        match columns.len() {
+            0 | 1 => whole,
+            _ if fits(&whole, width) => whole,
+            count => {
+                let (left, right) = columns.split_at(count.div_ceil(2));
+                self.parts(left, width) + &self.parts(right, width)
+            }
+        }
+    }
+
+    fn part(&self, columns: &[Column]) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(["model".to_owned()].into_iter().chain(columns.iter().map(Column::to_string)));
@@ -230,23 +295,17 @@ impl RunTable {
         for row in rows {
             let find = |column| self.cells.iter().find(|cell| cell.row == row && cell.column == column);
             let shown = columns.iter().map(|column| find(*column).map(show_cell).unwrap_or_default());
-            table.add_row([row.to_owned()].into_iter().chain(shown));
+            table.add_row([plain(row)].into_iter().chain(shown));
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let mut text = format!("{}\n{table}\n", self.table.title());
-        text += "open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard \
-                 deviation (runs);\nbelow it the paper's value and ours minus the paper's\n";
-        for note in &self.notes {
-            text += &format!("note: {note}\n");
-        }
-        text + &format!("paper: {}\n", self.citation)
+        format!("{table}\n")
     }
 
     /// One line a cell, for spreadsheets, below a line of names.
     pub fn to_csv(&self) -> String {
-        format!("table,row,column,value,low,high,deviation,runs,paper,difference\n{}", self.csv_rows())
+        format!("table,row,column,value,low,high,deviation,seeds,paper,difference\n{}", self.csv_rows())
     }
 
     /// The lines of [`RunTable::to_csv`] without the names.
@@ -258,22 +317,31 @@ impl RunTable {
             let (low, high) = cell.interval.unzip();
             let fields = [Some(cell.value), low, high, cell.deviation].map(number).join(",");
             let paper = [cell.paper, cell.difference].map(number).join(",");
-            text += &format!("{row},{},{fields},{},{paper}\n", cell.column, cell.runs.len());
+            text += &format!("{row},{},{fields},{},{paper}\n", cell.column, cell.seeds);
         }
         text
     }
 }
 
+const EXPLANATION: &str = "Open-book accuracy in %, average over exams. One seed: the run's score and its 95 % interval over the \
+                           exam's items. Several: mean ± standard deviation over seeds, and the 95 % interval of the mean \
+                           (Student's t). Below them the paper's value and ours minus the paper's, in points.";
+
+fn fits(text: &str, width: usize) -> bool {
+    text.lines().all(|line| text_width(line) <= width)
+}
+
+/// `63.0 ± 2.0, 3 seeds`, the interval, the paper's value and the difference, a line each.
 fn show_cell(cell: &TableCell) -> String {
-    let ours = match (cell.interval, cell.deviation) {
-        (Some((low, high)), _) => format!("{:.1} [{low:.1}, {high:.1}]", cell.value),
-        (None, Some(deviation)) => format!("{:.1} ± {deviation:.1} ({})", cell.value, cell.runs.len()),
-        (None, None) => format!("{:.1}", cell.value),
-    };
-    match (cell.paper, cell.difference) {
-        (Some(paper), Some(difference)) => format!("{ours}\n{paper:.2}  {difference:+.1}"),
-        _ => ours,
+    let mut lines = vec![match cell.deviation {
+        Some(deviation) => format!("{:.1} ± {deviation:.1}, {} seeds", cell.value, cell.seeds),
+        None => format!("{:.1}, 1 seed", cell.value),
+    }];
+    lines.extend(cell.interval.map(|(low, high)| format!("[{low:.1}, {high:.1}]")));
+    if let (Some(paper), Some(difference)) = (cell.paper, cell.difference) {
+        lines.push(format!("paper {paper:.2}, {difference:+.1}"));
     }
+    lines.join("\n")
 }
 
 fn show_percent(estimate: &Estimate) -> String {

@@ -1,10 +1,12 @@
 //! The table after an exam: exams down, solvers across.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use medley_recipe::Book;
 
+use crate::layout::{TextStyle, text_width, wrapped};
 use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, Scores};
 use crate::statistics::Estimate;
+use crate::words::plain;
 
 /// One column of the table.
 struct Column<'a> {
@@ -16,18 +18,34 @@ struct Column<'a> {
 }
 
 /// Lays out reports side by side: guess and string match (of the first), then every named report open-book and
-/// closed-book, all in percent; averages with their 95 % intervals (those of single exams stand in the reports).
+/// closed-book, all in percent; averages with their 95 % intervals (single exams have theirs in the reports). The table
+/// and its notes take at most 100 columns.
 pub fn exam_table(columns: &[(&str, &ExamReport)]) -> String {
+    exam_table_within(columns, TextStyle::PLAIN.width)
+}
+
+/// [`exam_table`] in at most `width` columns, as far as cells can be broken.
+pub fn exam_table_within(columns: &[(&str, &ExamReport)], width: usize) -> String {
     let Some((_, first)) = columns.first() else {
         return String::new();
     };
-    let laid_out = lay_out(columns, first);
+    let mut table = table(&lay_out(columns, first), first);
+    if table.to_string().lines().any(|line| text_width(line) > width) {
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let notes = notes(columns, first);
+    let notes: Vec<String> = notes.lines().map(|line| wrapped(line, width, 2)).collect();
+    format!("{table}\n{}\n", notes.join("\n"))
+}
+
+fn table(laid_out: &[Column], first: &ExamReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     let titles = laid_out.iter().map(|column| column.title.clone());
     table.set_header(["exam".to_owned(), "items".to_owned()].into_iter().chain(titles));
     for (row, exam) in first.guess.exams.iter().enumerate() {
-        table.add_row(exam_row(row, exam, &laid_out));
+        table.add_row(exam_row(row, exam, laid_out));
     }
     let averages = laid_out.iter().map(|column| percent(column.scores.average.value));
     table.add_row(["average".to_owned(), first.items.to_string()].into_iter().chain(averages));
@@ -43,15 +61,16 @@ pub fn exam_table(columns: &[(&str, &ExamReport)]) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{table}\n{}", notes(columns, first))
+    table
 }
 
 fn lay_out<'a>(columns: &[(&str, &'a ExamReport)], first: &'a ExamReport) -> Vec<Column<'a>> {
-    let plain = |title: &str, scores: &'a Scores, exact| Column { title: title.to_owned(), scores, model: None, exact };
-    let mut laid_out = vec![plain("guess", &first.guess, true), plain("string match", &first.string_match, false)];
+    let solver =
+        |title: &str, scores: &'a Scores, exact| Column { title: title.to_owned(), scores, model: None, exact };
+    let mut laid_out = vec![solver("guess", &first.guess, true), solver("string match", &first.string_match, false)];
     for (name, report) in columns {
         for model in &report.books {
-            let title = format!("{name}\n{}", book_name(model.book));
+            let title = format!("{}\n{}", plain(name), book_name(model.book));
             laid_out.push(Column { title, scores: &model.strict, model: Some(model), exact: false });
         }
     }
@@ -60,7 +79,7 @@ fn lay_out<'a>(columns: &[(&str, &'a ExamReport)], first: &'a ExamReport) -> Vec
 
 fn exam_row(row: usize, exam: &ExamScore, columns: &[Column]) -> Vec<String> {
     let mark = if exam.small { "*" } else { "" };
-    let mut cells = vec![format!("{}{mark}", exam.exam), exam.items.to_string()];
+    let mut cells = vec![format!("{}{mark}", plain(&exam.exam)), exam.items.to_string()];
     for column in columns {
         // Reports of other papers may lack an exam: match by name, the row number is only a first guess.
         let exams = &column.scores.exams;
@@ -81,6 +100,7 @@ fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
         notes += &format!("{count} of {items} items have no passage: open book is closed book for them\n");
     }
     for (name, report) in columns {
+        let name = &plain(name);
         if report.inputs.passages_exchanged {
             notes += &format!("{name}: control, every question had another question's passages\n");
         }
@@ -101,7 +121,8 @@ pub fn paired_note(title: &str, paired: &PairedComparison) -> String {
 }
 
 fn failure_note(name: &str, book: &BookReport) -> String {
-    let mut parts: Vec<String> = book.failures.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let mut parts: Vec<String> =
+        book.failures.iter().map(|(reason, count)| format!("{} {count}", plain(reason))).collect();
     if book.truncated_prompts > 0 {
         parts.push(format!("prompts with passages cut {}", book.truncated_prompts));
     }

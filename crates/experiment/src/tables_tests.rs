@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use medley_recipe::{AnswerForm, Book};
 
 use super::*;
+use crate::records::RunState;
 use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, REPORT_VERSION, ReportInputs, Scores};
 use crate::report_runs::read_runs;
 use crate::statistics::PairedCounts;
@@ -104,8 +105,8 @@ fn table_4_from_runs() {
         runs.add("unexamined", QWEN, &nine, 4, None),
         runs.path("nine-a"),
     ];
-    let table = tabulate(PaperTable::Table4, &read_runs(&folders).expect("runs"));
-    insta::assert_snapshot!(runs.show(&table.render()), @r#"
+    let table = tabulate(PaperTable::Table4, &read_runs(&folders).0);
+    insta::assert_snapshot!(runs.show(&table.render(100)), @r#"
     Table 4: models fine-tuned on general:medical mixtures
     ┌──────────────────────────┬────────────────┬─────┬───────────────────┬───────────────────┬─────┬───────────────────┐
     │ model                    ┆            9:1 ┆ 4:1 ┆               3:1 ┆               1:1 ┆ 1:4 ┆               1:9 │
@@ -140,9 +141,9 @@ fn table_5_from_runs() {
         runs.add("ten", "Qwen/Qwen1.5-7B-Chat", &mix(10_000, "tcm = 1, western = 1"), 1, Some(0.57)),
         runs.add("all", "Qwen/Qwen1.5-7B-Chat", &mix(200_000, "medical = 1"), 1, Some(0.55)),
     ];
-    let read = read_runs(&folders).expect("runs");
+    let (read, _) = read_runs(&folders);
     assert_eq!(PaperTable::fitting(&read), [PaperTable::Table5]);
-    insta::assert_snapshot!(runs.show(&tabulate(PaperTable::Table5, &read).render()), @r#"
+    insta::assert_snapshot!(runs.show(&tabulate(PaperTable::Table5, &read).render(100)), @r#"
     Table 5: models fine-tuned on medical data alone, by number of samples
     ┌────────────────────────┬───────────────────┬─────┬─────┬─────┬─────┬─────┬──────┬───────────────────┐
     │ model                  ┆               10k ┆ 20k ┆ 50k ┆ 70k ┆ 80k ┆ 90k ┆ 100k ┆              200k │
@@ -169,24 +170,112 @@ fn unlike_runs_of_a_cell_and_unlike_exams_are_told() {
     let third = runs.add("c", QWEN, &nine, 3, Some(0.6));
     std::fs::write(third.join("exam/report.json"), serde_json::to_string(&other).expect("serialises"))
         .expect("written");
-    let table = tabulate(PaperTable::Table4, &read_runs(&[first, second, third]).expect("runs"));
+    let table = tabulate(PaperTable::Table4, &read_runs(&[first, second, third]).0);
     assert_eq!(table.notes.len(), 2);
     assert!(table.notes[0].ends_with("differ in more than seeds: train.learning_rate"), "{}", table.notes[0]);
     assert!(table.notes[1].starts_with("not all runs sat the same exam"), "{}", table.notes[1]);
 }
 
 #[test]
-fn what_is_no_run_is_named() {
+fn what_is_no_run_is_named_and_the_others_are_read() {
     let runs = Runs::new();
-    let error = read_runs(&[runs.path("absent")]).expect_err("there is none").to_string();
-    assert!(error.contains("absent/recipe.toml") && error.contains("hint: name the folders of runs"), "{error}");
-    let folder = runs.add("a", QWEN, "size = 5", 1, None);
-    let error = read_runs(std::slice::from_ref(&folder)).expect_err("no ratio").to_string();
-    assert!(error.contains("`mix.ratio` is missing"), "{error}");
+    let good = runs.add("good", QWEN, &mix(10, "general = 1, medical = 1"), 1, Some(0.5));
+    let without = runs.add("a", QWEN, "size = 5", 1, None);
+    let (read, unreadable) = read_runs(&[runs.path("absent"), good, without]);
+    let errors: Vec<String> = unreadable.iter().map(ToString::to_string).collect();
+    assert_eq!((read.len(), errors.len()), (1, 2), "{errors:?}");
+    assert!(
+        errors[0].contains("absent/recipe.toml") && errors[0].contains("hint: name the folders of runs"),
+        "{errors:?}"
+    );
+    assert!(errors[1].contains("`mix.ratio` is missing"), "{errors:?}");
     let damaged = runs.add("b", QWEN, &mix(10, "general = 1, medical = 1"), 1, Some(0.5));
     std::fs::write(damaged.join("exam/report.json"), "{\"version\": 1").expect("written");
-    let table = tabulate(PaperTable::Table4, &read_runs(&[damaged]).expect("a run"));
+    let table = tabulate(PaperTable::Table4, &read_runs(&[damaged]).0);
     assert!(table.cells.is_empty() && table.notes[0].contains("no exam score (EOF"), "{:?}", table.notes);
+}
+
+#[test]
+fn a_run_without_an_exam_yet_says_how_far_it_is() {
+    let runs = Runs::new();
+    let folder = runs.add("killed", QWEN, &mix(10, "general = 1, medical = 1"), 1, None);
+    let state = RunState { step: 40, total_steps: 100, ..RunState::new("x", "00ff") };
+    std::fs::write(folder.join("run.json"), serde_json::to_string(&state).expect("serialises")).expect("written");
+    let table = tabulate(PaperTable::Table4, &read_runs(&[folder]).0);
+    assert!(table.notes[0].ends_with("no exam score (no exam yet: killed, step 40 of 100)"), "{:?}", table.notes);
+}
+
+#[test]
+fn one_training_is_one_seed_however_often_it_was_copied_or_examined() {
+    let runs = Runs::new();
+    let nine = mix(100_000, "general = 9, medical = 1");
+    let hashed = |name: &str, seed: u64, hash: &str, open: Option<f64>| {
+        let folder = runs.add(name, QWEN, &nine, seed, open);
+        let state = serde_json::to_string(&RunState::new("nine", hash)).expect("serialises");
+        std::fs::write(folder.join("run.json"), state).expect("written");
+        folder
+    };
+    let folders = [
+        hashed("unexamined-copy", 1, "aaaa", None),
+        hashed("first", 1, "aaaa", Some(0.6)),
+        hashed("copy", 1, "aaaa", Some(0.6)),
+        hashed("examined-again", 1, "aaaa", Some(0.9)),
+        hashed("second", 2, "bbbb", Some(0.62)),
+    ];
+    let table = tabulate(PaperTable::Table4, &read_runs(&folders).0);
+    let cell = &table.cells[0];
+    assert_eq!((cell.seeds, cell.runs.len()), (2, 2), "{cell:?}");
+    assert!((cell.value - 61.0).abs() < 1e-9, "the copies do not pull the mean: {cell:?}");
+    let notes = runs.show(&table.notes.join("\n"));
+    assert_eq!(
+        notes.matches("the same training as first (train hash aaaa): one seed, counted once").count(),
+        3,
+        "{notes}"
+    );
+    assert!(notes.contains("its other exam result is not counted: 90.0"), "{notes}");
+    let one = tabulate(PaperTable::Table4, &read_runs(&folders[..4]).0);
+    assert_eq!((one.cells[0].seeds, one.cells[0].deviation), (1, None));
+
+    // A copy whose run.json is gone is known by the weights that were examined.
+    let weights = |name: &str, seed| {
+        let folder = runs.add(name, QWEN, &nine, seed, Some(0.6));
+        let mut report = exam(0.6);
+        report.inputs.model_hash = "the same weights".to_owned();
+        std::fs::write(folder.join("exam/report.json"), serde_json::to_string(&report).expect("serialises"))
+            .expect("written");
+        folder
+    };
+    let by_weights = tabulate(PaperTable::Table4, &read_runs(&[weights("x", 1), weights("y", 1)]).0);
+    assert_eq!(by_weights.cells[0].seeds, 1);
+}
+
+#[test]
+fn decimal_ratios_stand_in_the_columns_of_whole_ones() {
+    let runs = Runs::new();
+    for (name, ratio, expected) in [
+        ("a", "general = 0.9, medical = 0.1", Some(Column::Ratio { general: 9, medical: 1 })),
+        ("b", "general = 18, medical = 2.0", Some(Column::Ratio { general: 9, medical: 1 })),
+        ("c", "general = 0.333, medical = 0.667", Some(Column::Ratio { general: 333, medical: 667 })),
+        ("d", "tcm = 0.5, western = 0.5", Some(Column::Size(10_000))),
+        ("e", "tcm = 0.5, western = 0.25", None),
+        ("f", "general = -1, medical = 1", None),
+        ("g", "general = 0, medical = 0", None),
+        ("h", "general = 1e300, medical = 1", None),
+    ] {
+        let folder = runs.add(name, QWEN, &mix(10_000, ratio), 1, None);
+        assert_eq!(RunSummary::read(&folder).expect("a run").column, expected, "{ratio}");
+    }
+}
+
+#[test]
+fn a_table_is_at_most_as_wide_as_asked() {
+    let runs = Runs::new();
+    let sizes = [10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 70_000, 80_000, 90_000, 100_000, 110_000, 200_000];
+    let add = |size: u64| runs.add(&size.to_string(), QWEN, &mix(size, "tcm = 1, western = 1"), 1, Some(0.57));
+    let (read, _) = read_runs(&sizes.map(add));
+    let text = tabulate(PaperTable::Table5, &read).render(100);
+    assert!(text.lines().all(|line| text_width(line) <= 100), "{text}");
+    assert!(["10k", "110k", "200k"].iter().all(|size| text.contains(&format!("{size} "))), "{text}");
 }
 
 #[test]

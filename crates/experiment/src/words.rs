@@ -54,6 +54,7 @@ pub fn short(number: f64) -> String {
     };
     match magnitude {
         _ if !number.is_finite() => "not a number".to_owned(),
+        magnitude if magnitude >= 999_500_000_000.0 => significant(number, 3),
         magnitude if magnitude >= 999_500_000.0 => scaled(1e9, "G"),
         magnitude if magnitude >= 999_500.0 => scaled(1e6, "M"),
         magnitude if magnitude >= 9_999.5 => scaled(1e3, "k"),
@@ -84,8 +85,28 @@ fn trimmed(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
+/// Foreign text on one line of a terminal: control characters become visible symbols and act on nothing.
+pub fn plain(text: &str) -> String {
+    plain_lines(text).replace('\n', " ")
+}
+
+/// Foreign text of several lines: control characters but line feeds become visible symbols, tabs a space. So do the marks
+/// that reverse the direction of text, which could make a line read as another one.
+pub fn plain_lines(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' => letter,
+        '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '␡',
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        other => other,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// `1,234,567`.
-pub(crate) fn grouped(number: i64) -> String {
+pub(crate) fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {
@@ -138,6 +159,16 @@ mod tests {
             ["1e-5", "0", "not a number", "1234", "2.5e12"]
         );
         assert_eq!([12, 150_233_088, 3 << 30].map(bytes), ["12 B", "143 MiB", "3.0 GiB"]);
-        assert_eq!([0, 999, -1000, 1_234_567].map(grouped), ["0", "999", "-1,000", "1,234,567"]);
+        assert_eq!([0, 999, -1000, 1_234_567].map(grouped::<i64>), ["0", "999", "-1,000", "1,234,567"]);
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!([1e300, -f64::MAX, 1.5e15].map(short), ["1e300", "-1.8e308", "1.5e15"]);
+    }
+
+    #[test]
+    fn foreign_text_cannot_drive_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\u{7f}\u{9b}c\td\ne"), "a␛[2Jb␡\u{fffd}c d e");
+        assert_eq!(plain("left\u{202e}thgir \u{2066}x\u{2069}"), "left\u{fffd}thgir \u{fffd}x\u{fffd}");
+        assert_eq!(plain("医学 ratio-9:1 é 👩‍⚕️"), "医学 ratio-9:1 é 👩‍⚕️");
+        assert_eq!(plain_lines("a\r\nb\u{7}"), "a␍\nb␇");
     }
 }

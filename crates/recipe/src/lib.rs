@@ -29,7 +29,7 @@ mod typed;
 pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
 pub use import::{Fate, ImportOptions, Imported, Note, import};
-pub use lookup::{Shipped, local, looks_like_recipe, shipped};
+pub use lookup::{Shipped, is_there, local, looks_like_recipe, shipped};
 pub use origin::Origin;
 pub use resolve::{Resolved, load, parse};
 pub use schema::json_schema;

@@ -205,6 +205,11 @@ pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
     found.map_err(|error| RecipeErrors::of_recipe(name, vec![not_found(name, &error)]))
 }
 
+/// Whether [`crate::load`] finds a recipe of this name; it may be wrong all the same.
+pub fn is_there(name: &str) -> bool {
+    find(name).is_ok()
+}
+
 fn not_found(name: &str, error: &NotFound) -> Problem {
     match error {
         NotFound::Nowhere => {

@@ -1,6 +1,7 @@
 //! The model card of a run: `model/README.md`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use medley_recipe::{Method, TrainSpec};
 
@@ -21,15 +22,28 @@ pub struct CardSource {
     pub samples: Option<usize>,
 }
 
-/// What a card tells beyond the settings.
+/// Content of a card beyond the settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Card {
     /// The run's name.
     pub name: String,
-    /// The base model, as the recipe names it.
+    /// The base model, as the recipe names it; of a local one at most the last parts of its path.
     pub base: String,
+    /// The base on the hub, where it is from there.
+    pub hub: Option<HubModel>,
+    /// The base's licence, where its own card states one.
+    pub base_licence: Option<String>,
     /// The sources.
     pub sources: Vec<CardSource>,
+}
+
+/// A model of the hub.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HubModel {
+    /// `owner/name`.
+    pub id: String,
+    /// The commit that was read, where known.
+    pub commit: Option<String>,
 }
 
 /// How the training ended.
@@ -42,19 +56,15 @@ pub(crate) struct CardResult {
 
 /// The card's text.
 pub(crate) fn render(card: &Card, spec: &TrainSpec, result: CardResult) -> String {
-    let library = match spec.method {
-        Method::Full => "transformers",
-        Method::Lora(_) => "peft",
-    };
-    let mut text = format!(
-        "---\nbase_model: {base}\nlibrary_name: {library}\npipeline_tag: text-generation\n{data_sets}tags:\n- medley\n---\n\n\
-         # {name}\n\nFine-tuned from `{base}` with Medley {version}.\n\n## Data\n\n",
-        base = card.base,
-        data_sets = data_sets(&card.sources),
-        name = card.name,
-        version = env!("CARGO_PKG_VERSION"),
+    let mut text = front_matter(card, spec);
+    put(&mut text, format_args!("\n# {}\n", heading(&card.name)));
+    put(
+        &mut text,
+        format_args!("Fine-tuned from {} with Medley {}.\n\n## Data\n", base_link(card), env!("CARGO_PKG_VERSION")),
     );
     put_sources(&mut text, &card.sources);
+    put_licence(&mut text, card);
+    put_use(&mut text, card, spec);
     put(&mut text, format_args!("\n## Training\n\n| setting | value |\n|---|---|"));
     for (name, value) in settings(spec) {
         put(&mut text, format_args!("| {name} | {value} |"));
@@ -64,6 +74,92 @@ pub(crate) fn render(card: &Card, spec: &TrainSpec, result: CardResult) -> Strin
         put(&mut text, format_args!("| validation loss | {loss:.4} |"));
     }
     text
+}
+
+/// What the hub reads: only what is certain, and only ids that the hub has.
+fn front_matter(card: &Card, spec: &TrainSpec) -> String {
+    let (library, relation) = match spec.method {
+        Method::Full => ("transformers", "finetune"),
+        Method::Lora(_) => ("peft", "adapter"),
+    };
+    let mut text = String::from("---\n");
+    if let Some(HubModel { id, .. }) = &card.hub {
+        put(&mut text, format_args!("base_model: {id}\nbase_model_relation: {relation}"));
+    }
+    put(&mut text, format_args!("library_name: {library}\npipeline_tag: text-generation"));
+    if let Some(licence) = licence(card) {
+        put(&mut text, format_args!("license: {licence}"));
+    }
+    text += &data_sets(&card.sources);
+    text + "tags:\n- medley\n---\n"
+}
+
+/// The base's licence, where nothing that is known of the data speaks against passing it on.
+fn licence(card: &Card) -> Option<&str> {
+    let free = |source: &CardSource| source.licence.is_some() && source.commercial_use != Some(false);
+    card.base_licence.as_deref().filter(|licence| is_identifier(licence) && card.sources.iter().all(free))
+}
+
+/// Whether a licence is valid in the metadata: `apache-2.0`, `mit`, `other`.
+fn is_identifier(licence: &str) -> bool {
+    !licence.is_empty() && licence.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._+".contains(letter))
+}
+
+fn base_link(card: &Card) -> String {
+    let Some(HubModel { id, commit }) = &card.hub else { return format!("`{}`, a local model", code(&card.base)) };
+    let link = format!("[{id}](https://huggingface.co/{id})");
+    match commit {
+        Some(commit) => format!("{link} (commit [`{commit}`](https://huggingface.co/{id}/tree/{commit}))"),
+        None => link,
+    }
+}
+
+/// Licence of the base, and advice where the licence of the result is unclear.
+fn put_licence(text: &mut String, card: &Card) {
+    put(text, format_args!("\n## Licence\n"));
+    match &card.base_licence {
+        Some(licence) => put(text, format_args!("The base model's card states `{}`.", code(licence))),
+        None => {
+            put(text, format_args!("The licence of the base model was not found beside its weights; see its own page."))
+        }
+    }
+    let doubtful = licence(card).is_none();
+    if doubtful {
+        let advice =
+            "The metadata above names no licence: choose one that base and data allow before you publish the model.";
+        put(text, format_args!("{advice}"));
+    }
+}
+
+/// How the model is loaded.
+fn put_use(text: &mut String, card: &Card, spec: &TrainSpec) {
+    let (package, class, note) = match spec.method {
+        Method::Full => ("transformers", "AutoModelForCausalLM", ""),
+        Method::Lora(_) => ("peft", "AutoPeftModelForCausalLM", "  # loads the base model, too"),
+    };
+    put(
+        text,
+        format_args!(
+            "\n## Use\n\n```python\nfrom transformers import AutoTokenizer\nfrom {package} import {class}\n\n\
+             path = \"{}\"  # this folder, or its id on the hub\ntokenizer = AutoTokenizer.from_pretrained(path)\n\
+             model = {class}.from_pretrained(path){note}\n\
+             messages = [{{\"role\": \"user\", \"content\": \"...\"}}]\n\
+             inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors=\"pt\", return_dict=True)\n\
+             output = model.generate(**inputs, max_new_tokens=256)\n\
+             print(tokenizer.decode(output[0, inputs[\"input_ids\"].shape[1]:], skip_special_tokens=True))\n```",
+            heading(&card.name).replace(['"', '\\'], "")
+        ),
+    );
+}
+
+/// Text of one line, which no markup can begin.
+fn heading(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").replace('<', "&lt;")
+}
+
+/// Text between backquotes.
+fn code(text: &str) -> String {
+    cell(text).replace('`', "'")
 }
 
 /// The hub data sets for the card's metadata, each once, in the recipe's order.
@@ -88,9 +184,9 @@ fn put_sources(text: &mut String, sources: &[CardSource]) {
             Some(false) => "**forbidden**",
             None => "not stated",
         };
-        let (name, origin) = (cell(&source.name), cell(&source.origin));
+        let (name, origin) = (cell(&source.name), origin(source));
         let samples = source.samples.map_or("counted above".to_owned(), |samples| samples.to_string());
-        put(text, format_args!("| {name} | `{origin}` | {samples} | {licence} | {commercial} |"));
+        put(text, format_args!("| {name} | {origin} | {samples} | {licence} | {commercial} |"));
     }
     if sources.iter().any(|source| source.commercial_use == Some(false)) {
         put(
@@ -108,6 +204,22 @@ fn put_sources(text: &mut String, sources: &[CardSource]) {
             ),
         );
     }
+}
+
+/// A data set's page on the hub at the commit that was read, or a local path, of which at most the last parts are shown.
+fn origin(source: &CardSource) -> String {
+    let Some(id) = &source.data_set else { return format!("`{}`", code(&short_path(&source.origin))) };
+    let commit = source.origin.split_once('@').map(|(_, commit)| format!("/tree/{commit}")).unwrap_or_default();
+    format!("[`{}`](https://huggingface.co/datasets/{id}{commit})", code(&source.origin))
+}
+
+/// A path for publication: of an absolute path only the last three parts, which say nothing of the machine.
+pub fn short_path(path: &str) -> String {
+    if !Path::new(path).is_absolute() {
+        return path.to_owned();
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts[parts.len().saturating_sub(3)..].join("/")
 }
 
 /// Text in a cell of a table.
@@ -165,15 +277,25 @@ mod tests {
             source("tcm", "owner/set@0af3", Some("cc-by-nc-4.0"), Some(false)),
             CardSource { samples: None, ..source("tcm", "owner/set@0af3", Some("MIT"), Some(true)) },
         ];
-        let card = Card { name: "ratio-9-1".into(), base: "Qwen/Qwen1.5-7B".into(), sources };
+        let hub = Some(HubModel { id: "Qwen/Qwen1.5-7B".into(), commit: Some("8a1b".into()) });
+        let card = Card {
+            name: "ratio-9-1".into(),
+            base: "Qwen/Qwen1.5-7B".into(),
+            hub,
+            base_licence: Some("apache-2.0".into()),
+            sources,
+        };
         let spec = crate::tests::spec();
         let text = render(&card, &spec, CardResult { steps: 7, tokens: 99, validation_loss: Some(1.25) });
         for part in [
-            "base_model: Qwen/Qwen1.5-7B",
+            "base_model: Qwen/Qwen1.5-7B\nbase_model_relation: ",
+            "[Qwen/Qwen1.5-7B](https://huggingface.co/Qwen/Qwen1.5-7B) (commit [`8a1b`](https://huggingface.co/Qwen/Qwen1.5-7B/tree/8a1b))",
+            "states `apache-2.0`",
+            "names no licence",
             "datasets:\n- owner/set\ntags:",
             "| general | `data/a\\|b.jsonl` | 12 | licence not stated | not stated |",
-            "| tcm | `owner/set@0af3` | 12 | cc-by-nc-4.0 | **forbidden** |",
-            "| tcm | `owner/set@0af3` | counted above | MIT | allowed |",
+            "| tcm | [`owner/set@0af3`](https://huggingface.co/datasets/owner/set/tree/0af3) | 12 | cc-by-nc-4.0 | **forbidden** |",
+            "| tcm | [`owner/set@0af3`](https://huggingface.co/datasets/owner/set/tree/0af3) | counted above | MIT | allowed |",
             "must not be used commercially",
             "ask the publisher",
             "| learning rate | 0.01 |",
@@ -187,5 +309,16 @@ mod tests {
         for part in ["datasets:", "commercially", "ask the publisher"] {
             assert!(!text.contains(part), "{part} has no reason in\n{text}");
         }
+        assert!(text.contains("\nlicense: apache-2.0\n"), "{text}");
+    }
+
+    #[test]
+    fn a_local_base_is_no_id_of_the_hub_and_no_home_folder_is_published() {
+        let sources = vec![source("general", "/home/someone/secret/data/general/*.jsonl", Some("MIT"), None)];
+        let card = Card { name: "a\n# b".into(), base: "runs/first".into(), sources, ..Card::default() };
+        let text = render(&card, &crate::tests::spec(), CardResult { steps: 7, tokens: 99, validation_loss: None });
+        assert!(!text.contains("base_model") && !text.contains("license:"), "{text}");
+        assert!(text.contains("`runs/first`, a local model") && text.contains("`data/general/*.jsonl`"), "{text}");
+        assert!(!text.contains("someone") && text.contains("# a # b\n"), "{text}");
     }
 }

@@ -44,7 +44,7 @@ pub mod validation;
 mod tests;
 
 pub use base::Base;
-pub use card::{Card, CardSource};
+pub use card::{Card, CardSource, HubModel, short_path};
 pub use checkpoint::Identity;
 pub use error::TrainError;
 pub use observer::{Event, Observer, Silent, StepProgress};

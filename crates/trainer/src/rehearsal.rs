@@ -210,7 +210,7 @@ mod tests {
             tokenizer_tokens: 199,
             identity: Identity { data: "data".into(), weights: "weights".into(), recipe: "recipe".into() },
             resume: false,
-            card: Card { name: "test".into(), base: "tiny".into(), sources: Vec::new() },
+            card: Card { name: "test".into(), base: "tiny".into(), ..Card::default() },
         });
     }
 

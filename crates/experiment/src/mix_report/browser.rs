@@ -1,4 +1,4 @@
-//! A look at the samples themselves: some of every source, to be searched and filtered in the page.
+//! Sample browser: some samples of every source, with search and filter in the page.
 
 use std::fmt::Write as _;
 
@@ -53,8 +53,8 @@ fn sample(record: &MixedRecord, source: usize, name: &str, colour: usize) -> Str
          class=key>key {}</small></header>",
         escape(name),
         code(&record.place()),
-        grouped(characters(false) as i64),
-        grouped(characters(true) as i64),
+        grouped(characters(false) as u64),
+        grouped(characters(true) as u64),
         escape(spoken(&language_name(&record.messages))),
         record.key
     );
@@ -93,7 +93,7 @@ fn turn(message: &Message, room: usize) -> String {
     }
     let rest = message.content[end..].chars().count();
     if rest > 0 {
-        let _ = write!(text, "<small> … and {} more characters</small>", grouped(rest as i64));
+        let _ = write!(text, "<small> … and {} more characters</small>", grouped(rest as u64));
     }
     format!("<div class=\"turn {role}\"><b>{role}{unlearned}</b><div>{text}</div></div>")
 }

@@ -11,10 +11,10 @@ use crate::mix_report::lengths::Lengths;
 /// Samples that a page shows, about.
 const SHOWN: usize = 100;
 
-/// Of one source at least and at most so many.
+/// Samples shown of one source: least and most.
 const SHOWN_OF_SOURCE: (usize, usize) = (2, 40);
 
-/// What the chosen samples of one source are like.
+/// Statistics of the chosen samples of one source.
 #[derive(Debug, Default)]
 pub(super) struct SourceFacts {
     /// Characters that the model reads before it answers, of every sample: all but its own turns.
@@ -33,12 +33,12 @@ pub(super) struct SourceFacts {
     pub shown: BTreeMap<Key, MixedRecord>,
 }
 
-/// What a mix's records tell.
+/// Statistics of a mix's records.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// By source, in the ledger's order.
     pub sources: IndexMap<String, SourceFacts>,
-    /// Whether `mix.jsonl` is what the manifest tells of.
+    /// Whether `mix.jsonl` has the hash that the manifest states.
     pub unchanged: bool,
 }
 

@@ -1,15 +1,15 @@
-//! Languages on the page: a bar and a line of a table for every source.
+//! Languages on the page: a bar and a table row for every source.
 
 use std::fmt::Write as _;
 
 use medley_mixer::Ledger;
 
 use crate::mix_report::gather::{Gathered, SourceFacts};
-use crate::page::composition::shown;
+use crate::page::composition::{share_text, shown, slim};
 use crate::page::{escape, percent};
 use crate::words::grouped;
 
-/// Languages that have a colour and a column of their own; the others are taken together.
+/// Languages with a colour and a column of their own; the others are summed.
 const NAMED: usize = 7;
 
 /// The section.
@@ -25,18 +25,20 @@ pub(super) fn section(gathered: &Gathered, ledger: &Ledger) -> String {
         let _ = write!(bars, "<span>{}</span><div class=stack>", escape(name));
         for (at, (language, count)) in counts(facts, named).into_iter().enumerate() {
             let share = count as f64 / facts.answers.count().max(1) as f64;
-            let text = if share >= 0.06 { percent(share) } else { String::new() };
+            let text = share_text(share);
             if count > 0 {
                 let _ = write!(
                     bars,
-                    "<i class=l{at} style=\"width:{:.3}%\" title=\"{language}: {} ({})\">{text}</i>",
+                    "<i class=\"l{at}{}\" style=\"width:{:.3}%\" title=\"{}: {} ({})\">{text}</i>",
+                    slim(share),
                     100.0 * share,
-                    grouped(count as i64),
+                    escape(language),
+                    grouped(count as u64),
                     percent(share)
                 );
             }
             if at < named.len() || others {
-                let _ = write!(rows, "<td>{}", if count > 0 { grouped(count as i64) } else { "–".to_owned() });
+                let _ = write!(rows, "<td>{}", if count > 0 { grouped(count as u64) } else { "–".to_owned() });
             }
         }
         bars += "</div>";
@@ -50,8 +52,8 @@ pub(super) fn section(gathered: &Gathered, ledger: &Ledger) -> String {
     let head: String = columns.iter().map(|name| format!("<th>{}", escape(name))).collect();
     format!(
         "<section><h2>Languages</h2><div class=bars>{bars}</div><p class=\"legend key\">{key}</p><div class=scroll><table class=narrow><thead><tr>\
-         <th>source{head}</thead><tbody>{rows}</tbody></table></div><p class=quiet>Told by script and letters, from questions and \
-         answers taken together; a text of few letters is not guessed at.</p></section>"
+         <th>source{head}</thead><tbody>{rows}</tbody></table></div><p class=quiet>Detected by script and letters from questions and \
+         answers together; texts of few letters are left undetermined.</p></section>"
     )
 }
 

@@ -52,9 +52,9 @@ fn histogram(lengths: &Lengths, longest: u32, colour: usize, what: &str) -> Stri
         let height = (HEIGHT * *count as f64 / most).max(1.5);
         let (from, to) = (edge(at), edge(at + 1).saturating_sub(1));
         let range = if from == to {
-            grouped(from as i64)
+            grouped(from as u64)
         } else {
-            format!("{} to {}", grouped(from as i64), grouped(to as i64))
+            format!("{} to {}", grouped(from as u64), grouped(to as u64))
         };
         let _ = write!(
             bars,
@@ -62,7 +62,7 @@ fn histogram(lengths: &Lengths, longest: u32, colour: usize, what: &str) -> Stri
             at as f64 * width,
             HEIGHT - height,
             width - 1.5,
-            grouped(*count as i64),
+            grouped(*count as u64),
             percent(*count as f64 / lengths.count() as f64)
         );
     }
@@ -105,7 +105,7 @@ fn table(gathered: &Gathered, ledger: &Ledger, name: &dyn Fn(&str) -> String) ->
          colspan=3>samples with a{}<tr><th>source<th>mean{quantiles}<th>mean{quantiles}",
         if tokens { "<th class=over colspan=2>tokens a sample" } else { "" }
     );
-    SHARES.iter().for_each(|(name, told, _)| html += &format!("<th title=\"{told}\">{name}"));
+    SHARES.iter().for_each(|(name, title, _)| html += &format!("<th title=\"{title}\">{name}"));
     html += if tokens { "<th>mean<th>supervised</thead><tbody>" } else { "</thead><tbody>" };
     for (source, facts) in &gathered.sources {
         let _ = write!(html, "<tr><th>{}", escape(&name(source)));

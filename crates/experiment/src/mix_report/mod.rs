@@ -18,8 +18,8 @@ use crate::mix_report::gather::Gathered;
 use crate::page::{Page, code, composition, escape, files, left_out, tiles};
 use crate::words::{bytes, date, grouped, short};
 
-/// The page of a mix, written at `now`, in seconds since 1970. A run's folder, which keeps no records, has a page without
-/// what only they can tell.
+/// The page of a mix, written at `now`, in seconds since 1970. A run's folder keeps no records: its page has no
+/// lengths, languages and samples.
 ///
 /// # Errors
 /// Records that cannot be read.
@@ -71,7 +71,7 @@ fn title(path: &Path) -> String {
     }
 }
 
-/// What was asked for, in a line.
+/// The request on one line: ratio, size, seed, order.
 fn line(manifest: &Manifest, ledger: &Ledger) -> String {
     let spec = &manifest.spec;
     let epochs: Vec<String> = spec.epochs.iter().map(|(name, times)| format!("{name} {times}")).collect();
@@ -93,7 +93,7 @@ fn line(manifest: &Manifest, ledger: &Ledger) -> String {
 
 /// `20,000 samples`.
 fn asked(ledger: &Ledger) -> String {
-    format!("{} {}", grouped(ledger.requested as i64), ledger.size_in.as_str())
+    format!("{} {}", grouped(ledger.requested as u64), ledger.size_in.as_str())
 }
 
 /// `general 9 : medical 1 (tcm 1 : western 1)`.
@@ -108,7 +108,7 @@ fn ratio(node: &MixtureRatio) -> String {
     children.iter().map(child).collect::<Vec<_>>().join(" : ")
 }
 
-/// What a reader must know before any number.
+/// Warnings above the figures.
 fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str, String)> {
     let MixFolder { manifest, ledger, .. } = folder;
     let mut banners = Vec::new();
@@ -124,15 +124,15 @@ fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str
     if (became as f64) < 0.99 * ledger.requested as f64
         || (ledger.size_in == Unit::Samples && became < ledger.requested)
     {
-        let text = format!("{} instead of {}: a pool is too small", grouped(became as i64), asked(ledger));
+        let text = format!("{} instead of {}: a pool is too small", grouped(became as u64), asked(ledger));
         banners.push(("Smaller than asked", text));
     }
     for (name, line) in ledger.sources.iter().filter(|(_, line)| line.repeated > 0) {
         let times = line.chosen as f64 / (line.chosen - line.repeated).max(1) as f64;
         let text = format!(
-            "{name}: {} of {} samples are repeats, each record stands there {times:.1} times on average",
-            grouped(line.repeated as i64),
-            grouped(line.chosen as i64)
+            "{name}: {} of {} samples are repeats, each record occurs {times:.1} times on average",
+            grouped(line.repeated as u64),
+            grouped(line.chosen as u64)
         );
         banners.push(("Repeats", text));
     }
@@ -147,7 +147,7 @@ fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str
     banners
 }
 
-/// What the mix holds, in what its size was asked for in.
+/// Size of the mix in the unit that was requested.
 fn amount(ledger: &Ledger) -> u64 {
     let tokens = || ledger.sources.values().filter_map(|line| line.tokens);
     match ledger.size_in {
@@ -157,10 +157,10 @@ fn amount(ledger: &Ledger) -> u64 {
     }
 }
 
-/// The numbers that a reader looks for first.
+/// Key figures.
 fn headline(manifest: &Manifest, ledger: &Ledger, gathered: Option<&Gathered>) -> Vec<(&'static str, String, String)> {
     let sum = |number: fn(&SourceLedger) -> u64| -> u64 { ledger.sources.values().map(number).sum() };
-    let grouped = |number: u64| grouped(number as i64);
+    let grouped = |number: u64| grouped(number);
     let files = || manifest.sources.values().flat_map(|source| &source.files);
     let size = files().map(|file| file.bytes).sum();
     let rejected = sum(SourceLedger::rejected_in_all);
@@ -202,12 +202,12 @@ fn counts(ledger: &Ledger) -> String {
     format!("<h3>From the records read to the samples</h3>{}", composition::table(ledger))
 }
 
-/// What is not in the mix, and why.
+/// Records that were left out, by reason.
 fn missing(ledger: &Ledger) -> String {
     let (reasons, duplicates) = (left_out::reasons(ledger), left_out::duplicates(ledger));
     let mut html = String::from("<section><h2>Left out</h2>");
     if reasons.is_empty() && duplicates.is_empty() {
-        html += "<p class=quiet>Nothing: every record can be trained on, and none stands twice.</p>";
+        html += "<p class=quiet>Nothing: every record can be trained on, and none is a duplicate.</p>";
     }
     if !reasons.is_empty() {
         let _ = write!(html, "<h3>Rejected</h3>{reasons}");
@@ -215,7 +215,7 @@ fn missing(ledger: &Ledger) -> String {
     if !duplicates.is_empty() {
         let _ = write!(
             html,
-            "<h3>Duplicates</h3>{duplicates}<p class=quiet>A record that stands in two sources belongs to the one that the \
+            "<h3>Duplicates</h3>{duplicates}<p class=quiet>A record in two sources belongs to the one that the \
              recipe names first.</p>"
         );
     }
@@ -228,7 +228,7 @@ fn facts(manifest: &Manifest) -> String {
         ("mix hash", code(&manifest.mix_hash)),
         ("mix.jsonl", code(&manifest.mix.blake3)),
         ("validation.jsonl", code(&manifest.validation.blake3)),
-        ("exam questions kept out", grouped(manifest.exam_questions as i64)),
+        ("exam questions kept out", grouped(manifest.exam_questions as u64)),
         (
             "versions",
             format!("keys and orders {}, importers {}", manifest.canonical_version, manifest.importer_version),

@@ -41,25 +41,24 @@ fn row(name: &str, source: &ManifestSource, index: usize) -> String {
         "<tr><th>{}<td class=text>{}<td class=text>{licence}<td class=text>{commercial}<td>{}<td>{}<td>{}",
         escape(name),
         code(&source.origin(index)),
-        grouped(files().count() as i64),
-        grouped(files().map(|file| file.records).sum::<u64>() as i64),
+        grouped(files().count() as u64),
+        grouped(files().map(|file| file.records).sum::<u64>() as u64),
         bytes(files().map(|file| file.bytes).sum())
     )
 }
 
-/// Sources whose records were told apart by words.
+/// Sources whose roles were detected by a heuristic.
 fn heuristics(ledger: &Ledger) -> String {
     let mut items = String::new();
     for (name, line) in &ledger.sources {
         for heuristic in &line.heuristic {
-            let _ =
-                write!(items, "<li>{}: told apart by a heuristic: {}", escape(shown(name, line)), escape(heuristic));
+            let _ = write!(items, "<li>{}: detected by a heuristic: {}", escape(shown(name, line)), escape(heuristic));
         }
     }
     if items.is_empty() { items } else { format!("<ul class=reasons>{items}</ul>") }
 }
 
-/// What files and records were recognised as.
+/// Detected layouts of files and records.
 fn read_as(ledger: &Ledger) -> String {
     let mut rows = String::new();
     for (name, line) in &ledger.sources {
@@ -70,8 +69,8 @@ fn read_as(ledger: &Ledger) -> String {
                 escape(shown(name, line)),
                 escape(&read.shape),
                 escape(&read.layout),
-                grouped(read.records as i64),
-                grouped(read.files as i64),
+                grouped(read.records as u64),
+                grouped(read.files as u64),
                 code(&read.example)
             );
         }

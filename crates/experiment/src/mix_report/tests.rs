@@ -80,7 +80,7 @@ fn shares_lengths_rejections_duplicates_and_samples_are_told() {
     for part in [
         "general 3 : tcm 1 · 32 samples asked for",
         "75.00 %",
-        "tcm: 3 of 8 samples are repeats, each record stands there 1.6 times on average",
+        "tcm: 3 of 8 samples are repeats, each record occurs 1.6 times on average",
         "found\">empty answer<td>1<td>3.12 %",
         "<code>0.jsonl:32</code>",
         "<th>also in general",

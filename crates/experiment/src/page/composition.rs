@@ -1,4 +1,4 @@
-//! What a mix is made of, on a page: shares as bars and as a tree, the ledger as a table.
+//! Composition of a mix on a page: shares as bars and as a tree, the ledger as a table.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,21 @@ use medley_mixer::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
 use crate::page::{escape, percent};
 use crate::words::grouped;
 
-/// Shares of this size and more are written into their bar.
+/// Shares of this size and more are written into their bar; on a page of a phone's width those of the second size.
 const WRITTEN: f64 = 0.06;
+const WRITTEN_ON_A_PHONE: f64 = 0.16;
 
-/// Shares that were asked for and that came about, as bars with their key. `sources` gives every source its colour.
+/// What is written into the bar of a share.
+pub(crate) fn share_text(share: f64) -> String {
+    if share >= WRITTEN { percent(share) } else { String::new() }
+}
+
+/// The class of a bar that has no room for its text on a phone.
+pub(crate) fn slim(share: f64) -> &'static str {
+    if share < WRITTEN_ON_A_PHONE { " slim" } else { "" }
+}
+
+/// Requested and realised shares as bars with their key. The index in `sources` is a source's colour.
 pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> String {
     let colour = |name: &str| colour(sources, name);
     let mut html = String::from("<div class=bars>");
@@ -27,7 +38,7 @@ pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> String {
     html + &key(ledger, sources)
 }
 
-/// Which colour is whose.
+/// Colour key of the sources.
 pub(crate) fn key(ledger: &Ledger, sources: &[String]) -> String {
     let name = |(name, line): (&String, &SourceLedger)| {
         format!("<span><i class=c{}></i>{}</span>", colour(sources, name), escape(shown(name, line)))
@@ -54,14 +65,15 @@ fn bar(
     let mut parts = String::new();
     for (name, line) in &ledger.sources {
         let Some(share) = share(line) else { return String::new() };
-        let text = if share >= WRITTEN { percent(share) } else { String::new() };
-        let told = format!("{}: {}", shown(name, line), percent(share));
+        let text = share_text(share);
+        let title = format!("{}: {}", shown(name, line), percent(share));
         let _ = write!(
             parts,
-            "<i class=c{} style=\"width:{:.3}%\" title=\"{}\">{text}</i>",
+            "<i class=\"c{}{}\" style=\"width:{:.3}%\" title=\"{}\">{text}</i>",
             colour(name),
+            slim(share),
             100.0 * share,
-            escape(&told)
+            escape(&title)
         );
     }
     format!("<span>{title}</span><div class=stack>{parts}</div>")
@@ -83,7 +95,7 @@ const COUNTS: [(&str, &str, Cell); 15] = [
     ("chosen", "samples in the mix", |line| Some(line.chosen)),
     ("repeats", "of these, repeats", |line| Some(line.repeated)),
     ("tokens", "tokens that are trained on, prompts included", |line| Some(line.tokens?.tokens)),
-    ("supervised", "tokens that the loss looks at", |line| Some(line.tokens?.supervised_tokens)),
+    ("supervised", "tokens in the loss", |line| Some(line.tokens?.supervised_tokens)),
     ("cut", "samples that were too long", |line| Some(line.tokens?.truncated_samples)),
 ];
 
@@ -93,22 +105,22 @@ pub(crate) fn table(ledger: &Ledger) -> String {
     let counts = |cell: Cell| ledger.sources.values().any(|line| cell(line).is_some_and(|count| count > 0));
     let columns: Vec<_> = COUNTS.iter().filter(|(name, _, cell)| wanted.contains(name) || counts(*cell)).collect();
     let mut html = String::from("<div class=scroll><table><thead><tr><th>source");
-    for (name, told, _) in &columns {
-        let _ = write!(html, "<th title=\"{told}\">{name}");
+    for (name, title, _) in &columns {
+        let _ = write!(html, "<th title=\"{title}\">{name}");
     }
     let supervised = ledger.sources.values().any(|line| line.supervised_share.is_some());
     html += if supervised { "<th>share<th>of supervised</thead><tbody>" } else { "<th>share</thead><tbody>" };
     for (name, line) in &ledger.sources {
         let _ = write!(html, "<tr><th>{}", escape(shown(name, line)));
         for (_, _, cell) in &columns {
-            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count as i64)).unwrap_or_default());
+            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count as u64)).unwrap_or_default());
         }
         let _ = write!(html, "<td>{}", percent(line.realised_share));
         html += &line.supervised_share.map(|share| format!("<td>{}", percent(share))).unwrap_or_default();
     }
     html += "</tbody><tfoot><tr><th>in all";
     for (_, _, cell) in &columns {
-        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>() as i64));
+        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>() as u64));
     }
     html += if supervised { "<td><td>" } else { "<td>" };
     html + "</tfoot></table></div>"
@@ -130,7 +142,7 @@ struct Node {
     supervised_share: Option<f64>,
 }
 
-/// The mixture tree as the recipe has it: what each source and each group was asked for, and what it became.
+/// The mixture tree of the recipe: requested and realised share of each source and group.
 pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> String {
     let mut nodes = Vec::new();
     walk(&spec.ratio, Node::default(), ledger, sources, &mut nodes);
@@ -160,9 +172,9 @@ pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> Strin
             fine(node.requested_share),
             fine(node.realised_share),
             difference(node.realised_share - node.requested_share),
-            grouped(node.requested as i64),
-            grouped(node.chosen as i64),
-            if node.repeated > 0 { grouped(node.repeated as i64) } else { "–".to_owned() },
+            grouped(node.requested as u64),
+            grouped(node.chosen as u64),
+            if node.repeated > 0 { grouped(node.repeated as u64) } else { "–".to_owned() },
         );
         if supervised {
             let _ = write!(html, "<td>{}", node.supervised_share.map(percent).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The files that a mix was read from, on a page.
+//! Source files of a mix, on a page.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::words::{bytes, grouped};
 /// Files that a page names; the manifest has them all.
 const NAMED: usize = 300;
 
-/// Every file with its hash, folded away.
+/// Source files with hashes, collapsed.
 pub(crate) fn table(manifest: &Manifest) -> String {
     let mut rows = String::new();
     let mut count = 0;
@@ -28,7 +28,7 @@ pub(crate) fn table(manifest: &Manifest) -> String {
                 escape(name),
                 code(&file.file),
                 escape(&file.layout),
-                grouped(file.records as i64),
+                grouped(file.records as u64),
                 bytes(file.bytes),
                 escape(licence),
                 code(&file.blake3)

@@ -1,4 +1,4 @@
-//! What was read and is not in the mix, on a page: why, how much, and where, with some of the records themselves.
+//! Records that were read and are not in the mix, on a page: reason, count, place, excerpts.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::page::composition::shown;
 use crate::page::{code, escape};
 use crate::words::grouped;
 
-/// Every reason that a record was left out, by source, with the first places; nothing where nothing was.
+/// Rejection reasons by source with the first places; empty where no record was left out.
 pub(crate) fn reasons(ledger: &Ledger) -> String {
     let mut rows = String::new();
     for (name, line) in &ledger.sources {
@@ -23,7 +23,7 @@ pub(crate) fn reasons(ledger: &Ledger) -> String {
                 escape(shown(name, line)),
                 escape(reason),
                 details(counted),
-                grouped(counted.count as i64),
+                grouped(counted.count as u64),
                 of_read(counted.count, line),
                 examples(counted)
             );
@@ -46,7 +46,7 @@ fn of_read(count: u64, line: &SourceLedger) -> String {
     if percent < 0.01 { "< 0.01 %".to_owned() } else { format!("{percent:.2} %") }
 }
 
-/// What was found, most often first.
+/// Details of the reason, most frequent first.
 fn details(counted: &Counted) -> String {
     if counted.details.is_empty() { String::new() } else { format!("<br><small>{}</small>", escape(&counted.most())) }
 }
@@ -60,7 +60,7 @@ fn examples(counted: &Counted) -> String {
     counted.examples.iter().enumerate().map(example).collect()
 }
 
-/// Records that stand more than once: in the same source, and in one that is named earlier and keeps them. A small matrix;
+/// Duplicate records by source: within the source, and across sources (the source named earlier keeps them). A matrix;
 /// nothing where there are none.
 pub(crate) fn duplicates(ledger: &Ledger) -> String {
     let any = |line: &SourceLedger| line.duplicates_within + line.duplicates_across_in_all() > 0;
@@ -84,7 +84,7 @@ pub(crate) fn duplicates(ledger: &Ledger) -> String {
     let cell = |count: u64| {
         // The fuller the cell, the more there are; a root shows the small beside the large.
         let heat = 34.0 * (count as f64 / most as f64).sqrt();
-        let shown = if count > 0 { grouped(count as i64) } else { "–".to_owned() };
+        let shown = if count > 0 { grouped(count as u64) } else { "–".to_owned() };
         format!("<td style=\"background:color-mix(in srgb, var(--c1) {heat:.0}%, transparent)\">{shown}")
     };
     for (name, line) in &ledger.sources {

@@ -1,5 +1,4 @@
-//! Self-contained HTML pages: everything is in the file, and nothing outside it is asked for. What the page of a run and
-//! that of a mix have in common.
+//! Self-contained HTML pages (no network requests): what the pages of runs and mixes share.
 
 pub(crate) mod composition;
 pub(crate) mod files;
@@ -20,7 +19,7 @@ pub(crate) struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The whole document. Its policy forbids every request, should a text have found a way through [`escape`].
+    /// The whole document. Its content security policy forbids every request, should [`escape`] miss something.
     pub fn html(&self) -> String {
         let Self { title, refresh, body, script } = self;
         let refresh = refresh.map(|seconds| format!("<meta http-equiv=refresh content={seconds}>")).unwrap_or_default();
@@ -53,18 +52,22 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Text in a typewriter's letters.
+/// Text in a monospaced font.
 pub(crate) fn code(text: &str) -> String {
     format!("<code>{}</code>", escape(text))
 }
 
 /// JSON inside a page: no text in it may end the script element.
 pub(crate) fn script_data(attributes: &str, value: &Value) -> String {
-    let text = value.to_string().replace(".0,", ",").replace(".0]", "]");
-    format!("<script type=\"application/json\"{attributes}>{}</script>", text.replace('<', "\\u003c"))
+    format!("<script type=\"application/json\"{attributes}>{}</script>", value.to_string().replace('<', "\\u003c"))
 }
 
-/// Numbers that a reader looks for first: name, value, a note.
+/// A number as short as JSON has it: `3` for 3.0.
+pub(crate) fn json_number(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 1e15 { Value::from(number as i64) } else { Value::from(number) }
+}
+
+/// Key figures: name, value, note.
 pub(crate) fn tiles(tiles: &[(&str, String, String)]) -> String {
     let tile = |(name, value, note): &(&str, String, String)| {
         format!("<div class=tile><span>{name}</span><b>{}</b><small>{}</small></div>", escape(value), escape(note))

@@ -1,8 +1,11 @@
 //! Several runs beside one another, over the tokens that each of them has computed: the measure that unlike runs share.
 
+use crate::layout::{TextColumn, TextStyle, Tone, text_table, text_width, wrapped};
 use crate::metrics::{Curves, ValidationMetrics};
+use crate::report_runs::RunSummary;
 use crate::runs::curve::{Chart, Series, Stroke, smoothed_when_long};
 use crate::runs::record::RunRecord;
+use crate::words::plain;
 
 /// Short names for runs: the last part of their folders, or the whole where that is not enough.
 pub fn run_names(records: &[RunRecord]) -> Vec<String> {
@@ -35,6 +38,68 @@ pub fn comparison_charts(records: &[RunRecord]) -> Vec<Chart> {
     }
     charts.retain(|chart| !chart.series.is_empty());
     charts
+}
+
+/// A setting that not all runs have in common.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SettingDifference {
+    /// Its key in the recipe.
+    pub key: String,
+    /// Its value in each run; `None` where it is not set.
+    pub values: Vec<Option<String>>,
+}
+
+/// The settings in which runs differ, seeds included, but for names and what never changes a result. Runs whose recipe
+/// cannot be read have no values.
+pub fn setting_differences(records: &[RunRecord]) -> Vec<SettingDifference> {
+    let read = |record: &RunRecord| RunSummary::read(record.overview.path.as_ref()).ok();
+    let summaries: Vec<Option<RunSummary>> = records.iter().map(read).collect();
+    let mut readable = summaries.iter().flatten();
+    let Some(first) = readable.next() else { return Vec::new() };
+    let mut keys: Vec<&str> = readable
+        .flat_map(|other| first.differing_settings(other).into_iter().chain(first.differing_seeds(other)))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let value = |summary: &Option<RunSummary>, key: &str| Some(summary.as_ref()?.setting(key)?.to_owned());
+    let difference = |key: &str| SettingDifference {
+        key: key.to_owned(),
+        values: summaries.iter().map(|summary| value(summary, key)).collect(),
+    };
+    keys.into_iter().map(difference).collect()
+}
+
+/// The settings that differ as text: a table where it fits, else a block for each setting.
+pub fn settings_text(records: &[RunRecord], style: TextStyle) -> String {
+    let differences = setting_differences(records);
+    if differences.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = run_names(records).iter().map(|name| plain(name)).collect();
+    let shown = |value: &Option<String>| value.as_deref().map_or("–".to_owned(), plain);
+    let column = |title: &str, cells: Vec<String>| TextColumn {
+        title: title.to_owned(),
+        right: false,
+        rank: 0,
+        cells: cells.into_iter().map(|text| (text, Tone::None)).collect(),
+    };
+    let keys = column("key", differences.iter().map(|difference| plain(&difference.key)).collect());
+    let values = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| column(name, differences.iter().map(|difference| shown(&difference.values[at])).collect()));
+    let table = text_table(std::iter::once(keys).chain(values).collect(), TextStyle { width: usize::MAX, ..style });
+    let mut text = format!("{}\n", style.paint("Settings that differ", Tone::Bold));
+    if table.lines().all(|line| text_width(line) <= style.width) {
+        return text + &table + "\n";
+    }
+    for difference in &differences {
+        text += &format!("{}\n", plain(&difference.key));
+        for (name, value) in names.iter().zip(&difference.values) {
+            text += &format!("{}\n", wrapped(&format!("  {name}  {}", shown(value)), style.width, 4));
+        }
+    }
+    text + "\n"
 }
 
 fn chart(

@@ -1,4 +1,4 @@
-//! Curves as they are drawn, in the terminal and on the page: thinned to what can be seen, with nothing hidden by it.
+//! Curves for terminal and page: downsampled to at most 500 points with mean, minimum and maximum, so that spikes stay visible.
 
 use crate::metrics::{Curves, TrainMetrics};
 use crate::records::Resumed;
@@ -18,7 +18,7 @@ pub struct Chart {
     pub from_zero: bool,
     /// Its curves.
     pub series: Vec<Series>,
-    /// Where another process went on.
+    /// Steps at which another process resumed.
     pub resumed: Vec<f64>,
 }
 
@@ -48,10 +48,10 @@ pub struct Series {
     pub not_finite: Vec<f64>,
 }
 
-/// A point of a thinned curve: several measurements that fall into one place.
+/// A point of a downsampled curve: the measurements of one bin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Place of the last of them: the step.
+    /// Step (or tokens) of the last of them.
     pub x: f64,
     /// Their mean.
     pub mean: f64,
@@ -69,7 +69,7 @@ impl Series {
     }
 }
 
-/// Means, lowest and highest values over at most `limit` equal spans; values that are not finite are left out.
+/// Mean, minimum and maximum over at most `limit` equal bins; values that are not finite are left out.
 fn thin(values: &[(f64, f64)], limit: usize) -> Vec<Point> {
     let (Some(&(first, _)), Some(&(last, _))) = (values.first(), values.last()) else { return Vec::new() };
     let span = (last - first) / limit as f64;
@@ -82,7 +82,9 @@ fn thin(values: &[(f64, f64)], limit: usize) -> Vec<Point> {
             Some((point, count)) if here == at => {
                 *count += 1;
                 point.x = x;
-                point.mean += (value - point.mean) / *count as f64;
+                // Weighted first: the difference of two large values of opposite signs would overflow.
+                let weight = 1.0 / *count as f64;
+                point.mean = (1.0 - weight) * point.mean + weight * value;
                 point.low = point.low.min(value);
                 point.high = point.high.max(value);
             }
@@ -93,7 +95,7 @@ fn thin(values: &[(f64, f64)], limit: usize) -> Vec<Point> {
     points.into_iter().map(|(point, _)| point).collect()
 }
 
-/// The exponential moving average over about a fortieth of the curve, without a bias to its beginning.
+/// Exponential moving average over about a fortieth of the curve, with bias correction as in Adam.
 fn smoothed(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let keep = 1.0 - 2.0 / ((values.len() / 40).max(4) as f64 + 1.0);
     let (mut sum, mut weight) = (0.0, 0.0);
@@ -102,7 +104,8 @@ fn smoothed(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .map(|&(x, value)| {
             sum = keep * sum + (1.0 - keep) * value;
             weight = keep * weight + (1.0 - keep);
-            (x, sum / weight)
+            // Rounding must not lift the largest value to infinity.
+            (x, (sum / weight).clamp(f64::MIN, f64::MAX))
         })
         .collect()
 }
@@ -123,8 +126,8 @@ pub(crate) fn noisy(name: &str, colour: usize, values: &[(f64, f64)]) -> Vec<Ser
     vec![Series::new(name, colour, Stroke::Faint, values), smooth]
 }
 
-/// The charts of a run over its steps; `sources` gives validation curves their colours, `resumed` tells where another process
-/// went on. Charts without a point are left out.
+/// The charts of a run over its steps; validation curves are coloured by their index in `sources`, `resumed` marks the steps
+/// at which another process resumed. Charts without a point are left out.
 pub fn run_charts(curves: &Curves, sources: &[String], resumed: &[Resumed]) -> Vec<Chart> {
     let resumed: Vec<f64> = resumed.iter().map(|resumed| resumed.step as f64).collect();
     let over = |value: fn(&TrainMetrics) -> f64| -> Vec<(f64, f64)> {
@@ -218,7 +221,7 @@ mod tests {
         };
         let charts = run_charts(&curves, &["general".to_owned(), "中医".to_owned(), "not validated".to_owned()], &[]);
         let titles: Vec<&str> = charts.iter().map(|chart| chart.title.as_str()).collect();
-        assert_eq!(titles.len(), 5, "no memory was told: {titles:?}");
+        assert_eq!(titles.len(), 5, "no memory was recorded: {titles:?}");
         assert_eq!(charts[1].series.iter().map(|series| series.colour).collect::<Vec<_>>(), [0, 1]);
     }
 }

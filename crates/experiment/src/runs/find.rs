@@ -1,4 +1,4 @@
-//! Which folders are runs.
+//! Search for run folders.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::RunDirError;
 
-/// What stands in the folders that were looked through.
+/// Result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Folders of runs, each once, by name.
@@ -15,10 +15,10 @@ pub struct Found {
     pub foreign: Vec<PathBuf>,
 }
 
-/// Levels below a named folder that are looked through: `checkpoints/base/3_instruct` is found in `checkpoints`.
+/// Levels below a named folder that are searched: `checkpoints/base/3_instruct` is found in `checkpoints`.
 const DEPTH: usize = 2;
 
-/// Finds the runs that `folders` are or hold. A run's own folders are not looked through.
+/// Finds the runs that `folders` are or contain. The inside of a run is not searched.
 ///
 /// # Errors
 /// [`RunDirError::Io`] when a named folder cannot be read.
@@ -40,13 +40,13 @@ pub fn find_runs(folders: &[PathBuf]) -> Result<Found, RunDirError> {
     Ok(found)
 }
 
-/// A run's folder, be it damaged: `run.json`, or what else `medley train` leaves at a run's beginning.
+/// Whether a folder is a run, intact or damaged: `run.json`, or other files that `medley train` writes first.
 pub(super) fn is_run(folder: &Path) -> bool {
     let holds = |name: &str| folder.join(name).exists();
     holds("run.json") || holds(".lock") || (holds("recipe.toml") && holds("metrics.jsonl"))
 }
 
-/// Tells whether there is a run in `folder`.
+/// Searches `folder`; true where it is or contains a run.
 fn look(folder: &Path, depth: usize, found: &mut Found) -> io::Result<bool> {
     if is_run(folder) {
         found.runs.push(folder.to_path_buf());

@@ -1,62 +1,79 @@
 //! The list of runs for people.
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use crate::layout::{TextColumn, TextStyle, Tone, text_table, wrapped, wrapped_command};
+use crate::runs::overview::{RunOverview, RunStatus};
+use crate::words::{ago, plain, plain_lines, short, size_name, span};
 
-use crate::runs::overview::RunOverview;
-use crate::words::size_name;
-use crate::words::{ago, short, span};
+/// What a column shows of a run at a time.
+type Cell = fn(&RunOverview, u64) -> String;
 
-/// A column: its title, what it shows of a run at a time, and whether it holds numbers.
-type Column = (&'static str, fn(&RunOverview, u64) -> String, bool);
-
-const COLUMNS: [Column; 13] = [
-    ("run", |run, _| run.path.clone(), false),
-    ("status", |run, _| run.status.to_string(), false),
-    ("step", |run, _| step(run), true),
-    ("loss", |run, _| number(run.loss), true),
-    ("validation", |run, _| number(run.validation_loss), true),
-    ("tokens/s", |run, _| run.tokens_per_second.map(short).unwrap_or_default(), true),
-    ("trained", |run, _| run.seconds.map(span).unwrap_or_default(), true),
-    ("left", |run, _| run.seconds_left.map(span).unwrap_or_default(), true),
-    ("method", |run, _| run.method.clone().unwrap_or_default(), false),
-    ("mix", |run, _| mix(run), false),
-    ("device", |run, _| run.device.split([' ', ':']).next().unwrap_or_default().to_owned(), false),
-    ("exam", |run, _| run.exam.map(|exam| format!("{:.1}", 100.0 * exam.value)).unwrap_or_default(), true),
-    ("written", |run, now| ago(run.updated, now), true),
+/// Title, content, whether it holds numbers, and how early it is left out where the list is too wide.
+const COLUMNS: [(&str, Cell, bool, u8); 13] = [
+    ("run", |run, _| plain(&run.path), false, 0),
+    ("status", |run, _| run.status.to_string(), false, 0),
+    ("step", |run, _| step(run), true, 0),
+    ("loss", |run, _| number(run.loss), true, 2),
+    ("val loss", |run, _| number(run.validation_loss), true, 1),
+    ("tokens/s", |run, _| run.tokens_per_second.map(short).unwrap_or_default(), true, 7),
+    ("trained", |run, _| run.seconds.map(span).unwrap_or_default(), true, 6),
+    ("left", |run, _| run.seconds_left.map(span).unwrap_or_default(), true, 3),
+    ("method", |run, _| plain(run.method.as_deref().unwrap_or_default()), false, 8),
+    ("mix", |run, _| mix(run), false, 5),
+    ("device", |run, _| plain(run.device.split([' ', ':']).next().unwrap_or_default()), false, 9),
+    ("exam", |run, _| run.exam.map(|exam| format!("{:.1}", 100.0 * exam.value)).unwrap_or_default(), true, 1),
+    ("written", |run, now| ago(run.updated, now), true, 4),
 ];
 
-/// Runs as a table, in the given order, with what is wrong and how to go on below it. `now` is in seconds since 1970.
-/// Columns that no run fills are left out.
-pub fn run_list(runs: &[RunOverview], now: u64) -> String {
-    let filled = |column: &&Column| runs.iter().any(|run| !column.1(run, now).is_empty());
-    let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();
-    let mut table = Table::new();
-    let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-    table.load_style(style).set_header(columns.iter().map(|column| column.0));
-    for run in runs {
-        table.add_row(columns.iter().map(|column| column.1(run, now)));
-    }
-    for (column, shown) in table.column_iter_mut().zip(&columns) {
-        column.set_padding((0, 1));
-        if shown.2 {
-            column.set_cell_alignment(CellAlignment::Right);
+impl RunStatus {
+    /// How the status looks: green where it is done, yellow where it stopped, red where it failed.
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::Complete | Self::Trained => Tone::Good,
+            Self::Training | Self::Examining => Tone::Busy,
+            Self::Stopped | Self::Killed => Tone::Warning,
+            Self::Failed | Self::Damaged => Tone::Bad,
         }
     }
-    let mut text = format!("{}\n", table.trim_fmt());
-    for run in runs {
-        text += &note(run);
+}
+
+/// Runs as a table, in the given order, with what is wrong and how to go on below it. `now` is in seconds since 1970.
+/// Columns that no run fills, and those that there is no room for, are left out.
+pub fn run_list(runs: &[RunOverview], now: u64, style: TextStyle) -> String {
+    let column = |(title, cell, right, rank): &(&str, Cell, bool, u8)| TextColumn {
+        title: (*title).to_owned(),
+        right: *right,
+        rank: *rank,
+        cells: runs
+            .iter()
+            .map(|run| (cell(run, now), if *title == "status" { run.status.tone() } else { Tone::None }))
+            .collect(),
+    };
+    let columns = COLUMNS.iter().map(column);
+    let filled = columns.filter(|column| column.cells.iter().any(|(text, _)| !text.is_empty()));
+    let mut text = text_table(filled.collect(), style);
+    for run in runs.iter().filter(|run| run.error.is_some() || run.go_on.is_some()) {
+        let error = run.error.as_ref().map(|error| format!(": {}", plain(error))).unwrap_or_default();
+        text += &format!("\n{}\n", wrapped(&format!("{} is {}{error}", plain(&run.path), run.status), style.width, 2));
+        text += &go_on(run, "  ", style);
     }
     text
 }
 
-/// What is wrong with a run and how it goes on; nothing where nothing is left to do.
-fn note(run: &RunOverview) -> String {
-    let problem = run.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-    match (&run.hint, problem.is_empty()) {
-        (None, true) => String::new(),
-        (None, false) => format!("\n{} is {}{problem}\n", run.path, run.status),
-        (Some(hint), _) => format!("\n{} is {}{problem}\n  go on: {hint}\n", run.path, run.status),
+/// How a run goes on, each line after `indent`; nothing where nothing is left to do.
+pub fn go_on(run: &RunOverview, indent: &str, style: TextStyle) -> String {
+    let Some(way) = &run.go_on else { return String::new() };
+    let mut text = String::new();
+    let mut line =
+        |words: String| text += &format!("{}\n", wrapped(&format!("{indent}{words}"), style.width, indent.len() + 2));
+    for need in &way.needs {
+        line(format!("not there: {}", plain_lines(need)));
     }
+    way.changes.iter().for_each(|change| line(plain_lines(change)));
+    if let Some(command) = &way.command {
+        let head = if way.needs.is_empty() { "go on: " } else { "once it is back: " };
+        text += &format!("{}\n", wrapped_command(&format!("{indent}{head}"), command, style.width));
+    }
+    text
 }
 
 fn step(run: &RunOverview) -> String {
@@ -69,7 +86,8 @@ fn step(run: &RunOverview) -> String {
 
 fn number(loss: Option<f64>) -> String {
     match loss {
-        Some(loss) if loss.is_finite() => format!("{loss:.3}"),
+        Some(loss) if loss.is_finite() && loss.abs() < 1e5 => format!("{loss:.3}"),
+        Some(loss) if loss.is_finite() => short(loss),
         Some(_) => "NaN".to_owned(),
         None => String::new(),
     }
@@ -78,7 +96,7 @@ fn number(loss: Option<f64>) -> String {
 /// `9:1 2k`.
 fn mix(run: &RunOverview) -> String {
     let ratio = run.ratio.as_deref().and_then(|ratio| ratio.split(' ').next()).unwrap_or_default();
-    let ratio = if ratio.contains(':') { ratio } else { "" };
+    let ratio = if ratio.contains(':') { plain(ratio) } else { String::new() };
     let size = run.size.map(size_name).unwrap_or_default();
     format!("{ratio} {size}").trim().to_owned()
 }
@@ -86,24 +104,65 @@ fn mix(run: &RunOverview) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::text_width;
     use crate::records::{RunState, Status};
     use crate::run_dir::RunDir;
+
+    fn failed(folder: &std::path::Path, error: &str) -> RunOverview {
+        let run = RunDir::open(folder).expect("free");
+        let mut state = RunState { total_steps: 20, ..RunState::new("x", "00ff") }.with_status(Status::Failed);
+        state.error = Some(error.to_owned());
+        state.updated = 1000;
+        run.write_state(&state).expect("written");
+        let recipe = "model.base = \"o/n\"\nmix = { size = 9, ratio = { g = 1 } }\nsources.g.path = \"o/s\"\n";
+        std::fs::write(run.recipe(), recipe).expect("written");
+        drop(run);
+        RunOverview::read(folder)
+    }
 
     #[test]
     fn columns_that_nothing_fills_are_left_out() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path().join("run");
-        let run = RunDir::open(&root).expect("free");
-        let mut state = RunState { total_steps: 20, ..RunState::new("x", "00ff") }.with_status(Status::Failed);
-        state.error = Some("out of disk".to_owned());
-        state.updated = 1000;
-        run.write_state(&state).expect("written");
-        drop(run);
-        let runs = [RunOverview { path: "checkpoints/x".to_owned(), ..RunOverview::read(&root) }];
-        let text = run_list(&runs, 1120);
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let runs = [RunOverview {
+            path: "checkpoints/x".to_owned(),
+            method: None,
+            size: None,
+            ratio: None,
+            ..failed(&root, "out of disk")
+        }];
+        let text = run_list(&runs, 1120, TextStyle::PLAIN);
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["run", "status", "step", "written"]);
         assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["checkpoints/x", "failed", "0/20", "2m", "ago"]);
-        assert!(text.contains("checkpoints/x is failed: out of disk\n  go on: medley train"), "{text}");
+        assert!(
+            text.contains("checkpoints/x is failed: out of disk\n") && text.contains("  go on: medley train"),
+            "{text}"
+        );
+        let coloured = run_list(&runs, 1120, TextStyle { width: 100, colour: true });
+        assert!(coloured.contains("\u{1b}[31mfailed"), "{coloured:?}");
+    }
+
+    #[test]
+    fn a_list_is_at_most_as_wide_as_asked_and_foreign_text_stays_text() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let error = format!("\u{1b}]0;owned\u{7} {}", "why it failed ".repeat(20));
+        let run = failed(
+            &folder.path().join("a-very-long-name-of-a-run-that-nobody-would-choose-but-a-script-would"),
+            &error,
+        );
+        let runs = [RunOverview {
+            device: "cpu (16 threads)".to_owned(),
+            loss: Some(f64::MAX),
+            tokens_per_second: Some(1e300),
+            seconds: Some(1e9),
+            ..run
+        }];
+        for width in [60, 80, 100, 140] {
+            let text = run_list(&runs, 1120, TextStyle { width, colour: false });
+            assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
+            let wide = |line: &&str| text_width(line) > width && !line.contains("--") && !line.contains("medley train");
+            assert_eq!(text.lines().find(wide), None, "{text}");
+        }
     }
 }

@@ -1,17 +1,25 @@
-//! Looking at runs: which there are, how each of them stands, and everything that one of them has to tell.
+//! Views of runs: search, list, lookup by name, curves, comparison, pages.
 
 mod compare;
+mod compare_exam;
 pub mod curve;
 mod find;
+mod go_on;
 mod list;
+mod mix_text;
+mod named;
 mod overview;
 mod page;
 mod record;
 
-pub use crate::words::{short, significant, span};
-pub use compare::{comparison_charts, run_names};
+pub use crate::words::{plain, plain_lines, short, significant, span};
+pub use compare::{SettingDifference, comparison_charts, run_names, setting_differences, settings_text};
+pub use compare_exam::{exam_comparison_text, exam_comparisons, exams_differ};
 pub use find::{Found, find_runs};
-pub use list::run_list;
+pub use go_on::GoOn;
+pub use list::{go_on, run_list};
+pub use mix_text::mix_text;
+pub use named::{Match, RUNS, RunNameError, find_run};
 pub use overview::{RunOverview, RunStatus};
 pub use page::{PageOptions, comparison_page, run_page};
 pub use record::RunRecord;

@@ -1,4 +1,4 @@
-//! How a run stands: one line of the list.
+//! State of a run: one row of the list.
 
 use std::fmt;
 use std::path::Path;
@@ -10,23 +10,24 @@ use crate::metrics::Latest;
 use crate::records::{Resumed, RunState, Status};
 use crate::report_runs::RunSummary;
 use crate::run_dir::RunDir;
+use crate::runs::go_on::GoOn;
 use crate::statistics::Estimate;
 
-/// How a run stands: what `run.json` says, and whether a process works in its folder.
+/// Status of a run: that of `run.json`, and whether a process holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// A process mixes or trains.
     Training,
-    /// The model is there, and a process sits it down to the exam.
+    /// The model is written, and a process examines it.
     Examining,
-    /// Its process ended without a word; `--resume` goes on.
+    /// Its process ended without writing a status; `--resume` continues.
     Killed,
-    /// Stopped on request; `--resume` goes on.
+    /// Stopped on request; `--resume` continues.
     Stopped,
-    /// The model is there, the exam is not.
+    /// The model is written, the exam is not.
     Trained,
-    /// Model and exam are there.
+    /// Model and exam are written.
     Complete,
     /// Ended with an error.
     Failed,
@@ -47,8 +48,8 @@ impl RunStatus {
         Self::Damaged,
     ];
 
-    /// The status that a run says of itself, as it looks from outside.
-    fn of(status: Status, works: bool) -> Self {
+    /// The status of `run.json` combined with the lock.
+    pub(crate) fn of(status: Status, works: bool) -> Self {
         match (status, works) {
             (Status::Training, true) => Self::Training,
             (Status::Training, false) => Self::Killed,
@@ -92,21 +93,24 @@ impl FromStr for RunStatus {
     }
 }
 
-/// How a run stands, from the end of its metrics and its small files.
+/// State of a run, from the end of its metrics and its small files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunOverview {
     /// Its folder, as given or found.
     pub path: String,
     /// The recipe's name.
     pub name: String,
-    /// How it stands.
+    /// Its status.
     pub status: RunStatus,
     /// The process that works on it.
     pub worker: Option<String>,
     /// Why it failed, or what is damaged: the first line.
     pub error: Option<String>,
-    /// How to go on, where something is left to do.
+    /// The command that goes on with it, where something is left to do.
     pub hint: Option<String>,
+    /// What that command needs and does otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub go_on: Option<GoOn>,
     /// Optimizer steps done.
     pub step: usize,
     /// Optimizer steps in all, where known.
@@ -121,7 +125,7 @@ pub struct RunOverview {
     pub tokens_per_second: Option<f64>,
     /// Seconds of training, over all processes that worked on it.
     pub seconds: Option<f64>,
-    /// Seconds of training that are left, at the speed of late; where a process trains.
+    /// Estimated seconds of training left, at the recent speed; only while a process trains.
     pub seconds_left: Option<f64>,
     /// What is fine-tuned.
     pub base: Option<String>,
@@ -158,7 +162,8 @@ impl RunOverview {
         let folder = run.root();
         let worker = run.worker();
         let status = RunStatus::of(state.status, worker.is_some());
-        // What cannot be read is told by `medley runs show`; a list shows what there is.
+        let go_on = GoOn::of(folder, status, &state);
+        // `medley runs show` reports unreadable metrics; the list shows what is readable.
         let latest = Latest::read(&run.metrics()).unwrap_or_default();
         let summary = RunSummary::read(folder).ok();
         let line = latest.train.as_ref();
@@ -171,7 +176,8 @@ impl RunOverview {
         Self {
             path: folder.display().to_string(),
             status,
-            hint: hint(folder, status),
+            hint: go_on.as_ref().and_then(|way| way.command.clone()),
+            go_on,
             step,
             total_steps,
             loss: line.map(|line| line.loss),
@@ -207,6 +213,7 @@ impl RunOverview {
             worker: None,
             error: Some(first_line(error)),
             hint: None,
+            go_on: None,
             step: 0,
             total_steps: None,
             loss: None,
@@ -233,23 +240,6 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The command that goes on with a run. Its own recipe names everything by absolute paths.
-fn hint(folder: &Path, status: RunStatus) -> Option<String> {
-    let again = format!("medley train --recipe {} --out {}", quoted(&folder.join("recipe.toml")), quoted(folder));
-    match status {
-        RunStatus::Killed | RunStatus::Stopped | RunStatus::Failed => Some(format!("{again} --resume")),
-        RunStatus::Trained => Some(again),
-        RunStatus::Training | RunStatus::Examining | RunStatus::Complete | RunStatus::Damaged => None,
-    }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +254,8 @@ mod tests {
         let state =
             RunState { total_steps: 100, device: "cpu (2 threads)".to_owned(), ..RunState::new("ratio-9-1", "00ff") };
         run.write_state(&state).expect("written");
+        let recipe = "model.base = \"o/n\"\nmix = { size = 9, ratio = { g = 1 } }\nsources.g.path = \"o/s\"\n";
+        std::fs::write(run.recipe(), recipe).expect("written");
         let mut lines: Vec<Metrics> = (1..=4).map(|at| Metrics::Train(train(10 * at, 2.0))).collect();
         lines.push(Metrics::Validation(validation(40, 2.5)));
         std::fs::write(run.metrics(), text(&lines) + "{\"kind\":\"tr").expect("written");
@@ -275,7 +267,7 @@ mod tests {
         let killed = RunOverview::read(&root);
         assert_eq!((killed.status, killed.worker, killed.seconds_left), (RunStatus::Killed, None, None));
         let hint = killed.hint.expect("a way to go on");
-        assert!(hint.contains(r"it'\''s mine'") && hint.ends_with("--resume"), "{hint}");
+        assert!(hint.contains(r"it'\''s mine'") && hint.ends_with("--resume --device cpu"), "{hint}");
         std::fs::write(root.join("run.json"), "{\"name\": \"ra").expect("torn");
         let damaged = RunOverview::read(&root);
         assert_eq!(damaged.status, RunStatus::Damaged);

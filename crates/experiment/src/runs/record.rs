@@ -1,4 +1,4 @@
-//! Everything that a run's folder has to tell.
+//! All records of a run's folder.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::report::ExamReport;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::runs::overview::RunOverview;
 
-/// A run, as far as its folder tells. What is missing is `None`; what is there and cannot be read is named in the notes.
+/// The records of a run. Missing files are `None`; files that cannot be read are named in the notes.
 #[derive(Clone, Debug)]
 pub struct RunRecord {
-    /// How it stands.
+    /// Its state.
     pub overview: RunOverview,
     /// Why it failed, in full.
     pub error: Option<String>,
@@ -32,9 +32,9 @@ pub struct RunRecord {
     pub exam: Option<ExamReport>,
     /// The exam of what it was trained from.
     pub base_exam: Option<ExamReport>,
-    /// Steps after which a checkpoint is there.
+    /// Steps of the checkpoints.
     pub checkpoints: Vec<usize>,
-    /// What is there and cannot be read, and what a reader must know of the metrics.
+    /// Files that cannot be read, and warnings on the metrics.
     pub notes: Vec<String>,
 }
 

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use crate::metrics::Curves;
 use crate::page::{Page, escape};
-use crate::report_runs::RunSummary;
-use crate::runs::compare::{comparison_charts, run_names};
-use crate::runs::page::plot;
+use crate::runs::compare::{SettingDifference, comparison_charts, run_names, setting_differences};
+use crate::runs::page::{exam, plot};
 use crate::runs::record::RunRecord;
 use crate::words::{date, short, significant, span};
 
@@ -47,23 +46,21 @@ pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
         }
     }
     body += "</tbody></table></div></section>";
+    body += &exam::comparison(records, &names);
     let plots: String = comparison_charts(records).iter().map(|chart| plot::plot(chart, "tokens")).collect();
-    let _ = write!(body, "<section><h2>Curves over tokens</h2><div class=charts>{plots}</div></section>");
+    if !plots.is_empty() {
+        let _ = write!(body, "<section><h2>Curves over tokens</h2><div class=charts>{plots}</div></section>");
+    }
     body += &settings(records, &names);
     let _ = write!(body, "<footer>Written by Medley {} on {}.</footer>", env!("CARGO_PKG_VERSION"), date(now));
     let script = plot::script(&Curves::default());
     Page { title: "Comparison", refresh: None, body: &body, script: &script }.html()
 }
 
-/// The settings in which the runs differ, but for names, seeds and what never changes a result.
+/// The settings in which the runs differ.
 fn settings(records: &[RunRecord], names: &[String]) -> String {
-    let read = |record: &RunRecord| RunSummary::read(record.overview.path.as_ref()).ok();
-    let Some(summaries) = records.iter().map(read).collect::<Option<Vec<_>>>() else { return String::new() };
-    let Some((first, others)) = summaries.split_first() else { return String::new() };
-    let mut keys: Vec<&str> = others.iter().flat_map(|other| first.differing_settings(other)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    if keys.is_empty() {
+    let differences = setting_differences(records);
+    if differences.is_empty() {
         return String::new();
     }
     let mut html = String::from("<section><h2>Settings that differ</h2><div class=scroll><table><thead><tr><th>key");
@@ -71,10 +68,10 @@ fn settings(records: &[RunRecord], names: &[String]) -> String {
         let _ = write!(html, "<th>{}", escape(name));
     }
     html += "</thead><tbody>";
-    for key in keys {
+    for SettingDifference { key, values } in &differences {
         let _ = write!(html, "<tr><th>{}", escape(key));
-        for summary in &summaries {
-            let _ = write!(html, "<td>{}", escape(summary.setting(key).unwrap_or("–")));
+        for value in values {
+            let _ = write!(html, "<td>{}", escape(value.as_deref().unwrap_or("–")));
         }
     }
     html + "</tbody></table></div></section>"

@@ -36,6 +36,8 @@ const mark = (chart, x, hovered) => {
   const { plot, data, marks } = chart;
   const [left, right] = data.x, [bottom, top] = data.y;
   const share = (x - left) / (right - left);
+  // Halves: the difference of the largest numbers would overflow.
+  const height = value => (value / 2 - bottom / 2) / (top / 2 - bottom / 2);
   if (share < 0 || share > 1) return;
   const line = make(plot, "cursor");
   line.style.left = 100 * share + "%";
@@ -50,7 +52,7 @@ const mark = (chart, x, hovered) => {
     const at = nearest(series.x, x);
     const point = make(plot, "point c" + series.colour);
     point.style.left = 100 * (series.x[at] - left) / (right - left) + "%";
-    point.style.top = 100 * (1 - (series.y[at] - bottom) / (top - bottom)) + "%";
+    point.style.top = 100 * (1 - height(series.y[at])) + "%";
     marks.push(point);
     if (!tip) continue;
     const row = make(tip, "");

@@ -6,6 +6,8 @@ use medley_recipe::Book;
 
 use crate::page::escape;
 use crate::report::{ExamReport, Scores};
+use crate::runs::compare_exam::{ExamComparison, exam_comparisons, exams_differ};
+use crate::runs::page::plot::COLOURS;
 use crate::runs::record::RunRecord;
 use crate::statistics::Estimate;
 use crate::tables_exam::{book_name, paired_note};
@@ -16,6 +18,14 @@ struct Solver<'a> {
     /// Class of its mark.
     mark: &'static str,
     scores: &'a Scores,
+}
+
+/// A mark with its whisker in a lane.
+struct Marked<'a> {
+    name: &'a str,
+    /// Classes of its mark.
+    mark: &'a str,
+    estimate: &'a Estimate,
 }
 
 /// The section; nothing where no exam was sat.
@@ -31,11 +41,8 @@ pub(super) fn section(record: &RunRecord) -> String {
     for exam in &report.guess.exams {
         html += &row(&exam.exam, |scores| accuracy(scores, &exam.exam), &solvers, report);
     }
-    html += "<span></span><div class=axis>";
-    for quarter in 0..=4 {
-        let _ = write!(html, "<span style=\"left:{0}%\">{0}</span>", 25 * quarter);
-    }
-    html += "</div></div>";
+    html += &axis();
+    html += "</div>";
     html += &table(report, &solvers);
     html += &notes(report, record.base_exam.as_ref());
     html + "</section>"
@@ -57,37 +64,90 @@ fn accuracy<'a>(scores: &'a Scores, exam: &str) -> Option<&'a Estimate> {
     scores.exams.iter().find(|score| score.exam == exam).map(|score| &score.accuracy)
 }
 
-/// One exam: a mark and a whisker a solver, and a line where guessing stands.
+/// One exam: a mark and a whisker for each solver, a dashed line at the score of guessing.
 fn row<'a>(
     name: &str,
     pick: impl Fn(&'a Scores) -> Option<&'a Estimate>,
-    solvers: &[Solver<'a>],
+    solvers: &'a [Solver<'a>],
     report: &'a ExamReport,
 ) -> String {
-    let mut html = format!("<span>{}</span><div class=lane>", escape(name));
-    if let Some(guess) = pick(&report.guess) {
-        let _ = write!(
-            html,
-            "<u style=\"left:{:.2}%\" title=\"guessing: {:.1} %\"></u>",
-            100.0 * guess.value,
-            100.0 * guess.value
-        );
+    let results: Vec<Option<Marked>> = solvers
+        .iter()
+        .map(|solver| {
+            let estimate = pick(solver.scores)?;
+            Some(Marked { name: &solver.name, mark: solver.mark, estimate })
+        })
+        .collect();
+    lane(name, pick(&report.guess).map(|guess| guess.value), &results)
+}
+
+/// Pixels that a result takes in a lane.
+const LINE: usize = 11;
+
+/// Results of one exam, one below the other, so that overlapping whiskers stay distinct.
+fn lane(name: &str, guess: Option<f64>, results: &[Option<Marked>]) -> String {
+    let height = (LINE * (results.len() + 1)).max(34);
+    let mut html = format!("<span>{}</span><div class=lane style=\"height:{height}px\">", escape(name));
+    if let Some(guess) = guess.map(|share| 100.0 * share) {
+        let _ = write!(html, "<u style=\"left:{guess:.2}%\" title=\"guessing: {guess:.1} %\"></u>");
     }
-    for (at, solver) in solvers.iter().enumerate() {
-        let Some(estimate) = pick(solver.scores) else { continue };
+    for (at, result) in results.iter().enumerate() {
+        let Some(Marked { name, mark, estimate }) = result else { continue };
         let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|share| 100.0 * share);
-        // One below the other: whiskers that overlap can be told apart.
-        let top = 100.0 * (at as f64 + 1.0) / (solvers.len() as f64 + 1.0);
+        let top = 100.0 * (at as f64 + 1.0) / (results.len() as f64 + 1.0);
         let _ = write!(
             html,
-            "<s class={mark} style=\"left:{low:.2}%;width:{:.2}%;top:{top:.1}%\"></s>\
+            "<s class=\"{mark}\" style=\"left:{low:.2}%;width:{:.2}%;top:{top:.1}%\"></s>\
              <i class=\"mark {mark}\" style=\"left:{value:.2}%;top:{top:.1}%\" title=\"{}: {value:.1} % [{low:.1}, {high:.1}]\"></i>",
             high - low,
-            escape(&solver.name),
-            mark = solver.mark
+            escape(name),
         );
     }
     html + "</div>"
+}
+
+/// Percent, below the lanes.
+fn axis() -> String {
+    let label = |quarter: usize| format!("<span style=\"left:{0}%\">{0}</span>", 25 * quarter);
+    format!("<span></span><div class=axis>{}</div>", (0..=4).map(label).collect::<String>())
+}
+
+/// The exams of several runs: for each way of asking a chart, and a table of the same numbers.
+pub(super) fn comparison(records: &[RunRecord], names: &[String]) -> String {
+    let mut html = String::new();
+    for ExamComparison { book, rows } in exam_comparisons(records) {
+        let mark = |at: usize| format!("c{}{}", at % COLOURS, if at >= COLOURS { " hollow" } else { "" });
+        let marks: Vec<String> = (0..records.len()).map(mark).collect();
+        let _ = write!(html, "<section><h2>Exam, {}</h2><p class=\"legend key\">", book_name(book));
+        for (name, mark) in names.iter().zip(&marks) {
+            let _ = write!(html, "<span><i class=\"mark {mark}\"></i>{}</span>", escape(name));
+        }
+        html += "</p><div class=forest>";
+        for row in &rows {
+            let result = |at: usize| {
+                let (_, estimate) = row.results.iter().find(|(run, _)| *run == at)?;
+                Some(Marked { name: &names[at], mark: &marks[at], estimate })
+            };
+            let results: Vec<Option<Marked>> = (0..names.len()).map(result).collect();
+            html += &lane(&row.exam, row.guess, &results);
+        }
+        html += &axis();
+        html += "</div><div class=scroll><table><thead><tr><th>run";
+        rows.iter().for_each(|row| html += &format!("<th>{}", escape(&row.exam)));
+        html += "</thead><tbody>";
+        for (at, name) in names.iter().enumerate() {
+            let _ = write!(html, "<tr><th>{}", escape(name));
+            for row in &rows {
+                html += &cell(row.results.iter().find(|(run, _)| *run == at).map(|(_, estimate)| estimate));
+            }
+        }
+        html += "</tbody></table></div></section>";
+    }
+    if exams_differ(records) {
+        html += "<p class=\"quiet warn\">Not all runs sat the same exam (items, prompt or answer form differ): their scores do not \
+                 compare.</p>";
+    }
+    html
 }
 
 fn table(report: &ExamReport, solvers: &[Solver]) -> String {

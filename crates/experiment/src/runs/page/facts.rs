@@ -1,4 +1,4 @@
-//! What the run was made of: device, times, hashes, files, the whole recipe.
+//! Provenance of the run: device, times, hashes, files, recipe.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ pub(super) fn section(record: &RunRecord) -> String {
     facts.push(("started", date(run.started)));
     facts.push(("last written", date(run.updated)));
     facts.push(("resumed from", resumed(record)));
-    let saved: Vec<String> = record.checkpoints.iter().map(|step| grouped(*step as i64)).collect();
+    let saved: Vec<String> = record.checkpoints.iter().map(|step| grouped(*step as u64)).collect();
     facts.push((
         "checkpoints",
         if saved.is_empty() { "none".to_owned() } else { format!("after step {}", saved.join(", ")) },
@@ -49,7 +49,7 @@ fn resumed(record: &RunRecord) -> String {
         .overview
         .resumed
         .iter()
-        .map(|resumed| format!("step {} ({})", grouped(resumed.step as i64), date(resumed.time)))
+        .map(|resumed| format!("step {} ({})", grouped(resumed.step as u64), date(resumed.time)))
         .collect();
     if times.is_empty() { "never".to_owned() } else { times.join(", ") }
 }

@@ -1,4 +1,4 @@
-//! A run as one self-contained HTML page: everything is in the file, and nothing outside it is asked for.
+//! A run as one self-contained HTML page (no network requests).
 
 mod compare;
 mod exam;
@@ -17,7 +17,7 @@ use crate::words::{date, grouped, short, significant, span};
 
 pub use compare::comparison_page;
 
-/// How a page is written.
+/// Options of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageOptions {
     /// Seconds after which the page loads itself again, as long as a process works on the run.
@@ -65,7 +65,7 @@ fn header(record: &RunRecord, options: PageOptions) -> String {
         run.method.clone(),
         run.base.as_deref().map(|base| base.trim_end_matches('/').rsplit('/').next().unwrap_or(base).to_owned()),
         run.ratio.clone().filter(|ratio| ratio.contains(':')),
-        run.size.map(|size| format!("{} samples", grouped(size as i64))),
+        run.size.map(|size| format!("{} samples", grouped(size as u64))),
         Some(run.device.split(':').next().unwrap_or_default().to_owned()).filter(|device| !device.is_empty()),
     ];
     let mix: Vec<String> = mix.into_iter().flatten().map(|text| escape(&text)).collect();
@@ -97,8 +97,8 @@ fn progress(run: &RunOverview) -> String {
         "<div class=progress role=progressbar aria-valuenow={} aria-valuemax={total}><i style=\"width:{share:.1}%\"></i></div>\
          <p class=quiet>step {} of {}{left}</p>",
         run.step,
-        grouped(run.step as i64),
-        grouped(total as i64)
+        grouped(run.step as u64),
+        grouped(total as u64)
     )
 }
 
@@ -114,7 +114,7 @@ fn mix(record: &RunRecord, ledger: &Ledger, sources: &[String]) -> String {
     format!("<section><h2>Mix</h2>{}</section>", parts.concat())
 }
 
-/// The numbers that a reader looks for first.
+/// Key figures.
 fn tiles(record: &RunRecord) -> String {
     let (run, curves) = (&record.overview, &record.curves);
     let mut tiles = Vec::new();
@@ -125,7 +125,7 @@ fn tiles(record: &RunRecord) -> String {
     if let (Some(last), Some(best)) = (curves.validation.last(), finite.min_by(|a, b| a.loss.total_cmp(&b.loss))) {
         let best = match best.step == last.step {
             true => "the best so far".to_owned(),
-            false => format!("best {} at step {}", significant(best.loss, 4), grouped(best.step as i64)),
+            false => format!("best {} at step {}", significant(best.loss, 4), grouped(best.step as u64)),
         };
         tiles.push(("Validation loss", significant(last.loss, 4), best));
     }

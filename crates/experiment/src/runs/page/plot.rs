@@ -1,11 +1,12 @@
-//! A chart: an SVG that stretches to any width, its labels beside it as plain text, its numbers for whoever points at it.
+//! A chart: an SVG of any width, labels as HTML text, values at the pointer.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::axis::Axis;
 use crate::metrics::Curves;
-use crate::page::{escape, script_data};
+use crate::page::{escape, json_number, script_data};
 use crate::runs::curve::{Chart, Point, Series, Stroke};
 use crate::words::{grouped, short, significant};
 
@@ -13,50 +14,22 @@ use crate::words::{grouped, short, significant};
 const WIDTH: f64 = 2000.0;
 const HEIGHT: f64 = 1000.0;
 
-/// Colours that the style sheet has; the next curves take them again, dashed.
+/// Colours of the style sheet; further curves reuse them, dashed.
 pub(super) const COLOURS: usize = 8;
 
-/// From where to where an axis goes, and its marks.
-struct Axis {
-    low: f64,
-    high: f64,
-    marks: Vec<f64>,
-    step: f64,
-}
-
-impl Axis {
-    /// An axis over `low..=high`, with about `count` marks at round numbers.
-    fn new(low: f64, high: f64, count: f64) -> Self {
-        let (low, high) =
-            if high > low { (low, high) } else { (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)) };
-        let rough = (high - low) / count;
-        let power = 10f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
-        let first = (low / step).ceil() as i64;
-        let marks = (first..).map(|at| at as f64 * step).take_while(|mark| *mark <= high + step * 1e-6).collect();
-        Self { low, high, marks, step }
+fn label(axis: &Axis, mark: f64) -> String {
+    let largest = axis.low.abs().max(axis.high.abs());
+    if mark.abs() < axis.step * 1e-6 {
+        return "0".to_owned();
     }
-
-    /// Where `value` lies, from 0 to 1.
-    fn share(&self, value: f64) -> f64 {
-        (value - self.low) / (self.high - self.low)
+    if axis.step < 1e-3 {
+        return significant(mark, 3);
     }
-
-    fn label(&self, mark: f64) -> String {
-        let largest = self.low.abs().max(self.high.abs());
-        if mark.abs() < self.step * 1e-6 {
-            return "0".to_owned();
-        }
-        if self.step < 1e-3 {
-            return significant(mark, 3);
-        }
-        if largest >= 10_000.0 {
-            return short(mark).replace(".00", "").replace(".0k", "k");
-        }
-        let digits = (-self.step.log10().floor()).max(0.0) as usize;
-        format!("{mark:.digits$}")
+    if largest >= 10_000.0 {
+        return short(mark).replace(".00", "").replace(".0k", "k");
     }
+    let digits = (-axis.step.log10().floor()).max(0.0) as usize;
+    format!("{mark:.digits$}")
 }
 
 /// A chart over `x_name` as a figure.
@@ -66,24 +39,25 @@ pub(super) fn plot(chart: &Chart, x_name: &str) -> String {
     let lowest = points().map(|point| point.low).fold(f64::INFINITY, f64::min);
     let highest = points().map(|point| point.high).fold(f64::NEG_INFINITY, f64::max);
     let (lowest, highest) = if lowest <= highest { (lowest, highest) } else { (0.0, 1.0) };
-    let margin = 0.04 * (highest - lowest);
+    let finite = |value: f64| value.clamp(f64::MIN, f64::MAX);
+    let margin = 0.08 * (highest / 2.0 - lowest / 2.0);
     let y = match chart.from_zero {
-        true => Axis::new(0.0, if highest > 0.0 { 1.06 * highest } else { 1.0 }, 6.0),
-        false => Axis::new(lowest - margin, highest + margin, 6.0),
+        true => Axis::new(lowest.min(0.0), if highest > 0.0 { finite(1.06 * highest) } else { 1.0 }, 6),
+        false => Axis::new(finite(lowest - margin), finite(highest + margin), 6),
     };
     // All charts begin at 0: the same place is the same step in each of them.
-    let x = Axis::new(0.0, last, 6.0);
+    let x = Axis::new(0.0, last, 6);
     let mut paths = grid(&y) + &resumptions(&chart.resumed, &x, x_name);
     chart.series.iter().for_each(|series| paths += &draw(series, &x, &y));
     let y_labels: String = y
         .marks
         .iter()
-        .map(|mark| format!("<span style=\"top:{:.2}%\">{}</span>", 100.0 * (1.0 - y.share(*mark)), y.label(*mark)))
+        .map(|mark| format!("<span style=\"top:{:.2}%\">{}</span>", 100.0 * (1.0 - y.share(*mark)), label(&y, *mark)))
         .collect();
     let x_labels: String = x
         .marks
         .iter()
-        .map(|mark| format!("<span style=\"left:{:.2}%\">{}</span>", 100.0 * x.share(*mark), x.label(*mark)))
+        .map(|mark| format!("<span style=\"left:{:.2}%\">{}</span>", 100.0 * x.share(*mark), label(&x, *mark)))
         .collect();
     format!(
         "<figure class=chart><figcaption><b>{title}</b>{legend}</figcaption><div class=frame><div class=y>{y_labels}</div>\
@@ -105,9 +79,9 @@ fn grid(y: &Axis) -> String {
 /// A line where another process went on.
 fn resumptions(steps: &[f64], x: &Axis, x_name: &str) -> String {
     let line = |step: &f64| {
-        let told = grouped(*step as i64);
+        let step_name = grouped(*step as i64);
         format!(
-            "<path class=resumed d=\"M{:.0} 0V{HEIGHT}\"><title>resumed from {x_name} {told}</title></path>",
+            "<path class=resumed d=\"M{:.0} 0V{HEIGHT}\"><title>resumed from {x_name} {step_name}</title></path>",
             WIDTH * x.share(*step)
         )
     };
@@ -163,7 +137,7 @@ fn told(value: f64) -> String {
     if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) }
 }
 
-/// Says where a value was not a number: a curve has no place for it.
+/// Notes on values that are not finite, which a curve cannot show.
 fn not_finite(series: &[Series], x_name: &str) -> String {
     let mut notes = String::new();
     for series in series.iter().filter(|series| !series.not_finite.is_empty()) {
@@ -180,11 +154,13 @@ fn not_finite(series: &[Series], x_name: &str) -> String {
     notes
 }
 
-/// What the script shows of the place that is pointed at.
+/// Data of the script: values by place.
 fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
-    let rounded = |value: f64| significant(value, 5).parse::<f64>().unwrap_or(value);
+    // JSON has no infinity: rounding the largest number up stays below it.
+    let rounded =
+        |value: f64| significant(value, 5).parse().ok().filter(|number: &f64| number.is_finite()).unwrap_or(value);
     let column = |series: &Series, value: fn(&Point) -> f64| -> Value {
-        series.points.iter().map(|point| rounded(value(point))).collect::<Vec<f64>>().into()
+        series.points.iter().map(|point| json_number(rounded(value(point)))).collect()
     };
     let series: Vec<Value> = chart
         .series
@@ -192,7 +168,7 @@ fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
         .map(|series| {
             let mut value = json!({
                 "name": series.name, "colour": series.colour % COLOURS,
-                "x": series.points.iter().map(|point| point.x).collect::<Vec<f64>>(),
+                "x": series.points.iter().map(|point| json_number(point.x)).collect::<Vec<Value>>(),
                 "y": column(series, |point| point.mean),
             });
             if series.points.iter().any(|point| point.low < point.high) {
@@ -205,18 +181,18 @@ fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
     script_data("", &json!({ "name": x_name, "x": [x.low, x.high], "y": [y.low, y.high], "series": series }))
 }
 
-/// The script that shows values where a chart is pointed at, with what it tells of a step.
+/// The script that shows values at the pointer, with its data on steps.
 pub(super) fn script(curves: &Curves) -> String {
     format!("{}<script>{}</script>", steps_data(curves), include_str!("curves.js"))
 }
 
-/// What the script tells of a step: epoch and tokens, at some hundred places.
+/// Data of the script: epoch and tokens at up to 400 steps.
 fn steps_data(curves: &Curves) -> String {
     let every = curves.train.len().div_ceil(400).max(1);
     let lines = || curves.train.iter().step_by(every);
     let steps = json!({
         "step": lines().map(|line| line.step).collect::<Vec<_>>(),
-        "epoch": lines().map(|line| (line.epoch * 1000.0).round() / 1000.0).collect::<Vec<_>>(),
+        "epoch": lines().map(|line| json_number((line.epoch * 1000.0).round() / 1000.0)).collect::<Vec<_>>(),
         "tokens": lines().map(|line| line.tokens).collect::<Vec<_>>(),
     });
     script_data(" id=steps", &steps)
@@ -229,8 +205,8 @@ mod tests {
     #[test]
     fn axes_have_round_marks() {
         let labels = |low, high| -> Vec<String> {
-            let axis = Axis::new(low, high, 4.0);
-            axis.marks.iter().map(|mark| axis.label(*mark)).collect()
+            let axis = Axis::new(low, high, 4);
+            axis.marks.iter().map(|mark| label(&axis, *mark)).collect()
         };
         assert_eq!(labels(0.2, 1.05), ["0.5", "1.0"]);
         assert_eq!(labels(0.0, 0.001), ["0", "0.0005", "0.001"]);

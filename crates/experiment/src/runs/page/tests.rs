@@ -1,8 +1,10 @@
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::metrics::tests::{text, train, validation};
-use crate::metrics::{Metrics, ValidationMetrics};
+use crate::metrics::{Metrics, TrainMetrics, ValidationMetrics};
 use crate::records::{RunState, Status};
 use crate::run_dir::RunDir;
 
@@ -103,4 +105,71 @@ fn torn_files_are_named_and_the_rest_is_shown() {
         assert!(html.contains(named), "{named}");
     }
     assert!(!html.contains("NaN"));
+}
+
+/// Numbers as a metrics file holds them: of every size, and none at all.
+fn any_number() -> impl Strategy<Value = f64> {
+    let extreme = prop::sample::select(vec![
+        f64::MAX,
+        f64::MIN,
+        f64::MIN_POSITIVE,
+        5e-324,
+        0.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        1e308,
+    ]);
+    prop_oneof![any::<f64>(), extreme, -10.0..10.0]
+}
+
+/// Steps from the usual to the largest.
+fn any_step() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..1000, any::<usize>(), Just(usize::MAX)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_numbers_have_a_page_quickly(
+        steps in prop::collection::vec((any_step(), any_number(), any_number()), 0..80),
+        validated in prop::collection::vec((any_step(), any_number()), 0..10),
+        memory in any::<u64>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let held = run(folder.path(), Status::Complete);
+        let mut lines: Vec<Metrics> = Vec::new();
+        for (step, loss, other) in steps {
+            let line = train(10, loss);
+            lines.push(Metrics::Train(TrainMetrics {
+                step, tokens: step as u64, lr: other, grad_norm: loss, tokens_per_second: other, seconds: other,
+                epoch: other, memory_bytes: memory, time: other, ..line
+            }));
+        }
+        for (step, loss) in validated {
+            let sources = [("general".to_owned(), loss)].into();
+            lines.push(Metrics::Validation(ValidationMetrics { step, sources, ..validation(10, loss) }));
+        }
+        std::fs::write(held.metrics(), text(&lines)).expect("written");
+        let started = std::time::Instant::now();
+        let html = page(folder.path(), None);
+        prop_assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+        prop_assert!(html.len() < 400_000 && html.ends_with("</html>\n"));
+        prop_assert!(!html.contains("NaN") && !html.contains("inf,") && !html.contains(":inf"), "no number is drawn that is none");
+        let record = RunRecord::read(folder.path()).expect("a run");
+        let list = crate::runs::run_list(&[record.overview.clone()], 0, crate::TextStyle::PLAIN);
+        prop_assert!(list.lines().all(|line| crate::text_width(line) <= 100 || line.contains("medley train")), "{list}");
+        comparison_page(&[record.clone(), record], 0);
+    }
+
+    #[test]
+    fn any_bytes_as_metrics_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), cut in 0usize..400) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let held = run(folder.path(), Status::Stopped);
+        let good = text(&[Metrics::Train(train(10, 2.0)), Metrics::Validation(validation(10, 2.0))]);
+        let torn = &good.as_bytes()[..cut.min(good.len())];
+        std::fs::write(held.metrics(), [torn, &bytes].concat()).expect("written");
+        prop_assert!(page(folder.path(), None).ends_with("</html>\n"));
+    }
 }

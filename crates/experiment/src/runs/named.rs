@@ -1,0 +1,333 @@
+//! Lookup of a run by what a user calls it: its folder, its recipe's name, its train hash, or a unique prefix of these.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::run_dir::RunDir;
+use crate::runs::find::{find_runs, is_run};
+use crate::words::plain;
+
+/// The folder that `medley train` puts runs into.
+pub const RUNS: &str = "checkpoints";
+
+/// Fewest hexadecimal digits that are taken for the beginning of a hash.
+const SHORTEST_HASH: usize = 4;
+
+/// Candidates that a message names at most.
+const NAMED: usize = 12;
+
+/// Levels above a path inside a run at which the run's folder is looked for: `RUN/steps/20`, `RUN/exam/base/report.json`.
+const INSIDE: usize = 4;
+
+/// No single run of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunNameError {
+    /// Several runs match.
+    #[error("`{}` could be any of {} runs\n  hint: {}", plain(name), candidates.len(), self.hint())]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// Each run's folder, with its recipe's name and hash.
+        candidates: Vec<String>,
+    },
+    /// Nothing matches.
+    #[error("{}\n  hint: {}", nowhere(name, *exists), self.hint())]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// Whether a folder or file of that name is there, without a run in it.
+        exists: bool,
+        /// Folders of the runs whose names are nearest.
+        nearest: Vec<String>,
+        /// Runs that were looked through.
+        runs: usize,
+    },
+}
+
+impl RunNameError {
+    /// How to name the run that was meant.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Ambiguous { candidates, .. } => format!("name one of them by its folder:\n{}", listed(candidates)),
+            Self::NotFound { nearest, runs, .. } => advice(nearest, *runs),
+        }
+    }
+}
+
+fn nowhere(name: &str, exists: bool) -> String {
+    let name = plain(name);
+    if exists { format!("{name}: not a run: it has no run.json") } else { format!("{name}: no such run") }
+}
+
+fn listed(candidates: &[String]) -> String {
+    let mut text = String::new();
+    for candidate in candidates.iter().take(NAMED) {
+        let _ = writeln!(text, "  {}", plain(candidate));
+    }
+    if candidates.len() > NAMED {
+        let _ = writeln!(text, "  and {} more", candidates.len() - NAMED);
+    }
+    text.trim_end().to_owned()
+}
+
+fn advice(nearest: &[String], runs: usize) -> String {
+    match (nearest, runs) {
+        ([], 0) => format!("there are no runs in `{RUNS}`; `medley runs DIR` lists those of another folder"),
+        ([], _) => {
+            format!("`medley runs` lists the {runs} runs in `{RUNS}`; `medley runs DIR` those of another folder")
+        }
+        (nearest, _) => {
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{}`", plain(name))).collect();
+            format!("did you mean {}? `medley runs` lists all runs", names.join(" or "))
+        }
+    }
+}
+
+/// How much of a run's name has to be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// A whole folder, name or hash: where the text may also name something else, such as a model of the hub.
+    Whole,
+    /// The beginning is enough, where only one run begins so.
+    Prefix,
+}
+
+/// Finds a run: the folder itself or a path inside it; else a run in `checkpoints` (two levels deep) or beside the path
+/// given, by its folder, the name of its recipe, its train hash, or a unique prefix of one of
+/// these (of a hash at least four digits).
+///
+/// # Errors
+/// [`RunNameError::Ambiguous`] with the runs that match equally well; [`RunNameError::NotFound`] with the nearest names.
+pub fn find_run(name: &str, precision: Match) -> Result<PathBuf, RunNameError> {
+    find_in(Path::new(RUNS), name, precision)
+}
+
+fn find_in(root: &Path, name: &str, precision: Match) -> Result<PathBuf, RunNameError> {
+    let path = Path::new(name);
+    if !name.is_empty() && is_run(path) {
+        return Ok(path.to_path_buf());
+    }
+    let mut above = path.ancestors().skip(1).take(INSIDE).filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(run) = above.find(|folder| path.exists() && is_run(folder)) {
+        return Ok(run.to_path_buf());
+    }
+    let candidates = candidates(root, path);
+    let rules: [(Match, fn(&Candidate) -> bool); 3] = [
+        (Match::Whole, Candidate::is_folder),
+        (Match::Whole, Candidate::is_called),
+        (Match::Prefix, Candidate::begins_so),
+    ];
+    for (_, matches) in rules.iter().filter(|(needs, _)| *needs == Match::Whole || precision == Match::Prefix) {
+        let found: Vec<&Candidate> = candidates.iter().filter(|candidate| matches(candidate)).collect();
+        match found.as_slice() {
+            [] => {}
+            [only] => return Ok(only.folder.clone()),
+            several => {
+                let candidates = several.iter().map(|candidate| candidate.described()).collect();
+                return Err(RunNameError::Ambiguous { name: name.to_owned(), candidates });
+            }
+        }
+    }
+    let exists = !name.is_empty() && path.exists();
+    Err(RunNameError::NotFound { name: name.to_owned(), exists, nearest: nearest(&candidates), runs: candidates.len() })
+}
+
+/// A run, and what it would have to be called.
+struct Candidate {
+    folder: PathBuf,
+    /// What is looked for in the folder that holds it.
+    wanted: String,
+    /// The folder's path below the one that was looked through.
+    relative: String,
+    recipe: String,
+    hash: String,
+}
+
+impl Candidate {
+    fn last(&self) -> &str {
+        self.relative.rsplit('/').next().unwrap_or(&self.relative)
+    }
+
+    fn is_folder(&self) -> bool {
+        self.relative == self.wanted
+    }
+
+    fn is_called(&self) -> bool {
+        !self.wanted.is_empty() && [self.last(), &self.recipe, &self.hash].contains(&self.wanted.as_str())
+    }
+
+    fn begins_so(&self) -> bool {
+        let wanted = self.wanted.as_str();
+        let names = [self.relative.as_str(), self.last(), &self.recipe];
+        let hash = wanted.len() >= SHORTEST_HASH && self.hash.starts_with(&wanted.to_ascii_lowercase());
+        !wanted.is_empty() && (hash || names.iter().any(|name| name.starts_with(wanted)))
+    }
+
+    fn described(&self) -> String {
+        let hash = medley_recipe::hash8(&self.hash);
+        match (self.recipe.is_empty(), hash.is_empty()) {
+            (true, true) => self.folder.display().to_string(),
+            _ => format!("{} ({}, hash {hash})", self.folder.display(), self.recipe),
+        }
+    }
+}
+
+/// The runs in `root` and in the folder that `path` lies in, each once.
+fn candidates(root: &Path, path: &Path) -> Vec<Candidate> {
+    let text = path.to_string_lossy();
+    let mut places = Vec::new();
+    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty() && parent.is_dir());
+    if let (Some(parent), Some(last)) = (beside, path.file_name()) {
+        places.push((parent, last.to_string_lossy().into_owned()));
+    }
+    if path.is_relative() && root.is_dir() {
+        let below = text.strip_prefix("./").unwrap_or(&text).trim_end_matches('/');
+        places.push((root, below.to_owned()));
+    }
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for (place, wanted) in places {
+        for folder in find_runs(&[place.to_path_buf()]).unwrap_or_default().runs {
+            if candidates.iter().any(|known| same(&known.folder, &folder)) {
+                continue;
+            }
+            let relative = folder.strip_prefix(place).unwrap_or(&folder).to_string_lossy().into_owned();
+            let state = RunDir::look(&folder).ok().map(|(_, state)| state);
+            let (recipe, hash) = state.map(|state| (state.name, state.train_hash)).unwrap_or_default();
+            candidates.push(Candidate { folder, wanted: wanted.clone(), relative, recipe, hash });
+        }
+    }
+    candidates
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Up to three runs whose folder or recipe is spelled nearly as what is looked for.
+fn nearest(candidates: &[Candidate]) -> Vec<String> {
+    let distance = |candidate: &Candidate| {
+        let wanted = candidate.wanted.to_lowercase();
+        let names = [&candidate.relative, candidate.last(), &candidate.recipe];
+        let each = names.iter().map(|name| strsim::osa_distance(&wanted, &name.to_lowercase()));
+        // A part of the name is as good as one slip of the keyboard.
+        let part = wanted.chars().count() >= 3 && candidate.relative.to_lowercase().contains(&wanted);
+        each.chain(part.then_some(1)).min().filter(|&slips| slips <= (wanted.chars().count() / 3).max(1))
+    };
+    let mut near: Vec<(usize, String)> = candidates
+        .iter()
+        .filter_map(|candidate| Some((distance(candidate)?, candidate.folder.display().to_string())))
+        .collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, folder)| folder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::RunState;
+
+    struct Runs(tempfile::TempDir);
+
+    impl Runs {
+        fn new(runs: &[(&str, &str, &str)]) -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            for (path, recipe, hash) in runs {
+                let run = RunDir::open(&folder.path().join(path)).expect("free");
+                run.write_state(&RunState::new(recipe, hash)).expect("written");
+            }
+            Self(folder)
+        }
+
+        fn find(&self, name: &str) -> Result<String, RunNameError> {
+            let found = find_in(self.0.path(), name, Match::Prefix)?;
+            Ok(found.strip_prefix(self.0.path()).unwrap_or(&found).display().to_string())
+        }
+    }
+
+    #[test]
+    fn a_run_is_found_by_folder_name_hash_and_unique_prefix() {
+        let runs = Runs::new(&[
+            ("quick-1a2b3c4d", "quick", "1a2b3c4d5e"),
+            ("group/nine", "ratio-9-1", "77aa88"),
+            ("group/one", "ratio-1-1", "77bb88"),
+        ]);
+        for (name, expected) in [
+            ("quick-1a2b3c4d", "quick-1a2b3c4d"),
+            ("quick", "quick-1a2b3c4d"),
+            ("qui", "quick-1a2b3c4d"),
+            ("1a2b", "quick-1a2b3c4d"),
+            ("1A2B3C", "quick-1a2b3c4d"),
+            ("1a2b3c4d5e", "quick-1a2b3c4d"),
+            ("group/nine", "group/nine"),
+            ("./group/nine/", "group/nine"),
+            ("nine", "group/nine"),
+            ("ni", "group/nine"),
+            ("group/on", "group/one"),
+            ("ratio-9-1", "group/nine"),
+            ("77bb", "group/one"),
+        ] {
+            assert_eq!(runs.find(name).as_deref(), Ok(expected), "{name}");
+        }
+        // Below four digits a hash says too little.
+        assert!(runs.find("1a2").is_err());
+    }
+
+    #[test]
+    fn paths_lead_to_the_run_that_holds_them_and_to_runs_beside() {
+        let runs = Runs::new(&[("a", "first", "1a2b3c"), ("b", "second", "4d5e6f")]);
+        let root = runs.0.path();
+        std::fs::create_dir_all(root.join("a/steps/20")).expect("made");
+        let elsewhere = |path: PathBuf| find_in(Path::new("/nowhere"), &path.to_string_lossy(), Match::Prefix);
+        assert_eq!(elsewhere(root.join("a")), Ok(root.join("a")));
+        assert_eq!(elsewhere(root.join("a/steps/20")), Ok(root.join("a")));
+        assert_eq!(elsewhere(root.join("4d5e")), Ok(root.join("b")), "by hash, beside the path given");
+        assert!(elsewhere(root.join("a/steps/30")).is_err(), "a path that is not there is not inside the run");
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_its_candidates() {
+        let runs = Runs::new(&[("a/x", "same", "11aa11"), ("b/x", "same", "22bb22"), ("exact", "same-too", "33cc33")]);
+        for name in ["x", "same"] {
+            let error = runs.find(name).expect_err("two runs").to_string();
+            assert!(error.contains("any of 2 runs") && error.contains("a/x (same, hash 11aa11)"), "{error}");
+            assert!(error.contains("b/x") && !error.contains("exact"), "{error}");
+        }
+        assert_eq!(runs.find("exact").as_deref(), Ok("exact"), "a whole name goes before a prefix");
+        assert_eq!(runs.find("same-").as_deref(), Ok("exact"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_answered_with_the_nearest() {
+        let runs = Runs::new(&[("quick-nine", "quick", "1a2b3c"), ("other", "thing", "4d5e6f")]);
+        let error = runs.find("quikc-nine").expect_err("misspelled").to_string();
+        assert!(
+            error.contains("no such run") && error.contains("did you mean `") && error.contains("quick-nine"),
+            "{error}"
+        );
+        assert!(runs.find("NINE").expect_err("a part").to_string().contains("quick-nine"));
+        let far = runs.find("zzzzzz").expect_err("nothing near").to_string();
+        assert!(far.contains("lists the 2 runs"), "{far}");
+        assert!(runs.find("").is_err(), "an empty name is no prefix of everything");
+        std::fs::create_dir(runs.0.path().join("thesis")).expect("made");
+        let thesis = runs.0.path().join("thesis");
+        let error = find_in(runs.0.path(), &thesis.to_string_lossy(), Match::Prefix).expect_err("no run").to_string();
+        assert!(error.contains("not a run: it has no run.json"), "{error}");
+        let none = find_in(Path::new("/nowhere"), "x", Match::Prefix).expect_err("no runs").to_string();
+        assert!(none.contains("no runs in `checkpoints`"), "{none}");
+    }
+
+    #[test]
+    fn a_whole_match_takes_no_prefix() {
+        let runs = Runs::new(&[("Qwen-small", "tiny", "1a2b3c4d")]);
+        let find = |name| find_in(runs.0.path(), name, Match::Whole);
+        assert!(find("Qwen").is_err() && find("1a2b").is_err());
+        assert!(find("Qwen-small").is_ok() && find("tiny").is_ok() && find("1a2b3c4d").is_ok());
+    }
+
+    #[test]
+    fn terminal_sequences_in_a_name_stay_text() {
+        let runs = Runs::new(&[("a", "ev\u{1b}[2Jil", "11aa11"), ("b", "ev\u{1b}[2Jil", "22bb22")]);
+        let error = runs.find("ev").expect_err("two runs").to_string();
+        assert!(error.contains("ev") && !error.contains('\u{1b}'), "{error:?}");
+    }
+}
