@@ -26,7 +26,7 @@ fn it_reads_and_the_exam_knows() {
     let output = run(root, &["train", "--recipe", "recipes/quickstart.toml", "--device", "cpu", "--out", &out_text]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = String::from_utf8_lossy(&output.stdout);
-    for column in ["guess", "string match", "base", "fine-tuned", "closed book", "95 % interval"] {
+    for column in ["guess", "string", "base", "fine-tuned", "closed book", "95 % interval"] {
         assert!(table.contains(column), "no «{column}» in:\n{table}");
     }
 

@@ -19,7 +19,9 @@ impl Axis {
         let count = count.max(2);
         let (low, high) = widened(low, high);
         let rough = half_span(low, high) / (count as f64 / 2.0);
-        let step = round_steps(rough).into_iter().find(|step| *step >= rough && step.is_finite()).unwrap_or(rough);
+        // No 2.5: a mark's label has as many digits as the step's power of ten.
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power_below(rough));
+        let step = steps.into_iter().find(|step| *step >= rough && step.is_finite()).unwrap_or(rough);
         let first = (low / step).ceil();
         // Bounded, whatever rounding does: a round step needs at most `count` marks and one at each end.
         let marks = (0..=2 * count).map(|at| (first + at as f64) * step);
@@ -36,7 +38,8 @@ impl Axis {
             let (bottom, top) = ends(*step);
             bottom.is_finite() && top.is_finite() && bottom <= low && top >= high
         };
-        let round = round_steps(rough).into_iter().chain([20.0 * power_below(rough)]).find(fits);
+        let steps = [1.0, 2.0, 2.5, 5.0, 10.0, 20.0].map(|digit| digit * power_below(rough));
+        let round = steps.into_iter().find(fits);
         let (bottom, top) = round.map_or((low, high), ends);
         Self {
             low: bottom,
@@ -69,11 +72,6 @@ fn widened(low: f64, high: f64) -> (f64, f64) {
 
 fn power_below(rough: f64) -> f64 {
     10f64.powf(rough.log10().floor())
-}
-
-/// Round numbers about `rough`, ascending.
-fn round_steps(rough: f64) -> [f64; 5] {
-    [1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * power_below(rough))
 }
 
 #[cfg(test)]

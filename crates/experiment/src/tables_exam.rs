@@ -51,13 +51,13 @@ fn table(laid_out: &[Column], first: &ExamReport) -> Table {
     table.add_row(["average".to_owned(), first.items.to_string()].into_iter().chain(averages));
     let intervals = laid_out.iter().map(|column| match column.exact {
         true => String::new(),
-        false => interval(&column.scores.average),
+        false => short_interval(&column.scores.average),
     });
     table.add_row(["95 % interval".to_owned(), String::new()].into_iter().chain(intervals));
     let content = laid_out
         .iter()
         .map(|column| column.model.map(|model| percent(model.content.average.value)).unwrap_or_default());
-    table.add_row(["right in content".to_owned(), String::new()].into_iter().chain(content));
+    table.add_row(["content right".to_owned(), String::new()].into_iter().chain(content));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -67,7 +67,7 @@ fn table(laid_out: &[Column], first: &ExamReport) -> Table {
 fn lay_out<'a>(columns: &[(&str, &'a ExamReport)], first: &'a ExamReport) -> Vec<Column<'a>> {
     let solver =
         |title: &str, scores: &'a Scores, exact| Column { title: title.to_owned(), scores, model: None, exact };
-    let mut laid_out = vec![solver("guess", &first.guess, true), solver("string match", &first.string_match, false)];
+    let mut laid_out = vec![solver("guess", &first.guess, true), solver("string\nmatch", &first.string_match, false)];
     for (name, report) in columns {
         for model in &report.books {
             let title = format!("{}\n{}", plain(name), book_name(model.book));
@@ -151,6 +151,11 @@ fn percent(share: f64) -> String {
 /// `[55.1, 69.0]`, in percent.
 fn interval(estimate: &Estimate) -> String {
     format!("[{:.1}, {:.1}]", 100.0 * estimate.low, 100.0 * estimate.high)
+}
+
+/// `55.1–69.0`, in percent: for tables.
+fn short_interval(estimate: &Estimate) -> String {
+    format!("{:.1}–{:.1}", 100.0 * estimate.low, 100.0 * estimate.high)
 }
 
 /// `62.3 [55.1, 69.0]`, in percent.

@@ -108,23 +108,29 @@ fn table_4_from_runs() {
     let table = tabulate(PaperTable::Table4, &read_runs(&folders).0);
     insta::assert_snapshot!(runs.show(&table.render(100)), @r#"
     Table 4: models fine-tuned on general:medical mixtures
-    ┌──────────────────────────┬────────────────┬─────┬───────────────────┬───────────────────┬─────┬───────────────────┐
-    │ model                    ┆            9:1 ┆ 4:1 ┆               3:1 ┆               1:1 ┆ 1:4 ┆               1:9 │
-    ╞══════════════════════════╪════════════════╪═════╪═══════════════════╪═══════════════════╪═════╪═══════════════════╡
-    │ Qwen1.5-7B · 100k · lora ┆ 63.0 ± 2.0 (3) ┆     ┆ 58.0 [54.0, 62.0] ┆ 60.2 [56.2, 64.2] ┆     ┆                   │
-    │                          ┆    62.96  +0.0 ┆     ┆                   ┆       60.42  -0.2 ┆     ┆                   │
-    │ model · 2k · lora        ┆                ┆     ┆                   ┆                   ┆     ┆ 91.0 [87.0, 95.0] │
-    └──────────────────────────┴────────────────┴─────┴───────────────────┴───────────────────┴─────┴───────────────────┘
-    open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard deviation (runs);
-    below it the paper's value and ours minus the paper's
-    note: other: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (code:general), size 100k): 50.0 [46.0, 54.0]
-    note: medical: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (tcm:western), size 100k): 55.0 [51.0, 59.0]
-    note: unexamined: no exam score (exam/report.json is not there: it has not sat the exam)
-    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
+    ┌──────────────────────────┬─────────────────────┬──────────────┬───────────────────┬──────────────┐
+    │ model                    ┆                 9:1 ┆          3:1 ┆               1:1 ┆          1:9 │
+    ╞══════════════════════════╪═════════════════════╪══════════════╪═══════════════════╪══════════════╡
+    │ Qwen1.5-7B · 100k · lora ┆ 63.0 ± 2.0, 3 seeds ┆ 58.0, 1 seed ┆      60.2, 1 seed ┆              │
+    │                          ┆        [58.0, 68.0] ┆ [54.0, 62.0] ┆      [56.2, 64.2] ┆              │
+    │                          ┆   paper 62.96, +0.0 ┆              ┆ paper 60.42, -0.2 ┆              │
+    │ model · 2k · lora        ┆                     ┆              ┆                   ┆ 91.0, 1 seed │
+    │                          ┆                     ┆              ┆                   ┆ [87.0, 95.0] │
+    └──────────────────────────┴─────────────────────┴──────────────┴───────────────────┴──────────────┘
+    Open-book accuracy in %, average over exams. One seed: the run's score and its 95 % interval over
+    the exam's items. Several: mean ± standard deviation over seeds, and the 95 % interval of the mean
+    (Student's t). Below them the paper's value and ours minus the paper's, in points.
+    note: other: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (code:general), size
+          100k): 50.0 [46.0, 54.0]
+    note: medical: not in this table (base Qwen/Qwen1.5-7B, ratio 1:1 (tcm:western),
+          size 100k): 55.0 [51.0, 59.0]
+    note: unexamined: no exam score (there is no exam/report.json)
+    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual
+           Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
     "#);
     insta::assert_snapshot!(table.to_csv(), @r#"
-    table,row,column,value,low,high,deviation,runs,paper,difference
-    4,"Qwen1.5-7B · 100k · lora",9:1,63.0000,,,2.0000,3,62.9600,0.0400
+    table,row,column,value,low,high,deviation,seeds,paper,difference
+    4,"Qwen1.5-7B · 100k · lora",9:1,63.0000,58.0317,67.9683,2.0000,3,62.9600,0.0400
     4,"Qwen1.5-7B · 100k · lora",3:1,58.0000,54.0000,62.0000,,1,,
     4,"Qwen1.5-7B · 100k · lora",1:1,60.2000,56.2000,64.2000,,1,60.4200,-0.2200
     4,"model · 2k · lora",1:9,91.0000,87.0000,95.0000,,1,,
@@ -145,15 +151,18 @@ fn table_5_from_runs() {
     assert_eq!(PaperTable::fitting(&read), [PaperTable::Table5]);
     insta::assert_snapshot!(runs.show(&tabulate(PaperTable::Table5, &read).render(100)), @r#"
     Table 5: models fine-tuned on medical data alone, by number of samples
-    ┌────────────────────────┬───────────────────┬─────┬─────┬─────┬─────┬─────┬──────┬───────────────────┐
-    │ model                  ┆               10k ┆ 20k ┆ 50k ┆ 70k ┆ 80k ┆ 90k ┆ 100k ┆              200k │
-    ╞════════════════════════╪═══════════════════╪═════╪═════╪═════╪═════╪═════╪══════╪═══════════════════╡
-    │ Qwen1.5-7B-Chat · lora ┆ 57.0 [53.0, 61.0] ┆     ┆     ┆     ┆     ┆     ┆      ┆ 55.0 [51.0, 59.0] │
-    │                        ┆       57.60  -0.6 ┆     ┆     ┆     ┆     ┆     ┆      ┆       56.12  -1.1 │
-    └────────────────────────┴───────────────────┴─────┴─────┴─────┴─────┴─────┴──────┴───────────────────┘
-    open-book accuracy in %, average over exams: one run with its 95 % interval, several as mean ± standard deviation (runs);
-    below it the paper's value and ours minus the paper's
-    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
+    ┌────────────────────────┬───────────────────┬───────────────────┐
+    │ model                  ┆               10k ┆              200k │
+    ╞════════════════════════╪═══════════════════╪═══════════════════╡
+    │ Qwen1.5-7B-Chat · lora ┆      57.0, 1 seed ┆      55.0, 1 seed │
+    │                        ┆      [53.0, 61.0] ┆      [51.0, 59.0] │
+    │                        ┆ paper 57.60, -0.6 ┆ paper 56.12, -1.1 │
+    └────────────────────────┴───────────────────┴───────────────────┘
+    Open-book accuracy in %, average over exams. One seed: the run's score and its 95 % interval over
+    the exam's items. Several: mean ± standard deviation over seeds, and the 95 % interval of the mean
+    (Student's t). Below them the paper's value and ours minus the paper's, in points.
+    paper: Yang, Wang, Chen, Su, Tan: Fine-Tuning Medical Language Models for Enhanced Long-Contextual
+           Understanding and Domain Expertise (ICML 2024 workshop on long-context foundation models)
     "#);
 }
 
@@ -296,16 +305,16 @@ fn every_number_of_the_paper_is_there() {
 fn the_table_after_an_exam() {
     let (base, tuned) = (ExamReport { items_without_passage: 7, ..exam(0.55) }, exam(0.62));
     insta::assert_snapshot!(crate::exam_table(&[("base", &base), ("tuned", &tuned)]), @r#"
-    ┌──────────────────┬───────┬───────┬──────────────┬──────────────┬──────────────┬──────────────┬──────────────┐
-    │ exam             ┆ items ┆ guess ┆ string match ┆         base ┆         base ┆        tuned ┆        tuned │
-    │                  ┆       ┆       ┆              ┆    open book ┆  closed book ┆    open book ┆  closed book │
-    ╞══════════════════╪═══════╪═══════╪══════════════╪══════════════╪══════════════╪══════════════╪══════════════╡
-    │ physician        ┆   120 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
-    │ nursing*         ┆    60 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
-    │ average          ┆   180 ┆  20.0 ┆         31.0 ┆         55.0 ┆         24.0 ┆         62.0 ┆         24.0 │
-    │ 95 % interval    ┆       ┆       ┆ [26.0, 36.0] ┆ [51.0, 59.0] ┆ [20.0, 28.0] ┆ [58.0, 66.0] ┆ [20.0, 28.0] │
-    │ right in content ┆       ┆       ┆              ┆         57.0 ┆         26.0 ┆         64.0 ┆         26.0 │
-    └──────────────────┴───────┴───────┴──────────────┴──────────────┴──────────────┴──────────────┴──────────────┘
+    ┌───────────────┬───────┬───────┬───────────┬───────────┬─────────────┬───────────┬─────────────┐
+    │ exam          ┆ items ┆ guess ┆    string ┆      base ┆        base ┆     tuned ┆       tuned │
+    │               ┆       ┆       ┆     match ┆ open book ┆ closed book ┆ open book ┆ closed book │
+    ╞═══════════════╪═══════╪═══════╪═══════════╪═══════════╪═════════════╪═══════════╪═════════════╡
+    │ physician     ┆   120 ┆  20.0 ┆      31.0 ┆      55.0 ┆        24.0 ┆      62.0 ┆        24.0 │
+    │ nursing*      ┆    60 ┆  20.0 ┆      31.0 ┆      55.0 ┆        24.0 ┆      62.0 ┆        24.0 │
+    │ average       ┆   180 ┆  20.0 ┆      31.0 ┆      55.0 ┆        24.0 ┆      62.0 ┆        24.0 │
+    │ 95 % interval ┆       ┆       ┆ 26.0–36.0 ┆ 51.0–59.0 ┆   20.0–28.0 ┆ 58.0–66.0 ┆   20.0–28.0 │
+    │ content right ┆       ┆       ┆           ┆      57.0 ┆        26.0 ┆      64.0 ┆        26.0 │
+    └───────────────┴───────┴───────┴───────────┴───────────┴─────────────┴───────────┴─────────────┘
     accuracy in %; average: unweighted over exams
     * fewer than 100 items: too few to conclude about this exam by itself
     7 of 180 items have no passage: open book is closed book for them
