@@ -33,12 +33,12 @@ pub(super) fn section(gathered: &Gathered, ledger: &Ledger) -> String {
                     slim(share),
                     100.0 * share,
                     escape(language),
-                    grouped(count as u64),
+                    grouped(count),
                     percent(share)
                 );
             }
             if at < named.len() || others {
-                let _ = write!(rows, "<td>{}", if count > 0 { grouped(count as u64) } else { "–".to_owned() });
+                let _ = write!(rows, "<td>{}", if count > 0 { grouped(count) } else { "–".to_owned() });
             }
         }
         bars += "</div>";

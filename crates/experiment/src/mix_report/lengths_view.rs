@@ -51,18 +51,14 @@ fn histogram(lengths: &Lengths, longest: u32, colour: usize, what: &str) -> Stri
         // What is rare stays visible.
         let height = (HEIGHT * *count as f64 / most).max(1.5);
         let (from, to) = (edge(at), edge(at + 1).saturating_sub(1));
-        let range = if from == to {
-            grouped(from as u64)
-        } else {
-            format!("{} to {}", grouped(from as u64), grouped(to as u64))
-        };
+        let range = if from == to { grouped(from) } else { format!("{} to {}", grouped(from), grouped(to)) };
         let _ = write!(
             bars,
             "<rect x={:.1} y={:.1} width={:.1} height={height:.1}><title>{range} characters: {} ({})</title></rect>",
             at as f64 * width,
             HEIGHT - height,
             width - 1.5,
-            grouped(*count as u64),
+            grouped(*count),
             percent(*count as f64 / lengths.count() as f64)
         );
     }

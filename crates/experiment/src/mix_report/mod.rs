@@ -93,7 +93,7 @@ fn line(manifest: &Manifest, ledger: &Ledger) -> String {
 
 /// `20,000 samples`.
 fn asked(ledger: &Ledger) -> String {
-    format!("{} {}", grouped(ledger.requested as u64), ledger.size_in.as_str())
+    format!("{} {}", grouped(ledger.requested), ledger.size_in.as_str())
 }
 
 /// `general 9 : medical 1 (tcm 1 : western 1)`.
@@ -124,15 +124,15 @@ fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str
     if (became as f64) < 0.99 * ledger.requested as f64
         || (ledger.size_in == Unit::Samples && became < ledger.requested)
     {
-        let text = format!("{} instead of {}: a pool is too small", grouped(became as u64), asked(ledger));
+        let text = format!("{} instead of {}: a pool is too small", grouped(became), asked(ledger));
         banners.push(("Smaller than asked", text));
     }
     for (name, line) in ledger.sources.iter().filter(|(_, line)| line.repeated > 0) {
         let times = line.chosen as f64 / (line.chosen - line.repeated).max(1) as f64;
         let text = format!(
             "{name}: {} of {} samples are repeats, each record occurs {times:.1} times on average",
-            grouped(line.repeated as u64),
-            grouped(line.chosen as u64)
+            grouped(line.repeated),
+            grouped(line.chosen)
         );
         banners.push(("Repeats", text));
     }
@@ -228,7 +228,7 @@ fn facts(manifest: &Manifest) -> String {
         ("mix hash", code(&manifest.mix_hash)),
         ("mix.jsonl", code(&manifest.mix.blake3)),
         ("validation.jsonl", code(&manifest.validation.blake3)),
-        ("exam questions kept out", grouped(manifest.exam_questions as u64)),
+        ("exam questions kept out", grouped(manifest.exam_questions)),
         (
             "versions",
             format!("keys and orders {}, importers {}", manifest.canonical_version, manifest.importer_version),

@@ -42,7 +42,7 @@ fn row(name: &str, source: &ManifestSource, index: usize) -> String {
         escape(name),
         code(&source.origin(index)),
         grouped(files().count() as u64),
-        grouped(files().map(|file| file.records).sum::<u64>() as u64),
+        grouped(files().map(|file| file.records).sum::<u64>()),
         bytes(files().map(|file| file.bytes).sum())
     )
 }
@@ -69,8 +69,8 @@ fn read_as(ledger: &Ledger) -> String {
                 escape(shown(name, line)),
                 escape(&read.shape),
                 escape(&read.layout),
-                grouped(read.records as u64),
-                grouped(read.files as u64),
+                grouped(read.records),
+                grouped(read.files),
                 code(&read.example)
             );
         }

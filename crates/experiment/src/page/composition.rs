@@ -113,14 +113,14 @@ pub(crate) fn table(ledger: &Ledger) -> String {
     for (name, line) in &ledger.sources {
         let _ = write!(html, "<tr><th>{}", escape(shown(name, line)));
         for (_, _, cell) in &columns {
-            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count as u64)).unwrap_or_default());
+            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count)).unwrap_or_default());
         }
         let _ = write!(html, "<td>{}", percent(line.realised_share));
         html += &line.supervised_share.map(|share| format!("<td>{}", percent(share))).unwrap_or_default();
     }
     html += "</tbody><tfoot><tr><th>in all";
     for (_, _, cell) in &columns {
-        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>() as u64));
+        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>()));
     }
     html += if supervised { "<td><td>" } else { "<td>" };
     html + "</tfoot></table></div>"
@@ -172,9 +172,9 @@ pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> Strin
             fine(node.requested_share),
             fine(node.realised_share),
             difference(node.realised_share - node.requested_share),
-            grouped(node.requested as u64),
-            grouped(node.chosen as u64),
-            if node.repeated > 0 { grouped(node.repeated as u64) } else { "–".to_owned() },
+            grouped(node.requested),
+            grouped(node.chosen),
+            if node.repeated > 0 { grouped(node.repeated) } else { "–".to_owned() },
         );
         if supervised {
             let _ = write!(html, "<td>{}", node.supervised_share.map(percent).unwrap_or_default());

@@ -28,7 +28,7 @@ pub(crate) fn table(manifest: &Manifest) -> String {
                 escape(name),
                 code(&file.file),
                 escape(&file.layout),
-                grouped(file.records as u64),
+                grouped(file.records),
                 bytes(file.bytes),
                 escape(licence),
                 code(&file.blake3)

@@ -23,7 +23,7 @@ pub(crate) fn reasons(ledger: &Ledger) -> String {
                 escape(shown(name, line)),
                 escape(reason),
                 details(counted),
-                grouped(counted.count as u64),
+                grouped(counted.count),
                 of_read(counted.count, line),
                 examples(counted)
             );
@@ -84,7 +84,7 @@ pub(crate) fn duplicates(ledger: &Ledger) -> String {
     let cell = |count: u64| {
         // The fuller the cell, the more there are; a root shows the small beside the large.
         let heat = 34.0 * (count as f64 / most as f64).sqrt();
-        let shown = if count > 0 { grouped(count as u64) } else { "–".to_owned() };
+        let shown = if count > 0 { grouped(count) } else { "–".to_owned() };
         format!("<td style=\"background:color-mix(in srgb, var(--c1) {heat:.0}%, transparent)\">{shown}")
     };
     for (name, line) in &ledger.sources {

@@ -112,7 +112,7 @@ fn find_in(root: &Path, name: &str, precision: Match) -> Result<PathBuf, RunName
         return Ok(run.to_path_buf());
     }
     let candidates = candidates(root, path);
-    let rules: [(Match, fn(&Candidate) -> bool); 3] = [
+    let rules: [(Match, Rule); 3] = [
         (Match::Whole, Candidate::is_folder),
         (Match::Whole, Candidate::is_called),
         (Match::Prefix, Candidate::begins_so),
@@ -131,6 +131,9 @@ fn find_in(root: &Path, name: &str, precision: Match) -> Result<PathBuf, RunName
     let exists = !name.is_empty() && path.exists();
     Err(RunNameError::NotFound { name: name.to_owned(), exists, nearest: nearest(&candidates), runs: candidates.len() })
 }
+
+/// Whether a candidate is what is looked for.
+type Rule = fn(&Candidate) -> bool;
 
 /// A run, and what it would have to be called.
 struct Candidate {

@@ -65,7 +65,7 @@ fn header(record: &RunRecord, options: PageOptions) -> String {
         run.method.clone(),
         run.base.as_deref().map(|base| base.trim_end_matches('/').rsplit('/').next().unwrap_or(base).to_owned()),
         run.ratio.clone().filter(|ratio| ratio.contains(':')),
-        run.size.map(|size| format!("{} samples", grouped(size as u64))),
+        run.size.map(|size| format!("{} samples", grouped(size))),
         Some(run.device.split(':').next().unwrap_or_default().to_owned()).filter(|device| !device.is_empty()),
     ];
     let mix: Vec<String> = mix.into_iter().flatten().map(|text| escape(&text)).collect();
