@@ -70,11 +70,9 @@ fn local_or(
     if local.is_dir() {
         return Ok(local.to_path_buf());
     }
-    if !named_run::may_be_hub_model(name) {
-        return Err(miette!(
-            help = "name a model directory, an adapter, a run, or a hub model (owner/name)",
-            "{name}: no such directory"
-        ));
+    // What can be no hub model is refused here, with the nearest names of runs.
+    if let Some(run) = named_run::model(name)? {
+        return Ok(run);
     }
     let hub = Hub::from_env().with_bars(progress::bars().clone());
     fetch(&hub).map(|snapshot| snapshot.directory).map_err(report)

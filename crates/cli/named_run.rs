@@ -45,7 +45,11 @@ pub fn mix_or_run(name: &Path) -> Result<PathBuf> {
         Err(RunNameError::NotFound { .. }) if name.is_dir() => Ok(name.to_path_buf()),
         Err(error @ RunNameError::NotFound { .. }) => {
             let hint = error.hint();
-            Err(miette!(help = hint, "{}: neither the folder of a mix nor a run", plain(&name.display().to_string())))
+            Err(miette!(
+                help = hint,
+                "{}: there is no mix here, and no run of that name",
+                plain(&name.display().to_string())
+            ))
         }
         Err(error) => Err(report(error)),
     }
@@ -81,13 +85,20 @@ pub fn may_be_hub_model(name: &str) -> bool {
 /// same from anywhere.
 ///
 /// # Errors
-/// Several runs of that name; no run, and no hub model can have that name.
+/// Several runs of that name.
 pub fn adopt_base(resolved: &mut Resolved) -> Result<()> {
     let base = resolved.recipe.model.base.clone();
     if base.starts_with("init:") || resolved.find(&base).exists() {
         return Ok(());
     }
-    if let Some(run) = model(&base)? {
+    let precision = if may_be_hub_model(&base) { Match::Whole } else { Match::Prefix };
+    let run = match find_run(&base, precision) {
+        Ok(run) => Some(relative(&run)),
+        // A task that does not need the model need not find it; the others name what is wrong.
+        Err(RunNameError::NotFound { .. }) => None,
+        Err(error) => return Err(report(error)),
+    };
+    if let Some(run) = run {
         say(format!("base     {} is the run {}", plain(&base), plain(&run.display().to_string())));
         let absolute = std::path::absolute(&run).unwrap_or(run);
         resolved.recipe.model.base = absolute.display().to_string();

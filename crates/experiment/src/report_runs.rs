@@ -8,6 +8,7 @@ use medley_recipe::Book;
 use serde::Serialize;
 use toml::{Table, Value};
 
+use crate::metrics::Latest;
 use crate::records::RunState;
 use crate::report::ExamReport;
 use crate::run_dir::RunDir;
@@ -218,7 +219,12 @@ fn read_score(folder: &Path, state: Option<&(RunDir, RunState)>) -> Result<RunSc
         let status = RunStatus::of(state.status, run.worker().is_some());
         return Err(match status {
             RunStatus::Complete => "its recipe has no exam papers".to_owned(),
-            _ => format!("no exam yet: {status}, step {} of {}", state.step, state.total_steps),
+            _ => {
+                // A process that was killed did not write its last step into `run.json`.
+                let trained =
+                    Latest::read(&run.metrics()).ok().and_then(|latest| latest.train).map_or(0, |line| line.step);
+                format!("no exam yet: {status}, step {} of {}", trained.max(state.step), state.total_steps)
+            }
         });
     }
     let report = ExamReport::read(&path).map_err(|error| error.reason)?;

@@ -113,7 +113,7 @@ pub(crate) fn table(ledger: &Ledger) -> String {
     for (name, line) in &ledger.sources {
         let _ = write!(html, "<tr><th>{}", escape(shown(name, line)));
         for (_, _, cell) in &columns {
-            let _ = write!(html, "<td>{}", cell(line).map(|count| grouped(count)).unwrap_or_default());
+            let _ = write!(html, "<td>{}", cell(line).map(grouped).unwrap_or_default());
         }
         let _ = write!(html, "<td>{}", percent(line.realised_share));
         html += &line.supervised_share.map(|share| format!("<td>{}", percent(share))).unwrap_or_default();

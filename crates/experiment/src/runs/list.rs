@@ -66,11 +66,11 @@ pub fn go_on(run: &RunOverview, indent: &str, style: TextStyle) -> String {
     let mut line =
         |words: String| text += &format!("{}\n", wrapped(&format!("{indent}{words}"), style.width, indent.len() + 2));
     for need in &way.needs {
-        line(format!("not there: {}", plain_lines(need)));
+        line(format!("missing: {}", plain_lines(need)));
     }
     way.changes.iter().for_each(|change| line(plain_lines(change)));
     if let Some(command) = &way.command {
-        let head = if way.needs.is_empty() { "go on: " } else { "once it is back: " };
+        let head = if way.needs.is_empty() { "go on: " } else { "then go on: " };
         text += &format!("{}\n", wrapped_command(&format!("{indent}{head}"), command, style.width));
     }
     text
