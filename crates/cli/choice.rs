@@ -36,7 +36,7 @@ impl RecipeChoice {
 pub fn load(name: &str, set: &[String]) -> miette::Result<Resolved> {
     let mut resolved = medley_recipe::load(&recipe_of(name), set)?;
     for warning in &resolved.warnings {
-        eprintln!("{:?}", Report::new(warning.clone()));
+        eprintln!("{:?}", crate::errors::shown(&Report::new(warning.clone())));
     }
     named_run::adopt_base(&mut resolved)?;
     Ok(resolved)

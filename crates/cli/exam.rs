@@ -186,7 +186,7 @@ pub fn examine(
 /// The report as a table, or as JSON for machines.
 fn show(name: &str, result: &ExamReport, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(result).into_diagnostic()?);
+        println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(result).into_diagnostic()?));
     } else {
         let short = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name);
         print!("{}", exam_table(&[(short, result)]));

@@ -129,7 +129,7 @@ fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<Ex
         Ok(code) => code,
         Err(report) => {
             tracing::debug!("failed: {report:?}");
-            eprintln!("{report:?}");
+            eprintln!("{:?}", errors::shown(&report));
             ExitCode::from(trouble)
         }
     }

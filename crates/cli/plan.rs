@@ -67,7 +67,10 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let plan = Plan::new(&input).ok_or_else(|| miette!("there is nothing to train on: the mix has no samples"))?;
     let remedies = if plan.fits() { Vec::new() } else { input.remedies() };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&plan_table::json(&plan, &remedies)).into_diagnostic()?);
+        println!(
+            "{}",
+            medley_chat::escaped(&serde_json::to_string_pretty(&plan_table::json(&plan, &remedies)).into_diagnostic()?)
+        );
         return Ok(());
     }
     println!("{}", plan_table::table(&plan, &input));

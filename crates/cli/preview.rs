@@ -112,7 +112,12 @@ impl Show<'_> {
     fn record(&self, record: &MixedRecord, place: &str, step: Option<usize>) -> miette::Result<()> {
         let shown = self.tokenizer.preview(&record.messages, self.max_tokens, look());
         if self.json {
-            println!("{}", as_json(record, step, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?);
+            println!(
+                "{}",
+                medley_chat::escaped(
+                    &as_json(record, step, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?
+                )
+            );
             return Ok(());
         }
         let title = format!("{place} · {} · {}:{}", record.source, record.file, record.line);

@@ -69,7 +69,7 @@ pub fn run(args: RecipeArgs) -> miette::Result<()> {
         Command::Import(args) => import(&args),
         Command::List => list(),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&json_schema()).into_diagnostic()?);
+            println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(&json_schema()).into_diagnostic()?));
             Ok(())
         }
     }
@@ -78,9 +78,9 @@ pub fn run(args: RecipeArgs) -> miette::Result<()> {
 fn show(args: &ShowArgs) -> miette::Result<()> {
     let resolved = choice::load(&args.name, &args.set)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&resolved.recipe).into_diagnostic()?);
+        println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(&resolved.recipe).into_diagnostic()?));
     } else {
-        print!("{}", colour_comments(&resolved.show()));
+        print!("{}", colour_comments(&medley_chat::escaped(&resolved.show())));
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn import(args: &ImportArgs) -> miette::Result<()> {
     let imported = medley_recipe::import(&args.file, &options)?;
     say_notes(&imported.notes);
     let Some(out) = &args.out else {
-        print!("{}", imported.toml);
+        print!("{}", medley_chat::escaped(&imported.toml));
         return Ok(());
     };
     std::fs::create_dir_all(recipe_folder).into_diagnostic()?;

@@ -38,7 +38,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
     };
     let tables: Vec<_> = wanted.into_iter().map(|table| tabulate(table, &runs)).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&tables).into_diagnostic()?);
+        println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(&tables).into_diagnostic()?));
         return Ok(());
     }
     for (number, table) in tables.iter().enumerate() {

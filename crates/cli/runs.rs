@@ -84,7 +84,7 @@ fn list(args: &ListArgs) -> Result<()> {
     runs.retain(|run| args.status.is_empty() || args.status.contains(&run.status));
     sort(&mut runs, args.sort);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&runs).into_diagnostic()?);
+        println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(&runs).into_diagnostic()?));
     } else if !runs.is_empty() {
         print!("{}", run_list(&runs, seconds_since_1970(), screen::style()));
     } else if args.status.is_empty() {

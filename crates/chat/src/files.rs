@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) bos_token: Option<String>,
     pub(crate) eos_token: Option<String>,
     pub(crate) pad_token: Option<String>,
+    /// Every special token that a template sees, by its name.
+    pub(crate) special_tokens: Vec<(&'static str, String)>,
     /// Ids that `generation_config.json` stops at.
     pub(crate) stop_ids: Vec<u32>,
 }
@@ -51,8 +53,10 @@ impl Settings {
             }
             Ok(None)
         };
+        let special_tokens = special_tokens(directory, &config, &map)?;
         Ok(Self {
             template: read_template(directory, &config)?,
+            special_tokens,
             bos_token: token("bos_token")?,
             eos_token: token("eos_token")?,
             pad_token: token("pad_token")?,
@@ -61,10 +65,66 @@ impl Settings {
     }
 }
 
-/// `chat_template.jinja` wins over the configuration's key, as in transformers.
+/// The tokens that transformers names to a template, in its order.
+const SPECIAL_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// What the classes of transformers' tokenizers assume where `tokenizer_config.json` is silent.
+const CLASS_DEFAULTS: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "Qwen2Tokenizer",
+        &[("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")],
+    ),
+    ("LlamaTokenizer", &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")]),
+    (
+        "GemmaTokenizer",
+        &[
+            ("bos_token", "<bos>"),
+            ("eos_token", "<eos>"),
+            ("unk_token", "<unk>"),
+            ("pad_token", "<pad>"),
+            ("mask_token", "<mask>"),
+        ],
+    ),
+];
+
+/// The special tokens that a template sees: those of the files, then those of the tokenizer's class.
+fn special_tokens(
+    directory: &Path,
+    config: &JsonFile,
+    map: &JsonFile,
+) -> Result<Vec<(&'static str, String)>, ChatError> {
+    let named = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    let named = named.strip_suffix("Fast").unwrap_or(named);
+    // transformers reads every tokenizer of such a model with Qwen2's class.
+    let is_qwen2 =
+        JsonFile::read(directory.join("config.json")).is_ok_and(|model| model.value["model_type"] == "qwen2");
+    let class = if is_qwen2 { "Qwen2Tokenizer" } else { named };
+    let defaults = CLASS_DEFAULTS.iter().find(|(known, _)| *known == class).map_or(&[][..], |(_, tokens)| *tokens);
+    let mut tokens = Vec::new();
+    for name in SPECIAL_TOKENS {
+        // An explicit null takes a class's token away.
+        let silent = config.value.get(name).is_none();
+        let default =
+            || defaults.iter().find(|(known, _)| *known == name && silent).map(|(_, token)| (*token).to_owned());
+        let token = match config.token(name)? {
+            Some(token) => Some(token),
+            None => map.token(name)?,
+        };
+        tokens.extend(token.or_else(default).map(|token| (name, token)));
+    }
+    Ok(tokens)
+}
+
+/// Where transformers keeps a model's further templates, each in a file of its name.
+const NAMED_TEMPLATES: &str = "additional_chat_templates";
+
+/// As in transformers: a file wins over the configuration's key; of several templates that of the name `default` is
+/// used.
 fn read_template(directory: &Path, config: &JsonFile) -> Result<(String, PathBuf), ChatError> {
     let path = directory.join("chat_template.jinja");
-    if path.is_file() {
+    let files = [directory.join(NAMED_TEMPLATES).join("default.jinja"), path.clone()];
+    if let Some(path) = files.into_iter().find(|path| path.is_file()) {
         let source = std::fs::read_to_string(&path).map_err(|source| ChatError::Read { path: path.clone(), source })?;
         return Ok((source, path));
     }
@@ -78,14 +138,16 @@ fn read_template(directory: &Path, config: &JsonFile) -> Result<(String, PathBuf
                 ),
             });
         }
-        Some(Value::String(source)) => source.clone(),
-        Some(Value::Array(named)) => default_template(named).ok_or_else(|| {
-            config.malformed("`chat_template` is a list without an entry {\"name\": \"default\", \"template\": …}")
-        })?,
+        Some(Value::String(source)) => Some(source.clone()),
+        Some(Value::Array(named)) => default_template(named),
+        Some(Value::Object(named)) => named.get("default").and_then(Value::as_str).map(str::to_owned),
         Some(other) => {
             return Err(config.malformed(&format!("`chat_template` should be a string or a list, not {other}")));
         }
     };
+    let template = template.ok_or_else(|| {
+        config.malformed("`chat_template` is a list without an entry {\"name\": \"default\", \"template\": …}")
+    })?;
     Ok((template, config.path.clone()))
 }
 
@@ -179,6 +241,48 @@ mod tests {
         let directory =
             directory(&[("tokenizer_config.json", r#"{"chat_template": "old"}"#), ("chat_template.jinja", "new")]);
         assert_eq!(Settings::read(directory.path()).expect("reads").template.0, "new");
+    }
+
+    #[test]
+    fn of_several_templates_the_default_is_used() {
+        let config = ("tokenizer_config.json", r#"{"chat_template": {"default": "d", "tool_use": "t"}}"#);
+        let with = |files: &[(&str, &str)]| {
+            let directory = directory(&[config]);
+            std::fs::create_dir(directory.path().join(NAMED_TEMPLATES)).expect("creates");
+            for (name, text) in files {
+                std::fs::write(directory.path().join(name), text).expect("writes");
+            }
+            Settings::read(directory.path()).expect("reads").template.0
+        };
+        assert_eq!(with(&[]), "d");
+        let tool_use = ("additional_chat_templates/tool_use.jinja", "named");
+        assert_eq!(with(&[tool_use, ("chat_template.jinja", "file")]), "file");
+        assert_eq!(
+            with(&[tool_use, ("additional_chat_templates/default.jinja", "default"), ("chat_template.jinja", "file")]),
+            "default"
+        );
+    }
+
+    #[test]
+    fn a_template_sees_the_special_tokens_of_the_files_and_of_the_class() {
+        let tokens = |config: &str, model: &str| {
+            let directory = directory(&[("tokenizer_config.json", config), ("config.json", model)]);
+            Settings::read(directory.path()).expect("reads").special_tokens
+        };
+        let named = |pairs: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+            pairs.iter().map(|(name, token)| (*name, (*token).to_owned())).collect()
+        };
+        let plain =
+            r#"{"chat_template": "x", "bos_token": "<s>", "pad_token": null, "mask_token": {"content": "<m>"}}"#;
+        assert_eq!(tokens(plain, "{}"), named(&[("bos_token", "<s>"), ("mask_token", "<m>")]));
+        let end = "<|endoftext|>";
+        let qwen = r#"{"chat_template": "x", "eos_token": "<|im_end|>", "bos_token": null, "pad_token": null}"#;
+        assert_eq!(
+            tokens(qwen, r#"{"model_type": "qwen2"}"#),
+            named(&[("eos_token", "<|im_end|>"), ("unk_token", end)])
+        );
+        let fast = r#"{"chat_template": "x", "tokenizer_class": "Qwen2TokenizerFast"}"#;
+        assert_eq!(tokens(fast, "{}"), named(&[("eos_token", end), ("unk_token", end), ("pad_token", end)]));
     }
 
     #[test]

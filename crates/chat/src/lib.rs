@@ -7,17 +7,21 @@
 mod check;
 mod error;
 mod files;
+mod jinja;
 mod message;
 mod preview;
 mod sample;
+mod screen;
 mod spans;
 mod template;
 mod tokenizer;
 mod truncate;
+mod windows;
 
 pub use error::{ChatError, Rejection};
 pub use message::{Message, Role};
 pub use preview::{Preview, PreviewStyle};
 pub use sample::{EncodedPrompt, EncodedSample, IGNORED};
+pub use screen::{escaped, screened, visible, visible_in_place, visible_line};
 pub use tokenizer::ChatTokenizer;
 pub use truncate::{Cut, CutPart};

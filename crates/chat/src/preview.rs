@@ -1,7 +1,6 @@
 //! A sample as a reader sees it: what the model reads, what it learns, what was cut.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use console::Style;
 use unicode_segmentation::UnicodeSegmentation;
@@ -9,6 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::error::Rejection;
 use crate::message::Message;
 use crate::sample::{EncodedSample, IGNORED, TracedSample};
+use crate::screen::visible_line;
 use crate::tokenizer::ChatTokenizer;
 use crate::truncate::{Cut, CutPart};
 
@@ -61,12 +61,12 @@ fn segments(traced: &TracedSample, cut_width: usize) -> Vec<(Part, String)> {
     let insertions = insertions(traced, cut_width);
     let turns = (1..text.len()).filter(|place| parts[*place] != parts[place - 1]);
     let mut borders: BTreeSet<usize> = turns.chain([0, text.len()]).collect();
-    borders.extend(insertions.iter().map(|(place, _)| *place));
+    borders.extend(insertions.keys());
     let borders: Vec<usize> = borders.into_iter().collect();
     let mut segments = Vec::new();
     for (number, start) in borders.iter().enumerate() {
-        let cuts = insertions.iter().filter(|(place, _)| place == start);
-        segments.extend(cuts.map(|(_, cut)| (Part::Cut, cut.clone())));
+        let cuts = insertions.get(start).into_iter().flatten();
+        segments.extend(cuts.map(|cut| (Part::Cut, cut.clone())));
         if let Some(end) = borders.get(number + 1) {
             segments.push((parts[*start], text[*start..*end].to_owned()));
         }
@@ -90,41 +90,46 @@ fn parts(traced: &TracedSample) -> Vec<Part> {
     parts
 }
 
-/// What was cut out of messages, and the bytes of the text before which it stood. (The answer's cut end is still in
-/// the text.)
-fn insertions(traced: &TracedSample, cut_width: usize) -> Vec<(usize, String)> {
+/// What was cut out of messages, by the byte of the text before which it stood. (The answer's cut end is still in the
+/// text.)
+fn insertions(traced: &TracedSample, cut_width: usize) -> BTreeMap<usize, Vec<String>> {
     let shown = |cut: &Cut| shorten(&traced.messages[cut.message].content[cut.range.clone()], cut_width);
-    traced
-        .sample
-        .cuts
-        .iter()
-        .filter(|cut| cut.part != CutPart::Answer)
-        .map(|cut| match cut.part {
+    let places = places_in_text(traced);
+    let mut insertions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for cut in traced.sample.cuts.iter().filter(|cut| cut.part != CutPart::Answer) {
+        let (place, shown) = match cut.part {
             CutPart::History => {
                 let role = traced.messages[cut.message].role.as_str();
                 (0, format!("{role}: {}\n", shown(cut)))
             }
-            _ => (place_in_text(traced, cut).unwrap_or(0), shown(cut)),
-        })
-        .collect()
+            _ => {
+                let place = places.get(&cut.message).map(|(start, leading)| {
+                    // A template may have trimmed what stands before the cut.
+                    start + cut.range.start.saturating_sub(*leading)
+                });
+                (place.filter(|place| traced.text.is_char_boundary(*place)).unwrap_or(0), shown(cut))
+            }
+        };
+        insertions.entry(place).or_default().push(shown);
+    }
+    insertions
 }
 
-/// Where in the text a message's cut is: messages stand in their order, and what is left of one as it is.
-fn place_in_text(traced: &TracedSample, cut: &Cut) -> Option<usize> {
+/// Where in the text each message is, and the bytes of white space that it begins with: messages stand in their order,
+/// and what is left of one as it is.
+fn places_in_text(traced: &TracedSample) -> HashMap<usize, (usize, usize)> {
+    let mut places = HashMap::new();
+    if traced.sample.cuts.iter().all(|cut| matches!(cut.part, CutPart::History | CutPart::Answer)) {
+        return places;
+    }
     let mut from = 0;
     for (message, content) in &traced.kept {
-        let found: Range<usize> = match traced.text[from..].find(content.trim()) {
-            Some(offset) => from + offset..from + offset + content.trim().len(),
-            None => continue,
-        };
-        if *message == cut.message {
-            let leading = content.len() - content.trim_start().len();
-            let place = found.start + cut.range.start.saturating_sub(leading);
-            return traced.text.is_char_boundary(place).then_some(place);
-        }
-        from = found.end;
+        let trimmed = content.trim();
+        let Some(offset) = traced.text[from..].find(trimmed) else { continue };
+        places.insert(*message, (from + offset, content.len() - content.trim_start().len()));
+        from += offset + trimmed.len();
     }
-    None
+    places
 }
 
 /// At most about `width` columns of `text`: its two ends, and how much is between them.
@@ -180,7 +185,7 @@ impl Canvas {
                 }
                 self.break_line();
             } else {
-                self.put(&visible(grapheme));
+                self.put(&visible_line(grapheme));
             }
         }
     }
@@ -236,19 +241,6 @@ impl Canvas {
         }
         self.text
     }
-}
-
-/// Control characters as pictures of themselves: data must not steer the terminal.
-fn visible(grapheme: &str) -> String {
-    grapheme
-        .chars()
-        .map(|character| match u32::from(character) {
-            code @ 0..0x20 => char::from_u32(0x2400 + code).unwrap_or('\u{fffd}'),
-            0x7f => '\u{2421}',
-            0x80..0xa0 => '\u{fffd}',
-            _ => character,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ impl ChatTokenizer {
         if tokens.len() > max_tokens {
             return Err(Rejection::TooLong { prompt_tokens: tokens.len(), max_tokens }.into());
         }
+        Self::check_prompt(&tokens)?;
         let truncated_tokens = whole.ids.len().saturating_sub(tokens.len());
         Ok(EncodedPrompt { input_ids: tokens, truncated_tokens, cuts: fitted.cuts })
     }
@@ -114,17 +115,18 @@ impl ChatTokenizer {
             return Err(Rejection::NoAnswer);
         }
         self.check_messages(&messages)?;
-        let encode = |messages: &[Message]| -> Result<(Layout, Tokens), Rejection> {
-            let layout = self.layout(messages)?;
-            let tokens = self.tokens(&layout.text)?;
-            Ok((layout, tokens))
-        };
-        let (mut layout, mut tokens) = encode(&messages)?;
+        let rendered = self.rendered(&messages)?;
+        let mut tokens = self.tokens(&rendered.text)?;
         let whole = tokens.ids.len();
-        let fitted = truncate::fit(self, &messages, whole, max_tokens, &|messages| Ok(encode(messages)?.1.ids.len()))?;
-        if !fitted.cuts.is_empty() {
-            (layout, tokens) = encode(&fitted.messages)?;
-        }
+        let measure = |messages: &[Message]| Ok(self.tokens(&self.rendered(messages)?.text)?.ids.len());
+        let fitted = truncate::fit(self, &messages, whole, max_tokens, &measure)?;
+        let layout = if fitted.cuts.is_empty() {
+            self.layout(rendered)
+        } else {
+            let layout = self.layout(self.rendered(&fitted.messages)?);
+            tokens = self.tokens(&layout.text)?;
+            layout
+        };
         let mut cuts = fitted.cuts;
         let unlearned: Vec<bool> = fitted.messages.iter().map(|message| message.unlearned).collect();
         let kept = fitted.places.into_iter().zip(fitted.messages.into_iter().map(|message| message.content)).collect();
@@ -145,12 +147,18 @@ impl ChatTokenizer {
     /// Labels every token that lies in a supervised range; `unlearned` tells the messages whose range is none.
     fn label(&self, layout: &Layout, tokens: &Tokens, unlearned: &[bool]) -> EncodedSample {
         let mut labels = vec![IGNORED; tokens.ids.len()];
+        // Tokens stand in the order of their bytes, and answers too: each is looked for where the last one began.
+        let in_order = tokens.offsets.is_sorted_by_key(|(start, _)| *start);
+        let mut first = 0;
         for answer in layout.answers.iter().filter(|answer| !unlearned[answer.message]) {
             let range = &answer.supervised;
-            for (label, (id, offsets)) in labels.iter_mut().zip(tokens.ids.iter().zip(&tokens.offsets)) {
-                if is_within(*offsets, range) {
-                    *label = i64::from(*id);
-                }
+            if in_order {
+                first += tokens.offsets[first..].iter().take_while(|(start, _)| *start < range.start).count();
+            }
+            let reached = |(start, _): &(usize, usize)| !in_order || *start <= range.end;
+            let within = tokens.offsets[first..].iter().take_while(|offsets| reached(offsets));
+            for (number, _) in within.enumerate().filter(|(_, offsets)| is_within(**offsets, range)) {
+                labels[first + number] = i64::from(tokens.ids[first + number]);
             }
         }
         let mut sample = EncodedSample {

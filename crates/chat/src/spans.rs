@@ -3,15 +3,24 @@
 //! A template is a program: it may trim what it is given, leave out turns or put words of its own before an answer. So
 //! the conversation is rendered a second time with every answer replaced by a mark of its own; what stands between the
 //! marks is the template's, and the rest of the real text is the assistant's.
+//!
+//! Where the model's writing begins is told by the generation prompt before each answer. Rendering the conversation up
+//! to every answer costs the square of its turns, so in a long one the prompts are rendered within windows of a few
+//! turns (`windows`), and prompts at places that double, the first and the last are rendered in whole. Where the two
+//! differ anywhere, all are rendered in whole.
 
 use std::ops::Range;
 
 use crate::error::Rejection;
 use crate::message::{Message, Role};
-use crate::template::ChatTemplate;
+use crate::template::{ChatTemplate, Turns};
+use crate::windows;
 
 /// A private-use character, which no text of the world contains on purpose.
 const MARK: char = '\u{e0fe}';
+
+/// Conversations of so many answers have every prompt rendered in whole.
+const WHOLE_ANSWERS: usize = 12;
 
 fn mark(number: usize) -> String {
     format!("{MARK}{number}{MARK}")
@@ -36,75 +45,113 @@ pub(crate) struct Answer {
     pub(crate) supervised: Range<usize>,
 }
 
-/// Renders `messages` and finds every assistant turn. `closing` is what ends one; a last turn that the template leaves
-/// open is closed with it.
+/// A conversation's text and the contents of its answers in it.
+pub(crate) struct Rendered<'a> {
+    pub(crate) messages: &'a [Message],
+    pub(crate) turns: Turns,
+    pub(crate) text: String,
+    /// The place of every answer's message that the template kept, and the bytes of its content.
+    pub(crate) contents: Vec<(usize, Range<usize>)>,
+}
+
+/// Renders `messages` and finds every assistant turn; see [`rendered`].
+#[cfg(test)]
 pub(crate) fn layout(
     template: &ChatTemplate,
     messages: &[Message],
     closing: Option<&str>,
 ) -> Result<Layout, Rejection> {
-    let mut text = template.render(messages, false)?;
-    let contents = contents(template, messages, &text)?;
+    Ok(complete(template, rendered(template, messages, closing)?, closing))
+}
+
+/// The layout of a conversation that was rendered before, with the same `closing`.
+pub(crate) fn complete(template: &ChatTemplate, rendered: Rendered<'_>, closing: Option<&str>) -> Layout {
+    let begins = begins(template, &rendered);
+    let Rendered { text, contents, .. } = rendered;
+    let mut answers: Vec<Answer> = Vec::with_capacity(contents.len());
+    for ((message, content), begin) in contents.into_iter().zip(begins) {
+        let after = answers.last().map_or(0, |answer| answer.supervised.end);
+        let closed = closing.filter(|closing| text[content.end..].starts_with(closing));
+        let end = content.end + closed.map_or(0, str::len);
+        answers.push(Answer { message, content, supervised: begin.max(after)..end });
+    }
+    Layout { text, answers }
+}
+
+/// Renders `messages` and finds the contents of every assistant turn. `closing` is what ends one; a last turn that the
+/// template leaves open is closed with it.
+pub(crate) fn rendered<'a>(
+    template: &ChatTemplate,
+    messages: &'a [Message],
+    closing: Option<&str>,
+) -> Result<Rendered<'a>, Rejection> {
+    let turns = Turns::new(messages);
+    let mut text = template.render_turns(&turns, false)?;
+    let contents = contents(template, messages, &turns, &text)?;
     if let (Some((_, last)), Some(closing)) = (contents.last(), closing)
         && text[last.end..].trim().is_empty()
     {
         text.truncate(last.end);
         text.push_str(closing);
     }
-    let mut answers: Vec<Answer> = Vec::with_capacity(contents.len());
-    for (message, content) in contents {
-        let after = answers.last().map_or(0, |answer| answer.supervised.end);
-        let start = begin(template, &messages[..message], &text, content.start).max(after);
-        let closed = closing.filter(|closing| text[content.end..].starts_with(closing));
-        let end = content.end + closed.map_or(0, str::len);
-        answers.push(Answer { message, content, supervised: start..end });
+    Ok(Rendered { messages, turns, text, contents })
+}
+
+/// The marks in a skeleton: place of the message, and where its mark begins and ends.
+fn marks(skeleton: &str, places: &[usize]) -> Result<Vec<(usize, Range<usize>)>, Rejection> {
+    let unclear = |message: String| Rejection::SpansUnclear { message };
+    let mut found: Vec<(usize, Range<usize>)> = Vec::with_capacity(places.len());
+    let mut position = 0;
+    while let Some(offset) = skeleton[position..].find(MARK) {
+        let start = position + offset;
+        let digits = &skeleton[start + MARK.len_utf8()..];
+        let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let place = digits[..length].parse().ok().filter(|place| places.binary_search(place).is_ok());
+        let Some(place) = place.filter(|_| digits[length..].starts_with(MARK)) else {
+            position = start + MARK.len_utf8();
+            continue;
+        };
+        match found.last() {
+            Some((last, _)) if *last == place => {
+                return Err(unclear(format!("the template repeats message {place}")));
+            }
+            Some((last, _)) if *last > place => {
+                return Err(unclear("the template puts the turns in another order, or repeats them".to_owned()));
+            }
+            _ => {}
+        }
+        position = start + 2 * MARK.len_utf8() + length;
+        found.push((place, start..position));
     }
-    Ok(Layout { text, answers })
+    Ok(found)
 }
 
 /// The byte range of every answer's content in `text`, with the place of its message.
 fn contents(
     template: &ChatTemplate,
     messages: &[Message],
+    turns: &Turns,
     text: &str,
 ) -> Result<Vec<(usize, Range<usize>)>, Rejection> {
     let places: Vec<usize> = (0..messages.len()).filter(|place| messages[*place].role == Role::Assistant).collect();
-    let marked: Vec<Message> = messages
-        .iter()
-        .enumerate()
-        .map(|(place, message)| match message.role {
-            Role::Assistant => Message::new(Role::Assistant, mark(place)),
-            _ => message.clone(),
-        })
-        .collect();
-    let skeleton = template.render(&marked, false)?;
+    let skeleton = template.render_turns(&turns.with_contents(&places, mark), false)?;
     let unclear = |message: String| Rejection::SpansUnclear { message };
+    let found = marks(&skeleton, &places)?;
     // The template's own text before each answer, and after the last.
-    let mut found = Vec::with_capacity(places.len());
-    let mut rest = skeleton.as_str();
-    for place in places {
-        let mark = mark(place);
-        // A template may leave a turn out; then there is nothing to supervise.
-        let Some((before, after)) = rest.split_once(&mark) else { continue };
-        if after.contains(&mark) {
-            return Err(unclear(format!("the template repeats message {place}")));
-        }
-        found.push((place, before));
-        rest = after;
-    }
-    if rest.contains(MARK) {
-        return Err(unclear("the template puts the turns in another order".to_owned()));
-    }
+    let before = |number: usize| {
+        let start = number.checked_sub(1).map_or(0, |previous| found[previous].1.end);
+        &skeleton[start..found.get(number).map_or(skeleton.len(), |(_, mark)| mark.start)]
+    };
     let mut ranges = Vec::with_capacity(found.len());
     let mut position = 0;
-    for (number, (place, before)) in found.iter().enumerate() {
-        if !text[position..].starts_with(before) {
+    for (number, (place, _)) in found.iter().enumerate() {
+        let words = before(number);
+        if !text[position..].starts_with(words) {
             return Err(unclear(format!("the template's words before message {place} depend on it")));
         }
-        let start = position + before.len();
+        let start = position + words.len();
         let last = number + 1 == found.len();
-        let next = found.get(number + 1).map_or(rest, |(_, before)| before);
-        let length = content_length(&text[start..], &messages[*place].content, next, last)
+        let length = content_length(&text[start..], &messages[*place].content, before(number + 1), last)
             .ok_or_else(|| unclear(format!("the template's words after message {place} depend on it")))?;
         ranges.push((*place, start..start + length));
         position = start + length;
@@ -123,29 +170,48 @@ fn content_length(text: &str, content: &str, next: &str, last: bool) -> Option<u
         .or_else(|| if last { text.strip_suffix(next).map(str::len) } else { text.find(next) })
 }
 
+/// Where the model's writing begins, for every answer.
+fn begins(template: &ChatTemplate, rendered: &Rendered<'_>) -> Vec<usize> {
+    let whole = |number| whole_begin(template, rendered, number);
+    let count = rendered.contents.len();
+    if count > WHOLE_ANSWERS
+        && let Some(begins) = windows::begins(template, rendered)
+    {
+        // Their lengths sum up to twice that of the conversation.
+        let doubling = std::iter::successors(Some(count - 1), |place| (*place > 0).then_some(place / 2));
+        if (0..4).chain(doubling).all(|number| whole(number) == begins[number]) {
+            return begins;
+        }
+    }
+    (0..count).map(whole).collect()
+}
+
+/// Where the model's writing of one answer begins, told by the whole conversation before it.
+fn whole_begin(template: &ChatTemplate, rendered: &Rendered<'_>, number: usize) -> usize {
+    let (message, content) = &rendered.contents[number];
+    begin(template, &rendered.turns.part(0, 0..*message), &rendered.text, content.start)
+}
+
 /// Where the model's writing begins: right after the generation prompt, where the template has one that ends before the
 /// content; white space that only parts the two is the model's as well.
-fn begin(template: &ChatTemplate, before: &[Message], text: &str, content: usize) -> usize {
+pub(crate) fn begin(template: &ChatTemplate, before: &Turns, text: &str, content: usize) -> usize {
     // A template may refuse a prefix of the conversation; then the content itself is the beginning.
-    let Ok(prompt) = template.render(before, true) else { return content };
+    let Ok(prompt) = template.render_turns(before, true) else { return content };
     if prompt.len() > content || !text.starts_with(&prompt) {
         return content;
     }
     let between = &text[prompt.len()..content];
-    let has_prompt = between.trim().is_empty() || template.render(before, false).is_ok_and(|bare| bare != prompt);
+    let has_prompt = between.trim().is_empty() || template.render_turns(before, false).is_ok_and(|bare| bare != prompt);
     if has_prompt { prompt.len() } else { content }
 }
 
 /// What ends an assistant turn: the template's text between an answer and the end of the first special token after it.
-pub(crate) fn closing(template: &ChatTemplate, specials: &[String]) -> Option<String> {
+/// First what ends the turns within a conversation, then what ends the last, where that differs.
+pub(crate) fn closings(template: &ChatTemplate, specials: &[String]) -> Vec<String> {
     let turn = |role, number| Message::new(role, mark(number));
     let conversation = [turn(Role::User, 0), turn(Role::Assistant, 1), turn(Role::User, 2)];
-    let renderings = [
-        template.render(&conversation, false),
-        template.render(&conversation[..2], false),
-        template.render(&conversation[..2], true),
-    ];
-    renderings.into_iter().flatten().find_map(|text| {
+    let closing = |messages: &[Message], generation_prompt: bool| {
+        let text = template.render(messages, generation_prompt).ok()?;
         let after = text.split_once(&mark(1))?.1;
         let after = after.split_once(&mark(2)).map_or(after, |(between, _)| between);
         let end = specials
@@ -154,7 +220,19 @@ pub(crate) fn closing(template: &ChatTemplate, specials: &[String]) -> Option<St
             .min_by_key(|(start, length)| (*start, std::cmp::Reverse(*length)))
             .map(|(start, length)| start + length)?;
         Some(after[..end].to_owned())
-    })
+    };
+    let mut closings: Vec<String> = Vec::new();
+    let found = [closing(&conversation, false), closing(&conversation[..2], false)];
+    for closing in found.into_iter().flatten() {
+        if !closings.contains(&closing) {
+            closings.push(closing);
+        }
+    }
+    // A template that closes a turn only when the next begins.
+    if closings.is_empty() {
+        closings.extend(closing(&conversation[..2], true));
+    }
+    closings
 }
 
 #[cfg(test)]
@@ -168,7 +246,8 @@ mod tests {
     const THINKING: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{% if loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{{ m.content.split('</think>')[-1].lstrip('\n') }}{% else %}{{ m.content }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
     fn supervised(source: &str, specials: &[&str], turns: &[&str]) -> Vec<String> {
-        let template = ChatTemplate::new(source, Some("<s>".into()), Some("</s>".into())).expect("compiles");
+        let template = ChatTemplate::new(source, &[("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())])
+            .expect("compiles");
         let messages: Vec<Message> = turns
             .iter()
             .enumerate()
@@ -177,8 +256,8 @@ mod tests {
             })
             .collect();
         let specials: Vec<String> = specials.iter().map(|special| (*special).to_owned()).collect();
-        let closing = closing(&template, &specials);
-        let layout = layout(&template, &messages, closing.as_deref()).expect("renders");
+        let closings = closings(&template, &specials);
+        let layout = layout(&template, &messages, closings.first().map(String::as_str)).expect("renders");
         layout.answers.iter().map(|answer| layout.text[answer.supervised.clone()].to_owned()).collect()
     }
 
@@ -219,10 +298,53 @@ mod tests {
         );
     }
 
+    const NUMBERED: &str = "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ ' ' ~ loop.index ~ '\n' ~ m.content ~ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant ' ~ (messages|length + 1) ~ '\n' }}{% endif %}";
+    /// Its last question is marked, so no prompt but the last is a part of the text.
+    const LAST_QUESTION: &str = "{% set users = messages|selectattr('role', 'equalto', 'user')|list %}{% for m in messages %}{% if m.role == 'user' and m == users[-1] %}[LAST]{% endif %}{{ '<' + m.role + '>' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+    const ALTERNATING: &str = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}{% endif %}{{ '<' + m.role + '>' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+    /// The first prompts differ from the later ones.
+    const EARLY: &str = "{% for m in messages %}{{ '<' + m.role + '> ' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' if messages|length > 50 else '<other>' }}{% endif %}";
+
+    #[test]
+    fn a_long_conversation_is_told_as_if_every_prompt_were_rendered_in_whole() {
+        for (source, windowed) in [
+            (EARLY_QWEN, true),
+            (LLAMA2, true),
+            (GLM, true),
+            (THINKING, true),
+            (ALTERNATING, true),
+            (NUMBERED, true),
+            (LAST_QUESTION, true),
+            (EARLY, false),
+        ] {
+            let tokens = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
+            let template = ChatTemplate::new(source, &tokens).expect("compiles");
+            for system in [false, true] {
+                let turn = |number: usize| match number % 2 {
+                    0 => Message::new(Role::User, format!("question {number} assistant")),
+                    _ if number % 10 == 3 => {
+                        Message::new(Role::Assistant, format!("<think>t</think>\n\n answer {number} "))
+                    }
+                    _ => Message::new(Role::Assistant, format!(" answer {number}\n")),
+                };
+                let first = system.then(|| Message::new(Role::System, "be brief"));
+                let messages: Vec<Message> = first.into_iter().chain((0..80).map(turn)).collect();
+                let Ok(rendered) = rendered(&template, &messages, None) else {
+                    assert!(system, "{source}");
+                    continue;
+                };
+                let whole: Vec<usize> = (0..40).map(|number| whole_begin(&template, &rendered, number)).collect();
+                assert_eq!(begins(&template, &rendered), whole, "{source}");
+                let fast = windows::begins(&template, &rendered) == Some(whole);
+                assert_eq!(fast, windowed, "{source}");
+            }
+        }
+    }
+
     #[test]
     fn a_template_that_repeats_a_turn_is_refused() {
         let source = "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}";
-        let template = ChatTemplate::new(source, None, None).expect("compiles");
+        let template = ChatTemplate::new(source, &[]).expect("compiles");
         let error = layout(&template, &[Message::new(Role::Assistant, "a")], None).expect_err("unclear");
         assert_eq!(error.reason(), "spans_unclear");
     }

@@ -1,42 +1,87 @@
-//! A model's own chat template, rendered the way Hugging Face renders it.
+//! A model's own chat template, rendered the way transformers renders it.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, ErrorKind, context};
-use serde::Serialize;
-use serde_json::ser::Formatter;
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::Rejection;
-use crate::message::Message;
+use crate::jinja::{Error, Limits, Template, Value};
+use crate::message::{Message, Role};
 
-const NAME: &str = "chat_template";
+/// Steps of one rendering, and those more for every message.
+const STEPS: u64 = 5_000_000;
+const STEPS_PER_MESSAGE: u64 = 20_000;
+
+/// Bytes that one rendering writes at most, and those more for every byte of the messages.
+const OUTPUT: usize = 16 << 20;
+const OUTPUT_PER_BYTE: usize = 64;
 
 /// A compiled chat template.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
-    environment: Environment<'static>,
+    template: Template,
     source: String,
-    bos_token: Option<String>,
-    eos_token: Option<String>,
+    /// What every rendering sees beside the messages.
+    variables: Vec<(Arc<str>, Value)>,
+}
+
+/// Messages as a template sees them: converted once, rendered in parts.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    values: Vec<Value>,
+    /// The roles as values, for turns whose content is replaced.
+    roles: Vec<&'static str>,
+    /// Bytes of every message.
+    bytes: Vec<usize>,
+}
+
+fn turn(role: &str, content: &str) -> Value {
+    Value::from_pairs(vec![("role", Value::from(role)), ("content", Value::from(content))])
+}
+
+impl Turns {
+    /// A message's passage is ours alone.
+    pub(crate) fn new(messages: &[Message]) -> Self {
+        Self {
+            values: messages.iter().map(|message| turn(message.role.as_str(), &message.content)).collect(),
+            roles: messages.iter().map(|message| message.role.as_str()).collect(),
+            bytes: messages.iter().map(|message| message.content.len()).collect(),
+        }
+    }
+
+    /// The first `head` turns and those of `rest`.
+    pub(crate) fn part(&self, head: usize, rest: Range<usize>) -> Self {
+        fn part<T: Clone>(all: &[T], head: usize, rest: Range<usize>) -> Vec<T> {
+            all[..head].iter().chain(&all[rest]).cloned().collect()
+        }
+        Self {
+            values: part(&self.values, head, rest.clone()),
+            roles: part(&self.roles, head, rest.clone()),
+            bytes: part(&self.bytes, head, rest),
+        }
+    }
+
+    /// The same with what `content` gives for each of `places`.
+    pub(crate) fn with_contents(&self, places: &[usize], content: impl Fn(usize) -> String) -> Self {
+        let mut turns = self.clone();
+        for place in places {
+            turns.values[*place] = turn(turns.roles[*place], &content(*place));
+        }
+        turns
+    }
 }
 
 impl ChatTemplate {
-    /// Compiles `source`.
+    /// Compiles `source`. `special_tokens` are those that the tokenizer has, by the names that templates know them by
+    /// (`bos_token`, ...); the others are undefined, as in transformers.
     ///
     /// # Errors
     /// The template's syntax error, with its line.
-    pub(crate) fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Result<Self, String> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| describe(&error))?);
-        // Hugging Face renders text, never HTML.
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, without_generation_tags(source)).map_err(|error| describe(&error))?;
-        Ok(Self { environment, source: source.to_owned(), bos_token: bos, eos_token: eos })
+    pub(crate) fn new(source: &str, special_tokens: &[(&str, String)]) -> Result<Self, String> {
+        let template = Template::compile(source).map_err(|error| error.to_string())?;
+        let tokens = special_tokens.iter().map(|(name, token)| ((*name).into(), Value::from(token.as_str())));
+        // transformers passes both, and none where there are none.
+        let none = ["tools", "documents"].map(|name| (name.into(), Value::None));
+        Ok(Self { template, source: source.to_owned(), variables: tokens.chain(none).collect() })
     }
 
     /// The template as the model's directory has it.
@@ -46,137 +91,46 @@ impl ChatTemplate {
 
     /// The conversation as text; with `generation_prompt` the header of the turn that the model is to write is added.
     pub(crate) fn render(&self, messages: &[Message], generation_prompt: bool) -> Result<String, Rejection> {
-        // A message's passage is ours alone.
-        let turn = |message: &Message| {
-            Value::from_pairs([("role", message.role.as_str()), ("content", message.content.as_str())])
+        self.render_turns(&Turns::new(messages), generation_prompt)
+    }
+
+    /// As [`render`](Self::render) of turns that were converted before.
+    pub(crate) fn render_turns(&self, turns: &Turns, generation_prompt: bool) -> Result<String, Rejection> {
+        let refused = |error: Error| Rejection::TemplateRefused { message: error.to_string() };
+        self.run(turns, generation_prompt).map_err(refused)
+    }
+
+    /// Why the template cannot be used for any conversation: it does not end, or grows without bound.
+    pub(crate) fn check_bounds(&self) -> Result<(), String> {
+        let conversation = [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
+        match self.run(&Turns::new(&conversation), false) {
+            Err(error) if error.is_bound() => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, turns: &Turns, generation_prompt: bool) -> Result<String, Error> {
+        let bytes: usize = turns.bytes.iter().sum();
+        let limits = Limits {
+            steps: STEPS + STEPS_PER_MESSAGE * turns.values.len() as u64 + bytes as u64,
+            output: OUTPUT + OUTPUT_PER_BYTE * bytes,
         };
-        let turns: Value = messages.iter().map(turn).collect();
-        let refused = |error: &Error| Rejection::TemplateRefused { message: describe(error) };
-        let template = self.environment.get_template(NAME).map_err(|error| refused(&error))?;
-        template
-            .render(context! {
-                messages => turns,
-                add_generation_prompt => generation_prompt,
-                bos_token => self.bos_token.as_deref().unwrap_or_default(),
-                eos_token => self.eos_token.as_deref().unwrap_or_default(),
-            })
-            .map_err(|error| refused(&error))
-    }
-}
-
-/// `{% generation %}` marks the assistant's words for transformers and renders nothing; the jinja here does not know it.
-fn without_generation_tags(source: &str) -> String {
-    let mut text = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}").map(|end| end + 2) else { break };
-        let tag = &rest[start..start + length];
-        let name = tag.trim_start_matches("{%").trim_end_matches("%}").trim_matches(['-', '+', ' ', '\t', '\n']);
-        text.push_str(&rest[..start]);
-        match name {
-            "generation" => text.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => text.push_str(&tag.replace("endgeneration", "endif")),
-            _ => text.push_str(tag),
-        }
-        rest = &rest[start + length..];
-    }
-    text + rest
-}
-
-/// What the template or its renderer says, on one line.
-fn describe(error: &Error) -> String {
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    match (error.kind(), error.line()) {
-        // The template's own words need no line.
-        (ErrorKind::InvalidOperation, _) | (_, None) => detail,
-        (kind, Some(line)) => format!("{kind}: {detail} (line {line} of the template)"),
-    }
-}
-
-fn raise_exception(message: String) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// Templates that write today's date get this one, so that a run resumed tomorrow, and its exam, see the same tokens:
-/// the date that Llama's templates fall back to.
-const DATE: [(char, &str); 11] = [
-    ('d', "26"),
-    ('e', "26"),
-    ('m', "07"),
-    ('y', "24"),
-    ('Y', "2024"),
-    ('b', "Jul"),
-    ('B', "July"),
-    ('a', "Fri"),
-    ('A', "Friday"),
-    ('j', "208"),
-    ('%', "%"),
-];
-
-fn strftime_now(format: String) -> Result<String, Error> {
-    let mut text = String::new();
-    let mut characters = format.chars();
-    while let Some(character) = characters.next() {
-        if character != '%' {
-            text.push(character);
-            continue;
-        }
-        let code = characters.by_ref().find(|code| *code != '-').unwrap_or('%');
-        match (DATE.iter().find(|(known, _)| *known == code), code) {
-            (Some((_, value)), _) => text.push_str(value),
-            (None, 'H' | 'I' | 'M' | 'S') => text.push_str("00"),
-            _ => {
-                let message = format!("strftime_now does not know %{code} in {format:?}");
-                return Err(Error::new(ErrorKind::InvalidOperation, message));
-            }
-        }
-    }
-    Ok(text)
-}
-
-/// `tojson` as transformers defines it: Python's separators, nothing escaped for HTML.
-fn to_json(value: &Value, kwargs: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    let _: Option<bool> = kwargs.get("ensure_ascii")?;
-    kwargs.assert_all_used()?;
-    let mut bytes = Vec::new();
-    let written = match indent {
-        Some(indent) => {
-            let indent = " ".repeat(indent);
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter)),
-    };
-    let failed = |error: String| Error::new(ErrorKind::BadSerialization, error);
-    written.map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
-}
-
-/// `json.dumps`: a space after every comma and colon.
-struct PythonFormatter;
-
-impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
-        writer.write_all(b": ")
+        let mut variables = vec![
+            ("messages".into(), Value::from_items(turns.values.clone())),
+            ("add_generation_prompt".into(), Value::from(generation_prompt)),
+        ];
+        variables.extend(self.variables.iter().cloned());
+        self.template.render(variables, limits)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Role;
 
     fn render(source: &str, messages: &[Message]) -> Result<String, Rejection> {
-        ChatTemplate::new(source, Some("<s>".into()), Some("</s>".into())).expect("compiles").render(messages, false)
+        let specials = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
+        ChatTemplate::new(source, &specials).expect("compiles").render(messages, false)
     }
 
     #[test]
@@ -224,8 +178,54 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_does_not_end_or_grows_is_an_error() {
+        let long = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}";
+        let nested = format!("{}1{}", "(".repeat(5000), ")".repeat(5000));
+        let chain = "1".to_owned() + &"+1".repeat(100_000);
+        for (source, expected) in [
+            (long.to_owned(), "the template does not end"),
+            (
+                "{% set n = namespace(s='xx') %}{% for a in range(99999) %}{% set n.s = n.s ~ n.s %}{% endfor %}"
+                    .to_owned(),
+                "grows beyond",
+            ),
+            (
+                "{% set n = namespace(s='x' * 1000000) %}{% for a in range(99999) %}{{ n.s }}{% endfor %}".to_owned(),
+                "output grows beyond",
+            ),
+            ("{{ 'x' * 99999999999 }}".to_owned(), "grows beyond"),
+            ("{{ '%999999999d' % 1 }}".to_owned(), "width"),
+            ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_owned(), "recursion is deeper"),
+            ("{% macro f(x) %}{{ f([x]) }}{% endmacro %}{{ f(1) }}".to_owned(), "deeper"),
+            ("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(), "recursion is deeper"),
+            (
+                "{% set n = namespace(l=[]) %}{% for a in range(99999) %}{% set n.l = [n.l] %}{% endfor %}".to_owned(),
+                "nested deeper",
+            ),
+            (
+                "{% set n = namespace(l=[1]) %}{% for a in range(99999) %}{% set n.l = n.l + n.l %}{% endfor %}"
+                    .to_owned(),
+                "grows beyond",
+            ),
+            (format!("{{{{ {nested} }}}}"), "nested deeper"),
+            (format!("{{{{ {chain} }}}}"), "deeper"),
+            ("{% if 1 %}".repeat(5000), "nested deeper"),
+            ("{{ not ".to_owned() + &"not ".repeat(5000) + "1 }}", "nested deeper"),
+            ("{{ [1]|map('map', 'map', 'map')|list }}".to_owned(), "line 1"),
+        ] {
+            let error = ChatTemplate::new(&source, &[])
+                .and_then(|template| template.render(&[], false).map_err(|error| error.to_string()))
+                .expect_err(&source[..source.len().min(80)]);
+            assert!(error.contains(expected), "{}: {error}", &source[..source.len().min(80)]);
+        }
+        let template = ChatTemplate::new(long, &[]).expect("compiles");
+        assert!(template.check_bounds().is_err());
+        assert_eq!(ChatTemplate::new("{{ missing.x }}", &[]).expect("compiles").check_bounds(), Ok(()));
+    }
+
+    #[test]
     fn a_syntax_error_names_its_line() {
-        let error = ChatTemplate::new("a\n{% for x %}", None, None).expect_err("no such syntax");
+        let error = ChatTemplate::new("a\n{% for x %}", &[]).expect_err("no such syntax");
         assert!(error.contains("line 2"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 use crate::error::{ChatError, Rejection};
 use crate::files::{Settings, tokenizer_files};
 use crate::message::{Message, Role};
-use crate::spans::{self, Layout};
+use crate::spans::{self, Layout, Rendered};
 use crate::template::ChatTemplate;
 
 /// Turns conversations into token ids the way the model was trained to read them, and ids back into text.
@@ -46,7 +46,8 @@ impl ChatTokenizer {
         let settings = Settings::read(directory)?;
         let malformed = |path: &Path, message| ChatError::Malformed { path: path.to_owned(), message };
         let (source, template_path) = settings.template;
-        let template = ChatTemplate::new(&source, settings.bos_token.clone(), settings.eos_token.clone())
+        let template = ChatTemplate::new(&source, &settings.special_tokens)
+            .and_then(|template| template.check_bounds().map(|()| template))
             .map_err(|message| malformed(&template_path, format!("`chat_template`: {message}")))?;
         let config = directory.join("tokenizer_config.json");
         let id = |key: &str, token: &Option<String>| {
@@ -62,14 +63,17 @@ impl ChatTokenizer {
         // A token that begins a text ends no turn, unless the model has but one for both.
         let may_end = |token: &&String| Some(*token) != bos_token || bos_token == eos_token;
         let ends: Vec<String> = specials.iter().filter(may_end).cloned().collect();
-        let closing = spans::closing(&template, &ends);
+        let closings = spans::closings(&template, &ends);
         // The longest first, as they are sorted.
-        let closing_token = closing.as_ref().and_then(|text| ends.iter().find(|token| text.ends_with(*token)));
-        let closing_id = closing_token.and_then(|token| tokenizer.token_to_id(token));
-        let mut end_of_turn: Vec<u32> = closing_id.into_iter().chain(eos).chain(settings.stop_ids).collect();
+        let closing_id = |text: &String| {
+            let token = ends.iter().find(|token| text.ends_with(*token))?;
+            tokenizer.token_to_id(token)
+        };
+        let closing_ids: Vec<u32> = closings.iter().filter_map(closing_id).collect();
+        let mut end_of_turn: Vec<u32> = closing_ids.iter().copied().chain(eos).chain(settings.stop_ids).collect();
         let mut seen = std::collections::HashSet::new();
         end_of_turn.retain(|id| seen.insert(*id));
-        let pad = pad.or(eos).or(closing_id).unwrap_or(0);
+        let pad = pad.or(eos).or(closing_ids.first().copied()).unwrap_or(0);
         let vocab_size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         let mut by_first: HashMap<char, Vec<String>> = HashMap::new();
         for token in specials {
@@ -79,7 +83,7 @@ impl ChatTokenizer {
             tokenizer,
             template,
             system: None,
-            closing,
+            closing: closings.into_iter().next(),
             end_of_turn,
             pad,
             vocab_size,
@@ -119,7 +123,19 @@ impl ChatTokenizer {
     pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ChatError> {
         let messages = self.complete(messages);
         self.check_messages(&messages)?;
-        Ok(self.tokens(&self.template.render(&messages, true)?)?.ids)
+        let ids = self.tokens(&self.template.render(&messages, true)?)?.ids;
+        Self::check_prompt(&ids)?;
+        Ok(ids)
+    }
+
+    /// A model cannot go on from nothing.
+    pub(crate) fn check_prompt(ids: &[u32]) -> Result<(), Rejection> {
+        if ids.is_empty() {
+            return Err(Rejection::TemplateRefused {
+                message: "it writes nothing for it; is the template empty?".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Text of `ids` without special tokens. Ids beyond the vocabulary (an embedding often has more rows than the
@@ -138,7 +154,8 @@ impl ChatTokenizer {
         self.tokenizer.decode(ids, skip_special_tokens).unwrap_or_else(|_| "\u{fffd}".to_owned())
     }
 
-    /// Ids that end what the model writes: what the template closes an assistant turn with comes first.
+    /// Ids that end what the model writes: first those that the template closes an assistant turn with, then the
+    /// tokenizer's end of sequence and the ids of `generation_config.json`.
     pub fn end_of_turn(&self) -> &[u32] {
         &self.end_of_turn
     }
@@ -199,8 +216,13 @@ impl ChatTokenizer {
         Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
-    pub(crate) fn layout(&self, messages: &[Message]) -> Result<Layout, Rejection> {
-        spans::layout(&self.template, messages, self.closing.as_deref())
+    /// A conversation to train on as text, with the contents of its answers.
+    pub(crate) fn rendered<'a>(&self, messages: &'a [Message]) -> Result<Rendered<'a>, Rejection> {
+        spans::rendered(&self.template, messages, self.closing.as_deref())
+    }
+
+    pub(crate) fn layout(&self, rendered: Rendered<'_>) -> Layout {
+        spans::complete(&self.template, rendered, self.closing.as_deref())
     }
 
     pub(crate) fn render_prompt(&self, messages: &[Message]) -> Result<String, Rejection> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Rejection;
@@ -75,13 +76,14 @@ pub(crate) fn fit(
     measure: Measure<'_>,
 ) -> Result<Fitted, Rejection> {
     let turns = (0..messages.len()).collect();
-    let mut cutter = Cutter { tokenizer, messages, turns, regions: Vec::new(), measure, tokens, max_tokens };
+    let (regions, region_of) = (Vec::new(), Vec::new());
+    let mut cutter = Cutter { tokenizer, messages, turns, regions, region_of, measure, tokens, max_tokens };
     if tokens > max_tokens {
-        cutter.regions = cutter.find_regions()?;
-        cutter.shorten(Some(CutPart::Passage), MARGIN)?;
-        cutter.shorten(Some(CutPart::Text), MARGIN)?;
+        cutter.find_regions()?;
+        cutter.shorten(CutPart::Passage, MARGIN)?;
+        cutter.shorten(CutPart::Text, MARGIN)?;
         let history = cutter.drop_history()?;
-        cutter.shorten(Some(CutPart::Passage), 0)?;
+        cutter.shorten(CutPart::Passage, 0)?;
         let mut cuts = cutter.region_cuts();
         cuts.extend(history);
         let places = cutter.turns.clone();
@@ -119,6 +121,8 @@ struct Cutter<'a> {
     /// Places of the messages that are left.
     turns: Vec<usize>,
     regions: Vec<Region>,
+    /// For each message its region, if it has one.
+    region_of: Vec<Option<usize>>,
     measure: Measure<'a>,
     /// Tokens that the current conversation has.
     tokens: usize,
@@ -126,9 +130,12 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    fn find_regions(&self) -> Result<Vec<Region>, Rejection> {
+    fn find_regions(&mut self) -> Result<(), Rejection> {
+        // A short turn without a marked passage is never cut, so its tokens need not be known.
+        let may_be_cut = |message: &Message| message.passage.is_some() || message.content.len() > MARGIN;
         let users = self.messages.iter().enumerate().filter(|(_, message)| message.role == Role::User);
-        let mut regions = users
+        self.regions = users
+            .filter(|(_, message)| may_be_cut(message))
             .map(|(place, message)| {
                 let (part, range) = match &message.passage {
                     Some(passage) => (CutPart::Passage, passage.clone()),
@@ -141,47 +148,149 @@ impl Cutter<'_> {
             })
             .collect::<Result<Vec<_>, Rejection>>()?;
         // The longest is cut first; of equals the oldest.
-        regions.sort_by_key(|region| std::cmp::Reverse(region.tokens()));
-        Ok(regions)
-    }
-
-    /// Takes tokens from the middle of every region of `part`, longest first, down to `margin` tokens at each end, until
-    /// the conversation fits.
-    fn shorten(&mut self, part: Option<CutPart>, margin: usize) -> Result<(), Rejection> {
-        for index in 0..self.regions.len() {
-            let region = &self.regions[index];
-            let most = region.tokens().saturating_sub(2 * margin);
-            if part.is_some_and(|part| part != region.part) || !self.turns.contains(&region.message) {
-                continue;
-            }
-            while self.tokens > self.max_tokens && self.regions[index].cut < most {
-                // One more for the ellipsis. Tokens merge and split at the cut, so what is left is measured again.
-                let excess = self.tokens - self.max_tokens + 1;
-                let region = &mut self.regions[index];
-                region.cut = (region.cut + excess).min(most);
-                self.tokens = (self.measure)(&self.current())?;
-            }
+        self.regions.sort_by_key(|region| std::cmp::Reverse(region.tokens()));
+        self.region_of = vec![None; self.messages.len()];
+        for (index, region) in self.regions.iter().enumerate() {
+            self.region_of[region.message] = Some(index);
         }
         Ok(())
     }
 
+    /// Takes tokens from the middle of every region of `part`, longest first, down to `margin` tokens at each end, until
+    /// the conversation fits.
+    fn shorten(&mut self, part: CutPart, margin: usize) -> Result<(), Rejection> {
+        let mut left = vec![false; self.messages.len()];
+        self.turns.iter().for_each(|place| left[*place] = true);
+        let most = |region: &Region| region.tokens().saturating_sub(2 * margin);
+        let eligible: Vec<usize> = (0..self.regions.len())
+            .filter(|index| {
+                let region = &self.regions[*index];
+                region.part == part && left[region.message] && region.cut < most(region)
+            })
+            .collect();
+        let mut next = 0;
+        while self.tokens > self.max_tokens && next < eligible.len() {
+            let whole = self.cut_whole(&eligible[next..], most)?;
+            if whole > 0 {
+                next += whole;
+                continue;
+            }
+            let index = eligible[next];
+            while self.tokens > self.max_tokens && self.regions[index].cut < most(&self.regions[index]) {
+                // One more for the ellipsis. Tokens merge and split at the cut, so what is left is measured again.
+                let excess = self.tokens - self.max_tokens + 1;
+                let region = &mut self.regions[index];
+                region.cut = (region.cut + excess).min(most(region));
+                self.tokens = (self.measure)(&self.current())?;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+
+    /// Cuts as many of the first of `eligible` in whole as surely must be, with one measurement for all of them: how
+    /// many that were.
+    fn cut_whole(&mut self, eligible: &[usize], most: impl Fn(&Region) -> usize) -> Result<usize, Rejection> {
+        let mut tokens = self.tokens;
+        let needed = eligible.iter().take_while(|index| {
+            let gain = most(&self.regions[**index]) - self.regions[**index].cut;
+            let whole = tokens > self.max_tokens && tokens - self.max_tokens + 1 >= gain;
+            tokens = tokens.saturating_sub(gain.saturating_sub(1));
+            whole
+        });
+        let needed = needed.count();
+        // Tokens merge and split at every cut, so the estimate is not followed to its end.
+        let mut count = needed.saturating_sub(needed / 8 + 4);
+        while count > 1 {
+            let before: Vec<usize> = eligible[..count].iter().map(|index| self.regions[*index].cut).collect();
+            for index in &eligible[..count] {
+                self.regions[*index].cut = most(&self.regions[*index]);
+            }
+            let measured = (self.measure)(&self.current())?;
+            if measured > self.max_tokens {
+                self.tokens = measured;
+                return Ok(count);
+            }
+            for (index, cut) in eligible.iter().zip(before) {
+                self.regions[*index].cut = cut;
+            }
+            count /= 2;
+        }
+        Ok(0)
+    }
+
     /// Drops the oldest turns, from one user turn up to the next, as long as a later user turn is left.
     fn drop_history(&mut self) -> Result<Vec<Cut>, Rejection> {
-        let mut cuts = Vec::new();
-        while self.tokens > self.max_tokens {
-            let is_user = |place: &usize| self.messages[*place].role == Role::User;
-            let first = self.turns.iter().position(|place| self.messages[*place].role != Role::System);
-            let Some(first) = first else { break };
-            let next = self.turns.iter().skip(first + 1).position(is_user).map(|offset| first + 1 + offset);
-            let Some(next) = next else { break };
-            for place in self.turns.drain(first..next) {
-                let content = &self.messages[place].content;
-                let tokens = self.tokenizer.tokens(content)?.ids.len();
-                cuts.push(Cut { part: CutPart::History, message: place, range: 0..content.len(), tokens });
-            }
-            self.tokens = (self.measure)(&self.current())?;
+        let is_user = |place: usize| self.messages[place].role == Role::User;
+        let first = self.turns.iter().position(|place| self.messages[*place].role != Role::System);
+        let Some(first) = first.filter(|_| self.tokens > self.max_tokens) else { return Ok(Vec::new()) };
+        // Where the turns that may be left begin.
+        let ends: Vec<usize> = (first + 1..self.turns.len()).filter(|turn| is_user(self.turns[*turn])).collect();
+        if ends.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(cuts)
+        let (tokenizer, messages) = (self.tokenizer, self.messages);
+        let length =
+            |place: &usize| -> Result<usize, Rejection> { Ok(tokenizer.tokens(&messages[*place].content)?.ids.len()) };
+        let lengths: Vec<usize> = self.turns.par_iter().map(length).collect::<Result<_, Rejection>>()?;
+        let all = self.turns.clone();
+        let (end, tokens) = self.least_history(first, &ends, &all, &lengths)?;
+        self.tokens = tokens;
+        self.turns = all[..first].iter().chain(&all[end..]).copied().collect();
+        let cut = |turn: usize| {
+            let message = all[turn];
+            let range = 0..self.messages[message].content.len();
+            Cut { part: CutPart::History, message, range, tokens: lengths[turn] }
+        };
+        Ok((first..end).map(cut).collect())
+    }
+
+    /// The first of `ends` from which on the turns fit, or the last, and the tokens that they have then.
+    fn least_history(
+        &mut self,
+        first: usize,
+        ends: &[usize],
+        all: &[usize],
+        lengths: &[usize],
+    ) -> Result<(usize, usize), Rejection> {
+        // What the template writes around a message is taken to be the same for all.
+        let around = self.tokens.saturating_sub(lengths.iter().sum()) / all.len();
+        let mut estimate = self.tokens;
+        let mut from = first;
+        let guess = ends.iter().position(|end| {
+            estimate = estimate.saturating_sub(lengths[from..*end].iter().map(|length| length + around).sum());
+            from = *end;
+            estimate <= self.max_tokens
+        });
+        let mut place = guess.unwrap_or(ends.len() - 1);
+        // `low` does not fit, `high` does; both are counted from 1, as nothing dropped does not fit.
+        let (mut low, mut high, mut step) = (0, ends.len() + 1, 1);
+        let mut fitting = None;
+        let mut last = self.tokens;
+        while high - low > 1 {
+            let end = ends[place];
+            self.turns = all[..first].iter().chain(&all[end..]).copied().collect();
+            let tokens = (self.measure)(&self.current())?;
+            if tokens <= self.max_tokens {
+                high = place + 1;
+                fitting = Some((end, tokens));
+            } else {
+                low = place + 1;
+                last = if place + 1 == ends.len() { tokens } else { last };
+            }
+            // Gallop away from the guess, then halve.
+            let bounded = low > 0 && high <= ends.len();
+            let next = if bounded {
+                low + (high - low) / 2
+            } else if high <= ends.len() {
+                high.saturating_sub(step).max(low + 1)
+            } else {
+                (low + step).min(high - 1)
+            };
+            step *= 2;
+            place = next.clamp(1, ends.len()) - 1;
+        }
+        Ok(fitting.unwrap_or((ends[ends.len() - 1], last)))
     }
 
     /// The conversation as it is left.
@@ -190,8 +299,9 @@ impl Cutter<'_> {
             .iter()
             .map(|place| {
                 let message = &self.messages[*place];
-                let region = self.regions.iter().find(|region| region.message == *place && region.cut > 0);
-                let Some(removed) = region.map(Region::removed) else { return message.clone() };
+                let region = self.region_of[*place].map(|index| &self.regions[index]);
+                let Some(region) = region.filter(|region| region.cut > 0) else { return message.clone() };
+                let removed = region.removed();
                 let (head, tail) = (&message.content[..removed.start], &message.content[removed.end..]);
                 Message::new(message.role, format!("{head}{ELLIPSIS}{tail}"))
             })
@@ -199,10 +309,11 @@ impl Cutter<'_> {
     }
 
     fn region_cuts(&self) -> Vec<Cut> {
-        let cut = |region: &Region| region.cut > 0 && self.turns.contains(&region.message);
+        let mut left = vec![false; self.messages.len()];
+        self.turns.iter().for_each(|place| left[*place] = true);
         self.regions
             .iter()
-            .filter(|region| cut(region))
+            .filter(|region| region.cut > 0 && left[region.message])
             .map(|region| Cut {
                 part: region.part,
                 message: region.message,

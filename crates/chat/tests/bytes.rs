@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use medley_chat::{ChatError, ChatTokenizer, EncodedSample, IGNORED, Message, Rejection, Role};
+use medley_chat::{ChatError, ChatTokenizer, CutPart, EncodedSample, IGNORED, Message, PreviewStyle, Rejection, Role};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -169,6 +169,74 @@ proptest! {
 }
 
 use Rejection::TooLong;
+
+/// A dialogue of `turns` short turns.
+fn dialogue(turns: usize) -> Vec<Message> {
+    conversation(&(0..turns).map(|number| format!("turn {number}")).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_dialogue_costs_what_its_length_is() {
+    let style = PreviewStyle { colour: false, width: 100, cut_width: 40 };
+    let tokenizer = bytes(CHATML);
+    let messages = dialogue(6000);
+    for limit in [usize::MAX, 4000] {
+        let begun = std::time::Instant::now();
+        let preview = tokenizer.preview(&messages, limit, style).expect("fits");
+        let ends = preview.sample.supervised_ends;
+        assert!(if limit == usize::MAX { ends == 3000 } else { ends > 10 }, "{ends}");
+        // The square of 3,000 answers would be minutes.
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn no_more_of_a_long_history_is_dropped_than_needed() {
+    let tokenizer = bytes(CHATML);
+    for turns in [40, 100, 300] {
+        let messages = dialogue(turns);
+        for limit in [120, 333, 1000, 2222, 4000] {
+            let whole = tokenizer.encode_sample(&messages, usize::MAX).expect("encodes").input_ids.len();
+            let sample = tokenizer.encode_sample(&messages, limit).expect("fits");
+            assert!(sample.input_ids.len() <= limit);
+            let dropped = sample.cuts.len();
+            assert!(sample.cuts.iter().all(|cut| cut.part == CutPart::History));
+            assert_eq!(
+                sample.input_ids,
+                tokenizer.encode_sample(&messages[dropped..], usize::MAX).expect("encodes").input_ids
+            );
+            assert_eq!(dropped == 0, whole <= limit);
+            if dropped > 0 {
+                let less =
+                    tokenizer.encode_sample(&messages[dropped - 2..], usize::MAX).expect("encodes").input_ids.len();
+                assert!(less > limit, "{turns} turns, limit {limit}: {less}");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_turns_of_a_long_dialogue_are_shortened_first() {
+    let tokenizer = bytes(CHATML);
+    let long = |number: usize| {
+        if number % 2 == 0 { format!("{number} {}", "x".repeat(90 + number % 7)) } else { "a".to_owned() }
+    };
+    let messages = conversation(&(0..400).map(long).collect::<Vec<_>>());
+    let whole = tokenizer.encode_sample(&messages, usize::MAX).expect("encodes").input_ids.len();
+    let least = whole - 200 * 28;
+    for limit in [whole - 1, whole - 700, whole - 3000, least] {
+        let sample = tokenizer.encode_sample(&messages, limit).expect("fits");
+        assert!(
+            sample.input_ids.len() <= limit && sample.input_ids.len() + 8 > limit,
+            "{} of {limit}",
+            sample.input_ids.len()
+        );
+        assert!(sample.cuts.iter().all(|cut| cut.part == CutPart::Text));
+        // All but the last of them are cut down to the margin.
+        let cut: Vec<usize> = sample.cuts.iter().map(|cut| cut.tokens).collect();
+        assert!(cut[..cut.len() - 1].windows(2).all(|pair| pair[0] >= pair[1]), "the longest first: {cut:?}");
+    }
+}
 
 #[test]
 fn tokens_that_carry_their_space_are_learned_from_the_first_on() {

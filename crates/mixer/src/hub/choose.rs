@@ -74,6 +74,14 @@ fn one_family(files: Vec<RemoteFile>) -> Vec<RemoteFile> {
     [json, parquet, tables].into_iter().find(|family| !family.is_empty()).unwrap_or_default()
 }
 
+/// A file of a model beside its weights, or one of its further chat templates.
+fn belongs_to_model(name: &str) -> bool {
+    let template = name
+        .strip_prefix("additional_chat_templates/")
+        .is_some_and(|rest| rest.ends_with(".jinja") && !rest.contains('/'));
+    template || MODEL_FILES.contains(&name)
+}
+
 /// The files that a model is loaded from.
 pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
     let has = |name: &str| all.iter().any(|file| file.name == name);
@@ -92,7 +100,7 @@ pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile
     };
     let chosen: Vec<RemoteFile> = all
         .iter()
-        .filter(|file| MODEL_FILES.contains(&file.name.as_str()) || is_weight(&file.name))
+        .filter(|file| belongs_to_model(&file.name) || is_weight(&file.name))
         .filter(|file| !(whole && file.name == "model.safetensors.index.json"))
         .cloned()
         .collect();
@@ -112,7 +120,7 @@ pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile
 /// The files that a tokenizer is loaded from.
 pub(super) fn tokenizer_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
     let is_weight = |name: &str| name.contains(".safetensors");
-    let wanted = |file: &&RemoteFile| MODEL_FILES.contains(&file.name.as_str()) && !is_weight(&file.name);
+    let wanted = |file: &&RemoteFile| belongs_to_model(&file.name) && !is_weight(&file.name);
     let chosen: Vec<RemoteFile> = all.iter().filter(wanted).cloned().collect();
     if chosen.iter().any(|file| file.name == "tokenizer.json") {
         return Ok(chosen);

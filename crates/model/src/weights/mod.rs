@@ -88,5 +88,21 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<()> {
                 .map_err(|error| crate::ModelError::Write { path: to.join(name), source: error })?;
         }
     }
+    copy_named_templates(&from.join(NAMED_TEMPLATES), &to.join(NAMED_TEMPLATES))
+}
+
+/// Where transformers keeps a model's further chat templates.
+const NAMED_TEMPLATES: &str = "additional_chat_templates";
+
+fn copy_named_templates(from: &Path, to: &Path) -> Result<()> {
+    // A model without such a folder has one template.
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    let is_template = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "jinja");
+    for source in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_template) {
+        let path = to.join(source.file_name().unwrap_or_default());
+        std::fs::create_dir_all(to)
+            .and_then(|()| std::fs::copy(&source, &path))
+            .map_err(|source| crate::ModelError::Write { path, source })?;
+    }
     Ok(())
 }

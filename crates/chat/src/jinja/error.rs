@@ -1,0 +1,68 @@
+//! What goes wrong in a template.
+
+/// Why a template cannot be compiled or rendered.
+#[derive(Clone, Debug)]
+pub(crate) struct Error {
+    kind: Kind,
+    message: String,
+    line: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Syntax,
+    /// The template's own `raise_exception`.
+    Raised,
+    Runtime,
+    /// A bound of the rendering is exceeded.
+    Bound,
+}
+
+impl Error {
+    pub(super) fn syntax(message: impl Into<String>, line: u32) -> Self {
+        Self { kind: Kind::Syntax, message: message.into(), line }
+    }
+
+    pub(super) fn raised(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Raised, message: message.into(), line: 0 }
+    }
+
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Runtime, message: message.into(), line: 0 }
+    }
+
+    /// A bound of the rendering is exceeded: the template does not end, or grows.
+    pub(super) fn bound(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Bound, message: message.into(), line: 0 }
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.kind == Kind::Bound
+    }
+
+    /// What jinja2 or Python may be able to do and this engine refuses.
+    pub(super) fn unsupported(what: impl std::fmt::Display) -> Self {
+        Self::new(format!("{what} is not supported in chat templates here"))
+    }
+
+    /// The same with its line, unless it has one.
+    pub(super) fn at(mut self, line: u32) -> Self {
+        if self.line == 0 {
+            self.line = line;
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Error {
+    /// On one line; the template's own words as they are.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            Kind::Raised => write!(formatter, "{}", self.message),
+            Kind::Syntax => write!(formatter, "syntax error: {} (line {} of the template)", self.message, self.line),
+            Kind::Runtime | Kind::Bound => write!(formatter, "{} (line {} of the template)", self.message, self.line),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
