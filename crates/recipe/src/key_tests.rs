@@ -239,6 +239,10 @@ fn a_file_of_another_tool_is_answered_with_the_import() {
         assert!(shown.contains(&format!("it is a file of {tool}")), "{shown}");
         assert!(shown.contains("medley recipe import ") && shown.contains("--out "), "{shown}");
     }
+    let deepspeed = r#"{"optimizer": {"type": "AdamW"}, "gradient_accumulation_steps": "auto"}"#;
+    fs::write(folder.path().join("ds.json"), deepspeed).expect("writable");
+    let other = load(folder.path().join("ds.json").to_str().expect("UTF-8"), &[] as &[&str]).expect_err("no recipe");
+    assert!(render(&other).contains("it is JSON, and a recipe is TOML"));
     fs::write(folder.path().join("other.yaml"), "apiVersion: v1\nkind: Pod\n").expect("writable");
     let other = load(folder.path().join("other.yaml").to_str().expect("UTF-8"), &[] as &[&str]).expect_err("no recipe");
     assert!(render(&other).contains("it is YAML, and a recipe is TOML"));

@@ -3,10 +3,12 @@
 
 mod amounts;
 mod axolotl;
+mod description;
 mod document;
 mod llama_factory;
 mod plan;
 mod sets;
+mod settings;
 mod table;
 mod torchtune;
 mod training;

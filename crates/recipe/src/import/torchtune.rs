@@ -6,8 +6,9 @@ use medley_mixer::yaml::{Yaml, YamlEntry};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, split_names};
 use super::sets::{self, Location, Read, why};
+use super::settings::Settings;
 use super::table::{Known, Table, value_text};
-use super::training::{Settings, TORCHTUNE, Training};
+use super::training::{TORCHTUNE, Training};
 
 pub(super) const TOOL: &str = "torchtune";
 

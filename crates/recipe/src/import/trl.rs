@@ -7,7 +7,7 @@ use medley_mixer::{SourceFormat, SourcePart};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, why};
-use super::table::{Known, Table};
+use super::table::{Known, Table, value_text};
 use super::training::{self, TRL};
 
 pub(super) const TOOL: &str = "TRL";
@@ -35,7 +35,9 @@ pub(super) fn is_config(root: &[YamlEntry]) -> bool {
     let named = NAMES.iter().any(|key| get(key).is_some_and(|name| name.text().is_some()));
     let listed =
         get("datasets").and_then(Yaml::items).is_some_and(|sets| sets.iter().any(|set| set.get("path").is_some()));
-    let marks = training::MARKS.iter().filter(|key| has(key)).count();
+    // Tables of these names are those of other files, such as DeepSpeed's.
+    let says = |key: &&&str| get(key).and_then(value_text).is_some_and(|value| value != "auto");
+    let marks = training::MARKS.iter().filter(says).count();
     let model = ["model_name_or_path", "model_name", "max_seq_length"].into_iter().any(has);
     if has("base_model") || has("datasets") && !listed {
         return false;
