@@ -48,7 +48,7 @@ pub(super) fn description(
         return Ok(Some(own(hub_ids(names, &span))));
     }
     let span = given.map_or(0..0, |given| given.span.clone());
-    if let Some(id) = folder.strip_prefix("REMOTE:") {
+    if let Some(id) = folder.strip_prefix("REMOTE:").map(str::trim) {
         return match fetched(id) {
             Ok(path) => Ok(Some(Description {
                 document: Document::read(&path)?,
@@ -66,7 +66,9 @@ pub(super) fn description(
     let found = bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join(DATASET_INFO).is_file());
     let Some(folder) = found else {
         let folder = crate::error::key_name(&folder);
-        reading.error(&span, format!("`{folder}/{DATASET_INFO}` is not there"), BASE);
+        let is_online = folder.eq_ignore_ascii_case("online");
+        let hint = if is_online { "`ONLINE`, in capitals, means names on the hub" } else { BASE };
+        reading.error(&span, format!("`{folder}/{DATASET_INFO}` is not there"), hint);
         return Ok(None);
     };
     Ok(Some(Description { document: Document::read(&folder.join(DATASET_INFO))?, folder, hub: None }))

@@ -244,7 +244,7 @@ fn located(
     };
     let Some(given) = table.text(key, reading) else { return nowhere };
     let refused = match key {
-        "hf_hub_url" if !is_hub_id(&given) => Some("its `hf_hub_url` is not a full id: write `owner/name`"),
+        "hf_hub_url" if !is_hub_id(&given) => Some("it is not a full hub id: write `owner/name`"),
         "ms_hub_url" | "om_hub_url" => {
             Some("it is on another hub than Hugging Face's: fetch it and name its files with `path`")
         }
