@@ -120,6 +120,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     plan.system = table.text("default_system_message", reading);
     plan.validation = table.validation("val_set_size", reading);
     plan.training = training::of_transformers(&table, AXOLOTL, reading);
+    training::longest(&mut plan, &table, &["sequence_len"], 512, reading);
     table.account_for_file(&OPTIONS, reading);
     plan
 }

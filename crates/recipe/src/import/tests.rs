@@ -1092,6 +1092,7 @@ run_name: runs/first
         r#"{"output_dir": "out", "per_device_train_batch_size": 4, "learning_rate": 3e-5, "num_train_epochs": 2}"#;
     let text = toml(&[("training_args.json", arguments)]);
     assert!(text.contains("the file names no data") && text.contains("learning_rate = 3e-5"), "{text}");
+    assert!(text.contains("[chat]\nmax_tokens = 1024"), "TRL's default length: {text}");
 }
 
 #[test]

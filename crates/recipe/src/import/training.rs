@@ -9,6 +9,7 @@ use medley_mixer::yaml::YamlEntry;
 use serde_json::Value;
 
 use super::document::{Fate, Reading};
+use super::plan::Plan;
 use super::settings::Settings;
 use super::table::Table;
 use crate::check;
@@ -137,6 +138,10 @@ pub(super) const MARKS: [&str; 22] = [
 ];
 
 impl Training {
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.defaults.is_empty()
+    }
+
     /// The settings below a section, without it, and whether they are the tool's defaults.
     pub fn section(&self, section: &str, defaults: bool) -> Vec<(&'static str, &Value)> {
         let settings = if defaults { &self.defaults } else { &self.given };
@@ -178,6 +183,15 @@ fn refusal(key: &str, value: &Value) -> Option<String> {
     match document::parse(&std::sync::Arc::new(source), 0) {
         Ok(root) => check::check(&root, &SCHEMA).first().map(|problem| problem.message().to_owned()),
         Err(problems) => problems.first().map(|problem| problem.message().to_owned()),
+    }
+}
+
+/// The longest sample where a file of a training gives none: the tool's default, which is said.
+pub(super) fn longest(plan: &mut Plan, table: &Table<'_>, names: &[&str], tokens: u64, reading: &mut Reading<'_>) {
+    if plan.max_tokens.is_none() && !plan.training.is_empty() && !names.iter().any(|name| table.has(name)) {
+        plan.max_tokens = Some(tokens);
+        let why = format!("{}'s {LEFT_TO_TOOL}", plan.tool);
+        reading.add(Fate::Assumed, None, format!("`chat.max_tokens = {tokens}`"), why, &table.span);
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     }
     plan.validation = table.validation("test_split_size", reading);
     plan.training = training::of_transformers(&table, TRL, reading);
+    training::longest(&mut plan, &table, &["max_length", "max_seq_length"], 1024, reading);
     if !table.has("assistant_only_loss") {
         let what = "answers only".to_owned();
         let why = "TRL also learns the questions of a conversation without `assistant_only_loss: true`";
