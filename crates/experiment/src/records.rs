@@ -56,6 +56,9 @@ pub struct RunState {
     pub weights_hash: String,
     /// How far the run has come.
     pub status: Status,
+    /// Whether `model/` is written, whatever became of the run afterwards: only the exam is left to do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trained: bool,
     /// Version of Medley.
     pub version: String,
     /// The device, in words.
@@ -89,6 +92,7 @@ impl RunState {
             data_hash: String::new(),
             weights_hash: String::new(),
             status: Status::Training,
+            trained: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: String::new(),
             started: now,
@@ -105,8 +109,15 @@ impl RunState {
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
+        self.trained |= matches!(status, Status::Trained | Status::Complete);
         self.updated = seconds_since_1970();
         self
+    }
+
+    /// Whether nothing is left to train.
+    pub fn is_trained(&self) -> bool {
+        // Older versions wrote only the status.
+        self.trained || matches!(self.status, Status::Trained | Status::Complete)
     }
 }
 

@@ -197,7 +197,7 @@ const SEEDS: [&str; 2] = ["mix.seed", "train.seed"];
 
 const REWRITE: &str = "this file is written by `medley train`; restore it or train again";
 
-const SEEDS_AND_SPEED: [&str; 12] = [
+const SEEDS_AND_SPEED: [&str; 13] = [
     "name",
     "description",
     "mix.seed",
@@ -209,6 +209,7 @@ const SEEDS_AND_SPEED: [&str; 12] = [
     "train.eval_steps",
     "train.save_steps",
     "train.save_total_limit",
+    "train.keep",
     "exam.batch_size",
 ];
 

@@ -71,6 +71,11 @@ pub struct RunDevice {
 }
 
 impl RunDevice {
+    /// Backend and name without the reason: `cpu (8 threads)`.
+    pub fn short(&self) -> String {
+        format!("{} ({})", self.kind.name(), self.name)
+    }
+
     /// The number format of weights and activations: `requested`, or bf16 on CUDA and f32 elsewhere.
     ///
     /// # Errors

@@ -60,4 +60,4 @@ pub use open::{OpenedModel, open_model};
 pub use pack::{DropoutContext, Pack};
 pub use parameter::{Parameter, Slot};
 pub use projection::{Adapter, Module, Projection};
-pub use weights::{COMPANION_FILES, PIECE_ELEMENTS, TensorFile, copy_companions, write_tensors};
+pub use weights::{COMPANION_FILES, PIECE_ELEMENTS, TensorFile, copy_companions, stored_dtype, write_tensors};

@@ -118,13 +118,21 @@ impl Decoder {
     /// # Errors
     /// When there is no adapter or a file cannot be written.
     pub fn save_adapter(&self, directory: &Path, base: &str) -> Result<()> {
+        self.save_adapter_in(directory, base, DType::F32)
+    }
+
+    /// Like [`Decoder::save_adapter`], in another number format than PEFT's f32.
+    ///
+    /// # Errors
+    /// As [`Decoder::save_adapter`].
+    pub fn save_adapter_in(&self, directory: &Path, base: &str, dtype: DType) -> Result<()> {
         let config =
             self.lora_config().ok_or_else(|| ModelError::Lora("the model has no adapter to save".to_owned()))?;
         let mut model = self.clone();
         let slots = model.trainable_slots();
         let tensors = slots.iter().map(|slot| (format!("{PREFIX}{}", slot.name), slot.get())).collect();
         weights::create_directory(directory)?;
-        weights::write_tensors(&directory.join(ADAPTER_WEIGHTS), tensors, DType::F32, weights::torch_metadata())?;
+        weights::write_tensors(&directory.join(ADAPTER_WEIGHTS), tensors, dtype, weights::torch_metadata())?;
         // `fan_in_fan_out` and the rest are PEFT's defaults; the regular expression-free list is what it writes itself.
         let settings = json!({
             "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,

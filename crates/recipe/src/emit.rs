@@ -12,13 +12,14 @@ use crate::raw::{
 use crate::typed::{Method, Recipe};
 
 /// Tables that are written on one line.
-const INLINE: [&str; 13] = [
+const INLINE: [&str; 14] = [
     "ratio",
     "ratio_end",
     "epochs",
     "columns",
     "validation",
     "contamination",
+    "early_stopping",
     "near_duplicates",
     "question_chars",
     "answer_chars",
@@ -296,6 +297,10 @@ fn raw_train(recipe: &Recipe) -> RawTrain {
         tokens_per_micro_batch: train.tokens_per_micro_batch,
         block_policy: train.block_policy,
         optimizer_in_backward: train.optimizer_in_backward,
+        early_stopping: train.early_stopping,
+        result: train.result,
+        save_dtype: train.save_dtype,
+        keep: train.keep,
         seed: train.seed,
         logging_steps: train.logging_steps,
         eval_steps: train.eval_steps,

@@ -3,11 +3,12 @@
 //! Names and paths do not decide a result; the contents they lead to do. So the hash takes the mix's own hash (in its
 //! manifest), one of the base weights and one of tokenizer and template, and of the recipe exactly what matters:
 //! `model.dtype`, `[chat]`, and of `[train]` all but `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`,
-//! `logging_steps`, `eval_steps`, `save_steps` and `save_total_limit`, which change speed, memory or what is looked at.
+//! `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit` and `keep`, which change speed, memory, disk or what is
+//! looked at. Where the validation loss decides (`early_stopping`, `result = "best"`), `eval_steps` counts, too.
 
 use serde_json::{Value, json};
 
-use crate::typed::Recipe;
+use crate::typed::{Recipe, SaveDtype, TrainResult};
 
 /// Changes when the same settings come to mean something else.
 const VERSION: u32 = 1;
@@ -50,6 +51,18 @@ impl Recipe {
         // Hashes of recipes that do without stay what they were.
         if let Some(steps) = train.warmup_steps {
             settings["warmup_steps"] = steps.into();
+        }
+        if train.save_dtype != SaveDtype::default() {
+            settings["save_dtype"] = json!(train.save_dtype);
+        }
+        if train.result == TrainResult::Best {
+            settings["result"] = json!(train.result);
+        }
+        if let Some(early_stopping) = train.early_stopping {
+            settings["early_stopping"] = json!(early_stopping);
+        }
+        if train.result == TrainResult::Best || train.early_stopping.is_some() {
+            settings["eval_steps"] = json!(train.eval_steps);
         }
         settings
     }

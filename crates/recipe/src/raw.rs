@@ -9,7 +9,9 @@ use medley_mixer::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::typed::{AnswerForm, BlockPolicy, Book, DtypeSpec, Optimizer, Schedule};
+use crate::typed::{
+    AnswerForm, BlockPolicy, Book, DtypeSpec, EarlyStopping, Keep, Optimizer, SaveDtype, Schedule, TrainResult,
+};
 
 /// A Medley recipe: a mixture of data, a model that is fine-tuned on it, and an exam.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -318,6 +320,14 @@ pub(crate) struct RawTrain {
     /// memory, the same result. For `method = "full"` and steps that fit into one micro-batch. Clipping needs the norm of
     /// all gradients first: with `max_grad_norm` above 0 every step is computed twice.
     pub(crate) optimizer_in_backward: bool,
+    /// Stop when the validation loss no longer falls (default: train all steps). Needs `eval_steps` and held-out samples.
+    pub(crate) early_stopping: Option<EarlyStopping>,
+    /// Which weights become the run's model. `best` needs `eval_steps` and held-out samples.
+    pub(crate) result: TrainResult,
+    /// Number format of the model that is written; an adapter is written in f32 where nothing else is said.
+    pub(crate) save_dtype: SaveDtype,
+    /// Which checkpoints stay when the run's model is written.
+    pub(crate) keep: Keep,
     /// Seed of order, dropout and fresh weights.
     pub(crate) seed: u64,
     /// Optimizer steps between two lines of metrics.
@@ -355,6 +365,10 @@ impl Default for RawTrain {
             tokens_per_micro_batch: 8192,
             block_policy: BlockPolicy::default(),
             optimizer_in_backward: false,
+            early_stopping: None,
+            result: TrainResult::default(),
+            save_dtype: SaveDtype::default(),
+            keep: Keep::default(),
             seed: 42,
             logging_steps: 10,
             eval_steps: 100,

@@ -95,6 +95,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
     report_optimizer_in_backward(&root, &mut problems);
+    report_validation_lacking(&root, &mut problems);
     report_size(&root, &mut problems);
     let warmup_in_steps = warmup_counts_steps(&root, &mut problems);
     empty::check(&root, &mut problems);
@@ -195,6 +196,33 @@ fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
         let message = "`train.optimizer_in_backward` is for full fine-tuning; `train.method` is \"lora\"";
         let problem = Problem::at(&method.unwrap_or(wish).place, message, "hint: method = \"full\" in [train]");
         problems.push(problem.with_help("the gradients of adapters are small: with LoRA leave the key out"));
+    }
+}
+
+/// Settings that look at the validation loss, in a recipe that computes none on the way.
+fn report_validation_lacking(root: &Node, problems: &mut Vec<Problem>) {
+    let best = root.get(&["train", "result"]).filter(|result| result.string() == Some("best"));
+    let wishes = [("result", best), ("early_stopping", root.get(&["train", "early_stopping"]))];
+    let zero = |path: &[&str]| {
+        root.get(path).filter(|node| match node.value {
+            NodeValue::Integer(number) => number == 0,
+            NodeValue::Float(number) => number == 0.0,
+            _ => false,
+        })
+    };
+    let nothing_held_out = zero(&["mix", "validation", "fraction"]).or(zero(&["mix", "validation", "max_samples"]));
+    for (key, wish) in wishes {
+        let Some(wish) = wish else { continue };
+        let mut refuse = |reason: &str, hint: &str| {
+            let message = format!("`train.{key}` needs the validation loss, but {reason}");
+            problems.push(Problem::at(&wish.place, message, format!("hint: {hint}")));
+        };
+        if nothing_held_out.is_some() {
+            refuse("nothing is held out", "validation = { fraction = 0.01, max_samples = 500 } in [mix]");
+        }
+        if zero(&["train", "eval_steps"]).is_some() {
+            refuse("it is computed only at the end", "eval_steps = 100 in [train]");
+        }
     }
 }
 
@@ -308,6 +336,10 @@ fn train_spec(raw: RawTrain) -> TrainSpec {
         tokens_per_micro_batch: raw.tokens_per_micro_batch,
         block_policy: raw.block_policy,
         optimizer_in_backward: raw.optimizer_in_backward,
+        early_stopping: raw.early_stopping,
+        result: raw.result,
+        save_dtype: raw.save_dtype,
+        keep: raw.keep,
         seed: raw.seed,
         logging_steps: raw.logging_steps,
         eval_steps: raw.eval_steps,

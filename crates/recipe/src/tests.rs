@@ -113,6 +113,9 @@ fn a_small_recipe_gets_every_default() {
     tokens_per_micro_batch = 8192
     block_policy = "auto"
     optimizer_in_backward = false
+    result = "last"
+    save_dtype = "base"
+    keep = "model"
     seed = 42
     logging_steps = 10
     eval_steps = 100
@@ -326,8 +329,9 @@ papers = []
         ╰────
       help: [train] takes `method`, `lora`, `optimizer`, `learning_rate`, `schedule`, `warmup_ratio`,
             `warmup_steps`, `weight_decay`, `beta1`, `beta2`, `epsilon`, `max_grad_norm`, `epochs`, `max_steps`,
-            `batch_size`, `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`, `seed`,
-            `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`
+            `batch_size`, `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`, `early_stopping`,
+            `result`, `save_dtype`, `keep`, `seed`, `logging_steps`, `eval_steps`, `save_steps`,
+            `save_total_limit`
 
     Error:
       × `train.lora.rank` is 0; expected a whole number of at least 1 and at most 65536
@@ -639,6 +643,7 @@ fn the_hash_follows_what_decides_the_weights() {
         "train.eval_steps=3",
         "train.save_steps=3",
         "train.save_total_limit=3",
+        "train.keep=all",
         "train.tokens_per_micro_batch=64",
         "train.block_policy=keep",
         "exam.batch_size=3",
@@ -650,6 +655,12 @@ fn the_hash_follows_what_decides_the_weights() {
     let deciding = ["train.seed=3", "train.lora.rank=2", "train.method=full", "train.epochs=2", "chat.max_tokens=99"];
     for other in deciding.into_iter().chain(["model.dtype=f32", "train.max_steps=4", "train.beta2=0.95"]) {
         assert_ne!(of(&[other]), plain, "{other}");
+    }
+    for other in ["train.result=best", "train.early_stopping={}", "train.save_dtype=f32"] {
+        assert_ne!(of(&[other]), plain, "{other}");
+    }
+    for looks in ["train.result=best", "train.early_stopping={}"] {
+        assert_ne!(of(&[looks, "train.eval_steps=3"]), of(&[looks]), "{looks}: the validations decide");
     }
     let full = ["train.method=full", "train.max_grad_norm=0", "train.optimizer_in_backward=true"];
     assert_eq!(of(&full), of(&full[..2]), "updates in the backward pass change no weight");
@@ -855,6 +866,28 @@ columns = { messages = "turns" }
     "#);
     let taken_back = ["sources.tcm.columns={ messages = \"turns\", instruction = \"\", output = \"\" }"];
     read(&good, &taken_back).expect("an empty name is no column");
+}
+
+#[test]
+fn what_looks_at_the_validation_loss_needs_one() {
+    for wish in ["train.result=best", "train.early_stopping={ patience = 2, min_delta = 0.01 }"] {
+        let key = wish.split_once('=').map_or(wish, |(key, _)| key);
+        for (without, reason) in [
+            ("mix.validation={ fraction = 0.0 }", "nothing is held out"),
+            ("mix.validation={ max_samples = 0 }", "nothing is held out"),
+            ("train.eval_steps=0", "only at the end"),
+        ] {
+            let error = read(SMALL, &[wish, without]).expect_err("no loss to look at");
+            let text = format!("{:?}", miette::Report::new(error));
+            assert!(text.contains(key) && text.contains(reason), "{wish} {without}: {text}");
+        }
+        read(SMALL, &[wish, "train.eval_steps=5"]).expect("validations on the way");
+    }
+    read(SMALL, &["train.result=last", "train.eval_steps=0"]).expect("the last weights need no loss");
+    let recipe = read(SMALL, &["train.early_stopping={ min_delta = 0.5 }", "train.keep=last"]).expect("sound").recipe;
+    assert_eq!(recipe.train.early_stopping, Some(EarlyStopping { patience: 3, min_delta: 0.5 }));
+    assert_eq!(parse("again.toml", &recipe.to_toml(), None, &[] as &[&str]).expect("written out").recipe, recipe);
+    read(SMALL, &["train.early_stopping={ patience = 0 }"]).expect_err("no patience stops at once");
 }
 
 #[test]

@@ -94,6 +94,14 @@ pub struct TrainSpec {
     /// Update each block as soon as its gradient exists: memory and, with clipping, speed only, never the result. Full
     /// fine-tuning in steps of one micro-batch.
     pub optimizer_in_backward: bool,
+    /// Stop when the validation loss no longer falls; `None` trains all steps.
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which weights become the run's model.
+    pub result: TrainResult,
+    /// Number format of the model that is written.
+    pub save_dtype: SaveDtype,
+    /// Which checkpoints stay when the run's model is written.
+    pub keep: Keep,
     /// Seed of order, dropout and fresh weights.
     pub seed: u64,
     /// Optimizer steps between two lines of metrics.
@@ -127,6 +135,63 @@ pub struct LoraSpec {
     pub dropout: f64,
     /// Names of the linear layers that are adapted (`q_proj`, …); `all-linear` resolves to every one but the head.
     pub target: Vec<String>,
+}
+
+/// When training stops before its last step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EarlyStopping {
+    /// Number of validations in a row without improvement after which training stops.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub patience: usize,
+    /// Smallest fall of the validation loss, below the lowest that counted, that is an improvement.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub min_delta: f64,
+}
+
+impl Default for EarlyStopping {
+    fn default() -> Self {
+        Self { patience: 3, min_delta: 0.0 }
+    }
+}
+
+/// Which weights become the run's model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainResult {
+    /// Those after the last step.
+    #[default]
+    Last,
+    /// Those with the lowest validation loss; each new lowest one is saved as a checkpoint.
+    Best,
+}
+
+/// Number format of a model that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SaveDtype {
+    /// That of the base model's files.
+    #[default]
+    Base,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+/// Which checkpoints stay when the run's model is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// None: the model alone.
+    #[default]
+    Model,
+    /// The last one, with its optimizer state.
+    Last,
+    /// All that `save_total_limit` kept.
+    All,
 }
 
 /// Update rule.

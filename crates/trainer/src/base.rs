@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use medley_model::{Decoder, DecoderConfig, InitConfig, adapter_base, copy_companions, is_adapter};
+use medley_model::{Decoder, DecoderConfig, InitConfig, adapter_base, is_adapter, stored_dtype};
 
 use crate::checkpoint::write_whole;
 use crate::error::TrainError;
@@ -106,13 +106,24 @@ impl Base {
         })
     }
 
+    /// The number format of most of the weights in the base's files; `None` for fresh weights.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn stored_dtype(&self) -> Result<Option<DType>, TrainError> {
+        Ok(match self {
+            Self::Model { directory: model, .. } | Self::Merged { model, .. } => Some(stored_dtype(model)?),
+            Self::Fresh { .. } => None,
+        })
+    }
+
     /// Whether its weights stand in no directory yet, so that they are written beside an adapter that is trained on them.
     pub fn is_new(&self) -> bool {
         !matches!(self, Self::Model { .. })
     }
 
     /// What a new adapter names as its base. Weights that stand in no directory yet (merged or fresh ones) are written to
-    /// `place` first, so that the adapter can be used on what it was trained on.
+    /// `place` first, with what `companions` writes beside them, so that the adapter can be used on what it was trained on.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -120,7 +131,7 @@ impl Base {
         &self,
         decoder: &Decoder,
         place: &Path,
-        tokenizer: &Path,
+        companions: impl FnOnce(&Path) -> Result<(), TrainError>,
     ) -> Result<String, TrainError> {
         let absolute = |path: &Path| -> Result<String, TrainError> {
             let path = path.canonicalize().map_err(TrainError::io(path))?;
@@ -135,7 +146,7 @@ impl Base {
         if !place.exists() {
             write_whole(place, |folder| {
                 decoder.save(folder, decoder.dtype())?;
-                Ok(copy_companions(tokenizer, folder)?)
+                companions(folder)
             })?;
         }
         absolute(place)

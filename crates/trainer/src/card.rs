@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use medley_recipe::{Method, TrainSpec};
+use medley_recipe::{Method, TrainResult, TrainSpec};
 
 /// A place that a source's records come from, as the card names it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,15 +47,20 @@ pub struct HubModel {
 }
 
 /// How the training ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CardResult {
+    /// Optimizer steps taken, and those that the settings allowed.
     pub(crate) steps: usize,
+    pub(crate) total_steps: usize,
     pub(crate) tokens: u64,
-    pub(crate) validation_loss: Option<f64>,
+    /// Step and loss of the validation of the model's weights.
+    pub(crate) validation: Option<(usize, f64)>,
+    /// How a turn ends, and how other programs come to stop there.
+    pub(crate) end_of_turn: Option<String>,
 }
 
 /// The card's text.
-pub(crate) fn render(card: &Card, spec: &TrainSpec, result: CardResult) -> String {
+pub(crate) fn render(card: &Card, spec: &TrainSpec, result: &CardResult) -> String {
     let mut text = front_matter(card, spec);
     put(&mut text, format_args!("\n# {}\n", heading(&card.name)));
     put(
@@ -69,9 +74,21 @@ pub(crate) fn render(card: &Card, spec: &TrainSpec, result: CardResult) -> Strin
     for (name, value) in settings(spec) {
         put(&mut text, format_args!("| {name} | {value} |"));
     }
-    put(&mut text, format_args!("| optimizer steps | {} |\n| tokens | {} |", result.steps, result.tokens));
-    if let Some(loss) = result.validation_loss {
+    let early = match spec.early_stopping {
+        Some(_) if result.steps < result.total_steps => {
+            format!(" of {}: stopped early, the validation loss no longer fell", result.total_steps)
+        }
+        _ => String::new(),
+    };
+    put(&mut text, format_args!("| optimizer steps | {}{early} |\n| tokens | {} |", result.steps, result.tokens));
+    if let Some((step, loss)) = result.validation {
         put(&mut text, format_args!("| validation loss | {loss:.4} |"));
+        if spec.result == TrainResult::Best {
+            put(&mut text, format_args!("| weights | after step {step}, with the lowest validation loss |"));
+        }
+    }
+    if let Some(end_of_turn) = &result.end_of_turn {
+        put(&mut text, format_args!("\n## End of a turn\n\n{end_of_turn}"));
     }
     text
 }
@@ -286,7 +303,11 @@ mod tests {
             sources,
         };
         let spec = crate::tests::spec();
-        let text = render(&card, &spec, CardResult { steps: 7, tokens: 99, validation_loss: Some(1.25) });
+        let text = render(
+            &card,
+            &spec,
+            &CardResult { steps: 7, total_steps: 7, tokens: 99, validation: Some((7, 1.25)), end_of_turn: None },
+        );
         for part in [
             "base_model: Qwen/Qwen1.5-7B\nbase_model_relation: ",
             "[Qwen/Qwen1.5-7B](https://huggingface.co/Qwen/Qwen1.5-7B) (commit [`8a1b`](https://huggingface.co/Qwen/Qwen1.5-7B/tree/8a1b))",
@@ -305,7 +326,7 @@ mod tests {
         }
         let free = vec![source("general", "data/a.jsonl", Some("MIT"), Some(true))];
         let card = Card { sources: free, ..card };
-        let text = render(&card, &spec, CardResult { steps: 7, tokens: 99, validation_loss: None });
+        let text = render(&card, &spec, &CardResult { steps: 7, total_steps: 7, tokens: 99, ..CardResult::default() });
         for part in ["datasets:", "commercially", "ask the publisher"] {
             assert!(!text.contains(part), "{part} has no reason in\n{text}");
         }
@@ -316,7 +337,7 @@ mod tests {
     fn a_local_base_is_no_id_of_the_hub_and_no_home_folder_is_published() {
         let sources = vec![source("general", "/home/someone/secret/data/general/*.jsonl", Some("MIT"), None)];
         let card = Card { name: "a\n# b".into(), base: "runs/first".into(), sources, ..Card::default() };
-        let text = render(&card, &crate::tests::spec(), CardResult { steps: 7, tokens: 99, validation_loss: None });
+        let text = render(&card, &crate::tests::spec(), &CardResult::default());
         assert!(!text.contains("base_model") && !text.contains("license:"), "{text}");
         assert!(text.contains("`runs/first`, a local model") && text.contains("`data/general/*.jsonl`"), "{text}");
         assert!(!text.contains("someone") && text.contains("# a # b\n"), "{text}");

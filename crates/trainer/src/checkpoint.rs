@@ -49,6 +49,35 @@ pub struct RunPosition {
     pub best: Option<(usize, u64)>,
     /// Step and bits of the last validation loss.
     pub last_validation: Option<(usize, u64)>,
+    /// What early stopping looks at.
+    #[serde(default, skip_serializing_if = "Plateau::is_unset")]
+    pub plateau: Plateau,
+}
+
+/// Validations without improvement, for early stopping.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plateau {
+    /// Bits of the lowest validation loss that counted as an improvement.
+    pub lowest: Option<u64>,
+    /// Validations since then.
+    pub validations: usize,
+}
+
+impl Plateau {
+    /// A run without early stopping, whose state is written as it always was.
+    fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Counts a validation; a loss that is not a number is no improvement.
+    pub(crate) fn count(&mut self, loss: f64, min_delta: f64) {
+        let lowest = self.lowest.map_or(f64::INFINITY, f64::from_bits);
+        if loss < lowest - min_delta {
+            *self = Self { lowest: Some(loss.to_bits()), validations: 0 };
+        } else {
+            self.validations += 1;
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -153,6 +182,31 @@ impl Checkpoints {
             true => Ok((None, torn)),
             false => Err(TrainError::NoGoodCheckpoint { path: self.root.clone(), torn }),
         }
+    }
+
+    /// The directory of the checkpoint after `step` steps, found whole and of this run.
+    ///
+    /// # Errors
+    /// When it is missing, damaged or of another run.
+    pub fn whole(&self, step: usize) -> Result<PathBuf, TrainError> {
+        let path = self.root.join(step.to_string());
+        match self.read_state(&path) {
+            Ok(state) => self.check_identity(&path, &state.identity).map(|()| path),
+            Err(problem) => Err(TrainError::Setting(format!(
+                "the checkpoint with the lowest validation loss, {}, cannot be used: {problem}; to make the run's model from \
+                 the last step, train into another folder with `train.result = \"last\"`",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Removes all checkpoints but the last `count`.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn keep_last(&self, count: usize) -> Result<(), TrainError> {
+        let steps = self.steps();
+        steps[..steps.len().saturating_sub(count)].iter().try_for_each(|&step| self.remove(step))
     }
 
     /// Removes every checkpoint after `step`: a resumed run writes them anew.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use medley_recipe::TrainSpec;
+
 use crate::batching::Batches;
 use crate::checkpoint::RunPosition;
 use crate::error::TrainError;
@@ -16,9 +18,11 @@ pub(crate) struct Journal<'a> {
     position: RunPosition,
     writer: MetricsWriter,
     observer: &'a dyn Observer,
-    logging_steps: usize,
+    spec: &'a TrainSpec,
     total_steps: usize,
     samples: usize,
+    /// Whether it was said that lines of metrics wait for room on the disk.
+    said_waiting: bool,
     /// Seconds of the run before this process.
     seconds_before: f64,
     started: Instant,
@@ -34,7 +38,7 @@ impl<'a> Journal<'a> {
         position: RunPosition,
         writer: MetricsWriter,
         observer: &'a dyn Observer,
-        logging_steps: usize,
+        spec: &'a TrainSpec,
         total_steps: usize,
         samples: usize,
     ) -> Self {
@@ -43,9 +47,10 @@ impl<'a> Journal<'a> {
             position,
             writer,
             observer,
-            logging_steps: logging_steps.max(1),
+            spec,
             total_steps,
             samples,
+            said_waiting: false,
             started: Instant::now(),
             own_tokens: 0,
             own_steps: 0,
@@ -92,7 +97,7 @@ impl<'a> Journal<'a> {
             tokens_per_second: self.own_tokens as f64 / elapsed,
             seconds_left: elapsed / self.own_steps as f64 * (self.total_steps - self.position.step) as f64,
         }));
-        if self.position.step.is_multiple_of(self.logging_steps) || self.position.step == self.total_steps {
+        if self.position.step.is_multiple_of(self.spec.logging_steps.max(1)) || self.position.step == self.total_steps {
             self.write_line(lr, grad_norm)?;
         }
         Ok(())
@@ -118,7 +123,17 @@ impl<'a> Journal<'a> {
         (at.window_loss_bits, at.window_supervised) = (0, 0);
         (self.line_written, self.line_tokens) = (Instant::now(), 0);
         self.observer.observe(&Event::Metrics(&line));
-        self.writer.write(&Metrics::Train(line))
+        self.write(&Metrics::Train(line))
+    }
+
+    fn write(&mut self, line: &Metrics) -> Result<(), TrainError> {
+        self.writer.write(line)?;
+        if self.writer.is_waiting() && !self.said_waiting {
+            self.said_waiting = true;
+            self.observer
+                .observe(&Event::Note("the disk is full: lines of metrics wait for room until the next checkpoint"));
+        }
+        Ok(())
     }
 
     /// Writes down a validation; the lowest loss so far is remembered.
@@ -128,12 +143,26 @@ impl<'a> Journal<'a> {
             self.position.best = Some((line.step, line.loss.to_bits()));
         }
         self.position.last_validation = Some((line.step, line.loss.to_bits()));
+        if let Some(early_stopping) = self.spec.early_stopping {
+            self.position.plateau.count(line.loss, early_stopping.min_delta);
+        }
         self.observer.observe(&Event::Validation(line));
-        self.writer.write(&Metrics::Validation(line.clone()))
+        self.write(&Metrics::Validation(line.clone()))
+    }
+
+    /// Whether the validation loss has not fallen for as long as the settings allow.
+    pub(crate) fn is_on_plateau(&self) -> bool {
+        let patience = self.spec.early_stopping.map(|early_stopping| early_stopping.patience.max(1));
+        patience.is_some_and(|patience| self.position.plateau.validations >= patience)
+    }
+
+    /// Whether the validation after the present step had the lowest loss so far.
+    pub(crate) fn is_best(&self) -> bool {
+        self.position.best.is_some_and(|(step, _)| step == self.position.step)
     }
 
     /// Waits until the lines up to here are on disk: a checkpoint must not outlive them.
-    pub(crate) fn sync(&self) -> Result<(), TrainError> {
+    pub(crate) fn sync(&mut self) -> Result<(), TrainError> {
         self.writer.sync()
     }
 

@@ -12,6 +12,7 @@
 //! | `schedule.rs` | learning rates |
 //! | `validation.rs` | loss on held-out samples, per source |
 //! | `checkpoint.rs` | `steps/<n>/`, whole or not at all; which one to resume from |
+//! | `end_of_turn.rs` | the ids that other programs stop a trained model at |
 //! | `metrics.rs`, `tensorboard.rs` | `metrics.jsonl` and TensorBoard events |
 //! | `base.rs` | what a run starts from |
 //! | `rehearsal.rs` | the micro-batch that takes most memory, before the first step |
@@ -21,6 +22,7 @@ pub mod base;
 pub mod batching;
 pub mod card;
 pub mod checkpoint;
+mod end_of_turn;
 mod error;
 mod heap;
 mod in_backward;
@@ -48,7 +50,7 @@ pub use card::{Card, CardSource, HubModel, short_path};
 pub use checkpoint::Identity;
 pub use error::TrainError;
 pub use observer::{Event, Observer, Silent, StepProgress};
-pub use run::{TrainInput, TrainOutcome};
+pub use run::{TrainInput, TrainOutcome, keep_checkpoints};
 pub use sample::{Sample, SampleOrigin};
 
 use medley_recipe::Method;

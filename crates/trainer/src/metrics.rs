@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: one JSON object a line, the same run's TensorBoard events beside it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,8 +36,43 @@ fn scalars(line: &Metrics) -> Vec<(String, f64)> {
 #[derive(Debug)]
 pub struct MetricsWriter {
     path: PathBuf,
-    file: File,
+    lines: PatientFile,
     events: EventWriter,
+}
+
+/// A file whose lines wait in memory while the disk is full: a line of metrics is no reason to lose steps.
+#[derive(Debug)]
+pub(crate) struct PatientFile {
+    file: File,
+    waiting: Vec<u8>,
+}
+
+impl PatientFile {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, waiting: Vec::new() }
+    }
+
+    /// Adds bytes; a full disk makes them wait.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.waiting.extend_from_slice(bytes);
+        match self.settle() {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(()),
+            settled => settled,
+        }
+    }
+
+    /// Writes what waits.
+    fn settle(&mut self) -> io::Result<()> {
+        while !self.waiting.is_empty() {
+            match self.file.write(&self.waiting) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => drop(self.waiting.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl MetricsWriter {
@@ -55,28 +90,33 @@ impl MetricsWriter {
         let events_path = path.with_file_name("events.out.tfevents.1.medley");
         let events = EventWriter::create(&events_path).map_err(TrainError::io(&events_path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(TrainError::io(path))?;
-        let mut writer = Self { path: path.to_path_buf(), file, events };
+        let mut writer = Self { path: path.to_path_buf(), lines: PatientFile::new(file), events };
         for (_, line) in &kept {
             writer.write_events(line)?;
         }
         Ok(writer)
     }
 
-    /// Adds a line; it is in the file when this returns.
+    /// Adds a line; it is in the file when this returns, or waits while the disk is full.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written for another reason.
     pub fn write(&mut self, line: &Metrics) -> Result<(), TrainError> {
-        self.file.write_all(&json_line(line)).map_err(TrainError::io(&self.path))?;
+        self.lines.write(&json_line(line)).map_err(TrainError::io(&self.path))?;
         self.write_events(line)
+    }
+
+    /// Whether lines wait for room on the disk.
+    pub fn is_waiting(&self) -> bool {
+        !self.lines.waiting.is_empty()
     }
 
     /// Waits until every line is on disk.
     ///
     /// # Errors
-    /// When the file system says no.
-    pub fn sync(&self) -> Result<(), TrainError> {
-        self.file.sync_data().map_err(TrainError::io(&self.path))
+    /// When the file system says no, also because it is full.
+    pub fn sync(&mut self) -> Result<(), TrainError> {
+        self.lines.settle().and_then(|()| self.lines.file.sync_data()).map_err(TrainError::io(&self.path))
     }
 
     fn write_events(&mut self, line: &Metrics) -> Result<(), TrainError> {
@@ -148,6 +188,46 @@ mod tests {
         assert_eq!(resumed.lines().collect::<Vec<_>>(), written.lines().take(3).collect::<Vec<_>>());
         MetricsWriter::open(&path, 0).expect("started anew");
         assert!(read(&path).expect("readable").is_empty());
+    }
+
+    /// Readers of event files do not agree on what a step is that stands in them twice.
+    #[test]
+    fn resuming_rewrites_the_event_file_up_to_the_checkpoint() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let events = |run: &str| folder.path().join(run).join("events.out.tfevents.1.medley");
+        let open =
+            |run: &str, step| MetricsWriter::open(&folder.path().join(run).join("metrics.jsonl"), step).expect("opens");
+        let mut whole = open("whole", 0);
+        (1..=5).for_each(|step| whole.write(&line(step)).expect("written"));
+        let mut killed = open("killed", 0);
+        (1..=4).for_each(|step| killed.write(&line(step)).expect("written"));
+        drop(killed);
+        // Killed in the middle of a frame.
+        let bytes = std::fs::read(events("killed")).expect("readable");
+        std::fs::write(events("killed"), &bytes[..bytes.len() - 7]).expect("written");
+        let mut resumed = open("killed", 2);
+        (3..=5).for_each(|step| resumed.write(&line(step)).expect("written"));
+        assert_eq!(
+            std::fs::read(events("killed")).expect("readable"),
+            std::fs::read(events("whole")).expect("readable")
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn lines_wait_while_the_disk_is_full() {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let mut file = PatientFile::new(full);
+        file.write(b"one\n").expect("waits");
+        file.write(b"two\n").expect("waits");
+        assert_eq!(file.settle().expect_err("a checkpoint must not outlive its lines").kind(), ErrorKind::StorageFull);
+        let mut roomier = tempfile::tempfile().expect("a temporary file");
+        file.file = roomier.try_clone().expect("the same file");
+        file.write(b"three\n").expect("written");
+        let mut text = String::new();
+        io::Seek::rewind(&mut roomier).expect("rewound");
+        io::Read::read_to_string(&mut roomier, &mut text).expect("readable");
+        assert_eq!((text.as_str(), file.waiting.len()), ("one\ntwo\nthree\n", 0));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
 use medley_mixer::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
-use medley_recipe::TrainSpec;
+use medley_recipe::{Keep, Method, SaveDtype, TrainResult, TrainSpec};
 
 use crate::base::Base;
 use crate::batching::Batches;
 use crate::card::{self, Card, CardResult};
 use crate::checkpoint::{Checkpoint, Checkpoints, Identity, RunPosition, write_whole};
+use crate::end_of_turn;
 use crate::error::TrainError;
 use crate::journal::Journal;
 use crate::metrics::MetricsWriter;
@@ -52,6 +53,9 @@ pub struct TrainInput<'a> {
     pub tokenizer_tokens: usize,
     /// Hashes of all that decides the result.
     pub identity: Identity,
+    /// Text of the first of `end_of_turn`, the one that the chat template ends a turn with; `None` where it has no text of its
+    /// own.
+    pub end_of_turn_text: Option<String>,
     /// Go on from the newest good checkpoint, where there is one.
     pub resume: bool,
     /// What the model card tells.
@@ -63,6 +67,8 @@ pub struct TrainInput<'a> {
 pub struct TrainOutcome {
     /// False where it was stopped on request; `--resume` goes on.
     pub finished: bool,
+    /// Whether it ended before its last step because the validation loss no longer fell.
+    pub stopped_early: bool,
     /// Optimizer steps taken.
     pub step: usize,
     /// Optimizer steps in all.
@@ -115,7 +121,26 @@ impl TrainInput<'_> {
 
     /// What an adapter on `decoder` names as its base.
     pub(crate) fn adapter_base(&self, decoder: &Decoder) -> Result<String, TrainError> {
-        self.base.name_for_adapter(decoder, &self.run_dir.root().join("base"), self.tokenizer)
+        self.base.name_for_adapter(decoder, &self.run_dir.root().join("base"), |folder| self.write_companions(folder))
+    }
+
+    /// Tokenizer, chat template and generation settings, with the ids that the model was trained to end a turn with.
+    pub(crate) fn write_companions(&self, folder: &Path) -> Result<(), TrainError> {
+        copy_companions(self.tokenizer, folder)?;
+        end_of_turn::write(folder, self.end_of_turn, self.end_of_turn_text.as_deref())
+    }
+
+    /// The number format that a model is written in.
+    pub(crate) fn save_dtype(&self) -> Result<DType, TrainError> {
+        Ok(match self.spec.save_dtype {
+            SaveDtype::Base => self.base.stored_dtype()?.unwrap_or(self.dtype),
+            named => named_dtype(named).unwrap_or(self.dtype),
+        })
+    }
+
+    /// The number format that an adapter is written in: that of PEFT where nothing else is said.
+    pub(crate) fn adapter_dtype(&self) -> DType {
+        named_dtype(self.spec.save_dtype).unwrap_or(DType::F32)
     }
 
     /// Refuses data that would waste the run.
@@ -123,15 +148,56 @@ impl TrainInput<'_> {
         if self.samples.is_empty() {
             return Err(TrainError::NoSamples);
         }
+        let looks_at_validation = self.spec.result == TrainResult::Best || self.spec.early_stopping.is_some();
+        if looks_at_validation && self.validation.iter().all(|sample| sample.supervised_tokens() == 0) {
+            return Err(TrainError::Setting(
+                "`train.result = \"best\"` and `train.early_stopping` need the validation loss, but no sample is held out: \
+                 raise `mix.validation.fraction`, or leave these settings out"
+                    .to_owned(),
+            ));
+        }
         let rows = decoder.config.vocab_size;
         sample::check_tokens(self.samples, self.end_of_turn, self.tokenizer_tokens, rows)?;
         sample::check(self.samples, rows)?;
         sample::check(self.validation, rows)
     }
 
+    /// What the card says of stopping.
+    fn end_of_turn_note(&self) -> Result<Option<String>, TrainError> {
+        let base = match (&self.spec.method, &self.base) {
+            (Method::Lora(_), Base::Model { directory, .. }) => Some(directory.as_path()),
+            _ => None,
+        };
+        end_of_turn::card_note(self.end_of_turn, self.end_of_turn_text.as_deref(), base)
+    }
+
     fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(&self.run_dir.steps(), self.identity.clone(), self.spec.save_total_limit)
     }
+}
+
+/// The number format that a setting names.
+fn named_dtype(dtype: SaveDtype) -> Option<DType> {
+    match dtype {
+        SaveDtype::Base => None,
+        SaveDtype::F32 => Some(DType::F32),
+        SaveDtype::F16 => Some(DType::F16),
+        SaveDtype::Bf16 => Some(DType::BF16),
+    }
+}
+
+/// Removes the checkpoints that are not to outlive the training, once `model/` is written and `run.json` says so. Doing it twice
+/// does no harm.
+///
+/// # Errors
+/// When a checkpoint cannot be removed.
+pub fn keep_checkpoints(run_dir: &RunDir, keep: Keep, identity: &Identity) -> Result<(), TrainError> {
+    let count = match keep {
+        Keep::All => return Ok(()),
+        Keep::Last => 1,
+        Keep::Model => 0,
+    };
+    Checkpoints::new(&run_dir.steps(), identity.clone(), 1).keep_last(count)
 }
 
 /// A batch that is due.
@@ -182,7 +248,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             rate: LearningRate::of(spec, total_steps),
             checkpoints: input.checkpoints(),
-            journal: Journal::new(position, writer, observer, spec.logging_steps, total_steps, input.samples.len()),
+            journal: Journal::new(position, writer, observer, spec, total_steps, input.samples.len()),
             input,
             observer,
             batches,
@@ -194,7 +260,7 @@ impl<'a> Run<'a> {
     /// The next batch; `None` when all steps are taken.
     pub(crate) fn next_batch(&mut self) -> Option<Batch<'a>> {
         let step = self.journal.step();
-        if step >= self.rate.total_steps {
+        if self.is_over() {
             return None;
         }
         let samples = self.batches.step(step).into_iter().map(|index| &self.input.samples[index]).collect();
@@ -218,14 +284,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes a checkpoint every `save_steps`, at the end, and when the run is asked to stop.
+    /// Writes a checkpoint every `save_steps`, at the end, when the run is asked to stop and, where the best weights become the
+    /// model, whenever the validation loss is the lowest so far.
     pub(crate) fn save_when_due(
         &mut self,
         fill: impl FnOnce(&Path) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
         let step = self.journal.step();
-        self.stopped = step < self.rate.total_steps && self.observer.stop_requested();
-        if !self.stopped && !self.due(self.input.spec.save_steps) {
+        self.stopped = !self.is_over() && self.observer.stop_requested();
+        let best = self.input.spec.result == TrainResult::Best && self.journal.is_best();
+        if !self.stopped && !best && !self.due(self.input.spec.save_steps) {
             return Ok(());
         }
         self.journal.sync()?;
@@ -240,19 +308,38 @@ impl<'a> Run<'a> {
         self.stopped
     }
 
+    /// The checkpoint whose weights become the model, where these are not the present ones.
+    pub(crate) fn best_checkpoint(&self) -> Result<Option<PathBuf>, TrainError> {
+        let position = self.journal.position();
+        match position.best {
+            Some((step, bits)) if self.input.spec.result == TrainResult::Best && step != position.step => {
+                let loss = f64::from_bits(bits);
+                let note = format!("the model is that after step {step}, with the lowest validation loss ({loss:.4})");
+                self.observer.observe(&Event::Note(&note));
+                self.checkpoints.whole(step).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Writes `model/`: what `fill` saves, tokenizer and chat template, and the model card.
     pub(crate) fn finish(self, fill: impl FnOnce(&Path) -> Result<(), TrainError>) -> Result<TrainOutcome, TrainError> {
         let outcome = self.outcome();
         let result = CardResult {
             steps: outcome.step,
             tokens: outcome.tokens,
-            validation_loss: outcome.validation.map(|(_, loss)| loss),
+            total_steps: outcome.total_steps,
+            validation: match self.input.spec.result {
+                TrainResult::Last => outcome.validation,
+                TrainResult::Best => outcome.best_validation,
+            },
+            end_of_turn: self.input.end_of_turn_note()?,
         };
         write_whole(&outcome.model, |folder| {
             fill(folder)?;
-            copy_companions(self.input.tokenizer, folder)?;
+            self.input.write_companions(folder)?;
             let card = folder.join("README.md");
-            std::fs::write(&card, card::render(&self.input.card, self.input.spec, result))
+            std::fs::write(&card, card::render(&self.input.card, self.input.spec, &result))
                 .map_err(TrainError::io(&card))
         })?;
         Ok(outcome)
@@ -262,7 +349,8 @@ impl<'a> Run<'a> {
     pub(crate) fn outcome(&self) -> TrainOutcome {
         let position = self.journal.position();
         TrainOutcome {
-            finished: position.step >= self.rate.total_steps,
+            finished: self.is_over(),
+            stopped_early: position.step < self.rate.total_steps && self.journal.is_on_plateau(),
             step: position.step,
             total_steps: self.rate.total_steps,
             resumed_from: self.resumed_from,
@@ -274,8 +362,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether no step is left to take.
+    fn is_over(&self) -> bool {
+        self.journal.step() >= self.rate.total_steps || self.journal.is_on_plateau()
+    }
+
     fn due(&self, every: usize) -> bool {
         let step = self.journal.step();
-        step == self.rate.total_steps || (every > 0 && step.is_multiple_of(every))
+        self.is_over() || (every > 0 && step.is_multiple_of(every))
     }
 }

@@ -2,13 +2,15 @@
 //! Source: tensorflow/core/lib/io/record_writer.cc, tensorflow/core/util/event.proto and summary.proto.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
+
+use crate::metrics::PatientFile;
 
 /// Writes scalars to an events file.
 #[derive(Debug)]
 pub struct EventWriter {
-    file: File,
+    file: PatientFile,
 }
 
 impl EventWriter {
@@ -17,7 +19,7 @@ impl EventWriter {
     /// # Errors
     /// When it cannot be written.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut writer = Self { file: File::create(path)? };
+        let mut writer = Self { file: PatientFile::new(File::create(path)?) };
         let mut event = Vec::new();
         put_bytes(&mut event, 3, b"brain.Event:2");
         writer.frame(&event)?;
@@ -51,7 +53,7 @@ impl EventWriter {
         frame.extend(masked_crc(&length).to_le_bytes());
         frame.extend(event);
         frame.extend(masked_crc(event).to_le_bytes());
-        self.file.write_all(&frame)
+        self.file.write(&frame)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Checkpoints in and out: Hugging Face directories and safetensors files.
 
 mod read;
+mod stored;
 mod write;
 
 pub use read::TensorFile;
 pub(crate) use read::fill;
+pub use stored::stored_dtype;
 pub use write::{PIECE_ELEMENTS, write_tensors};
 pub(crate) use write::{create_directory, torch_metadata, write_json};
 

@@ -165,7 +165,7 @@ fn check(
 }
 
 /// The weights' files of a model directory.
-fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let index = directory.join("model.safetensors.index.json");
     let single = directory.join("model.safetensors");
     if single.exists() {

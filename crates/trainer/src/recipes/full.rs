@@ -56,5 +56,13 @@ pub fn train(input: &TrainInput<'_>, observer: &dyn Observer) -> Result<TrainOut
             return Ok(run.outcome());
         }
     }
-    run.finish(|folder| Ok(decoder.save(folder, input.dtype)?))
+    drop(optimizer);
+
+    // The weights with the lowest validation loss, where these become the model.
+    if let Some(best) = run.best_checkpoint()? {
+        drop(decoder);
+        decoder = Decoder::load(&best, input.device, input.dtype)?;
+    }
+    let dtype = input.save_dtype()?;
+    run.finish(|folder| Ok(decoder.save(folder, dtype)?))
 }

@@ -53,7 +53,16 @@ pub fn train(input: &TrainInput<'_>, lora: &LoraSpec, observer: &dyn Observer) -
             return Ok(run.outcome());
         }
     }
-    run.finish(|folder| Ok(decoder.save_adapter(folder, &input.adapter_base(&decoder)?)?))
+    drop(optimizer);
+
+    // The adapters with the lowest validation loss, where these become the model.
+    if let Some(best) = run.best_checkpoint()? {
+        drop(decoder);
+        decoder = input.load_base()?;
+        decoder.load_adapter(&best)?;
+    }
+    let base = input.adapter_base(&decoder)?;
+    run.finish(|folder| Ok(decoder.save_adapter_in(folder, &base, input.adapter_dtype())?))
 }
 
 fn config(lora: &LoraSpec) -> LoraConfig {

@@ -3,6 +3,7 @@
 mod cut;
 mod in_backward;
 mod parity;
+mod result;
 mod resume;
 mod speed;
 mod stop;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
 use medley_mixer::TrainingOrder;
-use medley_recipe::{BlockPolicy, LoraSpec, Method, Optimizer, Schedule, TrainSpec};
+use medley_recipe::{BlockPolicy, Keep, LoraSpec, Method, Optimizer, SaveDtype, Schedule, TrainResult, TrainSpec};
 
 use crate::sample::tests::sample;
 use crate::{Base, Card, Event, Identity, Observer, Sample, TrainError, TrainInput, TrainOutcome};
@@ -38,6 +39,10 @@ pub(crate) fn spec() -> TrainSpec {
         tokens_per_micro_batch: 24,
         block_policy: BlockPolicy::Recompute,
         optimizer_in_backward: false,
+        early_stopping: None,
+        result: TrainResult::Last,
+        save_dtype: SaveDtype::Base,
+        keep: Keep::All,
         seed: 5,
         logging_steps: 2,
         eval_steps: 3,
@@ -94,8 +99,26 @@ pub(crate) fn train_from(
     observer: &dyn Observer,
     device: &Device,
 ) -> Result<TrainOutcome, TrainError> {
-    let run_dir = RunDir::open(folder).expect("a free run directory");
     let validation: Vec<Sample> = self::samples(100).split_off(94);
+    train_validated(base, folder, spec, samples, &validation, resume, observer, device)
+}
+
+pub(crate) fn identity() -> Identity {
+    Identity { data: "data".into(), weights: "weights".into(), recipe: "recipe".into() }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that a run is made of")]
+pub(crate) fn train_validated(
+    base: Base,
+    folder: &Path,
+    spec: &TrainSpec,
+    samples: &[Sample],
+    validation: &[Sample],
+    resume: bool,
+    observer: &dyn Observer,
+    device: &Device,
+) -> Result<TrainOutcome, TrainError> {
+    let run_dir = RunDir::open(folder).expect("a free run directory");
     let input = TrainInput {
         spec,
         base,
@@ -105,12 +128,13 @@ pub(crate) fn train_from(
         run_dir: &run_dir,
         samples,
         order: &TrainingOrder::default(),
-        validation: &validation,
+        validation,
         end_of_turn: &[1],
+        end_of_turn_text: None,
         tokenizer_tokens: 199,
-        identity: Identity { data: "data".into(), weights: "weights".into(), recipe: "recipe".into() },
+        identity: identity(),
         resume,
-        card: Card { name: "test".into(), base: "tiny".into(), sources: Vec::new() },
+        card: Card { name: "test".into(), base: "tiny".into(), ..Card::default() },
     };
     crate::train(&input, observer)
 }
