@@ -1,6 +1,6 @@
 //! `medley chat`: talk to a model, a line at a time.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -91,28 +91,20 @@ impl Session {
         };
         let mut printed = String::new();
         let mut ids = Vec::new();
-        let mut failed = None;
         generate_with(&self.model, &[prompt], &options, &mut |_, id| {
             ids.push(id);
             // A character may be cut between two tokens: what is certain is printed, the rest waits.
             let text = self.tokenizer.decode(&ids);
             let certain = text.trim_end_matches('\u{fffd}');
             if let Some(new) = certain.strip_prefix(printed.as_str()) {
-                failed = failed.take().or(print(new).err());
+                print!("{new}");
                 printed = certain.to_owned();
             }
         });
-        failed.map_or(Ok(()), Err).into_diagnostic()?;
         let whole = self.tokenizer.decode(&ids);
         let rest = whole.strip_prefix(printed.as_str()).unwrap_or_default();
-        print(rest).and_then(|()| print("\n")).into_diagnostic()?;
+        println!("{rest}");
         messages.push(Message::new(Role::Assistant, whole));
         Ok(())
     }
-}
-
-fn print(text: &str) -> std::io::Result<()> {
-    let mut output = std::io::stdout().lock();
-    output.write_all(text.as_bytes())?;
-    output.flush()
 }

@@ -109,7 +109,7 @@ impl Losses {
                     format!("raise chat.max_tokens (now {}), or mend or leave out these records", chat.max_tokens);
                 return Err(miette!(help = help, "{line}"));
             }
-            progress::say(format!("note: {line}"));
+            progress::tell("note", line);
         }
         Ok(())
     }

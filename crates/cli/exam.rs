@@ -15,7 +15,7 @@ use miette::{IntoDiagnostic, Result, miette};
 use crate::card_exam::put_exam;
 use crate::errors::report;
 use crate::models::{FoundModel, find_model, model_hash};
-use crate::progress::{self, say};
+use crate::progress::{self, say, shown, tell};
 
 /// Arguments of `medley exam`.
 #[derive(Args)]
@@ -197,7 +197,7 @@ fn show(name: &str, result: &ExamReport, json: bool) -> Result<()> {
 /// Says what was taken from the papers, and what was not.
 pub fn say_papers(papers: &Papers) {
     for file in &papers.files {
-        say(format!("papers   {}: {} items ({})", file.path, file.items, file.layout));
+        tell("papers", format!("{}: {} items ({})", shown(Path::new(&file.path)), file.items, file.layout));
         for (reason, count) in file.refused.iter().chain(&file.mended) {
             say(format!("         {count}: {reason}"));
         }

@@ -15,7 +15,7 @@ use crate::card_exam::put_exam;
 use crate::errors::report;
 use crate::exam::{Examined, Options, examine, say_papers};
 use crate::models::model_hash;
-use crate::progress::say;
+use crate::progress::tell;
 
 /// Where the base model's answers go, inside the run's exam folder.
 const BASE_FOLDER: &str = "base";
@@ -37,7 +37,7 @@ pub fn exam_after(
     say_papers(&papers);
     let template = PromptTemplate::load(&recipe.exam.prompt, &resolved.base_dir).map_err(report)?;
     let sit = |name: &str, directory: &Path, under: Option<&Path>, folder: &Path| -> miette::Result<()> {
-        say(format!("exam     {} items, {name}", papers.items.len()));
+        tell("exam", format!("{} items, {name}", papers.items.len()));
         let opened = open_model(directory, under, &device.device, dtype).map_err(report)?;
         let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?;
         let examined = Examined {

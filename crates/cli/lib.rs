@@ -3,6 +3,9 @@
 //! Standard output is for data (tables, JSON, generated text); everything else goes to standard error and to the run's
 //! `log.txt`.
 
+#[macro_use]
+mod output;
+
 mod base;
 mod card;
 mod card_exam;
@@ -15,6 +18,7 @@ mod exam_after;
 mod foreign_run;
 mod logging;
 mod mix;
+mod mix_summary;
 mod models;
 mod named_run;
 mod plan;
@@ -90,18 +94,34 @@ enum Command {
 
 /// Runs `medley` with the process's arguments.
 pub fn medley() -> ExitCode {
+    output::end_with_the_reader();
     let Medley { global, command } = Medley::parse();
-    if !matches!(command, Command::Train(_) | Command::Exam(_)) {
-        end_with_the_reader();
+    if command.leaves_its_result_on_disk() {
+        output::outlive_the_reader();
     }
     let trouble = if let Command::Mix(args) = &command { args.trouble() } else { 1 };
-    run(&global, trouble, || done(command))
+    let is_training = matches!(command, Command::Train(_));
+    let code = run(&global, trouble, || done(command));
+    if is_training { code } else { output::judged(code) }
 }
 
 /// Runs `train` with the process's arguments.
 pub fn train() -> ExitCode {
+    output::end_with_the_reader();
     let Train { global, args } = Train::parse();
+    output::outlive_the_reader();
     run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
+}
+
+impl Command {
+    /// Such commands go on without their terminal; the others end with the reader of what they print.
+    fn leaves_its_result_on_disk(&self) -> bool {
+        match self {
+            Self::Train(_) | Self::Exam(_) => true,
+            Self::Mix(args) => args.writes_a_mix(),
+            _ => false,
+        }
+    }
 }
 
 fn done(command: Command) -> miette::Result<ExitCode> {
@@ -126,22 +146,15 @@ fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<Ex
     screen::choose_colours();
     logging::start(global.verbose);
     match command() {
-        Ok(code) => code,
+        Ok(code) => {
+            stop::end_if_requested();
+            code
+        }
         Err(report) => {
             tracing::debug!("failed: {report:?}");
             eprintln!("{:?}", errors::shown(&report));
             ExitCode::from(trouble)
         }
-    }
-}
-
-/// What only prints ends quietly when its reader does, as in `medley preview --recipe R | head`. Work that takes hours does not:
-/// Rust ignores the signal, and only a write fails.
-fn end_with_the_reader() {
-    #[cfg(unix)]
-    // SAFETY: the process has just started; the default action replaces another disposition, no handler runs.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 

@@ -3,24 +3,65 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// What was logged before the run's folder was known waits in memory.
-enum RunLog {
-    Waiting(Vec<u8>),
-    Open(File),
+/// The run's log: never a reason for the run to stop.
+struct RunLog {
+    place: Place,
+    /// Lines that could not be written since the last one that could.
+    missing: usize,
 }
 
-static RUN_LOG: Mutex<RunLog> = Mutex::new(RunLog::Waiting(Vec::new()));
+enum Place {
+    /// What was logged before the run's folder is known waits in memory.
+    Waiting(Vec<u8>),
+    Open(File),
+    /// The file cannot be opened.
+    Nowhere,
+}
+
+static RUN_LOG: Mutex<RunLog> = Mutex::new(RunLog { place: Place::Waiting(Vec::new()), missing: 0 });
+
+impl RunLog {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        match &mut self.place {
+            Place::Waiting(waiting) => waiting.extend_from_slice(line),
+            Place::Nowhere => {}
+            Place::Open(file) => {
+                if self.missing > 0 {
+                    // A line that was cut off by a full disk ends here.
+                    let note = format!("\n{} lines are missing here: the log could not be written\n", self.missing);
+                    self.missing += 1;
+                    file.write_all(note.as_bytes())?;
+                }
+                self.missing = 1;
+                file.write_all(line)?;
+                self.missing = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often `-v` was given.
+static VERBOSITY: AtomicU8 = AtomicU8::new(0);
+
+/// Whether the user wants to know more than usual (`-v`).
+pub fn is_verbose() -> bool {
+    VERBOSITY.load(Ordering::Relaxed) > 0
+}
 
 /// Starts logging: warnings (with -v: what each stage decides) to standard error, the latter always to the run's log.
 pub fn start(verbose: u8) {
+    VERBOSITY.store(verbose, Ordering::Relaxed);
     let level = match verbose {
         0 => "warn",
         1 => "info",
@@ -31,11 +72,13 @@ pub fn start(verbose: u8) {
     let terminal = fmt::layer()
         .with_writer(|| Progressive)
         .with_target(verbose > 1)
+        .log_internal_errors(false)
         .without_time()
         .with_ansi(console::colors_enabled_stderr())
         .with_filter(terminal);
     let file = fmt::layer()
         .with_writer(RunLogWriter)
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_filter(EnvFilter::new(ours("debug")).add_directive(LevelFilter::WARN.into()));
     // A second subscriber in one process only happens in tests; the first stays.
@@ -47,18 +90,48 @@ fn crates_at(level: &str) -> String {
     crates.map(|name| format!("medley_{name}={level}")).join(",")
 }
 
-/// Sends the log to `path` from now on, with what was logged before.
-///
-/// # Errors
-/// When the file cannot be opened or written.
-pub fn log_to(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    let mut log = lock();
-    if let RunLog::Waiting(bytes) = &*log {
-        file.write_all(bytes)?;
+/// Sends the log to `path` from now on, with what was logged before. A log that cannot be written is said once, on standard
+/// error, and stops nothing.
+pub fn log_to(path: &Path) {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let before = {
+        let mut log = lock();
+        let (place, failure) = match opened {
+            Ok(file) => (Place::Open(file), None),
+            Err(error) => (Place::Nowhere, Some(error)),
+        };
+        let before = std::mem::replace(&mut log.place, place);
+        if let Some(error) = failure {
+            drop(log);
+            return say_lost(&error);
+        }
+        before
+    };
+    if let Place::Waiting(bytes) = before {
+        append(&bytes);
     }
-    *log = RunLog::Open(file);
-    Ok(())
+}
+
+/// Writes a line to the run's log and nowhere else.
+pub fn note(line: &str) {
+    let mut text = String::new();
+    let _ = SystemTime.format_time(&mut fmt::format::Writer::new(&mut text));
+    append(format!("{text}  NOTE {line}\n").as_bytes());
+}
+
+fn append(bytes: &[u8]) {
+    let appended = lock().append(bytes);
+    if let Err(error) = appended {
+        say_lost(&error);
+    }
+}
+
+/// Called without the lock: where standard error fails too, that would be noted in the log.
+fn say_lost(error: &io::Error) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::SeqCst) {
+        eprintln!("note: the run's log.txt cannot be written ({error}); the run goes on");
+    }
 }
 
 fn lock() -> MutexGuard<'static, RunLog> {
@@ -78,10 +151,8 @@ impl<'a> MakeWriter<'a> for RunLogWriter {
 
 impl Write for RunLogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *lock() {
-            RunLog::Waiting(waiting) => waiting.write(bytes),
-            RunLog::Open(file) => file.write(bytes),
-        }
+        append(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -94,10 +165,11 @@ struct Progressive;
 
 impl Write for Progressive {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        crate::progress::bars().suspend(|| io::stderr().write(bytes))
+        crate::progress::bars().suspend(|| eprint!("{}", String::from_utf8_lossy(bytes)));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::encode::encode;
 use crate::errors::report;
 use crate::mix::mix_recipe;
 use crate::plan_table;
-use crate::progress::say;
+use crate::progress::{say, tell};
 
 /// Arguments of `medley plan`.
 #[derive(clap::Args)]
@@ -140,7 +140,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
     };
     // Training itself says best what is wrong with an empty mix.
     let Some(plan) = Plan::new(&input) else { return Ok(start.spec.clone()) };
-    plan_table::lines(&plan).into_iter().for_each(say);
+    plan_table::lines(&plan).into_iter().for_each(|(label, text)| tell(label, text));
     if !plan.fits() {
         let problem = plan_table::too_large(&plan);
         let advice = advice(&input.remedies());
@@ -148,7 +148,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
             let help = format!("{advice}; or train all the same with --ignore-plan");
             return Err(miette!(help = help, "{problem}"));
         }
-        say(format!("note: {problem}; {advice}"));
+        tell("note", format!("{problem}; {advice}"));
     }
     if !plan.disk.fits() {
         let free = bytes(plan.disk.free.unwrap_or(0));
@@ -165,7 +165,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
                         or train all the same with --ignore-plan";
             return Err(miette!(help = help, "{problem}"));
         }
-        say(format!("note: {problem}"));
+        tell("note", problem);
     }
     Ok(TrainSpec { block_policy: plan.block_policy, ..start.spec.clone() })
 }

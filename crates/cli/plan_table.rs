@@ -6,7 +6,7 @@ use medley_trainer::plan::{Plan, PlanInput, Remedy, readable_bytes as bytes};
 use serde_json::{Value, json};
 
 /// `12,345`.
-fn count(number: usize) -> String {
+pub fn count(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
@@ -101,8 +101,8 @@ fn checkpoints(count: usize) -> String {
     if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") }
 }
 
-/// The plan in short.
-pub fn lines(plan: &Plan) -> Vec<String> {
+/// The plan in short: labels and texts.
+pub fn lines(plan: &Plan) -> Vec<(&'static str, String)> {
     let of = plan.budget.as_ref().map_or(String::new(), |budget| format!(" of {}", bytes(budget.bytes as u64)));
     let parts: Vec<String> = plan
         .parts
@@ -111,19 +111,18 @@ pub fn lines(plan: &Plan) -> Vec<String> {
         .filter(|(_, size)| *size > 0)
         .map(|(name, size)| format!("{name} {}", bytes(size as u64)))
         .collect();
-    vec![
-        format!("memory   {}{of} at the peak, in {}", bytes(plan.peak as u64), plan.moment.describe()),
-        format!("         {}", parts.join(", ")),
-        format!(
-            "work     {} steps of {} micro-batches, {} tokens, {}; blocks: {}; disk {}",
-            count(plan.steps),
-            count(plan.micro_batches),
-            count(plan.tokens),
-            operations(plan.operations),
-            policy(plan),
-            bytes(plan.disk.total)
-        ),
-    ]
+    let memory = format!("{}{of} at the peak, in {}", bytes(plan.peak as u64), plan.moment.describe());
+    let work = format!(
+        "{} steps of {} micro-batches, {} tokens, {}; blocks: {}",
+        count(plan.steps),
+        count(plan.micro_batches),
+        count(plan.tokens),
+        operations(plan.operations),
+        policy(plan)
+    );
+    let free = plan.disk.free.map_or(String::new(), |free| format!(", {} free", bytes(free)));
+    let disk = format!("{} for {} and the model{free}", bytes(plan.disk.total), checkpoints(plan.disk.checkpoints));
+    vec![("memory", memory), ("", parts.join(", ")), ("work", work), ("disk", disk)]
 }
 
 /// Why a plan is refused.

@@ -1,33 +1,110 @@
-//! Progress lines on standard error.
+//! Progress on standard error: bars on a terminal, elsewhere a line now and then.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Component, Path};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
-/// All progress lines of the process; nothing is drawn where standard error is not a terminal.
+use crate::logging;
+
+/// Redraws per second on a terminal.
+const REDRAWS_PER_SECOND: u8 = 15;
+
+/// All progress lines of the process.
 pub fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
-    BARS.get_or_init(MultiProgress::new)
+    BARS.get_or_init(|| {
+        let target = match drawn() {
+            true => ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), REDRAWS_PER_SECOND),
+            false => ProgressDrawTarget::term_like_with_hz(Box::new(Lines::default()), 1),
+        };
+        MultiProgress::with_draw_target(target)
+    })
+}
+
+/// Whether bars are drawn: standard error is a terminal that can.
+pub fn drawn() -> bool {
+    static DRAWN: OnceLock<bool> = OnceLock::new();
+    *DRAWN.get_or_init(|| {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        io::stderr().is_terminal() && !dumb
+    })
 }
 
 /// A bar over `total` units of `what`; `{msg}` is free.
 pub fn bar(what: &str, total: u64) -> ProgressBar {
     let bar = bars().add(ProgressBar::new(total).with_prefix(what.to_owned()));
-    bar.set_style(style("{prefix:>9} {wide_bar:.cyan/blue} {pos}/{len} {msg} ETA {eta}"));
+    bar.set_style(match drawn() {
+        true => style("{prefix:9}{wide_bar:.cyan/blue} {pos}/{len} {msg} ETA {eta}"),
+        false => style("{prefix:9}{elapsed} so far{left}{done} {msg}").with_key("done", done).with_key("left", left),
+    });
+    bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }
 
 /// A spinner for work of unknown length.
 pub fn spinner(what: &str) -> ProgressBar {
     let spinner = bars().add(ProgressBar::new_spinner().with_prefix(what.to_owned()));
-    spinner.set_style(style("{prefix:>9} {spinner} {msg} {elapsed}"));
+    spinner.set_style(match drawn() {
+        true => style("{prefix:9}{spinner} {msg} {elapsed}"),
+        false => style("{prefix:9}{elapsed} so far {msg}"),
+    });
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
 }
 
+/// Columns of what a command says, and of the label before it.
+const WIDTH: usize = 100;
+const LABEL: usize = 9;
+
+/// A labelled fact, above any progress, wrapped at 100 columns.
+pub fn tell(label: &str, text: impl AsRef<str>) {
+    let label = console::style(format!("{label:LABEL$}")).bold().for_stderr();
+    for (at, line) in wrapped(text.as_ref(), WIDTH - LABEL).into_iter().enumerate() {
+        match at {
+            0 => say(format!("{label}{line}")),
+            _ => say(format!("{:LABEL$}{line}", "")),
+        }
+    }
+}
+
+/// Breaks text between words; a word that is longer than a line stands alone. Colours take no room.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let columns = console::measure_text_width(word);
+        if used > 0 && used + 1 + columns > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+        }
+        used += columns;
+    }
+    lines
+}
+
+/// A path as it is shortest from here: relative where it lies below the working directory.
+pub fn shown(path: &Path) -> String {
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    let path = if climbs { path.canonicalize().unwrap_or_else(|_| path.to_path_buf()) } else { path.to_path_buf() };
+    let below = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf));
+    let path = below.filter(|path| !path.as_os_str().is_empty()).unwrap_or(path);
+    path.display().to_string()
+}
+
 /// A line to the reader, above any progress.
 pub fn say(line: impl AsRef<str>) {
+    clock().said();
     bars().suspend(|| eprintln!("{}", line.as_ref()));
     tracing::debug!("{}", console::strip_ansi_codes(line.as_ref()));
 }
@@ -35,4 +112,202 @@ pub fn say(line: impl AsRef<str>) {
 fn style(template: &str) -> ProgressStyle {
     // The templates above are constants; the default bar is a fair stand-in for a mistyped one.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// `, 12 % (120 of 1000)`; nothing while the total is not known.
+fn done(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    if let Some(total) = state.len().filter(|&total| total > 0) {
+        let percent = state.pos().min(total) as f64 / total as f64 * 100.0;
+        let _ = write!(out, ", {percent:.0} % ({} of {total})", state.pos());
+    }
+}
+
+/// `, 5m left`, where that can be told.
+fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let left = state.eta();
+    if left > Duration::ZERO {
+        let _ = write!(out, ", {} left", indicatif::HumanDuration(left));
+    }
+}
+
+/// A terminal whose failure is no failure of the program: it may be closed at any time, and indicatif panics on errors.
+#[derive(Debug, Default)]
+struct Screen {
+    frame: Mutex<String>,
+}
+
+impl Screen {
+    fn put(&self, text: &str) -> io::Result<()> {
+        lock(&self.frame).push_str(text);
+        Ok(())
+    }
+
+    fn move_cursor(&self, count: usize, direction: char) -> io::Result<()> {
+        if count == 0 { Ok(()) } else { self.put(&format!("\x1b[{count}{direction}")) }
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        Term::stderr().size().1
+    }
+
+    fn height(&self) -> u16 {
+        Term::stderr().size().0
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.put(text)?;
+        self.put("\n")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.put(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.put("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let frame = std::mem::take(&mut *lock(&self.frame));
+        let mut stderr = io::stderr().lock();
+        // A frame that is lost is followed by the next; that the terminal is gone is noted by the next line of text.
+        let _ = stderr.write_all(frame.as_bytes()).and_then(|()| stderr.flush());
+        Ok(())
+    }
+}
+
+/// First pause between lines of progress off a terminal, and the longest: each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// When a line of progress is due off a terminal.
+struct Clock {
+    last: Instant,
+    pause: Duration,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Self {
+        Self { last: now, pause: FIRST_PAUSE }
+    }
+
+    /// Any line tells the reader that the work goes on.
+    fn said(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn due(&mut self, now: Instant) -> bool {
+        let due = now.duration_since(self.last) >= self.pause;
+        if due {
+            *self = Self { last: now, pause: (2 * self.pause).min(LONGEST_PAUSE) };
+        }
+        due
+    }
+}
+
+fn clock() -> MutexGuard<'static, Clock> {
+    static CLOCK: OnceLock<Mutex<Clock>> = OnceLock::new();
+    lock(CLOCK.get_or_init(|| Mutex::new(Clock::new(Instant::now()))))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Columns of a line of progress off a terminal.
+const LINE_WIDTH: u16 = 100;
+
+/// Takes what would be drawn, and prints it as plain lines when one is due.
+#[derive(Debug, Default)]
+struct Lines {
+    frame: Mutex<Vec<String>>,
+}
+
+impl TermLike for Lines {
+    fn width(&self) -> u16 {
+        LINE_WIDTH
+    }
+
+    fn move_cursor_up(&self, _count: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _count: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _count: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _count: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        let text = console::strip_ansi_codes(text);
+        if !text.trim().is_empty() {
+            lock(&self.frame).push(text.trim().to_owned());
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let frame = std::mem::take(&mut *lock(&self.frame));
+        if !frame.is_empty() && clock().due(Instant::now()) {
+            for line in frame {
+                // Neither `say` nor `tracing`, which would draw: this is called while the bars are locked.
+                eprintln!("{line}");
+                logging::note(&line);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("/a/path/that/is/long x", 7), ["/a/path/that/is/long", "x"]);
+        assert_eq!(wrapped("\u{1b}[32mone\u{1b}[0m 中医 three", 8), ["\u{1b}[32mone\u{1b}[0m 中医", "three"]);
+        assert_eq!(wrapped("", 8), [""]);
+    }
+
+    #[test]
+    fn lines_of_progress_come_after_growing_pauses() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        let due: Vec<u64> = (0..120).filter(|&second| clock.due(start + Duration::from_secs(second))).collect();
+        assert_eq!(due, [5, 15, 35, 65, 95]);
+    }
 }

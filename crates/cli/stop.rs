@@ -1,38 +1,104 @@
-//! Ctrl-C, SIGTERM (a cluster's preemption) and SIGHUP (a closed terminal).
+//! Ctrl-C, SIGTERM (a cluster's preemption) and SIGHUP (a closed terminal): the process ends with status 128 + signal, whatever it
+//! was doing, after a checkpoint where steps are being taken.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use miette::IntoDiagnostic;
 
 use crate::progress::say;
 
-/// Set by the first signal.
-static STOP: AtomicBool = AtomicBool::new(false);
+/// Number of the first signal that was caught; 0 for none.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Whether steps are being taken: then a signal waits for a checkpoint.
 static TRAINING: AtomicBool = AtomicBool::new(false);
 
 /// Whether the process was asked to stop.
 pub fn requested() -> bool {
-    STOP.load(Ordering::SeqCst)
+    SIGNAL.load(Ordering::SeqCst) != 0
 }
 
-/// Runs `training`, during which the first signal only sets [`requested`] and the second one ends the process. Afterwards the
-/// first one ends it too, because the exam writes every answer down as it comes.
+/// Catches the signals from now on. Outside of [`with_a_checkpoint`] the first one ends the process: before the first step there
+/// is nothing to lose, and the exam writes every answer down as it comes.
 ///
 /// # Errors
-/// When the signals cannot be caught.
-pub fn with_a_checkpoint<R>(training: impl FnOnce() -> R) -> miette::Result<R> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) || !TRAINING.load(Ordering::SeqCst) {
+/// When they cannot be caught.
+pub fn watch() -> miette::Result<()> {
+    signals::watch(|signal| {
+        let again = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
+        if again || !TRAINING.load(Ordering::SeqCst) {
             say("stopped; go on with --resume");
-            std::process::exit(130);
+            end(signal);
         }
         say("stopping after this step, with a checkpoint (again to stop at once)");
     })
-    .into_diagnostic()?;
+    .into_diagnostic()
+}
+
+/// Runs `training`, during which the first signal only sets [`requested`]; the second one ends the process.
+pub fn with_a_checkpoint<R>(training: impl FnOnce() -> R) -> R {
     TRAINING.store(true, Ordering::SeqCst);
     let result = training();
     TRAINING.store(false, Ordering::SeqCst);
-    Ok(result)
+    result
+}
+
+/// Ends the process as the signal that it was sent demands, if it was sent one.
+pub fn end_if_requested() {
+    match SIGNAL.load(Ordering::SeqCst) {
+        0 => {}
+        signal => end(signal),
+    }
+}
+
+/// Ends with status 128 + signal. Ctrl-C at a terminal ends by the signal itself, which a shell reports as the same status (130):
+/// only then does a shell end the loop or script that it runs, too.
+fn end(signal: i32) -> ! {
+    signals::die_of_ctrl_c(signal);
+    std::process::exit(128 + signal)
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::io::{self, IsTerminal};
+    use std::thread;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    /// Calls `caught` with the number of every signal that comes, in a thread of its own.
+    pub fn watch(caught: impl Fn(i32) + Send + 'static) -> io::Result<()> {
+        // `nohup` means that a closed terminal is of no concern.
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| signal != SIGHUP || !is_ignored(signal));
+        let mut signals = Signals::new(wanted)?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(caught))?;
+        Ok(())
+    }
+
+    fn is_ignored(signal: i32) -> bool {
+        // SAFETY: an all-zero `sigaction` is a valid value; without a new action the call only fills in the present one.
+        unsafe {
+            let mut present: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut present) == 0 && present.sa_sigaction == libc::SIG_IGN
+        }
+    }
+
+    pub fn die_of_ctrl_c(signal: i32) {
+        if signal == SIGINT && (io::stdin().is_terminal() || io::stderr().is_terminal()) {
+            // Where this fails, the exit status alone tells.
+            let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    /// Ctrl-C is all there is.
+    const SIGINT: i32 = 2;
+
+    pub fn watch(caught: impl Fn(i32) + Send + 'static) -> Result<(), ctrlc::Error> {
+        ctrlc::set_handler(move || caught(SIGINT))
+    }
+
+    pub fn die_of_ctrl_c(_signal: i32) {}
 }

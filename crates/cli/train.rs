@@ -1,14 +1,17 @@
 //! `medley train`: the whole way of a recipe, from data to an exam score.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::tensor::DType;
+use console::style;
+use indicatif::HumanDuration;
 use medley_chat::ChatTokenizer;
 use medley_experiment::{RunDir, RunState, Status};
 use medley_mixer::lineage::Lock;
 use medley_mixer::{Mix, TrainingOrder};
-use medley_model::{DeviceRequest, RunDevice, device};
-use medley_recipe::{DtypeSpec, Resolved, TrainSpec};
+use medley_model::{DeviceKind, DeviceRequest, RunDevice, device};
+use medley_recipe::{DtypeSpec, Resolved, TrainResult, TrainSpec};
 use medley_trainer::{Identity, Sample, TrainInput, TrainOutcome};
 use miette::{IntoDiagnostic, miette};
 
@@ -21,9 +24,10 @@ use crate::exam_after::{exam_after, show_exam};
 use crate::foreign_run::what_differs;
 use crate::logging;
 use crate::mix::mix_recipe;
+use crate::mix_summary::say_ledger;
 use crate::named_run;
 use crate::plan;
-use crate::progress::say;
+use crate::progress::{say, shown, tell};
 use crate::stop;
 use crate::train_progress::TrainProgress;
 
@@ -89,6 +93,7 @@ struct Prepared {
 
 /// Mixes, trains, examines.
 pub fn run(args: TrainArgs) -> miette::Result<()> {
+    stop::watch()?;
     let prepared = prepare(&args)?;
     let recipe = &prepared.resolved.recipe;
     let root =
@@ -96,8 +101,8 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     let spec = planned(&args, &prepared, &root)?;
     let run_dir = RunDir::open(&root).map_err(report)?;
     let before = known_state(&run_dir, &prepared)?;
-    logging::log_to(&run_dir.log()).into_diagnostic()?;
-    say(format!("run      {}", root.display()));
+    logging::log_to(&run_dir.log());
+    tell("run", shown(&root));
     if before.as_ref().is_some_and(|state| state.status == Status::Complete) {
         say("this run is complete; its report again (train anew with --out, or another seed)");
         return show_exam(&run_dir);
@@ -106,6 +111,7 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     let result = train_and_examine(&args, &prepared, &spec, &run_dir, &state);
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
+        // A model that is there stays noted: when the cause is gone, only the exam is made up for.
         let failed = RunState { error: Some(error.to_string()), ..latest.with_status(Status::Failed) };
         // The error itself matters more than that it could not be written down, on a full disk for one.
         let _ = run_dir.write_state(&failed);
@@ -121,22 +127,44 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
         lock.pin(&mut resolved.recipe.mix);
     }
     let recipe = &resolved.recipe;
-    say(format!("recipe   {} ({})", recipe.name, args.recipe.name));
+    tell("recipe", format!("{} ({})", recipe.name, args.recipe.name));
     let device = device::select(args.device).map_err(report)?;
     let dtype = device.dtype(requested(recipe.model.dtype)).map_err(report)?;
-    say(format!("device   {device}"));
+    tell("device", device_line(&device, args.device));
     let base = find_base(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
     let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
-    say(mix.ledger.to_string());
+    say_ledger(&mix.ledger);
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let template = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
     let train_hash = recipe.train_hash(&mix.manifest().mix_hash, &base.hash, &template);
     let identity =
         Identity { data: mix.manifest().mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
     Ok(Prepared { device, dtype, base, tokenizer, mix, order, train, validation, identity, train_hash, resolved })
+}
+
+/// What computes, and why where that is not what one would wish; the log has the whole reason.
+fn device_line(device: &RunDevice, request: DeviceRequest) -> String {
+    tracing::info!("device {device}");
+    let note = match (request, device.kind) {
+        (DeviceRequest::Auto, DeviceKind::Cpu) => ": no GPU that can be used was found (-v says why)",
+        _ if device.why.contains("software rasteriser") => ": a software rasteriser, slower than --device cpu",
+        _ => "",
+    };
+    format!("{}{note}", device.short())
+}
+
+fn model_line(outcome: &TrainOutcome, spec: &TrainSpec) -> String {
+    let early = if outcome.stopped_early { ", stopped early" } else { "" };
+    let validation = match spec.result {
+        TrainResult::Last => outcome.validation,
+        TrainResult::Best => outcome.best_validation,
+    };
+    let validation = validation.map_or(String::new(), |(_, loss)| format!(", validation loss {loss:.4}"));
+    let time = HumanDuration(Duration::from_secs_f64(outcome.seconds.max(0.0)));
+    format!("{} ({} steps{early}, {time}{validation})", shown(&outcome.model), outcome.step)
 }
 
 fn requested(dtype: DtypeSpec) -> Option<DType> {
@@ -166,7 +194,7 @@ fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<R
 fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result<TrainSpec> {
     let spec = &prepared.resolved.recipe.train;
     let earlier = RunDir::view(root).and_then(|run| run.state());
-    if earlier.is_ok_and(|state| matches!(state.status, Status::Trained | Status::Complete)) {
+    if earlier.is_ok_and(|state| state.is_trained()) {
         return Ok(spec.clone());
     }
     plan::check(&plan::Start {
@@ -203,10 +231,8 @@ fn begin(
         flags: args.flags(),
         ..before.unwrap_or(fresh)
     };
-    let state = match state.status {
-        Status::Trained => state,
-        _ => state.with_status(Status::Training),
-    };
+    let status = if state.is_trained() { Status::Trained } else { Status::Training };
+    let state = state.with_status(status);
     run_dir.write_state(&state).map_err(report)?;
     Ok(state)
 }
@@ -219,29 +245,36 @@ fn train_and_examine(
     state: &RunState,
 ) -> miette::Result<()> {
     let mut state = state.clone();
-    if state.status != Status::Trained {
+    if !state.is_trained() {
         let outcome = train(args, prepared, spec, run_dir)?;
         state = run_dir.state().map_err(report)?;
         state.step = outcome.step;
-        state.total_steps = outcome.total_steps;
+        // A run that stopped early has no steps left.
+        state.total_steps = if outcome.stopped_early { outcome.step } else { outcome.total_steps };
         let status = if outcome.finished { Status::Trained } else { Status::Stopped };
         state = state.with_status(status);
         run_dir.write_state(&state).map_err(report)?;
         if !outcome.finished {
-            say(format!("stopped at step {} of {}; go on with --resume", outcome.step, outcome.total_steps));
+            let stopped = style("stopped").yellow().for_stderr();
+            tell("run", format!("{stopped} at step {} of {}; go on with --resume", outcome.step, outcome.total_steps));
             return Ok(());
         }
-        say(format!("model    {}", outcome.model.display()));
-        if !prepared.resolved.recipe.exam.papers.is_empty() && stop::requested() {
-            say("stopped before the exam; go on with --resume");
-            return Ok(());
-        }
+        tell("model", model_line(&outcome, spec));
     }
+    // Only now that `run.json` says that the model is there: a run that is killed before goes on from a checkpoint.
+    medley_trainer::keep_checkpoints(run_dir, spec.keep, &prepared.identity).map_err(report)?;
     let recipe = &prepared.resolved.recipe;
+    if !recipe.exam.papers.is_empty() && stop::requested() {
+        let stopped = style("stopped").yellow().for_stderr();
+        tell("run", format!("{stopped} before the exam; go on with --resume"));
+        return Ok(());
+    }
     if !recipe.exam.papers.is_empty() {
         exam_after(&prepared.resolved, &prepared.base, &prepared.device, prepared.dtype, run_dir, args.skip_base_exam)?;
     }
     run_dir.write_state(&state.with_status(Status::Complete)).map_err(report)?;
+    let root = shown(run_dir.root());
+    tell("run", format!("{}; `medley runs show {root}` draws it", style("complete").green().for_stderr()));
     show_exam(run_dir)
 }
 
@@ -258,13 +291,22 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         order: &prepared.order,
         validation: &prepared.validation,
         end_of_turn: prepared.tokenizer.end_of_turn(),
+        end_of_turn_text: end_of_turn_text(&prepared.tokenizer),
         tokenizer_tokens: prepared.tokenizer.vocab_size(),
         identity: prepared.identity.clone(),
         resume: args.resume,
         card: card(recipe, &prepared.base.base, &prepared.mix),
     };
     let progress = TrainProgress::new(run_dir);
-    let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress))?.map_err(report);
+    let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress)).map_err(report);
     progress.finish();
     outcome
+}
+
+/// The text of the token that ends an assistant's turn, where it is a token that is written as text.
+fn end_of_turn_text(tokenizer: &ChatTokenizer) -> Option<String> {
+    let id = *tokenizer.end_of_turn().first()?;
+    let text = tokenizer.decode_with_special_tokens(&[id]);
+    let read = tokenizer.encode(&text).ok()?;
+    (read == [id]).then_some(text)
 }

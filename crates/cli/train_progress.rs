@@ -1,14 +1,13 @@
 //! The training's progress line and its notes.
 
-use std::io::IsTerminal;
-
 use indicatif::ProgressBar;
 use medley_experiment::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
 use medley_trainer::metrics::ValidationMetrics;
 use medley_trainer::plan::readable_bytes;
 use medley_trainer::{Event, Observer};
 
-use crate::progress::{self, say};
+use crate::plan_table;
+use crate::progress::{self, say, tell};
 use crate::stop;
 
 /// Shows a training run on standard error, and notes in its folder how many steps it has.
@@ -21,7 +20,7 @@ pub struct TrainProgress<'a> {
 impl<'a> TrainProgress<'a> {
     /// For the run in `run_dir`.
     pub fn new(run_dir: &'a RunDir) -> Self {
-        let lines = !std::io::stderr().is_terminal();
+        let lines = !progress::drawn();
         Self { bar: progress::bar("training", 0), run_dir, lines }
     }
 
@@ -47,14 +46,18 @@ impl Observer for TrainProgress<'_> {
                 self.bar.set_position(resumed_from.unwrap_or(0) as u64);
                 let from = resumed_from.map_or(String::new(), |step| format!(", resumed from step {step}"));
                 let (trained, all) = (trainable_parameters, parameters);
-                say(format!("training {total_steps} steps, {trained} of {all} parameters{from}"));
+                let [trained, all] = [trained, all].map(|&number| plan_table::count(number));
+                tell("training", format!("{total_steps} steps, {trained} of {all} parameters{from}"));
                 if let Err(error) = self.note_start(*total_steps, *resumed_from) {
                     tracing::warn!("{error}");
                 }
             }
             Event::Rehearsed { tokens, seconds, peak_memory_bytes } => {
                 let peak = readable_bytes(*peak_memory_bytes);
-                say(format!("largest micro-batch first: {tokens} tokens in {seconds:.1} s, {peak} resident at most"));
+                tell(
+                    "",
+                    format!("largest micro-batch first: {tokens} tokens in {seconds:.1} s, {peak} resident at most"),
+                );
             }
             Event::Step(step) => {
                 self.bar.set_position(step.step as u64);
@@ -73,7 +76,7 @@ impl Observer for TrainProgress<'_> {
             }
             Event::Validation(line) => say(validation(line)),
             Event::Checkpoint { step, path } => tracing::info!("checkpoint after step {step}: {}", path.display()),
-            Event::Note(note) => say(format!("note: {note}")),
+            Event::Note(note) => tell("note", note),
         }
     }
 

@@ -42,6 +42,16 @@ pub struct MixArgs {
 const NO_MIX: [&str; 5] = ["report_of", "diff", "verify", "explain", "audit"];
 
 impl MixArgs {
+    /// Whether the task's result is files, not only what is printed.
+    pub fn writes_a_mix(&self) -> bool {
+        let only_printed = !self.diff.diff.is_empty()
+            || self.page.report_of.is_some()
+            || self.verify.verify.is_some()
+            || self.explain.explain.is_some()
+            || self.audit.audit;
+        !only_printed
+    }
+
     /// The exit status of a task that could not be done. A comparison and a verification have 1 for "different", as `diff` does.
     pub fn trouble(&self) -> u8 {
         if self.diff.diff.is_empty() && self.verify.verify.is_none() { 1 } else { 2 }

@@ -1,0 +1,112 @@
+//! Standard output and standard error: a write that fails is noted in the run's log, and never a panic.
+//!
+//! The macros of this module replace the standard library's `print!`, `println!`, `eprint!` and `eprintln!` in this crate: those
+//! panic when the terminal was closed, the reader of a pipe has ended or the device is full, which would cost a training its
+//! unsaved steps.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::logging;
+
+macro_rules! print {
+    ($($argument:tt)*) => { $crate::output::data(format_args!($($argument)*)) };
+}
+
+macro_rules! println {
+    () => { $crate::output::data(format_args!("\n")) };
+    ($($argument:tt)*) => { $crate::output::data(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+macro_rules! eprint {
+    ($($argument:tt)*) => { $crate::output::notice(format_args!($($argument)*)) };
+}
+
+macro_rules! eprintln {
+    () => { $crate::output::notice(format_args!("\n")) };
+    ($($argument:tt)*) => { $crate::output::notice(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// Whether the command's result is on disk, so that it outlives its terminal.
+static LONG: AtomicBool = AtomicBool::new(false);
+
+/// Why standard output could not be written, the first time.
+static STDOUT_FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// What only prints ends quietly when its reader does, as in `medley preview --recipe R | head`: SIGPIPE has its default action.
+/// Called before anything is printed.
+pub fn end_with_the_reader() {
+    set_sigpipe(true);
+}
+
+/// From now on a reader that ends, a terminal that closes or a device that is full stops nothing: the result of this command is
+/// on disk.
+pub fn outlive_the_reader() {
+    LONG.store(true, Ordering::SeqCst);
+    set_sigpipe(false);
+}
+
+#[cfg(unix)]
+fn set_sigpipe(default: bool) {
+    let action = if default { libc::SIG_DFL } else { libc::SIG_IGN };
+    // SAFETY: the process has just started; one of the two predefined actions replaces another, no handler of ours runs.
+    unsafe {
+        libc::signal(libc::SIGPIPE, action);
+    }
+}
+
+#[cfg(not(unix))]
+fn set_sigpipe(_default: bool) {}
+
+/// Writes data to standard output.
+pub fn data(text: fmt::Arguments<'_>) {
+    let written = bytes_to(&mut io::stdout().lock(), text);
+    let Err(error) = written else { return };
+    if !LONG.load(Ordering::SeqCst) {
+        // Windows has no SIGPIPE: there the reader's end is an error like another, but nothing to complain about.
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("medley: standard output cannot be written: {error}");
+        }
+        std::process::exit(1);
+    }
+    let mut failure = STDOUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+    if failure.is_none() {
+        logging::note(&format!("standard output cannot be written ({error}); the command goes on without it"));
+        *failure = Some(error);
+    }
+}
+
+/// Writes a notice to standard error; where that fails, the run's log says so once.
+pub fn notice(text: fmt::Arguments<'_>) {
+    static NOTED: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = bytes_to(&mut io::stderr().lock(), text)
+        && !NOTED.swap(true, Ordering::SeqCst)
+    {
+        logging::note(&format!(
+            "standard error cannot be written ({error}); the command goes on, and this log with it"
+        ));
+    }
+}
+
+/// One write for one text, so that lines of several processes do not mix.
+fn bytes_to(stream: &mut dyn Write, text: fmt::Arguments<'_>) -> io::Result<()> {
+    stream.write_all(text.to_string().as_bytes())?;
+    stream.flush()
+}
+
+/// The status of a command whose result is its standard output: a failure where that could not be written in full, unless its
+/// reader just ended.
+pub fn judged(code: ExitCode) -> ExitCode {
+    let failure = STDOUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+    match failure.as_ref() {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("medley: standard output cannot be written: {error}; what belongs on disk is there");
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
+}
