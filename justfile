@@ -31,10 +31,12 @@ table4-quick:
     ./target/release/medley report checkpoints/quick-9_1 checkpoints/quick-4_1 checkpoints/quick-1_1 \
         checkpoints/quick-1_4 checkpoints/quick-1_9 --paper 4
 
-# Runs that are killed 20 times end with the same bits: full and LoRA, AdamW and Muon (some ten minutes).
+# Runs that are killed 20 times end with the same bits (full and LoRA, AdamW and Muon), and none is lost with its terminal, the
+# reader of its output or its log device (some half an hour).
 bench-kill:
     cargo build --release
     python3 benches/kill.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --kills 20
+    python3 benches/lost.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --runs 20
 
 # Training beside transformers + PEFT in one run (`python3` needs torch, transformers and peft; half an hour for both methods).
 bench-peer *ARGS:

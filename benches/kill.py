@@ -28,8 +28,11 @@ from pathlib import Path
 from world import write_model, write_texts
 
 CLOCK = {"seconds", "time", "tokens_per_second", "memory_bytes", "peak_memory_bytes"}
-# Method, rule of update, what is kept between forward and backward.
-VARIANTS = [("full", "adamw", "recompute"), ("lora", "adamw", "recompute"), ("full", "muon", "keep"), ("lora", "muon", "keep")]
+# Method, rule of update, what is kept between forward and backward, what becomes the model.
+VARIANTS = [("full", "adamw", "recompute", "last"), ("lora", "adamw", "recompute", "best"), ("full", "muon", "keep", "best"),
+            ("lora", "muon", "keep", "last")]
+# Where the best weights become the model, training also stops early, at the latest at its end.
+BEST = ["train.early_stopping={ patience = 2, min_delta = 0.001 }", "train.eval_steps=2"]
 
 MAX_GRAD_NORM = 0.1  # below the norms that are seen: clipping is active
 RECIPE = """
@@ -58,6 +61,7 @@ logging_steps = 1
 eval_steps = 5
 save_steps = 3
 save_total_limit = 2
+keep = "all"
 """
 
 
@@ -75,10 +79,12 @@ class Runner:
     """One variant: how its process is started, and what its folder shows."""
 
     def __init__(self, medley, world, variant):
-        method, rule, policy = variant
+        method, rule, policy, result = variant
         self.world = world
         self.command = [medley, "train", "--recipe", "recipe.toml", "--device", "cpu", "--set", f"train.method={method}",
-                        "--set", f"train.optimizer={rule}", "--set", f"train.block_policy={policy}"]
+                        "--set", f"train.optimizer={rule}", "--set", f"train.block_policy={policy}", "--set", f"train.result={result}"]
+        if result == "best":
+            self.command += [word for setting in BEST for word in ("--set", setting)]
 
     def start(self, out, resume, log):
         arguments = self.command + ["--out", str(out)] + (["--resume"] if resume else [])

@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{medley, refused, run, succeeds, text};
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A short run of the quickstart, checkpoints at every step, no exam.
-fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", "--recipe", "quickstart.toml", "--device", "cpu", "--out", out];
     for setting in [
         "mix.size=160",
@@ -24,6 +24,7 @@ fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         "train.eval_steps=7",
         "mix.validation.max_samples=4",
         "exam.papers=[]",
+        "train.keep=all",
     ] {
         arguments.extend(["--set", setting]);
     }
@@ -35,7 +36,7 @@ fn hash(path: &Path) -> Vec<u8> {
     Sha256::digest(fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).to_vec()
 }
 
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -49,7 +50,7 @@ fn start(arguments: &[&str]) -> Killed {
     Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts"))
 }
 
-fn wait_for(path: &Path) {
+pub fn wait_for(path: &Path) {
     let since = Instant::now();
     while !path.exists() {
         assert!(since.elapsed() < Duration::from_secs(120), "{} never came", path.display());
@@ -101,16 +102,16 @@ fn losses(run: &Path) -> Vec<(String, u64, String)> {
 }
 
 #[cfg(unix)]
-fn signal(child: &Killed, name: &str) {
+pub fn signal(child: &Killed, name: &str) {
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
 }
 
-/// Ctrl-C, a cluster's preemption, a closed terminal.
+/// Ctrl-C, a cluster's preemption, a closed terminal: `train && report` must not go on.
 #[test]
 #[cfg(unix)]
-fn signals_checkpoint_and_end_cleanly() {
-    for name in ["-INT", "-TERM", "-HUP"] {
+fn signals_checkpoint_and_end_with_128_and_the_signal() {
+    for (name, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let out = folder.path().join("run");
         let out_text = out.to_string_lossy();
@@ -119,7 +120,7 @@ fn signals_checkpoint_and_end_cleanly() {
         wait_for(&out.join("events.out.tfevents.1.medley"));
         std::thread::sleep(Duration::from_millis(300));
         signal(&child, name);
-        assert!(child.0.wait().expect("it ends").success(), "{name}");
+        assert_eq!(child.0.wait().expect("it ends").code(), Some(status), "{name}");
         let state = fs::read_to_string(out.join("run.json")).expect("a state");
         assert!(state.contains("\"stopped\""), "{name}: {state}");
         let log = fs::read_to_string(out.join("log.txt")).expect("a log");

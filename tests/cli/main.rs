@@ -1,7 +1,10 @@
 //! The binary as a user runs it, from one end to the other.
 
+mod end_of_turn;
 mod errors;
 mod interrupted;
+#[cfg(unix)]
+mod lost_terminal;
 mod mix_lineage;
 mod mix_pages;
 mod mix_shards;
