@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
-use medley_chat::{ChatTokenizer, Message, Role};
+use medley_chat::{ChatTokenizer, Message, Role, visible};
 use medley_model::{Decoder, DeviceRequest, GenerateOptions, generate_with};
 use miette::{IntoDiagnostic, Result, bail};
 
@@ -97,13 +97,13 @@ impl Session {
             let text = self.tokenizer.decode(&ids);
             let certain = text.trim_end_matches('\u{fffd}');
             if let Some(new) = certain.strip_prefix(printed.as_str()) {
-                print!("{new}");
+                print!("{}", visible(new));
                 printed = certain.to_owned();
             }
         });
         let whole = self.tokenizer.decode(&ids);
         let rest = whole.strip_prefix(printed.as_str()).unwrap_or_default();
-        println!("{rest}");
+        println!("{}", visible(rest));
         messages.push(Message::new(Role::Assistant, whole));
         Ok(())
     }

@@ -95,7 +95,7 @@ enum Command {
 /// Runs `medley` with the process's arguments.
 pub fn medley() -> ExitCode {
     output::end_with_the_reader();
-    let Medley { global, command } = Medley::parse();
+    let Medley { global, command } = parsed();
     if command.leaves_its_result_on_disk() {
         output::outlive_the_reader();
     }
@@ -108,9 +108,23 @@ pub fn medley() -> ExitCode {
 /// Runs `train` with the process's arguments.
 pub fn train() -> ExitCode {
     output::end_with_the_reader();
-    let Train { global, args } = Train::parse();
+    let Train { global, args } = parsed();
     output::outlive_the_reader();
     run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
+}
+
+/// The process's arguments; help and errors are printed as all else is, for an error quotes what was given.
+fn parsed<T: Parser>() -> T {
+    T::try_parse().unwrap_or_else(|error| {
+        let colours = if error.use_stderr() { console::colors_enabled_stderr() } else { console::colors_enabled() };
+        let text = if colours { error.render().ansi().to_string() } else { error.render().to_string() };
+        if error.use_stderr() {
+            eprint!("{text}");
+        } else {
+            print!("{text}");
+        }
+        std::process::exit(error.exit_code())
+    })
 }
 
 impl Command {

@@ -1,8 +1,10 @@
-//! Standard output and standard error: a write that fails is noted in the run's log, and never a panic.
+//! Standard output and standard error: a write that fails is noted in the run's log, and never a panic; what data, recipes, models
+//! and file names contribute never drives the terminal.
 //!
 //! The macros of this module replace the standard library's `print!`, `println!`, `eprint!` and `eprintln!` in this crate: those
 //! panic when the terminal was closed, the reader of a pipe has ended or the device is full, which would cost a training its
-//! unsaved steps.
+//! unsaved steps. Every text goes through [`medley_chat::screened`] here: of control characters only our own colours pass, and
+//! those only where colours are written.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -64,7 +66,7 @@ fn set_sigpipe(_default: bool) {}
 
 /// Writes data to standard output.
 pub fn data(text: fmt::Arguments<'_>) {
-    let written = bytes_to(&mut io::stdout().lock(), text);
+    let written = bytes_to(&mut io::stdout().lock(), text, console::colors_enabled());
     let Err(error) = written else { return };
     if !LONG.load(Ordering::SeqCst) {
         // Windows has no SIGPIPE: there the reader's end is an error like another, but nothing to complain about.
@@ -83,7 +85,7 @@ pub fn data(text: fmt::Arguments<'_>) {
 /// Writes a notice to standard error; where that fails, the run's log says so once.
 pub fn notice(text: fmt::Arguments<'_>) {
     static NOTED: AtomicBool = AtomicBool::new(false);
-    if let Err(error) = bytes_to(&mut io::stderr().lock(), text)
+    if let Err(error) = bytes_to(&mut io::stderr().lock(), text, console::colors_enabled_stderr())
         && !NOTED.swap(true, Ordering::SeqCst)
     {
         logging::note(&format!(
@@ -93,8 +95,8 @@ pub fn notice(text: fmt::Arguments<'_>) {
 }
 
 /// One write for one text, so that lines of several processes do not mix.
-fn bytes_to(stream: &mut dyn Write, text: fmt::Arguments<'_>) -> io::Result<()> {
-    stream.write_all(text.to_string().as_bytes())?;
+fn bytes_to(stream: &mut dyn Write, text: fmt::Arguments<'_>, styled: bool) -> io::Result<()> {
+    stream.write_all(medley_chat::screened(&text.to_string(), styled).as_bytes())?;
     stream.flush()
 }
 

@@ -173,12 +173,13 @@ impl TermLike for Screen {
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(text)?;
+        self.write_str(text)?;
         self.put("\n")
     }
 
+    /// A bar's message may hold the name of a file.
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(text)
+        self.put(&medley_chat::screened(text, true))
     }
 
     fn clear_line(&self) -> io::Result<()> {

@@ -14,6 +14,7 @@ mod recipe_import;
 mod runs;
 mod runs_go_on;
 mod runs_named;
+mod screen;
 mod support;
 #[cfg(feature = "wgpu")]
 mod wgpu;
