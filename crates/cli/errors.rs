@@ -22,6 +22,13 @@ pub fn report(error: impl Error) -> Report {
     Report::new(if hint.is_empty() { diagnostic } else { diagnostic.with_help(hint) })
 }
 
+/// Reports have colours where the rest of standard error has.
+pub fn follow_colours() {
+    let colours = console::colors_enabled_stderr();
+    // A second hook in one process only happens in tests; the first stays.
+    let _ = miette::set_hook(Box::new(move |_| Box::new(miette::MietteHandlerOpts::new().color(colours).build())));
+}
+
 /// A report as it is printed: what it quotes from files, data and templates has no control characters.
 pub fn shown(report: &Report) -> Report {
     Report::new(Shown::new(&**report))

@@ -158,6 +158,7 @@ fn done(command: Command) -> miette::Result<ExitCode> {
 fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
     quiet_drivers();
     screen::choose_colours();
+    errors::follow_colours();
     logging::start(global.verbose);
     match command() {
         Ok(code) => {
