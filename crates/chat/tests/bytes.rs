@@ -219,7 +219,7 @@ fn no_more_of_a_long_history_is_dropped_than_needed() {
 fn long_turns_of_a_long_dialogue_are_shortened_first() {
     let tokenizer = bytes(CHATML);
     let long = |number: usize| {
-        if number % 2 == 0 { format!("{number} {}", "x".repeat(90 + number % 7)) } else { "a".to_owned() }
+        if number.is_multiple_of(2) { format!("{number} {}", "x".repeat(90 + number % 7)) } else { "a".to_owned() }
     };
     let messages = conversation(&(0..400).map(long).collect::<Vec<_>>());
     let whole = tokenizer.encode_sample(&messages, usize::MAX).expect("encodes").input_ids.len();
