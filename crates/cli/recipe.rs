@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use console::{Style, measure_text_width};
 use indexmap::IndexMap;
 use medley_mixer::atomic;
-use medley_recipe::{Fate, ImportOptions, Note, json_schema, load, shipped};
+use medley_recipe::{Fate, ImportOptions, Note, Shipped, json_schema, load, shipped};
 use miette::{IntoDiagnostic, MietteDiagnostic};
 
 use crate::{choice, progress};
@@ -157,7 +157,13 @@ fn colour_comments(text: &str) -> String {
 fn list() -> miette::Result<()> {
     let here: Vec<(String, Option<String>)> =
         medley_recipe::local().into_iter().filter_map(|path| entry(&path)).collect();
+    // In the source tree the two are the same files.
+    let is_here = |recipe: &Shipped| {
+        let here = std::fs::read_to_string(Path::new("recipes").join(recipe.name));
+        here.is_ok_and(|text| text == recipe.text)
+    };
     let shipped: Vec<(String, Option<String>)> = shipped()
+        .filter(|recipe| !is_here(recipe))
         .map(|recipe| {
             let resolved = load(&format!("shipped:{}", recipe.name), &[] as &[&str])?;
             // One of the same name here is found first.
