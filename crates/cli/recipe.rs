@@ -163,7 +163,7 @@ fn list() -> miette::Result<()> {
         here.is_ok_and(|text| text == recipe.text)
     };
     let shipped: Vec<(String, Option<String>)> = shipped()
-        .filter(|recipe| !is_here(recipe))
+        .filter(|recipe| recipe.name.contains('/') || !is_here(recipe))
         .map(|recipe| {
             let resolved = load(&format!("shipped:{}", recipe.name), &[] as &[&str])?;
             // One of the same name here is found first.
