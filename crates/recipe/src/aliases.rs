@@ -381,6 +381,29 @@ const ALIASES: &[(&str, Answer)] = &[
     ("stage", NotNeeded("Medley fine-tunes on answers, as `stage: sft` does")),
     // Validation, checkpoints and logs.
     (
+        "early_stopping_patience early_stopping_steps",
+        Near(
+            "train.early_stopping",
+            "early_stopping = { patience = 3 } in [train] counts validations without improvement",
+        ),
+    ),
+    (
+        "early_stopping_threshold",
+        Near("train.early_stopping", "early_stopping = { patience = 3, min_delta = 0.01 } in [train]"),
+    ),
+    (
+        "load_best_model_at_end",
+        Near("train.result", "result = \"best\" in [train] keeps the weights with the lowest validation loss"),
+    ),
+    (
+        "metric_for_best_model greater_is_better",
+        NotNeeded("the best checkpoint is the one with the lowest validation loss"),
+    ),
+    (
+        "save_only_model",
+        Near("train.keep", "keep = \"model\" in [train], the default, leaves the model alone when a run has ended"),
+    ),
+    (
         "eval_strategy evaluation_strategy evals_per_epoch eval_on_start eval_delay run_val_every_n_steps \
           validate_every",
         Near("train.eval_steps", EVAL),

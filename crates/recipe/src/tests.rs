@@ -6,7 +6,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use crate::{Method, Origin, RecipeErrors, load, parse, shipped};
+use crate::{EarlyStopping, Method, Origin, RecipeErrors, load, parse, shipped};
 
 const SMALL: &str = r#"
 [model]
@@ -878,7 +878,7 @@ fn what_looks_at_the_validation_loss_needs_one() {
             ("train.eval_steps=0", "only at the end"),
         ] {
             let error = read(SMALL, &[wish, without]).expect_err("no loss to look at");
-            let text = format!("{:?}", miette::Report::new(error));
+            let text = render(&error);
             assert!(text.contains(key) && text.contains(reason), "{wish} {without}: {text}");
         }
         read(SMALL, &[wish, "train.eval_steps=5"]).expect("validations on the way");
