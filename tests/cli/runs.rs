@@ -115,6 +115,13 @@ fn listed_shown_and_written_as_a_page() {
     let json = succeeds(folder, &["runs", "compare", "whole", "group/killed", "--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON on standard output");
     assert!(json["exams"][0]["rows"][0]["results"][0][1]["low"].is_number(), "{json:#}");
+    // A damaged run's file is quoted, and cannot drive the terminal.
+    fs::write(folder.join("checkpoints/torn/run.json"), "{\"name\": \"x\", \"status\": \"\\u001b[2Jx\"}")
+        .expect("written");
+    for command in [&["runs", "show", "torn"][..], &["runs"], &["runs", "compare", "torn", "whole"]] {
+        let output = run(folder, command);
+        assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "{command:?}");
+    }
     let missing = refused(folder, &["runs", "show", "gone"]);
     assert!(missing.contains("medley runs"), "{missing}");
 }

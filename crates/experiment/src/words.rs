@@ -85,23 +85,14 @@ fn trimmed(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
-/// Foreign text on one line of a terminal: control characters become visible symbols and act on nothing.
+/// Foreign text on one line of a terminal: control characters become visible symbols, line feeds and tabs a blank.
 pub fn plain(text: &str) -> String {
     plain_lines(text).replace('\n', " ")
 }
 
-/// Foreign text of several lines: control characters but line feeds become visible symbols, tabs a space. So do the marks
-/// that reverse the direction of text, which could make a line read as another one.
+/// Foreign text of several lines: control characters but line feeds become visible symbols, tabs a blank.
 pub fn plain_lines(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' => letter,
-        '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
-        '\u{7f}' => '␡',
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
-        other => other,
-    };
-    text.chars().map(shown).collect()
+    medley_chat::visible(text).replace(['\t', '\u{2028}', '\u{2029}'], " ")
 }
 
 /// `1,234,567`.
@@ -169,6 +160,6 @@ mod tests {
         assert_eq!(plain("a\u{1b}[2Jb\u{7f}\u{9b}c\td\ne"), "a␛[2Jb␡\u{fffd}c d e");
         assert_eq!(plain("left\u{202e}thgir \u{2066}x\u{2069}"), "left\u{fffd}thgir \u{fffd}x\u{fffd}");
         assert_eq!(plain("医学 ratio-9:1 é 👩‍⚕️"), "医学 ratio-9:1 é 👩‍⚕️");
-        assert_eq!(plain_lines("a\r\nb\u{7}"), "a␍\nb␇");
+        assert_eq!(plain_lines("a\r\nb\u{7}"), "a\nb␇");
     }
 }

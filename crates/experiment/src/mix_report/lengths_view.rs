@@ -68,7 +68,7 @@ fn histogram(lengths: &Lengths, longest: u32, colour: usize, what: &str) -> Stri
         let _ = write!(lines, "<path class={class} d=\"M{x:.1} 0V{HEIGHT}\"/>");
     }
     format!(
-        "<div class=\"histogram c{colour}\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=none role=img aria-label=\"\
+        "<div class=\"histogram c{colour}\" data-what={what}><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=none role=img aria-label=\"\
          {what}: median {}, 90 % within {} characters\">{bars}{lines}</svg></div>",
         lengths.quantile(0.5),
         lengths.quantile(0.9)

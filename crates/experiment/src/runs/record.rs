@@ -92,13 +92,14 @@ fn json<T: serde::de::DeserializeOwned>(path: &Path, notes: &mut Vec<String>) ->
 fn curve_notes(curves: &Curves) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = curves.unreadable.first() {
-        notes.push(format!(
-            "metrics.jsonl: {} lines are not metrics, the first is line {first}",
-            curves.unreadable.len()
-        ));
+        let count = curves.unreadable.len();
+        let lines = if count == 1 { "1 line is".to_owned() } else { format!("{count} lines are") };
+        notes.push(format!("metrics.jsonl: {lines} not metrics, the first is line {first}"));
     }
     if curves.replaced > 0 {
-        notes.push(format!("metrics.jsonl: {} lines were replaced by those of a later process", curves.replaced));
+        let count = curves.replaced;
+        let lines = if count == 1 { "1 line was".to_owned() } else { format!("{count} lines were") };
+        notes.push(format!("metrics.jsonl: {lines} replaced by a later process"));
     }
     notes
 }
