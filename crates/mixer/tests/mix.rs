@@ -627,6 +627,11 @@ fn what_no_record_can_be_made_of_is_named_for_what_it_is() {
             "one JSON object with several lists of records: `train` (1), `test` (1)",
         ),
         ("a.json", r#"[["一","二"],["三","四"]]"#, "a list of values, and nothing says what each of them is"),
+        (
+            "a.jsonl",
+            r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","loss_scale":0.3}]}"#,
+            "turn 2 of `messages`: `loss_scale` is 0.3",
+        ),
         ("a.csv", "c_id,role,message\n0,user,甲\n0,assistant,乙\n", "each record is one turn (`role`, `message`)"),
         ("a.jsonl", "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\"}\n", "output = \"chosen\""),
         (

@@ -140,15 +140,26 @@ impl Importer {
         (identified.shape == Shape::Alpaca || self.supervise == Supervise::All).then_some(identified)
     }
 
-    /// Whether an object is a record as this importer knows them, and no file of records.
+    /// Whether an object is a record as this importer knows them, if a broken one, and no file of records.
     pub fn knows(&self, object: &[u8]) -> bool {
         let record = RawRecord::Json(object);
         match self.import(record).map(|read| read.imported) {
             Ok(Imported::Rejected(Rejection::Unrecognised)) => {
                 suggest::of_turns(record, &fields::entries(record)).is_some()
             }
-            Ok(Imported::Rejected(Rejection::MissingColumn | Rejection::ListsOfTexts)) | Err(_) => false,
+            Ok(Imported::Rejected(Rejection::MissingColumn | Rejection::ListsOfTexts)) => false,
             Ok(_) => true,
+            Err(_) => self.has_turns(record),
+        }
+    }
+
+    /// Whether a record has a list of turns, whatever is wrong with them.
+    fn has_turns(&self, record: RawRecord<'_>) -> bool {
+        let Ok(fields) = Fields::read(record, &self.names) else { return false };
+        let is_list = |value: &Value| value.get(0).is_some_and(Value::is_object);
+        match &self.plan {
+            Plan::Messages(turns) => turns.columns.iter().filter_map(|column| column.value(&fields)).any(is_list),
+            _ => messages::KEYS.iter().filter_map(|key| fields.get(self.names.find(key)?)).any(is_list),
         }
     }
 

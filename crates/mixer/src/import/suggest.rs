@@ -205,7 +205,8 @@ pub(super) fn list_problem(list: &Value) -> (String, &'static str) {
     if list.as_array().is_some_and(|values| values.len() > 1 && values.iter().all(is_plain)) {
         return (
             "the record is a list of values, and nothing says what each of them is".to_owned(),
-            "pandas writes such rows with orient=\"values\"; orient=\"records\" keeps the names of the columns",
+            "rows without names are what pandas writes with orient=\"values\": write them with orient=\"records\"; a dialogue is \
+             {\"messages\": [{\"role\": …, \"content\": …}, …]}",
         );
     }
     let hint = "a record is a JSON object, or a list of turns: [{\"role\": …, \"content\": …}, …]";

@@ -137,7 +137,7 @@ fn layouts_of_other_trainers() {
 fn lists_that_are_no_conversation_say_what_they_are() {
     let plain = importer(Columns::default());
     for (list, expected) in [
-        (r#"["q","a"]"#, "the record is a list of values, and nothing says what each of them is | pandas"),
+        (r#"["q","a"]"#, "the record is a list of values, and nothing says what each of them is | rows without names"),
         (r#"[1,"q","a"]"#, "the record is a list of values"),
         ("[1]", "the record is a list that begins with a number | a record is a JSON object, or a list of turns"),
         ("[]", "the record is a list that begins with nothing"),
@@ -191,4 +191,16 @@ fn a_suggested_line_reads_the_record() {
     ] {
         assert!(hint(record).contains(expected), "{record}: {}", hint(record));
     }
+}
+
+/// A file may be one record: what is wrong with its turns is said of it, and not of what it holds.
+#[test]
+fn a_broken_conversation_is_a_record() {
+    let plain = importer(Columns::default());
+    let broken = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","weight":0.5}]}"#;
+    assert!(plain.knows(broken.as_bytes()) && wrong(&plain, broken.as_bytes()).contains("`weight` is 0.5"));
+    let other = importer(Columns { messages: Some("d".to_owned()), ..Columns::default() });
+    assert!(other.knows(br#"{"d":[{"role":"user","text":"q"}]}"#));
+    assert!(!plain.knows(br#"{"messages":[[{"role":"user","content":"q"}]]}"#), "a column of conversations");
+    assert!(!plain.knows(br#"{"instruction":["q",1],"output":["a","b"]}"#));
 }
