@@ -48,7 +48,7 @@ const ASKING: [&str; 11] =
 
 /// What to do about a record like this one, whose keys are none of a known layout.
 pub(super) fn hint(record: RawRecord<'_>, entries: &[(String, Value)]) -> String {
-    let known = preferences(entries).or_else(|| single_turn(entries));
+    let known = preferences(entries).or_else(|| single_turn(entries)).or_else(|| paragraphs(entries));
     known.or_else(|| of_turns(record, entries)).unwrap_or_else(|| of_columns(record, entries))
 }
 
@@ -69,6 +69,17 @@ fn preferences(entries: &[(String, Value)]) -> Option<String> {
         _ => "write `chosen` behind `prompt` in a list `messages`".to_owned(),
     };
     Some(format!("answers are ranked, for preference training; to learn the chosen ones alone: {how}"))
+}
+
+/// Paragraphs with questions about each, as SQuAD has them.
+fn paragraphs(entries: &[(String, Value)]) -> Option<String> {
+    let has = |value: &Value| value.get("paragraphs").is_some();
+    let nested = entries.iter().any(|(key, value)| key == "paragraphs" || value.get(0).is_some_and(has));
+    nested.then(|| {
+        "these are paragraphs with their questions, as SQuAD has them: write each question as a record, {\"question\": …, \
+         \"context\": …, \"answer\": …}"
+            .to_owned()
+    })
 }
 
 /// One turn of a conversation whose other turns are other records.

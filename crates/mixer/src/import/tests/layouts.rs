@@ -187,6 +187,7 @@ fn a_suggested_line_reads_the_record() {
             "behind `prompt`",
         ),
         (r#"{"c_id":"0","role":"user","message":"q"}"#, "each record is one turn (`role`, `message`)"),
+        (r#"{"version":"1.1","data":[{"title":"t","paragraphs":[{"context":"c","qas":[]}]}]}"#, "as SQuAD has them"),
         (r#"{"my_question":["a","b"],"my_answer":["c","d"]}"#, "instruction = \"…\""),
     ] {
         assert!(hint(record).contains(expected), "{record}: {}", hint(record));
