@@ -38,6 +38,11 @@ bench-kill:
     python3 benches/kill.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --kills 20
     python3 benches/lost.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" --runs 20
 
+# Mixes, shards and merges that are killed or meet failing files, disks and memory end with the same bytes (some minutes).
+torture *ARGS:
+    cargo build --release
+    python3 benches/torture.py --medley "${CARGO_TARGET_DIR:-target}/release/medley" {{ARGS}}
+
 # Training beside transformers + PEFT in one run (`python3` needs torch, transformers and peft; half an hour for both methods).
 bench-peer *ARGS:
     cargo build --release

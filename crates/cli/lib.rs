@@ -21,6 +21,7 @@ mod mix;
 mod mix_summary;
 mod models;
 mod named_run;
+mod out_of_memory;
 mod plan;
 mod plan_table;
 mod preview;
@@ -156,6 +157,7 @@ fn done(command: Command) -> miette::Result<ExitCode> {
 
 /// Runs a command; one that fails is told of on standard error and ends with the status `trouble`.
 fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
+    out_of_memory::end_with_a_message();
     quiet_drivers();
     screen::choose_colours();
     errors::follow_colours();

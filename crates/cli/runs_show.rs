@@ -47,6 +47,9 @@ const PAUSE: u32 = 3;
 pub fn run(args: &ShowArgs) -> Result<()> {
     let folder = named_run::run(&args.run)?;
     let page = args.html.clone().unwrap_or_else(|| folder.join("report.html"));
+    if args.html.is_none() {
+        crate::mix::check_own_page(&folder)?;
+    }
     let screen = Term::stdout();
     let mut record = RunRecord::read(&folder).map_err(report)?;
     let mut watching = args.watch && record.overview.status.goes_on();

@@ -6,6 +6,7 @@ mod interrupted;
 #[cfg(unix)]
 mod lost_terminal;
 mod mix_lineage;
+mod mix_out;
 mod mix_pages;
 mod mix_shards;
 mod quickstart;

@@ -56,6 +56,14 @@ struct Inner {
     slow: HashMap<String, (Slow, usize)>,
     /// Method and target of every request.
     requests: Vec<String>,
+    /// What each of them had under `Authorization`.
+    authorizations: Vec<Option<String>>,
+    /// Where large files are sent from, if not from here.
+    elsewhere: Option<String>,
+    /// Files of which so many bytes more are sent than they have, without a stated length.
+    longer: HashMap<String, usize>,
+    /// The listing does not say how long files are.
+    sizes_hidden: bool,
 }
 
 struct Excuse {
@@ -92,11 +100,13 @@ struct Answer {
     /// Send only so much of the body.
     cut: Option<usize>,
     slow: Option<Slow>,
+    /// The answer ends with the connection.
+    length_unstated: bool,
 }
 
 impl Answer {
     fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None, slow: None }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, slow: None, length_unstated: false }
     }
 
     fn error(status: &'static str, code: &str) -> Self {
@@ -183,6 +193,26 @@ impl HubServer {
         self.inner().slow.insert(file.to_owned(), (slow, times));
     }
 
+    /// Redirects requests for large files to another address (without a slash at its end).
+    pub fn send_from(&self, elsewhere: &str) {
+        self.inner().elsewhere = Some(elsewhere.to_owned());
+    }
+
+    /// Sends `more` bytes behind `file`, and does not say how many there are.
+    pub fn lengthen(&self, file: &str, more: usize) {
+        self.inner().longer.insert(file.to_owned(), more);
+    }
+
+    /// Lists files without their lengths.
+    pub fn hide_sizes(&self) {
+        self.inner().sizes_hidden = true;
+    }
+
+    /// What every request so far had under `Authorization`.
+    pub fn authorizations(&self) -> Vec<Option<String>> {
+        self.inner().authorizations.clone()
+    }
+
     /// Method and target of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.inner().requests.clone()
@@ -225,11 +255,15 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
     let answer = {
         let mut inner = state.inner.lock().expect("no answer panics");
+        inner.authorizations.push(headers.get("authorization").cloned());
         inner.requests.push(line.trim().trim_end_matches(" HTTP/1.1").to_owned());
         answer(&Request { target, headers }, &mut inner)
     };
     let mut stream = stream;
-    write!(stream, "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n", answer.status, answer.body.len())?;
+    write!(stream, "HTTP/1.1 {}\r\nConnection: close\r\n", answer.status)?;
+    if !answer.length_unstated {
+        write!(stream, "Content-Length: {}\r\n", answer.body.len())?;
+    }
     for (name, value) in &answer.headers {
         write!(stream, "{name}: {value}\r\n")?;
     }
@@ -356,7 +390,7 @@ fn describe(repository: &str, revision: &str, request: &Request, inner: &Inner) 
         .map(|(name, content)| {
             let sha256 = hex(&Sha256::digest(content));
             let mut sibling = json!({ "rfilename": name });
-            if blobs {
+            if blobs && !inner.sizes_hidden {
                 sibling["size"] = json!(content.len());
                 sibling["blobId"] = json!(git_sha1(content));
                 if content.len() >= LARGE {
@@ -395,7 +429,8 @@ fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Req
     let git = git_sha1(&content);
     let total = content.len();
     if total >= LARGE && !large {
-        let location = format!("/large/{}", request.target.trim_start_matches('/'));
+        let elsewhere = inner.elsewhere.as_deref().unwrap_or_default();
+        let location = format!("{elsewhere}/large/{}", request.target.trim_start_matches('/'));
         let mut answer = Answer::new("302 Found", "");
         answer.headers = vec![
             ("Location", location),
@@ -422,6 +457,10 @@ fn send(repository: &str, revision: &str, file: &str, large: bool, request: &Req
         vec![("ETag", format!("\"{etag}\"")), ("X-Repo-Commit", commit), ("Accept-Ranges", "bytes".into())];
     if let Some((start, end)) = range {
         answer.headers.push(("Content-Range", format!("bytes {start}-{end}/{total}")));
+    }
+    if let Some(more) = inner.longer.get(file) {
+        answer.body.extend(std::iter::repeat_n(b'x', *more));
+        answer.length_unstated = true;
     }
     if let Some(times) = inner.breaks.get_mut(file).filter(|times| **times > 0) {
         *times -= 1;

@@ -1,10 +1,10 @@
 //! `medley mix --recipe R --out DIR`: the data of a recipe, mixed and written.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use medley_mixer::lineage::Lock;
+use medley_mixer::{MixContext, MixFolder, OutFolder};
 use miette::{IntoDiagnostic, miette};
 
 use crate::choice::RecipeChoice;
@@ -61,29 +61,26 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     if let Some(shard) = pieces.shard {
         return shard::run(&resolved, args.threads(), (shard, pieces.margin), out, json);
     }
-    let mix = with_context(&resolved, None, args.threads(), |context| match pieces.merge.as_slice() {
-        [] => medley_mixer::mix(spec, context).map_err(report),
-        shards => medley_mixer::merge_shards(spec, context, shards).map_err(report),
+    let mut folder = OutFolder::claim(out).map_err(report)?;
+    page::check_own(out)?;
+    let mix = with_context(&resolved, None, args.threads(), |context| {
+        let context = &MixContext { out: Some(&folder), ..*context };
+        match pieces.merge.as_slice() {
+            [] => medley_mixer::mix(spec, context).map_err(report),
+            shards => medley_mixer::merge_shards(spec, context, shards).map_err(report),
+        }
     })?;
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     // The page of an earlier mix in this folder would tell of another.
-    remove_page(out)?;
-    mix.write(out).map_err(report)?;
+    folder.write(&mix, &[page::PAGE]).map_err(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&mix.ledger).into_diagnostic()?);
     } else {
         print!("{}", mix.ledger);
     }
     progress::say(format!("wrote {} samples to {}", mix.train.count(), out.join("mix.jsonl").display()));
-    if args.report { page::run(out, false) } else { Ok(ExitCode::SUCCESS) }
-}
-
-fn remove_page(out: &Path) -> miette::Result<()> {
-    let page = out.join(page::PAGE);
-    match std::fs::remove_file(&page) {
-        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => {
-            Err(miette!(help = "remove it, or choose another folder", "{}: {error}", page.display()))
-        }
-        _ => Ok(()),
+    if args.report {
+        page::write(&MixFolder::open(out).map_err(report)?, false)?;
     }
+    Ok(ExitCode::SUCCESS)
 }

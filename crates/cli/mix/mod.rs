@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 
 pub use context::mix_recipe;
+pub use page::check_own as check_own_page;
 
 /// Arguments of `medley mix`: one task, and how its result is shown.
 #[derive(Args)]

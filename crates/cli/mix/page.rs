@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use medley_experiment::{atomic, mix_page, seconds_since_1970};
-use medley_mixer::MixFolder;
+use medley_mixer::{FolderLock, MixFolder};
 use miette::miette;
 
 use crate::errors::report;
@@ -27,7 +27,31 @@ pub struct PageArgs {
 /// Writes the page of the mix in `folder`.
 pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
     let folder = MixFolder::open(&named_run::mix_or_run(folder)?).map_err(report)?;
-    let html = mix_page(&folder, seconds_since_1970()).map_err(report)?;
+    check_own(&folder.path)?;
+    let lock = FolderLock::take_for(&folder.path, "report").map_err(|error| {
+        miette!(help = "wait for the other process or stop it", "{}: {error}", folder.path.display())
+    })?;
+    write(&folder, json)?;
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a `report.html` in `folder` that another program wrote: it would be lost.
+pub fn check_own(folder: &Path) -> miette::Result<()> {
+    let page = folder.join(PAGE);
+    if page.exists() && !medley_experiment::is_own_page(&page) {
+        return Err(miette!(
+            help = "move it away, or choose another folder; nothing was changed",
+            "{}: another program wrote this page",
+            page.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Writes the page of the mix that is read, in its folder.
+pub fn write(folder: &MixFolder, json: bool) -> miette::Result<()> {
+    let html = mix_page(folder, seconds_since_1970()).map_err(report)?;
     let page = folder.path.join(PAGE);
     atomic::write_file(&page, html.as_bytes()).map_err(|error| {
         miette!(help = "check that the folder can be written to", "the page cannot be written: {error}")
@@ -36,5 +60,5 @@ pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
         println!("{}", serde_json::json!({ "page": page, "bytes": html.len() }));
     }
     say(format!("page     {}", page.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -21,6 +21,7 @@ pub use hash::{hash_bytes, hash_files};
 pub use layout::{TextColumn, TextStyle, Tone, cut_end, padded, text_table, text_width, wrapped, wrapped_command};
 pub use medley_mixer::atomic;
 pub use mix_report::mix_page;
+pub use page::is_own_page;
 pub use records::{Resumed, RunState, Status, seconds_since_1970};
 pub use report::{BookReport, ExamReport, ExamScore, ReportError, ReportInputs, Scores};
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};

@@ -1,11 +1,9 @@
 //! A run's folder: the only database there is.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use medley_mixer::atomic;
+use medley_mixer::{FolderLock, LOCK_FILE, LockError, atomic};
 
 use crate::records::RunState;
 
@@ -51,7 +49,7 @@ pub enum RunDirError {
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    lock: Option<File>,
+    lock: Option<FolderLock>,
 }
 
 impl RunDir {
@@ -61,7 +59,7 @@ impl RunDir {
     /// [`RunDirError::Locked`] when another process works in it, [`RunDirError::Foreign`] for a folder with other things.
     pub fn open(root: &Path) -> Result<Self, RunDirError> {
         let io = |error| RunDirError::Io { path: root.to_path_buf(), error };
-        if root.exists() && !root.join("run.json").exists() && !root.join(".lock").exists() {
+        if root.exists() && !root.join("run.json").exists() && !root.join(LOCK_FILE).exists() {
             let mut entries = fs::read_dir(root).map_err(io)?;
             if entries.next().is_some() {
                 return Err(RunDirError::Foreign { path: root.to_path_buf() });
@@ -69,8 +67,8 @@ impl RunDir {
         }
         fs::create_dir_all(root).map_err(io)?;
         let lock = take_lock(root)?;
-        for folder in [root.to_path_buf(), root.join("steps"), root.join("mix"), root.join("exam")] {
-            atomic::remove_leftovers(&folder).map_err(io)?;
+        for folder in ["", "steps", "mix", "exam", "exam/base"] {
+            atomic::remove_leftovers(&root.join(folder)).map_err(io)?;
         }
         Ok(Self { root: root.to_path_buf(), lock: Some(lock) })
     }
@@ -177,15 +175,7 @@ impl RunDir {
 
     /// The process that works in this run now, as its lock says; `None` where there is none. Looking keeps nobody out.
     pub fn worker(&self) -> Option<String> {
-        if self.is_locked() {
-            return Some(own_name());
-        }
-        let mut file = File::open(self.root.join(".lock")).ok()?;
-        // Shared: two that look at once do not take each other for a worker.
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
-            Ok(()) | Err(TryLockError::Error(_)) => None,
-        }
+        FolderLock::holder(&self.root)
     }
 
     /// Whether this process holds the lock.
@@ -194,41 +184,11 @@ impl RunDir {
     }
 }
 
-fn take_lock(root: &Path) -> Result<File, RunDirError> {
-    let path = root.join(".lock");
-    let io = |error| RunDirError::Io { path: path.clone(), error };
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-    if !try_lock(&file) {
-        return Err(RunDirError::Locked { path: root.to_path_buf(), holder: holder(&mut file) });
-    }
-    file.set_len(0).map_err(io)?;
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
-    write!(file, "{}", own_name()).map_err(io)?;
-    Ok(file)
-}
-
-/// Tries a few times: who only looks at the run ([`RunDir::worker`]) holds the lock for a moment.
-fn try_lock(file: &File) -> bool {
-    (0..LOCK_ATTEMPTS).any(|attempt| {
-        if attempt > 0 {
-            std::thread::sleep(LOCK_PAUSE);
-        }
-        file.try_lock().is_ok()
+fn take_lock(root: &Path) -> Result<FolderLock, RunDirError> {
+    FolderLock::take(root).map_err(|error| match error {
+        LockError::Held { holder } => RunDirError::Locked { path: root.to_path_buf(), holder },
+        LockError::Io { path, error } => RunDirError::Io { path, error },
     })
-}
-
-const LOCK_ATTEMPTS: usize = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-fn own_name() -> String {
-    format!("process {}", std::process::id())
-}
-
-/// What the lock's holder wrote of itself; it is only for messages.
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
-    if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -244,7 +204,7 @@ mod tests {
         let message = RunDir::open(&root).expect_err("held").to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         let looking = RunDir { root: root.clone(), lock: None };
-        assert_eq!(looking.worker(), Some(own_name()));
+        assert_eq!(looking.worker(), Some(format!("process {}", std::process::id())));
         drop(first);
         assert_eq!(looking.worker(), None);
         RunDir::open(&root).expect("free again");
@@ -268,10 +228,13 @@ mod tests {
         run.write_state(&state).expect("written");
         fs::create_dir_all(run.steps().join(".partial-x")).expect("made");
         fs::create_dir_all(run.step(20)).expect("made");
+        fs::create_dir_all(run.exam().join("base")).expect("made");
+        fs::write(run.exam().join("base/.partial-y"), "half").expect("written");
         drop(run);
         let run = RunDir::open(&root).expect("free");
         assert_eq!(run.state().expect("readable"), state);
         assert_eq!(run.saved_steps(), [20]);
         assert!(!run.steps().join(".partial-x").exists());
+        assert!(!run.exam().join("base/.partial-y").exists());
     }
 }

@@ -20,8 +20,36 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     make_folder(folder)?;
+    stage_file(path, fill)?.commit()?;
+    sync_folder(folder)
+}
+
+/// A file that is on the disk under a temporary name; dropped, it is removed.
+#[derive(Debug)]
+pub struct StagedFile {
+    temporary: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl StagedFile {
+    /// Gives the file its name, replacing what had it. [`sync_folder`] makes that durable.
+    ///
+    /// # Errors
+    /// Whatever the file system says, with the path; the temporary file is removed.
+    pub fn commit(self) -> io::Result<()> {
+        let Self { temporary, path } = self;
+        temporary.persist(&path).map(drop).map_err(|error| named(&path, error.error))
+    }
+}
+
+/// Writes and syncs what is to become `path` under a temporary name in its folder, which exists.
+///
+/// # Errors
+/// Whatever `fill` or the file system says, with the path; the temporary file is removed.
+pub fn stage_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<StagedFile> {
+    let folder = folder_of(path);
     let mut temporary =
-        tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(|error| named(folder, error))?;
+        tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(|error| named(folder, error))?;
     let file = temporary.as_file_mut();
     let filled = thread::scope(|scope| {
         let mut buffered = io::BufWriter::new(SyncingEarly { file, scope, unsynced: 0, running: None });
@@ -31,9 +59,11 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Res
     filled.map_err(|error| named(path, error))?;
     set_mode(temporary.path(), 0o644)?;
     temporary.as_file().sync_all().map_err(|error| named(path, error))?;
-    temporary.persist(path).map_err(|error| named(path, error.error))?;
-    sync_folder(folder)
+    Ok(StagedFile { temporary, path: path.to_owned() })
 }
+
+/// What the names of unfinished files and folders begin with.
+pub const TEMPORARY: &str = ".partial-";
 
 /// Bytes that are written before the system is told to bring them to the disk.
 const EARLY: usize = 32 << 20;
@@ -77,10 +107,18 @@ impl Write for SyncingEarly<'_, '_> {
 /// # Errors
 /// Whatever `fill` or the file system says; the temporary folder is removed and `path` is as it was.
 pub fn write_folder<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    write_folder_as(path, TEMPORARY, fill)
+}
+
+/// [`write_folder`] with a temporary name that begins with `prefix`.
+pub(crate) fn write_folder_as<E: From<io::Error>>(
+    path: &Path,
+    prefix: &str,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = folder_of(path);
     make_folder(folder)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".partial-").tempdir_in(folder).map_err(|error| named(folder, error))?;
+    let temporary = tempfile::Builder::new().prefix(prefix).tempdir_in(folder).map_err(|error| named(folder, error))?;
     fill(temporary.path())?;
     sync_tree(temporary.path())?;
     let old = retire(path)?;
@@ -100,7 +138,7 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(".partial-") {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             let path = entry.path();
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(|error| named(&path, error))?;
@@ -115,14 +153,17 @@ fn retire(path: &Path) -> io::Result<Option<PathBuf>> {
         return Ok(None);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let old = folder_of(path).join(format!(".partial-old-{name}-{}", std::process::id()));
+    let old = folder_of(path).join(format!("{TEMPORARY}old-{name}-{}", std::process::id()));
     fs::rename(path, &old).map_err(|error| named(path, error))?;
     Ok(Some(old))
 }
 
 /// Makes the folder and those above it, each known to the one above when this returns: a file in a folder that a power cut
 /// takes away is lost however well it was synced.
-fn make_folder(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Whatever the file system says, with the path.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -148,7 +189,11 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Makes the names in `folder` durable.
+///
+/// # Errors
+/// Whatever the file system says, with the path.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| named(folder, error))
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::spec::Unit;
 
+/// Bytes of a gibibyte.
+const GIB: f64 = (1u64 << 30) as f64;
+
 /// Why there is no mix.
 #[derive(Debug, thiserror::Error)]
 pub enum MixError {
@@ -104,6 +107,22 @@ pub enum MixError {
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
     Write(#[from] std::io::Error),
+    /// More samples than memory holds.
+    #[error(
+        "a mix of {samples} samples takes at least {:.1} GiB of memory, and {origin} has {:.1} GiB\n  hint: make `mix.size` (or \
+         `mix.epochs`) smaller: repeated records are held in memory as often as they are taken",
+        *needed as f64 / GIB, *limit as f64 / GIB
+    )]
+    Memory {
+        /// Samples of the mix.
+        samples: u128,
+        /// Bytes that they take at least.
+        needed: u64,
+        /// Bytes that there are.
+        limit: u64,
+        /// Whose the limit is.
+        origin: &'static str,
+    },
     /// The threads cannot be started.
     #[error("cannot start {threads} threads: {problem}")]
     Threads {

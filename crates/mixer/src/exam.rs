@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::sync::OnceLock;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
@@ -52,6 +54,7 @@ pub(crate) struct ExamItems {
     forms: Hashes,
     /// Every [`PIECE`] letters in a row of the first [`CONTAINED_FROM`] of a long question.
     pieces: Hashes,
+    automaton: OnceLock<Option<Automaton>>,
 }
 
 impl ExamItems {
@@ -71,7 +74,7 @@ impl ExamItems {
         let forms = whole.keys().map(|text| mixed(text.chars().fold(0, with_letter))).collect();
         let long = windows.values().flatten();
         let pieces = long.flat_map(|(question, _)| question[..CONTAINED_FROM].windows(PIECE).map(hash_of).map(mixed));
-        Self { forms, pieces: pieces.collect(), whole, windows }
+        Self { forms, pieces: pieces.collect(), whole, windows, automaton: OnceLock::new() }
     }
 
     /// The first user's turn that is an exam question, or whose instruction or passage is, or that contains a long one: the
@@ -132,17 +135,60 @@ impl ExamItems {
             return None;
         }
         let mut hash = 0u64;
-        characters.iter().enumerate().find_map(|(end, character)| {
+        // Letters that may be compared before the automaton takes over.
+        let mut left = COMPARED_PER_LETTER * characters.len();
+        for (end, character) in characters.iter().enumerate() {
             hash = with_letter(hash, *character);
             if end >= CONTAINED_FROM {
                 let leaving = u64::from(u32::from(characters[end - CONTAINED_FROM]));
                 hash = hash.wrapping_sub(leaving.wrapping_mul(BASE.wrapping_pow(CONTAINED_FROM as u32)));
             }
             let start = (end + 1).saturating_sub(CONTAINED_FROM);
-            let found = self.windows.get(&hash).filter(|_| end + 1 >= CONTAINED_FROM)?;
-            found.iter().find(|(question, _)| characters[start..].starts_with(question)).map(|(_, item)| *item)
-        })
+            let Some(found) = self.windows.get(&hash).filter(|_| end + 1 >= CONTAINED_FROM) else { continue };
+            for (question, item) in found {
+                let same = characters[start..].iter().zip(question).take_while(|(one, other)| one == other).count();
+                if same == question.len() {
+                    return Some(*item);
+                }
+                left = left.saturating_sub(same + 1);
+            }
+            if left == 0
+                && let Some(automaton) = self.automaton()
+            {
+                return automaton.search.find(text).map(|found| automaton.items[found.pattern().as_usize()]);
+            }
+        }
+        None
     }
+
+    /// Finds all long questions in one pass over a text. Made when a text is met that repeats the first letters of questions over
+    /// and over: comparing question by question would then take time in the product of their lengths.
+    fn automaton(&self) -> Option<&Automaton> {
+        let make = || {
+            let mut questions: Vec<(usize, String)> =
+                self.windows.values().flatten().map(|(question, item)| (*item, question.iter().collect())).collect();
+            questions.sort_unstable();
+            let (items, patterns): (Vec<usize>, Vec<String>) = questions.into_iter().unzip();
+            // At the same place the first item is meant, whichever is longer.
+            let search = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostFirst)
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(&patterns);
+            search.ok().map(|search| Automaton { search, items })
+        };
+        self.automaton.get_or_init(make).as_ref()
+    }
+}
+
+/// Letters that are compared with questions for each letter of a text before the automaton is made. Of 300,000 records of real
+/// texts none needs more than 3.
+const COMPARED_PER_LETTER: usize = 64;
+
+/// All long questions as one automaton.
+struct Automaton {
+    search: AhoCorasick,
+    /// The item of each pattern.
+    items: Vec<usize>,
 }
 
 /// The hash of the letters read so far.
@@ -308,6 +354,39 @@ mod tests {
                 prop_assert!(!found || items.may_be_asked(&asked, passage), "{asked:?} {passage:?}");
                 prop_assert_eq!(items.stand_in_folded(&asked, passage), !items.whole.is_empty() && found);
             }
+        }
+    }
+
+    /// The longer the text and the questions, the longer it may take, but not their product.
+    #[test]
+    fn repeated_words_take_time_in_the_length_of_the_text() {
+        let asked = |number: usize| format!("{}{number}号", "头痛".repeat(200 + number));
+        let questions: Vec<String> = (0..500).map(asked).collect();
+        let items = exam_items(&questions.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = "头痛".repeat(400_000);
+        let start = std::time::Instant::now();
+        assert_eq!(items.item_asked(&text, None), None);
+        // 800,000 letters times 500 questions of 1,000 letters would take minutes.
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        let hidden = format!("{text}7号，{}", asked(300));
+        assert_eq!(items.item_asked(&hidden, None), Some(7), "the first that begins");
+    }
+
+    proptest! {
+        /// The automaton finds what the comparison finds, also where questions are parts of each other.
+        #[test]
+        fn the_automaton_finds_the_same(
+            parts in proptest::collection::vec((0usize..4, 1usize..6), 1..8),
+            text in proptest::collection::vec(0usize..4, 0..12),
+        ) {
+            let words = ["头痛头痛头痛", "头痛", "腰", "a"];
+            let question = |(word, times): &(usize, usize)| "头痛".repeat(6) + &words[*word].repeat(*times);
+            let questions: Vec<String> = parts.iter().map(question).collect();
+            let items = exam_items(&questions.iter().map(String::as_str).collect::<Vec<_>>());
+            let text = "头痛".repeat(5) + &text.iter().map(|word| words[*word]).collect::<String>();
+            let automaton = items.automaton().expect("made");
+            let found = automaton.search.find(&text).map(|found| automaton.items[found.pattern().as_usize()]);
+            prop_assert_eq!(found, items.contained(&text));
         }
     }
 

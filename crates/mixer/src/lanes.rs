@@ -5,6 +5,7 @@
 //! side by side. The results are those of the `blake3` crate (<https://github.com/BLAKE3-team/BLAKE3-specs>).
 
 use crate::canonical::Draft;
+use crate::vectors::Vectors;
 
 /// Chunks that are hashed side by side: 32-bit words in an AVX-512 register.
 const LANES: usize = 16;
@@ -285,32 +286,31 @@ fn chaining_values(bytes: &[u8], chunks: &[Chunk], values: &mut [ChainingValue])
     }
 }
 
+/// The vectors that are used.
+fn vectors() -> Vectors {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        let best = if is_x86_feature_detected!("avx512f") { Vectors::Avx512 } else { Vectors::Avx2 };
+        return best.allowed();
+    }
+    Vectors::None
+}
+
 /// Whether the machine has lanes worth the copying.
 fn has_lanes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f") || is_x86_feature_detected!("avx2")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    vectors() != Vectors::None
 }
 
 /// Compresses one block in every lane.
 fn compress(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature was detected on the line above.
-            return unsafe { compress_avx512(state, block, counters, lengths, flags) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was detected on the line above.
-            return unsafe { compress_avx2(state, block, counters, lengths, flags) };
-        }
+    match vectors() {
+        // SAFETY (both): the features were detected.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => unsafe { compress_avx512(state, block, counters, lengths, flags) },
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => unsafe { compress_avx2(state, block, counters, lengths, flags) },
+        _ => rounds(state, block, counters, lengths, flags),
     }
-    rounds(state, block, counters, lengths, flags);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -433,8 +433,8 @@ fn compress_avx2(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, 
 /// Loads the 64 bytes that begin at each of `begins` as the words of a block, each lane's words one below another.
 fn load_block(bytes: &[u8], begins: &Words, block: &mut [Words; 16]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the feature was detected on the line above.
+    if vectors() != Vectors::None {
+        // SAFETY: all vectors that are used include AVX2.
         return unsafe { load_block_avx2(bytes, begins, block) };
     }
     for (lane, begin) in begins.iter().enumerate() {
@@ -528,6 +528,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::vectors::with_each;
+
+    /// Every way to compress gives the same, whatever the state, block and flags are.
+    #[test]
+    fn every_instruction_set_compresses_alike() {
+        let word =
+            |seed: u32| blake3::hash(&seed.to_le_bytes()).as_bytes()[..4].iter().fold(0, |w, b| w << 8 | u32::from(*b));
+        let words = |seed: u32| -> Words { std::array::from_fn(|lane| word(seed * 64 + lane as u32)) };
+        for seed in 0..40 {
+            let state: [Words; 8] = std::array::from_fn(|at| words(seed * 64 + at as u32));
+            let block: [Words; 16] = std::array::from_fn(|at| words(seed * 64 + 8 + at as u32));
+            let (counters, lengths, flags) = (words(seed * 64 + 30), words(seed * 64 + 31), words(seed * 64 + 32));
+            let mut expected = state;
+            rounds(&mut expected, &block, &counters, &lengths, &flags);
+            with_each(vectors(), |set| {
+                let mut found = state;
+                compress(&mut found, &block, &counters, &lengths, &flags);
+                assert_eq!(found, expected, "{set:?}");
+            });
+        }
+    }
 
     fn inputs(texts: &[Vec<u8>]) -> Inputs {
         let mut inputs = Inputs::default();
@@ -556,23 +577,26 @@ mod tests {
             [0, 1, 63, 64, 65, 127, 128, 1023, 1024, 1025, 2048, 2049, 3072, 4095, 5000, 7169, 16384, 16385, 40000];
         let texts: Vec<Vec<u8>> =
             lengths.iter().map(|length| (0..*length).map(|at| (at % 251) as u8).collect()).collect();
-        assert_eq!(inputs(&texts).hashes(), expected(&texts));
-        assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts));
+        with_each(vectors(), |set| {
+            assert_eq!(inputs(&texts).hashes(), expected(&texts), "{set:?}");
+            assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts), "{set:?}");
+        });
     }
 
     proptest! {
         #[test]
         fn many_inputs(texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..40)) {
-            let mut inputs = inputs(&texts);
-            prop_assert_eq!(inputs.hashes_in_lanes(), expected(&texts));
+            with_each(vectors(), |set| assert_eq!(inputs(&texts).hashes_in_lanes(), expected(&texts), "{set:?}"));
         }
 
         #[test]
         fn keyed(key: [u8; 32], numbers in proptest::collection::vec(any::<u128>(), 0..40)) {
             let hash = |number: &u128| first_128_bits(blake3::keyed_hash(&key, &number.to_be_bytes()).as_bytes());
-            let mut hashes = Vec::new();
-            keyed_hashes(&key, &numbers, |hash| hashes.push(hash));
-            prop_assert_eq!(hashes, numbers.iter().map(hash).collect::<Vec<_>>());
+            with_each(vectors(), |set| {
+                let mut hashes = Vec::new();
+                keyed_hashes(&key, &numbers, |hash| hashes.push(hash));
+                assert_eq!(hashes, numbers.iter().map(hash).collect::<Vec<_>>(), "{set:?}");
+            });
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::MixError;
+use crate::read::Foreign;
 use crate::spec::{SourcePart, SourceSpec};
 use crate::splits;
 
@@ -81,6 +82,83 @@ const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
 const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
 const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];
 
+/// JSON files that describe a data set, or a model that was saved beside it, rather than hold records.
+const DESCRIPTIONS: [&str; 18] = [
+    "dataset_infos.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "metadata.json",
+    "dataset-metadata.json",
+    "datapackage.json",
+    "croissant.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter_config.json",
+    "trainer_state.json",
+    "package.json",
+    "package-lock.json",
+];
+
+/// Whether a file of this name describes a data set, packed or not.
+pub(crate) fn is_description(name: &str) -> bool {
+    let base = unpacked(name.rsplit('/').next().unwrap_or(name)).to_lowercase();
+    DESCRIPTIONS.contains(&base.as_str())
+}
+
+/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
+pub(crate) fn one_family<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    let of = |wanted: usize| names.iter().filter(move |name| family(name) == wanted).copied().collect::<Vec<_>>();
+    (0..3).map(of).find(|family| !family.is_empty()).unwrap_or_default()
+}
+
+fn family(name: &str) -> usize {
+    if is_json_file(name) {
+        0
+    } else if name.ends_with(".parquet") {
+        1
+    } else {
+        2
+    }
+}
+
+/// A local folder's files without the copies of others in another layout: in a clone of a hub's data set one layout is taken, as of
+/// the data set on the hub; elsewhere a copy has the very name of the file that is taken.
+fn without_copies<'n>(names: &[&'n str], is_clone: bool) -> Vec<&'n str> {
+    if is_clone {
+        return one_family(names);
+    }
+    let is_copy = |name: &&str| {
+        let same = |other: &&str| family(other) < family(name) && stem(other) == stem(name);
+        names.iter().any(same)
+    };
+    names.iter().filter(|name| !is_copy(name)).copied().collect()
+}
+
+/// The split or set that a file's name tells: `train` of `data/train-00000-of-00002-0af3.parquet` and of `train.jsonl.gz`.
+fn stem(name: &str) -> &str {
+    let base = unpacked(name.rsplit('/').next().unwrap_or(name));
+    let base = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
+    let sharded = base.split_once("-of-").and_then(|(front, _)| front.rsplit_once('-'));
+    match sharded {
+        Some((front, number)) if number.len() == 5 && number.bytes().all(|byte| byte.is_ascii_digit()) => front,
+        _ => base,
+    }
+}
+
+/// Whether a folder is a copy of a hub's repository: what Git or the hub's own tools leave in it, or a data set card.
+fn is_clone(folder: &Path) -> bool {
+    let card = || fs::read(folder.join("README.md")).is_ok_and(|text| text.trim_ascii_start().starts_with(b"---"));
+    folder.join(".gitattributes").is_file()
+        || folder.join(".cache/huggingface").is_dir()
+        || folder.join("dataset_infos.json").is_file()
+        || card()
+}
+
 /// Whether a file of this name is taken for data where no pattern says which are.
 pub(crate) fn is_data_file(name: &str) -> bool {
     is_json_file(name) || TABLES.iter().any(|end| unpacked(name).ends_with(end))
@@ -121,12 +199,24 @@ pub(crate) fn locate(
     Ok(files)
 }
 
+/// The local files of a source, without asking a hub; what cannot be found is passed over.
+pub(crate) fn locate_local(spec: &SourceSpec, base_dir: &Path) -> Vec<SourceFile> {
+    let located = |(index, part)| {
+        let files = locate_part(part, base_dir, None).unwrap_or_default().into_iter();
+        files.map(move |(path, name)| SourceFile { path, name, part: index })
+    };
+    spec.parts.iter().enumerate().flat_map(located).collect()
+}
+
 type Located = Vec<(PathBuf, String)>;
 /// What is wrong, and how to mend it.
 type Wrong = (String, String);
 
 fn locate_part(part: &SourcePart, base_dir: &Path, hub: Option<&dyn DatasetHub>) -> Result<Located, Wrong> {
     let given = part.path.as_str();
+    if given.trim().is_empty() {
+        return Err(("`path` is empty".to_owned(), "name a file, a directory, a glob or a hub data set".to_owned()));
+    }
     let roots = [base_dir, Path::new("")];
     for root in roots {
         let path = root.join(given);
@@ -185,7 +275,7 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
         let base = name.rsplit('/').next().unwrap_or(name);
         match &pattern {
             Some(pattern) => pattern.matches(name) || pattern.matches(base),
-            None => is_data_file(base),
+            None => is_data_file(base) && !is_description(base),
         }
     };
     let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
@@ -196,15 +286,34 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
         .files(pool, &data, readme.as_deref())
         .map_err(|(problem, hint)| (format!("the directory `{}`: {problem}", name_of(path, base_dir)), hint))?;
     if chosen.is_empty() {
-        return Err((
-            format!("the directory `{}` holds no data files", name_of(path, base_dir)),
-            "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob"
-                .to_owned(),
-        ));
+        return Err(no_data(&name_of(path, base_dir), &names));
     }
+    let taken = if pattern.is_some() { chosen.clone() } else { without_copies(&chosen, is_clone(path)) };
+    if let Some(copy) = chosen.iter().find(|name| !taken.contains(name)) {
+        let count = chosen.len() - taken.len();
+        tracing::warn!(
+            "{}: {count} files in another layout are passed over as copies (such as {copy}); name them with `files` to read them",
+            name_of(path, base_dir)
+        );
+    }
+    let chosen = taken;
     let chosen: HashSet<&str> = chosen.into_iter().collect();
     let files = all.iter().filter(|(_, name)| chosen.contains(name.as_str()));
     Ok(files.map(|(file, _)| (file.clone(), name_of(file, base_dir))).collect())
+}
+
+/// A folder without data: what it holds instead, and what to do with that.
+fn no_data(folder: &str, names: &[&str]) -> Wrong {
+    let problem = format!("the directory `{folder}` holds no data files");
+    if let Some((name, kind)) = names.iter().find_map(|name| Some((name, Foreign::by_name(name)?))) {
+        return (format!("{problem}; `{name}` is {}", kind.what()), kind.hint().to_owned());
+    }
+    if let Some(name) = names.iter().find(|name| is_description(name)) {
+        let hint = "where it holds records all the same, name the file itself in `path`";
+        return (format!("{problem}; `{name}` is taken for a description"), hint.to_owned());
+    }
+    let ends = "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob";
+    (problem, ends.to_owned())
 }
 
 /// Every file below `path` but hidden ones.

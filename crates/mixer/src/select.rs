@@ -25,6 +25,16 @@ impl Text {
             Self::Plain(record) => read_plain(record),
         }
     }
+
+    /// Bytes of memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Read(messages) => {
+                messages.iter().map(|message| message.content.len() + size_of::<Message>()).sum::<usize>()
+            }
+            Self::Plain(record) => record.len(),
+        }
+    }
 }
 
 /// A record that may be chosen: what it says, and where it stands.

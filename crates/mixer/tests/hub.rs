@@ -406,3 +406,98 @@ fn a_file_that_is_listed_and_not_there_is_named() {
     let error = error.expect_err("not there").to_string();
     assert!(error.contains("it lists `train/large.jsonl`") && error.contains("does not have it"), "{error}");
 }
+
+fn hub_at(endpoint: String, token: Option<&str>, cache: &Path) -> Hub {
+    let (token, cache_dir) = (token.map(str::to_owned), cache.to_owned());
+    Hub::new(HubConfig { endpoint, token, cache_dir, offline: false, silence: Duration::from_secs(10) })
+}
+
+/// Another port of the same host is another server.
+#[test]
+fn the_token_is_sent_to_the_hubs_own_origin_alone() {
+    let (data, large) = dataset();
+    let (hub_server, storage) = (HubServer::start(), HubServer::start());
+    for server in [&hub_server, &storage] {
+        server.dataset("owner/data", data.path());
+    }
+    hub_server.gate("datasets/owner/data", "secret");
+    for (elsewhere, may_see) in [(None, true), (Some(storage.endpoint()), false)] {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        if let Some(elsewhere) = &elsewhere {
+            hub_server.send_from(elsewhere);
+        }
+        let hub = hub_at(hub_server.endpoint(), Some("secret"), cache.path());
+        let fetched = hub.dataset_files(&ask("owner/data", None, None)).expect("fetches");
+        assert_eq!(texts(&fetched)[0], ("train/large.jsonl", large.clone()));
+        assert!(hub_server.authorizations().iter().all(|sent| sent.as_deref() == Some("Bearer secret")));
+        assert_eq!(storage.authorizations().iter().all(Option::is_none), true, "{may_see}");
+        assert_eq!(storage.requests().is_empty(), may_see);
+    }
+}
+
+#[test]
+fn redirections_without_end_are_given_up() {
+    let (data, _) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    // `/large` is no repository's name there, so the next answer redirects again.
+    server.send_from(&format!("{}/datasets/owner/data/resolve/main/train/large.jsonl?", server.endpoint()));
+    let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, None)).expect_err("a circle");
+    assert!(error.to_string().contains("redirections"), "{error}");
+}
+
+/// Neither in errors nor in what they are made of.
+#[test]
+fn credentials_of_the_endpoint_are_not_shown() {
+    let (data, _) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    let endpoint = |server: &HubServer| server.endpoint().replace("http://", "http://me:hunter2@");
+    let hub = hub_at(endpoint(&server), Some("hf_secret"), cache.path());
+    let of = |hub: &Hub, id: &str| hub.dataset_files(&ask(id, None, None)).expect_err("refused");
+    let mut errors = vec![of(&hub, "owner/missing")];
+    server.gate("datasets/owner/data", "other");
+    errors.push(of(&hub, "owner/data"));
+    server.excuse("/revision/", 9, "500 Internal Server Error", Some("3600"));
+    errors.push(of(&hub, "owner/busy"));
+    drop(server);
+    errors.push(of(&hub, "owner/data"));
+    errors.push(of(&hub_at("http://me:hunter2@no host".to_owned(), Some("hf_secret"), cache.path()), "owner/data"));
+    errors.push(of(&hub_at("me:hunter2@host".to_owned(), Some("hf_secret"), cache.path()), "owner/data"));
+    for error in errors {
+        for shown in [error.to_string(), format!("{error:?}")] {
+            assert!(!shown.contains("hunter2") && !shown.contains("hf_secret"), "{shown}");
+        }
+    }
+    assert!(!format!("{:?}", hub.config()).contains("hunter2"));
+}
+
+/// A hub that sends more than it lists must not fill the disk.
+#[test]
+fn a_download_ends_at_the_first_byte_too_many() {
+    let (data, large) = dataset();
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    for file in ["train/large.jsonl", "内科 1.json"] {
+        server.lengthen(file, 50 << 20);
+    }
+    for files in ["large.jsonl", "内科*"] {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let error =
+            hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some(files))).expect_err("longer");
+        assert!(matches!(error, HubError::TooLong { .. }), "{error}");
+        let kept = walk(cache.path());
+        assert!(kept < large.len() as u64 + (1 << 20), "{kept} bytes are kept");
+    }
+}
+
+/// Bytes of all files below a folder.
+fn walk(folder: &Path) -> u64 {
+    let of = |entry: fs::DirEntry| {
+        let found = entry.metadata().expect("readable");
+        if found.is_dir() { walk(&entry.path()) } else { found.len() }
+    };
+    fs::read_dir(folder).expect("a folder").map(|entry| of(entry.expect("an entry"))).sum()
+}

@@ -98,6 +98,34 @@ fn every_training_set_imports_with_its_publishers_counts() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Chinese texts are recognised in GB18030 as in UTF-8, from texts of rare herbs' names to exams and dialogues.
+#[test]
+fn every_chinese_set_is_recognised_in_gb18030() {
+    let Some(data) = data() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut wrong = Vec::new();
+    for (path, read, ..) in
+        SETS.iter().filter(|(path, ..)| !path.contains('*') && !path.contains("_en") && !path.contains("gbk"))
+    {
+        let mut text = String::new();
+        let file = std::fs::File::open(data.join(path)).expect("the set");
+        let mut file: Box<dyn std::io::Read> =
+            if path.ends_with(".gz") { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+        std::io::Read::read_to_string(&mut file, &mut text).expect("UTF-8");
+        let (bytes, _, lost) = encoding_rs::GB18030.encode(&text);
+        assert!(!lost, "{path}");
+        let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".gz");
+        std::fs::write(folder.path().join(name), &bytes).expect("written");
+        let line = ledger(folder.path(), plain(name));
+        let is_ascii = text.is_ascii();
+        let encoded = line.read_as.iter().all(|read_as| is_ascii || read_as.layout.contains("GB18030"));
+        if line.read != *read || !encoded {
+            wrong.push(format!("{path}: {} of {read} read as {:?}", line.read, line.read_as));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Both languages of a bilingual set, by one line each.
 #[test]
 fn a_columns_line_reads_what_cannot_be_recognised() {

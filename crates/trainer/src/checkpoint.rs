@@ -263,8 +263,12 @@ impl Checkpoints {
         }
     }
 
-    /// Keeps the last ones and the one with the lowest validation loss.
-    fn prune(&self) -> Result<(), TrainError> {
+    /// Keeps the last ones and the one with the lowest validation loss. [`Checkpoints::save`] does so, too; a process that was
+    /// killed before that leaves one more for the next.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn prune(&self) -> Result<(), TrainError> {
         let steps = self.steps();
         let old = &steps[..steps.len().saturating_sub(self.keep)];
         let best = steps.iter().filter_map(|&step| Some((self.validation_loss(step)?, step)));
@@ -377,6 +381,20 @@ mod tests {
         let (newest, torn) = checkpoints.newest_good().expect("good");
         assert_eq!((newest.expect("there").position.step, torn.len()), (50, 0));
         assert!(fs::read_dir(folder.path()).expect("readable").count() == 3, "nothing else is left");
+    }
+
+    #[test]
+    fn what_a_kill_before_pruning_left_goes_when_the_run_is_resumed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let generous = Checkpoints::new(folder.path(), identity(), 9);
+        for (step, loss) in [(10, 1.0), (20, 3.0), (30, 2.0), (40, 1.5)] {
+            save(&generous, step, Some(loss)).expect("saved");
+        }
+        let checkpoints = Checkpoints::new(folder.path(), identity(), 2);
+        checkpoints.prune().expect("pruned");
+        assert_eq!(checkpoints.steps(), [10, 30, 40], "the best and the last two");
+        checkpoints.prune().expect("pruned again");
+        assert_eq!(checkpoints.steps(), [10, 30, 40]);
     }
 
     #[test]

@@ -108,6 +108,7 @@ impl TrainInput<'_> {
             None => observer.observe(&Event::Note("no checkpoint yet: training starts from the beginning")),
             Some(checkpoint) => {
                 checkpoints.remove_after(checkpoint.position.step)?;
+                checkpoints.prune()?;
                 observer.observe(&Event::Note(&format!("resuming from {}", checkpoint.path.display())));
             }
         }

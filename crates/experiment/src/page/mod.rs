@@ -4,6 +4,8 @@ pub(crate) mod composition;
 pub(crate) mod files;
 pub(crate) mod left_out;
 
+use std::io::Read;
+
 use serde_json::Value;
 
 /// A page before it is written.
@@ -24,7 +26,7 @@ impl Page<'_> {
         let Self { title, refresh, body, script } = self;
         let refresh = refresh.map(|seconds| format!("<meta http-equiv=refresh content={seconds}>")).unwrap_or_default();
         format!(
-            "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{refresh}\
+            "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{MARK}{refresh}\
              <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; script-src \
              'unsafe-inline'; img-src data:\">\
              <meta name=viewport content=\"width=device-width,initial-scale=1\"><meta name=color-scheme content=\"light dark\">\
@@ -35,6 +37,21 @@ impl Page<'_> {
         )
     }
 }
+
+/// What every page has near its beginning.
+const MARK: &str = "<meta name=generator content=Medley>";
+
+/// Whether the file is a page that this program wrote.
+pub fn is_own_page(path: &std::path::Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    let head = String::from_utf8_lossy(&head);
+    // Earlier versions have no mark, but a title that ends so.
+    read.is_ok() && (head.contains(MARK) || head.contains(" · Medley</title>"))
+}
+
+/// Bytes in which the mark lies.
+const HEAD: u64 = 16 << 10;
 
 /// Text as HTML shows it.
 pub(crate) fn escape(text: &str) -> String {

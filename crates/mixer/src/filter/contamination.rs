@@ -234,22 +234,23 @@ impl ExamRuns {
     }
 
     fn longest_in(&self, text: &str, message: usize) -> Option<Shared> {
-        let own = collect(text);
+        let own = Extent::new(collect(text), &self.weights);
+        let mut exams: HashMap<u32, Extent> = HashMap::new();
         let mut best: Option<(u32, Range<usize>, u32, usize)> = None;
-        for (first, end, exam, start) in self.all_hits(text, &own) {
-            let theirs = &self.texts[exam as usize].units;
-            let (mut from, mut to, mut at) = (first, end, start as usize);
-            while from > 0 && at > 0 && own[from - 1].code == theirs[at - 1].code {
-                (from, at) = (from - 1, at - 1);
-            }
-            while own.get(to).zip(theirs.get(at + to - from)).is_some_and(|(one, other)| one.code == other.code) {
-                to += 1;
-            }
-            let weight = own[from..to].iter().map(|unit| self.weights.of(unit.code)).sum();
+        for (first, end, exam, start) in self.all_hits(text, &own.units) {
+            let theirs = exams
+                .entry(exam)
+                .or_insert_with(|| Extent::new(self.texts[exam as usize].units.clone(), &self.weights));
+            let start = start as usize;
+            let before = own.common_before(first, theirs, start);
+            let behind = own.common_behind(end, theirs, start + end - first);
+            let run = first - before..end + behind;
+            let weight = own.weight(&run);
             if best.as_ref().is_none_or(|(heaviest, ..)| weight > *heaviest) {
-                best = Some((weight, from..to, exam, at));
+                best = Some((weight, run, exam, start - before));
             }
         }
+        let own = own.units;
         let (_, run, exam, at) = best?;
         let ExamText { item, text: exam_text, units: theirs } = &self.texts[exam as usize];
         let words = own[run.clone()].iter().filter(|unit| unit.code & WORD != 0).count();
@@ -263,6 +264,63 @@ impl ExamRuns {
             characters: run.len() - words,
         })
     }
+}
+
+/// A text's units with the sums of their weights and hashes up to each, so that two texts are compared from a place on in
+/// logarithmic time: repeated words would otherwise cost the product of the texts' lengths.
+struct Extent {
+    units: Vec<Unit>,
+    weights: Vec<u32>,
+    hashes: Vec<u64>,
+    powers: Vec<u64>,
+}
+
+impl Extent {
+    fn new(units: Vec<Unit>, weigh: &Weights) -> Self {
+        let (mut weights, mut hashes, mut powers) = (vec![0u32], vec![0u64], vec![1u64]);
+        for (at, unit) in units.iter().enumerate() {
+            weights.push(weights[at].wrapping_add(weigh.of(unit.code)));
+            hashes.push(rolled(hashes[at], mixed(u64::from(unit.code) + 1)));
+            powers.push(powers[at].wrapping_mul(BASE));
+        }
+        Self { units, weights, hashes, powers }
+    }
+
+    fn weight(&self, run: &Range<usize>) -> u32 {
+        self.weights[run.end].wrapping_sub(self.weights[run.start])
+    }
+
+    fn hash(&self, run: Range<usize>) -> u64 {
+        self.hashes[run.end].wrapping_sub(self.hashes[run.start].wrapping_mul(self.powers[run.len()]))
+    }
+
+    /// Units from `at` on that are those of `other` from `from` on.
+    fn common_behind(&self, at: usize, other: &Self, from: usize) -> usize {
+        let most = (self.units.len() - at).min(other.units.len() - from);
+        largest(most, |length| self.hash(at..at + length) == other.hash(from..from + length))
+    }
+
+    /// Units before `at` that are those of `other` before `from`.
+    fn common_before(&self, at: usize, other: &Self, from: usize) -> usize {
+        largest(at.min(from), |length| self.hash(at - length..at) == other.hash(from - length..from))
+    }
+}
+
+/// The largest length up to `most` of which `holds` is true, which is true of all that are shorter.
+fn largest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut known, mut step) = (0, 1);
+    // Most runs end soon.
+    while known + step <= most && holds(known + step) {
+        known += step;
+        step *= 2;
+    }
+    while step > 0 {
+        if known + step <= most && holds(known + step) {
+            known += step;
+        }
+        step /= 2;
+    }
+    known
 }
 
 #[cfg(test)]
@@ -301,6 +359,35 @@ mod tests {
         assert_eq!(runs.first(&said(&text)), Some((0, "请看：".len())));
         assert_eq!(runs.first(&said("患者，男，45岁。反复上腹痛两年，加重1周，伴黑便")), None, "two short runs");
         assert_eq!(runs.first(&said("感冒")), None);
+    }
+
+    /// The longest run of texts that repeat a word is found in time of their length.
+    #[test]
+    fn repeated_words_take_time_in_the_length_of_the_text() {
+        let question = "头痛".repeat(20_000);
+        let runs = runs(&[exam(&question, &[], &[])]);
+        let text = format!("{}腰{}", "头痛".repeat(5_000), "头痛".repeat(15_000));
+        let start = std::time::Instant::now();
+        let shared = runs.longest(&said(&text)).expect("shared");
+        assert_eq!((shared.characters, shared.range.start), (30_000, "头痛".len() * 5_000 + "腰".len()));
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+
+    proptest! {
+        /// The longest run is the one that comparing unit by unit from every place finds.
+        #[test]
+        fn the_longest_run_is_the_longest(own in "[头痛腰a ]{0,60}", theirs in "[头痛腰a ]{0,60}") {
+            let settings = Contamination { ngram_words: 2, ngram_characters: 3, ..Contamination::default() };
+            let runs = ExamRuns::new(&[exam(&theirs, &[], &[])], &settings);
+            let found = runs.longest(&said(&own)).map_or(0, |shared| runs.weight(&shared));
+            let (one, other) = (collect(&own), collect(&theirs));
+            let heaviest = (0..one.len()).flat_map(|at| (0..other.len()).map(move |from| (at, from))).map(|(at, from)| {
+                let same = one[at..].iter().zip(&other[from..]).take_while(|(one, other)| one.code == other.code);
+                same.map(|(unit, _)| runs.weights.of(unit.code) as usize).sum::<usize>()
+            });
+            let heaviest = heaviest.max().unwrap_or(0);
+            prop_assert_eq!(found, if heaviest >= runs.weights.long as usize { heaviest } else { 0 });
+        }
     }
 
     #[test]

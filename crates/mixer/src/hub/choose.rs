@@ -2,11 +2,7 @@
 
 use super::HubError;
 use super::remote_file::RemoteFile;
-use crate::locate::{DatasetRequest, is_data_file, is_json_file};
-
-/// JSON files that describe a data set rather than hold its records.
-const DESCRIPTIONS: [&str; 5] =
-    ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "metadata.json"];
+use crate::locate::{DatasetRequest, is_data_file, is_description, one_family};
 
 /// What a model needs beside its weights.
 const MODEL_FILES: [&str; 14] = [
@@ -41,12 +37,10 @@ pub(super) fn data_files(
     };
     let names: Vec<&str> = all.iter().map(|file| file.name.as_str()).collect();
     let Some(text) = request.files else {
-        let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-        let is_data =
-            |name: &&&str| is_data_file(name) && !DESCRIPTIONS.contains(&base(name).as_str()) && !name.starts_with('.');
+        let is_data = |name: &&&str| is_data_file(name) && !is_description(name) && !name.starts_with('.');
         let data: Vec<&str> = names.iter().filter(is_data).copied().collect();
         let chosen = request.part().files(&names, &data, readme).map_err(no_files)?;
-        let chosen = one_family(named(all, &chosen));
+        let chosen = named(all, &one_family(&chosen));
         let hint = "say which of its files to take: `files = \"*.txt\"`".to_owned();
         let none = |hint| no_files(("it has no JSON, JSON Lines, CSV, TSV or Parquet file".to_owned(), hint));
         return if chosen.is_empty() { Err(none(hint)) } else { Ok(chosen) };
@@ -65,13 +59,6 @@ pub(super) fn data_files(
 
 fn named(all: &[RemoteFile], names: &[&str]) -> Vec<RemoteFile> {
     all.iter().filter(|file| names.contains(&file.name.as_str())).cloned().collect()
-}
-
-/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
-fn one_family(files: Vec<RemoteFile>) -> Vec<RemoteFile> {
-    let (json, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_json_file(&file.name));
-    let (parquet, tables): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.name.ends_with(".parquet"));
-    [json, parquet, tables].into_iter().find(|family| !family.is_empty()).unwrap_or_default()
 }
 
 /// A file of a model beside its weights, or one of its further chat templates.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
+use super::address::{Origin, credentials, redacted, resolve, shown};
 use super::cache::RepositoryCache;
 use super::patience::{ATTEMPTS, Pace, is_passing, wait_after};
 use super::remote_file::{RemoteFile, is_hash};
@@ -51,10 +52,11 @@ struct Found {
     id: String,
 }
 
-#[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
     endpoint: String,
+    /// The endpoint as it may be shown.
+    shown: String,
     token: Option<String>,
     /// A connection that says nothing for so long is dead.
     silence: Duration,
@@ -67,14 +69,16 @@ impl Client {
             .http_status_as_error(false)
             .accept_encoding("identity")
             .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
-            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            // Redirections are followed here: the token goes to the hub's own origin alone.
+            .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(config.silence))
             .timeout_per_read(Some(config.silence))
             .build()
             .new_agent();
         let (endpoint, token) = (config.endpoint.clone(), config.token.clone());
-        Self { agent, endpoint, token, silence: config.silence, bars: MultiProgress::new() }
+        let shown = shown(&endpoint);
+        Self { agent, endpoint, shown, token, silence: config.silence, bars: MultiProgress::new() }
     }
 
     /// What `revision` of a repository stands for and holds.
@@ -85,7 +89,7 @@ impl Client {
         if !response.status().is_success() {
             return Err(self.refused(kind, id, revision, &response));
         }
-        let odd = |problem: String| HubError::Protocol { id: id.to_owned(), endpoint: self.endpoint.clone(), problem };
+        let odd = |problem: String| HubError::Protocol { id: id.to_owned(), endpoint: self.shown.clone(), problem };
         let text = read_text(&mut response).map_err(|error| self.unreachable(id, error.to_string()))?;
         let answer: InfoAnswer = serde_json::from_str(&text).map_err(|error| odd(error.to_string()))?;
         if !is_hash(&answer.sha) {
@@ -102,7 +106,7 @@ impl Client {
     fn ask(&self, id: &str, address: &str) -> Result<Response<Body>, HubError> {
         let mut attempt = 0;
         loop {
-            let response = self.get(address, 0).map_err(|error| self.unreachable(id, error.to_string()))?;
+            let response = self.get(address, 0).map_err(|problem| self.unreachable(id, problem))?;
             if !is_passing(response.status()) {
                 return Ok(response);
             }
@@ -116,16 +120,12 @@ impl Client {
     }
 
     fn pause(&self, id: &str, status: StatusCode, wait: Duration) {
-        tracing::info!(
-            "{} answers HTTP {status} about {id}: asking again in {:.1} s",
-            self.endpoint,
-            wait.as_secs_f64()
-        );
+        tracing::info!("{} answers HTTP {status} about {id}: asking again in {:.1} s", self.shown, wait.as_secs_f64());
         std::thread::sleep(wait);
     }
 
     fn busy(&self, id: &str, status: StatusCode, asked: Option<Duration>) -> HubError {
-        let (id, endpoint, status) = (id.to_owned(), self.endpoint.clone(), status.to_string());
+        let (id, endpoint, status) = (id.to_owned(), self.shown.clone(), status.to_string());
         HubError::Busy { id, endpoint, status, wait: asked.map(|wait| wait.as_secs()) }
     }
 
@@ -187,7 +187,13 @@ impl Client {
                     wait = asked.map_err(|asked| self.busy(id, status, Some(asked)))?;
                     Some(format!("HTTP {status}"))
                 }
-                Err(Failed::Connection(problem)) => Some(problem),
+                Err(Failed::TooLong) => {
+                    bar.abandon();
+                    fs::remove_file(part).map_err(|source| HubError::Cache { path: part.to_owned(), source })?;
+                    let (id, file) = (id.to_owned(), file.name.clone());
+                    return Err(HubError::TooLong { id, file, announced: expected, limit: UNSTATED });
+                }
+                Err(Failed::Connection(problem)) => Some(self.without_secrets(&problem)),
                 Ok(()) => None,
             };
             if problem.is_none() && expected.is_none_or(|expected| expected == length(part)) {
@@ -209,12 +215,10 @@ impl Client {
     fn receive(&self, address: &str, part: &Path, expected: &mut Option<u64>, bar: &ProgressBar) -> Result<(), Failed> {
         let here = length(part);
         let start = if expected.is_some_and(|expected| here > expected) { 0 } else { here };
-        let response = self.get(address, start).map_err(|error| Failed::Connection(error.to_string()))?;
+        let response = self.get(address, start).map_err(Failed::Connection)?;
         let status = response.status();
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             fs::remove_file(part).map_err(Failed::Cache)?;
-        }
-        if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Err(Failed::Connection(format!("HTTP {status}")));
         }
         if is_passing(status) {
@@ -224,22 +228,43 @@ impl Client {
             return Err(Failed::Status(Box::new(response)));
         }
         *expected = expected.or_else(|| announced(&response));
-        copy(response, start, part, bar, Pace::new(self.silence))
+        copy(response, start, part, expected.unwrap_or(UNSTATED), bar, Pace::new(self.silence))
     }
 
-    fn get(&self, address: &str, start: u64) -> Result<Response<Body>, ureq::Error> {
-        let mut request = self.agent.get(address);
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+    /// Asks for an address and follows redirections, from byte `start` on. The token is sent to the hub's own scheme, host and port
+    /// alone.
+    fn get(&self, address: &str, start: u64) -> Result<Response<Body>, String> {
+        let own = Origin::of(&self.endpoint);
+        let mut address = address.to_owned();
+        for _ in 0..REDIRECTIONS {
+            let mut request = self.agent.get(&address);
+            let is_own = own.is_some() && Origin::of(&address) == own;
+            if let Some(token) = self.token.as_ref().filter(|_| is_own) {
+                request = request.header("Authorization", format!("Bearer {token}"));
+            }
+            if start > 0 {
+                request = request.header("Range", format!("bytes={start}-"));
+            }
+            let response = request.call().map_err(|error| self.without_secrets(&error.to_string()))?;
+            let location = header(response.headers(), "location").filter(|_| is_redirection(response.status()));
+            let Some(location) = location else { return Ok(response) };
+            address = resolve(&address, &location).ok_or_else(|| "a redirection that leads nowhere".to_owned())?;
         }
-        if start > 0 {
-            request = request.header("Range", format!("bytes={start}-"));
-        }
-        request.call()
+        Err(format!("more than {REDIRECTIONS} redirections"))
+    }
+
+    /// A text without the token and the credentials of addresses.
+    fn without_secrets(&self, text: &str) -> String {
+        let secrets = self.token.as_deref().into_iter().chain(credentials(&self.endpoint));
+        secrets.fold(redacted(text), |text, secret| text.replace(secret, "***"))
     }
 
     fn unreachable(&self, id: &str, problem: String) -> HubError {
-        HubError::Unreachable { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
+        HubError::Unreachable {
+            id: id.to_owned(),
+            endpoint: self.shown.clone(),
+            problem: self.without_secrets(&problem),
+        }
     }
 
     /// What an answer other than success about one file means.
@@ -256,14 +281,14 @@ impl Client {
             return self.refused(kind, id, commit, response);
         }
         let problem = format!("it lists `{}` at commit {commit} and does not have it", file.name);
-        HubError::Protocol { id: id.to_owned(), endpoint: self.endpoint.clone(), problem }
+        HubError::Protocol { id: id.to_owned(), endpoint: self.shown.clone(), problem }
     }
 
     /// What an answer other than success means.
     fn refused(&self, kind: RepositoryKind, id: &str, revision: &str, response: &Response<Body>) -> HubError {
         let status = response.status().as_u16();
         let code = header(response.headers(), "x-error-code").unwrap_or_default();
-        let (id, endpoint) = (id.to_owned(), self.endpoint.clone());
+        let (id, endpoint) = (id.to_owned(), self.shown.clone());
         match status {
             404 if code == "RevisionNotFound" => {
                 HubError::NoRevision { kind: kind.name(), id, revision: revision.to_owned() }
@@ -309,8 +334,21 @@ impl Client {
     }
 }
 
+/// Redirections that are followed in a row.
+const REDIRECTIONS: usize = 10;
+
+/// Most bytes of a file whose length is stated nowhere.
+const UNSTATED: u64 = 1 << 30;
+
+fn is_redirection(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
 /// Why an attempt to fetch a file did not succeed.
+#[derive(Debug)]
 enum Failed {
+    /// More bytes came than were announced.
+    TooLong,
     /// Worth another attempt; what had arrived stays.
     Connection(String),
     /// Worth another attempt after so long, or nobody waits that long.
@@ -321,8 +359,15 @@ enum Failed {
     Cache(io::Error),
 }
 
-/// Writes a response's body to `part` from byte `start` on.
-fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar, mut pace: Pace) -> Result<(), Failed> {
+/// Writes a response's body to `part` from byte `start` on, and stops at the first byte beyond a length of `most`.
+fn copy(
+    response: Response<Body>,
+    start: u64,
+    part: &Path,
+    most: u64,
+    bar: &ProgressBar,
+    mut pace: Pace,
+) -> Result<(), Failed> {
     let goes_on = response.status() == StatusCode::PARTIAL_CONTENT;
     let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(Failed::Cache)?;
     // A server without ranges begins anew.
@@ -332,10 +377,13 @@ fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar, mu
     bar.set_position(length(part));
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 17];
+    let mut room = most.saturating_sub(length(part));
     let received = loop {
         match body.read(&mut buffer) {
             Ok(0) => break Ok(()),
+            Ok(read) if read as u64 > room => return Err(Failed::TooLong),
             Ok(read) => {
+                room -= read as u64;
                 file.write_all(&buffer[..read]).map_err(Failed::Cache)?;
                 bar.inc(read as u64);
                 if let Err(slow) = pace.add(read as u64) {
@@ -350,8 +398,11 @@ fn copy(response: Response<Body>, start: u64, part: &Path, bar: &ProgressBar, mu
     received
 }
 
-/// Length of the whole file that a response announces.
+/// Length of the whole file that a response announces; a packed body has another.
 fn announced(response: &Response<Body>) -> Option<u64> {
+    if header(response.headers(), "content-encoding").is_some_and(|packing| packing != "identity") {
+        return None;
+    }
     let range = header(response.headers(), "content-range");
     let total = range.and_then(|range| range.rsplit('/').next().map(str::to_owned));
     total.or_else(|| header(response.headers(), "content-length"))?.parse().ok()
@@ -389,6 +440,23 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where nobody says how long a file is, it is not read without end.
+    #[test]
+    fn a_body_is_cut_at_the_first_byte_too_many() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let part = folder.path().join("part");
+        let read = |start: u64, most: u64| {
+            let body = Body::builder().reader(io::repeat(b'x').take(300_000));
+            let status = if start > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+            let response = Response::builder().status(status).body(body).expect("a response");
+            copy(response, start, &part, most, &ProgressBar::hidden(), Pace::new(Duration::from_secs(9)))
+        };
+        assert!(matches!(read(0, 299_999), Err(Failed::TooLong)));
+        assert!(length(&part) <= 299_999);
+        assert!(read(0, 300_000).is_ok() && length(&part) == 300_000);
+        assert!(matches!(read(300_000, 599_999), Err(Failed::TooLong)), "a download that goes on");
+    }
 
     #[test]
     fn names_are_escaped_for_addresses() {

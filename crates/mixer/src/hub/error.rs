@@ -147,6 +147,22 @@ pub enum HubError {
         /// Hash that the hub announced.
         expected: String,
     },
+    /// More arrived than was announced.
+    #[error(
+        "`{file}` of `{id}` is longer than {} and was thrown away\n  hint: run it again; HF_ENDPOINT names the hub or mirror, which \
+         sends something else than it lists",
+        announced.map_or_else(|| format!("{limit} bytes, and the hub says nowhere how long it is"), |bytes| format!("the {bytes} bytes that the hub announced"))
+    )]
+    TooLong {
+        /// The repository.
+        id: String,
+        /// The file.
+        file: String,
+        /// Bytes that the hub announced.
+        announced: Option<u64>,
+        /// Most bytes that are taken where it announced nothing.
+        limit: u64,
+    },
     /// The hub answers with something unexpected.
     #[error(
         "{endpoint} gives an answer about `{id}` that is not understood: {problem}\n  hint: HF_ENDPOINT should name a hub that speaks Hugging Face's protocol"

@@ -7,6 +7,7 @@
 //! The client is our own: it knows the length and the SHA-256 of every file before fetching it, escapes names that are
 //! not ASCII, gives up on a connection that is silent, and goes on where an earlier download stopped.
 
+mod address;
 mod cache;
 mod choose;
 mod client;
@@ -53,7 +54,7 @@ impl RepositoryKind {
 }
 
 /// Where the hub is and where its files are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HubConfig {
     /// Address without a slash at the end.
     pub endpoint: String,
@@ -65,6 +66,20 @@ pub struct HubConfig {
     pub offline: bool,
     /// A connection that says nothing for so long is dead, and so is one that only trickles.
     pub silence: Duration,
+}
+
+impl std::fmt::Debug for HubConfig {
+    /// Without the token and the credentials of the address.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("HubConfig")
+            .field("endpoint", &address::shown(&self.endpoint))
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("cache_dir", &self.cache_dir)
+            .field("offline", &self.offline)
+            .field("silence", &self.silence)
+            .finish()
+    }
 }
 
 /// A connection that says nothing for so long is dead, where the environment does not say otherwise.
@@ -112,7 +127,6 @@ pub struct Snapshot {
 }
 
 /// A hub and its cache.
-#[derive(Debug)]
 pub struct Hub {
     config: HubConfig,
     client: Client,

@@ -115,7 +115,7 @@ pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    simdutf8::compat::from_utf8(bytes).map_err(|error| crate::read::not_utf8(error.valid_up_to()))
+    simdutf8::compat::from_utf8(bytes).map_err(|error| crate::read::not_utf8(bytes, error.valid_up_to()))
 }
 
 pub(super) fn invalid(error: &serde_json::Error) -> Problem {

@@ -12,6 +12,7 @@ use crate::key::{Key, Keyed};
 use crate::ledger::{Ledger, SourceLedger, TokenCounts};
 use crate::manifest::{MANIFEST_VERSION, Manifest, Written, mix_hash};
 use crate::measure::Lengths;
+use crate::memory;
 use crate::order::TrainingOrder;
 use crate::quota::Leaves;
 use crate::rejection::Rejection;
@@ -42,6 +43,7 @@ pub(super) fn settle_counts(
         MixError::Shortage(missing.into_iter().map(shortage).collect())
     };
     let counts = settle(spec, leaves, &held, short)?;
+    check_memory(&counts, drawn, leaves)?;
     tracing::debug!(?counts, "settled");
     Ok(counts)
 }
@@ -120,11 +122,37 @@ fn share_asked(spec: &MixSpec, leaves: &Leaves, asked: &[usize], leaf: usize) ->
 /// Tokens of the first `count` of a sample, going round where they are more.
 fn tokens_of(sample: &[(Key, Candidate)], count: usize) -> TokenCounts {
     let mut tokens = TokenCounts { samples: count as u64, ..TokenCounts::default() };
-    for (_, candidate) in sample.iter().cycle().take(count) {
-        tokens.tokens += candidate.lengths.amount(Unit::Tokens);
-        tokens.supervised_tokens += candidate.lengths.amount(Unit::SupervisedTokens);
+    for (index, (_, candidate)) in sample.iter().enumerate() {
+        let copies = copies(index, sample.len(), count) as u64;
+        tokens.tokens += copies * candidate.lengths.amount(Unit::Tokens);
+        tokens.supervised_tokens += copies * candidate.lengths.amount(Unit::SupervisedTokens);
     }
     tokens
+}
+
+/// How often the sample at `index` of `length` is taken when `count` are, going round where they are more.
+fn copies(index: usize, length: usize, count: usize) -> usize {
+    count / length.max(1) + usize::from(index < count % length.max(1))
+}
+
+/// Refuses a mix of more samples than memory holds: all are held at once, repeated ones too.
+fn check_memory(counts: &Counts, drawn: &IndexMap<&str, Drawn>, leaves: &Leaves) -> Result<(), MixError> {
+    // The samples themselves, and what sorting them takes.
+    let of_each = size_of::<Sample>() + size_of::<(u128, Key, u32, usize)>();
+    let needed = leaves.leaves.iter().zip(&counts.taken).map(|(leaf, taken)| {
+        let sample = drawn.get(leaf.source.as_str()).map(|drawn| drawn.sample.as_slice()).unwrap_or_default();
+        let copies = taken.saturating_sub(sample.len()) as u128;
+        let texts: u128 = sample.iter().map(|(_, candidate)| candidate.text.bytes() as u128).sum();
+        *taken as u128 * of_each as u128 + copies * texts / sample.len().max(1) as u128
+    });
+    let needed = u64::try_from(needed.sum::<u128>()).unwrap_or(u64::MAX);
+    match memory::limit() {
+        Some(limit) if needed > limit.bytes => {
+            let samples = counts.taken.iter().map(|taken| *taken as u128).sum();
+            Err(MixError::Memory { samples, needed, limit: limit.bytes, origin: limit.origin })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts the samples in the order of the written file.
@@ -144,9 +172,9 @@ fn put_in_order(spec: &MixSpec, samples: &mut Samples) -> Result<(), MixError> {
 
 /// The first `count` of a sample; from the start again where it is shorter, so that repeats differ by one at most.
 fn repeat(pool: usize, sample: Vec<(Key, Candidate)>, count: usize, samples: &mut Samples) {
-    let length = sample.len().max(1);
+    let length = sample.len();
     for (index, (key, candidate)) in sample.into_iter().take(count).enumerate() {
-        let copies = count / length + usize::from(index < count % length);
+        let copies = copies(index, length, count);
         for copy in 1..copies {
             samples.push(Sample { pool, key, copy: copy as u32, candidate: candidate.clone() });
         }

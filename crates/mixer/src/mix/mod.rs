@@ -5,6 +5,7 @@ mod count;
 mod draw;
 mod write;
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
@@ -25,6 +26,7 @@ use crate::locate::{DatasetHub, locate};
 use crate::manifest::{Manifest, Written};
 use crate::measure::MeasureTokens;
 use crate::near_pass::NearPass;
+use crate::out_folder::OutFolder;
 use crate::quota::Leaves;
 use crate::samples::Samples;
 use crate::spec::{MixSpec, SourcePart, SourceSpec};
@@ -44,12 +46,14 @@ pub struct MixContext<'a> {
     pub threads: Option<usize>,
     /// Told how far it is, from several threads.
     pub progress: Option<&'a (dyn Fn(MixProgress<'_>) + Sync)>,
+    /// Where the result is to be written: sources that this would overwrite are refused.
+    pub out: Option<&'a OutFolder>,
 }
 
 impl<'a> MixContext<'a> {
     /// A mix of local files alone, relative to `base_dir`.
     pub fn new(base_dir: &'a Path) -> Self {
-        Self { base_dir, exam_items: &[], measure: None, hub: None, threads: None, progress: None }
+        Self { base_dir, exam_items: &[], measure: None, hub: None, threads: None, progress: None, out: None }
     }
 }
 
@@ -143,12 +147,27 @@ pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>,
     })
 }
 
+/// No machine has a use for more threads.
+pub const MOST_THREADS: usize = 1024;
+
 /// Does it with this many threads, or one per core.
 pub(crate) fn in_threads<T: Send>(
     threads: Option<usize>,
     work: impl FnOnce() -> Result<T, MixError> + Send,
 ) -> Result<T, MixError> {
-    let Some(threads) = threads else { return work() };
+    let Some(threads) = threads else {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Once for the whole process; one that is there already is no error.
+        return match rayon::ThreadPoolBuilder::new().build_global() {
+            Err(error) if error.source().is_some() => {
+                Err(MixError::Threads { threads: cores, problem: error.to_string() })
+            }
+            _ => work(),
+        };
+    };
+    if threads > MOST_THREADS {
+        return Err(MixError::Threads { threads, problem: format!("{MOST_THREADS} are the most") });
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| MixError::Threads { threads, problem: error.to_string() })?;
     pool.install(work)
@@ -195,7 +214,11 @@ impl<'a> Preparation<'a> {
             let filters = self.filters(name, spec)?;
             Ok(Pool { name, spec, files, filters })
         };
-        self.name_pools().map(pool).collect()
+        let pools: Vec<Pool<'a>> = self.name_pools().map(pool).collect::<Result<_, MixError>>()?;
+        if let Some(out) = self.context.out {
+            out.check_sources(pools.iter().flat_map(|pool| &pool.files))?;
+        }
+        Ok(pools)
     }
 
     /// A pool's filters, by part.

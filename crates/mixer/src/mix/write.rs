@@ -6,26 +6,48 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::Mix;
-use crate::atomic::write_file_with;
+use crate::atomic::{StagedFile, make_folder, stage_file, sync_folder, write_file_with};
 use crate::error::MixError;
 use crate::manifest::Written;
 use crate::samples::Samples;
 
 impl Mix {
     /// Writes `mix.jsonl`, `validation.jsonl`, `ledger.json` and `manifest.json` to `dir`, which is made if need be. A
-    /// manifest is only there when all the rest is.
+    /// manifest is only there when all the rest is. Nobody else may write to `dir` meanwhile, and what has these names is
+    /// replaced: [`crate::OutFolder`] sees to both.
     ///
     /// # Errors
-    /// Whatever the file system says, with the path.
+    /// Whatever the file system says, with the path; what is there stays until all files are on the disk.
     pub fn write(&self, dir: &Path) -> Result<(), MixError> {
+        make_folder(dir)?;
+        let staged = self.stage(dir)?;
+        self.commit(dir, staged)
+    }
+
+    /// Writes all files to `dir` under temporary names, in the order in which they are to be renamed.
+    pub(crate) fn stage(&self, dir: &Path) -> Result<Vec<StagedFile>, MixError> {
+        let (mix, train) = stage_hashed(&dir.join("mix.jsonl"), &self.train)?;
+        let (held_out, validation) = stage_hashed(&dir.join("validation.jsonl"), &self.validation)?;
+        self.manifest.get_or_init(|| self.hashed([train, validation]));
+        let ledger = stage_file(&dir.join("ledger.json"), |file| write_json(&self.ledger, file))?;
+        let manifest = stage_file(&dir.join("manifest.json"), |file| write_json(self.manifest(), file))?;
+        Ok(vec![mix, held_out, ledger, manifest])
+    }
+
+    /// Puts the files in place of those of an earlier mix, whose manifest goes first.
+    pub(crate) fn commit(&self, dir: &Path, staged: Vec<StagedFile>) -> Result<(), MixError> {
         let manifest = dir.join("manifest.json");
         if manifest.exists() {
             std::fs::remove_file(&manifest)?;
         }
-        let train = write_hashed(&dir.join("mix.jsonl"), &self.train)?;
-        let validation = write_hashed(&dir.join("validation.jsonl"), &self.validation)?;
-        self.manifest.get_or_init(|| self.hashed([train, validation]));
-        self.write_summary(dir)
+        // The last one is the manifest: the names of all others are durable before its own.
+        for (number, file) in staged.into_iter().enumerate() {
+            if number == 3 {
+                sync_folder(dir)?;
+            }
+            file.commit()?;
+        }
+        Ok(sync_folder(dir)?)
     }
 
     /// Writes `ledger.json` and `manifest.json` alone.
@@ -62,16 +84,16 @@ fn each_block(samples: &Samples, mut each: impl FnMut(&[u8]) -> io::Result<()>) 
     ready.iter().try_for_each(|block| each(block))
 }
 
-/// Writes the lines of the samples and hashes them on the way.
-fn write_hashed(path: &Path, samples: &Samples) -> io::Result<Written> {
+/// Writes the lines of the samples under a temporary name and hashes them on the way.
+fn stage_hashed(path: &Path, samples: &Samples) -> io::Result<(StagedFile, Written)> {
     let mut hasher = blake3::Hasher::new();
-    write_file_with(path, |file| {
+    let staged = stage_file(path, |file| {
         each_block(samples, |block| {
             hasher.update(block);
             file.write_all(block)
         })
     })?;
-    Ok(of_lines(&hasher, samples))
+    Ok((staged, of_lines(&hasher, samples)))
 }
 
 /// What there is to tell of a file of these samples.

@@ -1,8 +1,10 @@
 //! Source files: opened, unpacked, hashed, decoded, recognised by their content, and split into records.
 
 mod decode;
+mod foreign;
 mod json;
 mod layout;
+mod letters;
 mod open;
 mod parquet;
 mod split;
@@ -12,11 +14,13 @@ mod whole;
 
 use std::sync::Arc;
 
+pub(crate) use decode::not_utf8;
+pub(crate) use foreign::Foreign;
 pub(crate) use json::without_nan;
 pub(crate) use open::{Fingerprint, Opened, open};
 use parquet::ParquetReader;
 use split::Splitter;
-pub(crate) use table::{Table, not_utf8};
+pub(crate) use table::Table;
 
 /// What is wrong with a file or a record, before its place is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use super::layout::{Expected, Layout};
 use super::parquet::{self, ParquetReader};
 use super::unpack::Packing;
 use super::whole::{Knows, Unfolded, unfold};
-use super::{MAX_RECORD, Problem, Records, Splitter};
+use super::{Foreign, MAX_RECORD, Problem, Records, Splitter};
 use crate::spec::{SourceFormat, SourcePart};
 
 /// The bytes of a file as they lie on the disk, once all of it was read.
@@ -74,6 +74,7 @@ pub(crate) fn open(
 ) -> Result<Opened, Problem> {
     let unreadable =
         |error: io::Error| Problem::new(format!("cannot be read: {error}"), "check the path and its permissions");
+    refuse_special(path)?;
     let file = File::open(path).map_err(unreadable)?;
     let state = Arc::new(Mutex::new((blake3::Hasher::new(), 0)));
     let mut reader = BufReader::with_capacity(BUFFER, Hashing { file, state: Arc::clone(&state) });
@@ -84,9 +85,46 @@ pub(crate) fn open(
         let records = Records::Parquet(Box::new(ParquetReader::new(reader.into_inner().file, wants)?));
         return Ok(Opened { records, fingerprinter: Fingerprinter(state), layout: "Parquet".to_owned() });
     }
-    let packing = Packing::recognise(start)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some(foreign) = Foreign::recognise(start, &name) {
+        return Err(foreign.problem());
+    }
+    let packing = Packing::recognise(start);
+    packing.check_memory(start)?;
     let (records, layout) = recognise(packing, packing.unpack(reader), (path, part), knows)?;
     Ok(Opened { records, fingerprinter: Fingerprinter(state), layout })
+}
+
+/// Refuses what is no file on a disk: a pipe would wait for a writer for ever, and can be read only once.
+fn refuse_special(path: &Path) -> Result<(), Problem> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let what = special_name(&found);
+            Err(Problem::new(format!("this is {what} and not a file"), "write the records to a file and name that"))
+        }
+        // What cannot be looked at is reported when it is opened.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn special_name(found: &std::fs::Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = found.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a named pipe (FIFO)"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn special_name(_found: &std::fs::Metadata) -> &'static str {
+    "a directory or a device"
 }
 
 /// Finds out encoding and layout of unpacked bytes.
@@ -100,6 +138,12 @@ fn recognise(
     let peeked = Peeked::new(&mut *reader);
     if peeked.sample.starts_with(parquet::MAGIC) {
         return Err(Problem::new(format!("a Parquet file inside {packing}"), "unpack it: Parquet packs its own pages"));
+    }
+    if packing != Packing::Plain
+        && let Some(foreign) = Foreign::recognise(&peeked.sample, "")
+    {
+        let problem = format!("the {packing} file holds another: {}", foreign.what());
+        return Err(Problem::new(problem, foreign.hint()));
     }
     let encoding = TextEncoding::recognise(&peeked.sample, given)?;
     let whole = peeked.whole;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Problem;
+use super::{Problem, not_utf8};
 
 /// The columns of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,16 +149,8 @@ fn fields(row: &[u8], delimiter: u8) -> Result<Vec<Cow<'_, str>>, Problem> {
     });
     match broken {
         None => Ok(fields),
-        Some(at) => Err(not_utf8(at)),
+        Some(at) => Err(not_utf8(row, at)),
     }
-}
-
-/// A record that is not UTF-8 at this byte, from 0.
-pub(crate) fn not_utf8(at: usize) -> Problem {
-    Problem::new(
-        format!("not UTF-8 (byte {} of the record)", at + 1),
-        "convert the file to UTF-8, or say what it is written in: `encoding = \"gb18030\"` is common for Chinese files",
-    )
 }
 
 #[cfg(test)]

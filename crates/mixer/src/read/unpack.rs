@@ -32,27 +32,28 @@ impl fmt::Display for Packing {
 
 impl Packing {
     /// Tells the packing of a file that begins with `start`.
-    pub fn recognise(start: &[u8]) -> Result<Self, Problem> {
-        let others: [(&[u8], &str); 4] = [
-            (b"BZh", "bzip2"),
-            (b"PK\x03\x04", "a zip archive (or an Office document)"),
-            (b"\x04\x22\x4d\x18", "lz4"),
-            (b"7z\xbc\xaf\x27\x1c", "7z"),
-        ];
-        if let Some((_, name)) = others.iter().find(|(magic, _)| start.starts_with(magic)) {
-            return Err(Problem::new(
-                format!("the file is packed as {name}, which is not read"),
-                "unpack it; gzip, zstd and xz are read as they are",
-            ));
-        }
-        Ok(match start {
+    pub fn recognise(start: &[u8]) -> Self {
+        match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstandard,
             // A skippable frame, as parallel Zstandard tools write them first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstandard,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             _ => Self::Plain,
-        })
+        }
+    }
+
+    /// Refuses a file that begins with `start` and needs more memory to be unpacked than the system gives.
+    pub fn check_memory(self, start: &[u8]) -> Result<(), Problem> {
+        let Some(dictionary) = Some(start).filter(|_| self == Self::Xz).and_then(xz_dictionary) else { return Ok(()) };
+        let mut memory: Vec<u8> = Vec::new();
+        if memory.try_reserve_exact(dictionary).is_ok() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            format!("unpacking this xz file takes {} MiB of memory, which the system does not give", dictionary >> 20),
+            "raise the limit on memory, or pack the file again: `xz -d FILE.xz && xz -6 FILE`",
+        ))
     }
 
     /// The unpacked bytes of `reader`.
@@ -66,6 +67,41 @@ impl Packing {
         Box::new(Unpacking { packing: self, unpacked })
     }
 }
+
+/// Bytes of the dictionary that the first block of an xz stream declares (xz file format 1.2, sections 3.1 and 5.3.1); `None` where it
+/// is not there.
+fn xz_dictionary(start: &[u8]) -> Option<usize> {
+    let block = start.get(12..)?;
+    let (size, flags) = (usize::from(*block.first()?) * 4 + 4, *block.get(1)?);
+    let mut rest = block.get(2..size)?;
+    let mut number = || -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..63).step_by(7) {
+            let (byte, behind) = rest.split_first()?;
+            rest = behind;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    for _ in 0..(flags >> 6).count_ones() {
+        number()?;
+    }
+    for _ in 0..=flags & 3 {
+        let (filter, length) = (number()?, number()?);
+        let properties: Vec<u64> = (0..length.min(8)).map_while(|_| number()).collect();
+        if filter == LZMA2 {
+            let bits = u32::try_from(*properties.first()?).ok().filter(|bits| *bits <= 40)?;
+            return Some(if bits == 40 { u32::MAX as usize } else { (2 | (bits as usize & 1)) << (bits / 2 + 11) });
+        }
+    }
+    None
+}
+
+/// Number of the filter LZMA2.
+const LZMA2: u64 = 0x21;
 
 /// Tells a truncated or corrupt stream from a failing disk.
 struct Unpacking {

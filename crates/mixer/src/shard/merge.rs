@@ -11,7 +11,7 @@ use crate::canonical::{ContentId, content_id, sort_contents};
 use crate::error::MixError;
 use crate::import::{Importer, contradiction};
 use crate::key::Key;
-use crate::locate::SourceFile;
+use crate::locate::{SourceFile, locate_local};
 use crate::mix::{Mix, MixContext, Pool, PoolRead, Preparation, in_threads};
 use crate::read::Problem;
 use crate::scan::{FileScan, stands_in};
@@ -27,6 +27,10 @@ pub fn merge_shards(spec: &MixSpec, context: &MixContext<'_>, folders: &[PathBuf
         let shards: Vec<Shard> = folders.iter().map(|folder| Shard::open(folder)).collect::<Result<_, _>>()?;
         check_complete(&shards, &Identity::new(spec, context)?)?;
         let preparation = Preparation::new(spec, context)?;
+        if let Some(out) = context.out {
+            let local = preparation.name_pools().flat_map(|(_, source)| locate_local(source, context.base_dir));
+            out.check_sources(&local.collect::<Vec<_>>())?;
+        }
         let with_filters = |(name, source)| {
             let filters = preparation.filters(name, source)?;
             Ok(Pool { filters, ..pool(&shards, name, source) })

@@ -23,6 +23,7 @@ use std::path::Path;
 use crate::amount::Limit;
 use crate::error::MixError;
 use crate::mix::{MixContext, Preparation, Wanted, in_threads};
+use crate::out_folder::ShardPlace;
 use crate::share::{ShardNumber, Share};
 use crate::spec::MixSpec;
 use folder::ShardWriter;
@@ -55,7 +56,8 @@ pub struct ShardSummary {
 /// share of candidates that are kept beyond what the mix needs.
 ///
 /// # Errors
-/// What [`crate::mix`] says of the sources, and whatever the file system says, with the path.
+/// What [`crate::mix`] says of the sources, and whatever the file system says, with the path; a folder that holds other things,
+/// or that another process writes to, as [`crate::OutFolder::claim`] says.
 pub fn mix_shard(
     spec: &MixSpec,
     context: &MixContext<'_>,
@@ -70,11 +72,13 @@ pub fn mix_shard(
             let hint = "mix without shards, or leave `mix.near_duplicates` out";
             return Err(MixError::Ratio(format!("{problem}\n  hint: {hint}")));
         }
+        let place = ShardPlace::claim(out)?;
         let preparation = Preparation::new(spec, context)?;
         let pools = preparation.find_pools()?;
+        place.check_sources(pools.iter().flat_map(|pool| &pool.files))?;
         let drawing = preparation.drawing(&pools);
         let held_out = with_margin(Limit { records: preparation.held_out(), amount: None }, margin).records;
-        crate::atomic::write_folder(out, |folder| {
+        place.write(|folder| {
             let mut writer = ShardWriter::new(folder, spec, context, shard)?;
             for pool in &pools {
                 let limit = with_margin(preparation.limit(pool), margin);

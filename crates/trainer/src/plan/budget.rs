@@ -1,9 +1,10 @@
 //! How much memory and disk there is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use medley_mixer::memory::group_limits;
 use medley_model::DeviceKind;
 use serde::Serialize;
 
@@ -44,35 +45,13 @@ fn host(proc: &Path, groups: &Path) -> Option<Budget> {
     let machine = kilobytes("MemTotal:")? << 10;
     let available = kilobytes("MemAvailable:").map(|kilobytes| kilobytes << 10);
     let own = fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
-    let group = limits(&own, groups).into_iter().min().filter(|&limit| limit < machine);
+    let group = group_limits(&own, groups).into_iter().filter_map(|limit| usize::try_from(limit).ok()).min();
+    let group = group.filter(|&limit| limit < machine);
     Some(Budget {
         bytes: group.unwrap_or(machine),
         origin: if group.is_some() { "this control group" } else { "this machine" }.to_owned(),
         available: available.map(|bytes| bytes.min(group.unwrap_or(machine))),
     })
-}
-
-/// Limits of the control groups that `own` (`/proc/self/cgroup`) names and of all above them, versions 1 and 2.
-fn limits(own: &str, groups: &Path) -> Vec<usize> {
-    let mut found = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => (groups.to_path_buf(), "memory.max"),
-            names if names.split(',').any(|name| name == "memory") => (groups.join("memory"), "memory.limit_in_bytes"),
-            _ => continue,
-        };
-        // Inside a container the path may be the host's; the container's own group is then mounted at the root.
-        let mut group = Some(PathBuf::from(path.trim_start_matches('/')));
-        while let Some(path) = group {
-            let text = fs::read_to_string(root.join(&path).join(file));
-            // `max`, or in version 1 a number near the largest one, is no limit.
-            found.extend(text.ok().and_then(|text| text.trim().parse::<usize>().ok()));
-            group = path.parent().map(Path::to_path_buf);
-        }
-    }
-    found
 }
 
 /// The memory of the first NVIDIA GPU, as the driver's own tool tells it.
