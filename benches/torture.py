@@ -57,11 +57,12 @@ def make_world(folder, records):
     (folder / "recipe.toml").write_text(RECIPE.replace("SIZE", str(records // 2)), encoding="utf-8")
 
 
-def bytes_of(folder):
-    """Names and hashes of a folder's files."""
+def bytes_of(folder, hidden=True):
+    """Names and hashes of a folder's files; without the unfinished ones and the lock where `hidden` is false."""
     if not folder.exists():
         return {}
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir()) if file.is_file()}
+    files = (file for file in sorted(folder.iterdir()) if file.is_file() and (hidden or not file.name.startswith(".")))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 class Job:
@@ -158,7 +159,9 @@ def restrict(job, expected, draw, rounds):
             if status == 1:
                 failed += 1
                 expect("rror" in message or "cannot" in message or ": " in message, f"{job.name} under {kind} says nothing")
-                expect(bytes_of(job.out) == expected, f"{job.name} under {kind} changes what was there: {message}")
+                # A process that has no memory left cannot tidy up: the next one does.
+                found = bytes_of(job.out, hidden="out of memory" not in message)
+                expect(found == expected, f"{job.name} under {kind} changes what was there: {message}")
         job.check_end(expected, kind)
         print(f"{job.name}: {rounds} {kind}, {failed} runs fail with a message and change nothing", flush=True)
 

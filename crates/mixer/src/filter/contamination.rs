@@ -374,19 +374,28 @@ mod tests {
     }
 
     proptest! {
-        /// The longest run is the one that comparing unit by unit from every place finds.
+        /// The longest run is the one that extending every hit unit by unit finds.
         #[test]
         fn the_longest_run_is_the_longest(own in "[头痛腰a ]{0,60}", theirs in "[头痛腰a ]{0,60}") {
             let settings = Contamination { ngram_words: 2, ngram_characters: 3, ..Contamination::default() };
             let runs = ExamRuns::new(&[exam(&theirs, &[], &[])], &settings);
-            let found = runs.longest(&said(&own)).map_or(0, |shared| runs.weight(&shared));
-            let (one, other) = (collect(&own), collect(&theirs));
-            let heaviest = (0..one.len()).flat_map(|at| (0..other.len()).map(move |from| (at, from))).map(|(at, from)| {
-                let same = one[at..].iter().zip(&other[from..]).take_while(|(one, other)| one.code == other.code);
-                same.map(|(unit, _)| runs.weights.of(unit.code) as usize).sum::<usize>()
-            });
-            let heaviest = heaviest.max().unwrap_or(0);
-            prop_assert_eq!(found, if heaviest >= runs.weights.long as usize { heaviest } else { 0 });
+            let (one, other) = (collect(&own), &runs.texts[0].units);
+            let mut heaviest: Option<(usize, Range<usize>)> = None;
+            for (first, end, _, start) in runs.all_hits(&own, &one) {
+                let (mut from, mut to, mut at) = (first, end, start as usize);
+                while from > 0 && at > 0 && one[from - 1].code == other[at - 1].code {
+                    (from, at) = (from - 1, at - 1);
+                }
+                while one.get(to).zip(other.get(at + to - from)).is_some_and(|(one, other)| one.code == other.code) {
+                    to += 1;
+                }
+                let weight = one[from..to].iter().map(|unit| runs.weights.of(unit.code) as usize).sum();
+                if heaviest.as_ref().is_none_or(|(most, _)| weight > *most) {
+                    heaviest = Some((weight, span(&one[from..to])));
+                }
+            }
+            let found = runs.longest(&said(&own)).map(|shared| (runs.weight(&shared), shared.range));
+            prop_assert_eq!(found, heaviest);
         }
     }
 

@@ -72,7 +72,9 @@ impl Reading {
         best.sort_by(|one, other| other.common.total_cmp(&one.common));
         let [first, rest @ ..] = best.as_slice() else { return None };
         let rival = rest.first().map_or(0.0, |second| second.common);
-        (first.common >= CLEAR && first.common > rival).then_some(*first)
+        // A single letter may be common in several; Chinese comes first there, and who asks for one shows how it reads.
+        let is_best = first.common > rival || (letters == 1 && first.encoding == GB18030);
+        (first.common >= CLEAR && is_best).then_some(*first)
     }
 
     /// The first letters of `text` in the encoding.
