@@ -180,8 +180,7 @@ impl ExamItems {
     }
 }
 
-/// Letters that are compared with questions for each letter of a text before the automaton is made. Of 300,000 records of real
-/// texts none needs more than 3.
+/// Letters that are compared with questions for each letter of a text before the automaton is made.
 const COMPARED_PER_LETTER: usize = 64;
 
 /// All long questions as one automaton.
