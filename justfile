@@ -77,6 +77,14 @@ base-model:
 world:
     cargo run --release -p medley-world -- --out data
 
+# A Python wheel with the binaries inside, in target/wheels (needs maturin: pip install maturin).
+wheel:
+    maturin build --release
+
+# The wheel in a fresh environment and an empty folder.
+test-wheel *WHEEL:
+    tests/install/wheel.sh {{WHEEL}}
+
 # The CUDA build (needs LLVM, see README).
 cuda:
     cargo build --release --features cuda

@@ -11,6 +11,7 @@ mod card;
 mod card_exam;
 mod chat;
 mod choice;
+mod commands;
 mod encode;
 mod errors;
 mod exam;
@@ -40,7 +41,7 @@ mod train_progress;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Which mixture of general and medical data should a language model be fine-tuned on?
 #[derive(Parser)]
@@ -91,12 +92,16 @@ enum Command {
     Selftest(selftest::SelftestArgs),
     /// List runs and how they stand; show one with its curves, in the terminal and as a page
     Runs(runs::RunsArgs),
+    /// Write a completion script for a shell
+    Completions(commands::CompletionsArgs),
+    /// Write manual pages
+    Man(commands::ManArgs),
 }
 
 /// Runs `medley` with the process's arguments.
 pub fn medley() -> ExitCode {
     output::end_with_the_reader();
-    let Medley { global, command } = parsed();
+    let Medley { global, command } = parsed(commands::definition());
     if command.leaves_its_result_on_disk() {
         output::outlive_the_reader();
     }
@@ -109,14 +114,15 @@ pub fn medley() -> ExitCode {
 /// Runs `train` with the process's arguments.
 pub fn train() -> ExitCode {
     output::end_with_the_reader();
-    let Train { global, args } = parsed();
+    let Train { global, args } = parsed(Train::command());
     output::outlive_the_reader();
     run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
 }
 
 /// The process's arguments; help and errors are printed as all else is, for an error quotes what was given.
-fn parsed<T: Parser>() -> T {
-    T::try_parse().unwrap_or_else(|error| {
+fn parsed<T: FromArgMatches>(definition: clap::Command) -> T {
+    let matches = definition.try_get_matches();
+    matches.and_then(|matches| T::from_arg_matches(&matches)).unwrap_or_else(|error| {
         let colours = if error.use_stderr() { console::colors_enabled_stderr() } else { console::colors_enabled() };
         let text = if colours { error.render().ansi().to_string() } else { error.render().to_string() };
         if error.use_stderr() {
@@ -151,6 +157,8 @@ fn done(command: Command) -> miette::Result<ExitCode> {
         Command::Report(args) => report::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Runs(args) => runs::run(args),
+        Command::Completions(args) => commands::completions(&args),
+        Command::Man(args) => commands::man(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

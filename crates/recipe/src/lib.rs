@@ -5,6 +5,7 @@
 //! typed [`Recipe`] in which every default is written out. Nobody beyond this crate sees TOML.
 
 mod aliases;
+mod bundled;
 mod check;
 mod columns;
 mod decimal;

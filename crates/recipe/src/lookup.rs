@@ -5,13 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bundled;
 use crate::error::{Problem, RecipeErrors, SourceText, nearest, quoted_list};
 
 /// Every recipe under `recipes/` when this was built: its path there, and its text.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
-
-/// The `recipes` folder this was built from.
-const SOURCE_TREE: &str = env!("MEDLEY_RECIPES");
 
 /// A recipe that the binary carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +74,15 @@ impl Found {
         Ok(Self { text: Arc::new(source), identity: canonical.to_string_lossy().into_owned() })
     }
 
-    fn shipped(name: &str) -> Option<Self> {
+    /// The shipped recipe of that name, if there is one. What it names of the bundled data is unpacked.
+    fn shipped(name: &str) -> Option<Result<Self, NotFound>> {
         let bare = name.strip_suffix(".toml").unwrap_or(name);
         let &(name, text) = SHIPPED.iter().find(|(shipped, _)| shipped.strip_suffix(".toml") == Some(bare))?;
-        let folder = Path::new(SOURCE_TREE).join(name).parent().map(Path::to_owned).filter(|folder| folder.is_dir());
+        let folder = match bundled::is_named_in(text).then(bundled::recipes_folder) {
+            None => None,
+            Some(Ok(recipes)) => recipes.join(name).parent().map(Path::to_owned),
+            Some(Err(error)) => return Some(Err(NotFound::NotUnpacked(error))),
+        };
         let source = SourceText {
             name: format!("{name} (shipped)"),
             text: text.to_owned(),
@@ -87,7 +90,7 @@ impl Found {
             shipped: Some(name),
             is_set: false,
         };
-        Some(Self { text: Arc::new(source), identity: format!("shipped:{name}") })
+        Some(Ok(Self { text: Arc::new(source), identity: format!("shipped:{name}") }))
     }
 
     /// A text from memory.
@@ -107,6 +110,8 @@ pub(crate) enum NotFound {
     Unreadable(PathBuf, io::Error),
     #[error("which is no recipe: {}", .1.describe())]
     Foreign(PathBuf, Foreign),
+    #[error("whose bundled data cannot be unpacked into the cache folder ({0}; set XDG_CACHE_HOME)")]
+    NotUnpacked(io::Error),
 }
 
 impl NotFound {
@@ -191,7 +196,7 @@ fn describe(error: &io::Error) -> String {
 /// directory means its `recipe.toml`; `shipped:NAME` looks among the shipped ones only.
 pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
     if let Some(found) = name.strip_prefix("shipped:").and_then(Found::shipped) {
-        return Ok(found);
+        return found.map_err(|error| RecipeErrors::of_recipe(name, vec![not_found(name, &error)]));
     }
     let mut candidates = vec![PathBuf::from(name), with_toml(Path::new(name)), Path::new(name).join("recipe.toml")];
     if Path::new(name).is_relative() {
@@ -200,7 +205,7 @@ pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
     }
     let found = match candidates.iter().find(|path| path.is_file()) {
         Some(path) => Found::file(path),
-        None => Found::shipped(name).ok_or(NotFound::Nowhere),
+        None => shipped_or_nowhere(name),
     };
     found.map_err(|error| RecipeErrors::of_recipe(name, vec![not_found(name, &error)]))
 }
@@ -228,6 +233,10 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
         NotFound::Unreadable(path, error) => {
             Problem::nowhere(format!("{} cannot be read: {}", path.display(), describe(error)), None)
         }
+        NotFound::NotUnpacked(error) => Problem::nowhere(
+            format!("the bundled data of `{name}` cannot be unpacked into the cache folder: {error}"),
+            Some("set XDG_CACHE_HOME to a folder that can be written".to_owned()),
+        ),
     }
 }
 
@@ -235,7 +244,7 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
 pub(crate) fn find_base(name: &str, from: &SourceText) -> Result<Found, NotFound> {
     if let Some(shipped) = from.shipped {
         let beside = Found::shipped(&shipped_beside(shipped, name));
-        return beside.or_else(|| Found::shipped(name)).ok_or(NotFound::Nowhere);
+        return beside.unwrap_or_else(|| shipped_or_nowhere(name));
     }
     if let Some(folder) = &from.folder {
         let beside = if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) };
@@ -243,7 +252,11 @@ pub(crate) fn find_base(name: &str, from: &SourceText) -> Result<Found, NotFound
             return Found::file(path);
         }
     }
-    Found::shipped(name).ok_or(NotFound::Nowhere)
+    shipped_or_nowhere(name)
+}
+
+fn shipped_or_nowhere(name: &str) -> Result<Found, NotFound> {
+    Found::shipped(name).unwrap_or(Err(NotFound::Nowhere))
 }
 
 /// `name` as seen from a shipped recipe's folder; `..` goes up.
