@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::DType;
 use comfy_table::{CellAlignment, Table, presets};
 use medley_model::{DeviceKind, DeviceRequest, RunDevice, device};
-use medley_ops::selftest::{Check, Sizes, check, matmul_seconds};
+use medley_ops::bf16::Unit;
+use medley_ops::selftest::{Check, Sizes, bf16_seconds, check, check_bf16_units, matmul_seconds};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
@@ -31,7 +32,7 @@ pub struct SelftestArgs {
 
 /// A matrix product's speed.
 struct Peak {
-    dtype: DType,
+    format: String,
     size: usize,
     /// Floating-point operations per second.
     rate: f64,
@@ -58,6 +59,9 @@ pub fn run(args: SelftestArgs) -> miette::Result<()> {
             found.push((dtype, check));
         });
         spinner.finish_and_clear();
+    }
+    if device.kind == DeviceKind::Cpu && !args.speed {
+        check_bf16_units(&mut |check| found.push((DType::BF16, check)));
     }
     let peaks = if args.quick { Vec::new() } else { peaks(&device, &dtypes) };
     if args.json {
@@ -88,11 +92,21 @@ pub fn run(args: SelftestArgs) -> miette::Result<()> {
 
 fn peaks(device: &RunDevice, dtypes: &[DType]) -> Vec<Peak> {
     let size = if device.kind == DeviceKind::Cpu { 1024 } else { 8192 };
+    let operations = 2.0 * (size as f64).powi(3);
     let peak = |&dtype: &DType| {
         let seconds = matmul_seconds(&device.device, dtype, size);
-        Peak { dtype, size, rate: 2.0 * (size as f64).powi(3) / seconds }
+        Peak { format: name(dtype).to_owned(), size, rate: operations / seconds }
     };
-    dtypes.iter().map(peak).collect()
+    let mut peaks: Vec<Peak> = dtypes.iter().map(peak).collect();
+    if device.kind == DeviceKind::Cpu {
+        let unit = Unit::best();
+        peaks.push(Peak {
+            format: format!("bf16 ({})", unit.name()),
+            size,
+            rate: operations / bf16_seconds(unit, size),
+        });
+    }
+    peaks
 }
 
 fn name(dtype: DType) -> &'static str {
@@ -135,7 +149,7 @@ fn tables(found: &[(DType, Check)], peaks: &[Peak]) -> String {
     }
     let mut text = if found.is_empty() { String::new() } else { format!("{table}\n") };
     for peak in peaks {
-        let (format, size) = (name(peak.dtype), peak.size);
+        let (format, size) = (&peak.format, peak.size);
         text += &format!("\nmatrix product {size} x {size} x {size}, {format}: {:.2} TFLOP/s", peak.rate / 1e12);
     }
     if peaks.is_empty() { text } else { text + "\n" }
@@ -148,7 +162,7 @@ fn as_json(device: &RunDevice, found: &[(DType, Check)], peaks: &[Peak]) -> serd
             "difference": check.difference, "tolerance": check.tolerance, "passed": check.passed(),
         })
     };
-    let peak = |peak: &Peak| json!({"format": name(peak.dtype), "size": peak.size, "flops_per_second": peak.rate});
+    let peak = |peak: &Peak| json!({"format": peak.format, "size": peak.size, "flops_per_second": peak.rate});
     json!({
         "device": device.to_string(),
         "checks": found.iter().map(check).collect::<Vec<_>>(),

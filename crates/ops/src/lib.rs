@@ -17,9 +17,11 @@
 //! | [`keyed_dropout`] | dropout whose mask is a hash of token and feature |
 //! | [`embedding_gradient`], [`squared_norms`] | reductions that reach a weight, in a fixed order |
 //! | [`inject_gradient`] | a scalar whose backward pass hands a given gradient to a tensor |
+//! | [`mod@bf16`] | products of bf16 matrices with f32 sums, on matrix units where the CPU has them |
 
 mod adapter;
 mod attention;
+pub mod bf16;
 mod cross_entropy;
 mod dropout;
 mod flex;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 
+use crate::bf16::{self, Epilogue, Packed, Side, Source, Unit};
 use crate::{
     Gradients, IGNORED_LABEL, LowRank, Rotation, Segment, adapted_linear, cached_attention, causal_attention,
     embedding_gradient, inject_gradient, keyed_dropout, linear, linear_cross_entropy, reference, rms_norm,
@@ -96,6 +97,47 @@ pub fn check(device: &Device, dtype: DType, sizes: &[Sizes], seen: &mut dyn FnMu
         bench.cross_entropy();
         bench.reductions();
     }
+}
+
+/// Compares the bf16 product of every unit of this CPU with the definition, to the bit.
+pub fn check_bf16_units(seen: &mut dyn FnMut(Check)) {
+    let sizes @ [m, k, n] = [67, 161, 45];
+    let (left, right) = (noise(m * k, 1), noise(n * k, 2));
+    let left = Packed::new(Side::Left, Source::rows(&left, k), m, k);
+    let right = Packed::new(Side::Right, Source::rows(&right, k), n, k);
+    let product = |unit| {
+        let mut out = vec![0.0; m * n];
+        bf16::product(unit, &left, &right, &mut out, Epilogue::default());
+        out
+    };
+    let expected = product(Unit::Scalar);
+    for unit in Unit::available().into_iter().filter(|unit| *unit != Unit::Scalar) {
+        let found = product(unit);
+        let differ =
+            expected.iter().zip(&found).filter(|(expected, found)| expected.to_bits() != found.to_bits()).count();
+        seen(Check {
+            operation: "bf16 product",
+            size: format!("{sizes:?}"),
+            part: format!("elements on {} that differ from the definition", unit.name()),
+            difference: differ as f64,
+            tolerance: f64::MIN_POSITIVE,
+        });
+    }
+}
+
+/// Seconds that one bf16 product [size, size] x [size, size] takes on a unit of this CPU, the fastest of a few. The left factor, as
+/// activations are, is packed each time, the right one, as a frozen weight is, once.
+pub fn bf16_seconds(unit: Unit, size: usize) -> f64 {
+    let (left, right) = (noise(size * size, 1), noise(size * size, 2));
+    let right = Packed::new(Side::Right, Source::rows(&right, size), size, size);
+    let mut out = vec![0.0; size * size];
+    let mut once = || {
+        let started = std::time::Instant::now();
+        let left = Packed::new(Side::Left, Source::rows(&left, size), size, size);
+        bf16::product(unit, &left, &right, &mut out, Epilogue::default());
+        started.elapsed().as_secs_f64()
+    };
+    (0..12).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
 /// Seconds that one matrix product [size, size] x [size, size] takes, the fastest of a few.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
+use medley_ops::bf16::{Epilogue, Packed, Side, Source, Unit, product};
 use medley_ops::{
     Gradients, LowRank, adapted_linear, causal_attention, inject_gradient, linear, linear_cross_entropy, swiglu,
 };
@@ -104,4 +105,30 @@ fn attention_and_gates() {
     let gate = |inputs: &[Tensor<2>]| swiglu(inputs[0].clone(), inputs[1].clone());
     show("swiglu 4096 x 1376", 0.0, seconds(|| drop(black_box(gate(&inputs)))));
     show("  backward", 0.0, backward_seconds(&inputs, gate));
+}
+
+#[test]
+#[ignore = "measures speed"]
+fn bf16_products() {
+    let shapes = [(4096, 512, 512), (4096, 512, 1376), (4096, 1376, 512), (1376, 4096, 512), (64, 512, 1376)];
+    for (m, k, n) in shapes {
+        let values: Vec<f32> = (0..k * m.max(n)).map(|at| (at as f32 * 0.37).sin()).collect();
+        let left = || Packed::new(Side::Left, Source::rows(&values, k), m, k);
+        let right = || Packed::new(Side::Right, Source::rows(&values, k), n, k);
+        let (packed_left, packed_right) = (left(), right());
+        let mut out = vec![0.0; m * n];
+        println!("bf16 {m} x {k} -> {n}");
+        show("  left factor packed", 0.0, seconds(|| drop(black_box(left()))));
+        show("  right factor packed", 0.0, seconds(|| drop(black_box(right()))));
+        for unit in Unit::available().into_iter().filter(|unit| *unit != Unit::Scalar) {
+            let operations = 2.0 * (m * k * n) as f64;
+            let mut multiply = |left: &Packed| product(unit, left, &packed_right, &mut out, Epilogue::default());
+            show(&format!("  product, {}", unit.name()), operations, seconds(|| multiply(&packed_left)));
+            show(
+                &format!("  left factor packed and product, {}", unit.name()),
+                operations,
+                seconds(|| multiply(&left())),
+            );
+        }
+    }
 }
