@@ -23,7 +23,9 @@ pub fn definition() -> Command {
     let command = Medley::command();
     let groups: String = TASKS.iter().map(|(task, names)| group(&command, task, names)).collect();
     command
-        .help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{groups}\nOptions:\n{{options}}{{after-help}}"))
+        .help_template(format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n{groups}\nOptions:\n{{options}}{{after-help}}"
+        ))
         .after_help("`medley COMMAND --help` explains a command and its options.")
 }
 
