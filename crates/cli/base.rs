@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use medley_mixer::hub::Hub;
+use medley_model::{ADAPTER_PICKLE, adapter_revision};
 use medley_recipe::Resolved;
 use medley_trainer::Base;
 use medley_trainer::base::{BaseKind, inspect};
@@ -25,9 +26,10 @@ pub struct FoundBase {
 /// Finds the recipe's base: a hub model is fetched, a local directory or an earlier run is looked into.
 ///
 /// # Errors
-/// Nothing of that name here or on the hub, or a directory that holds no model.
+/// Nothing of that name here or on the hub, a directory that holds no model, or files that do not fit each other.
 pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
     let (base, tokenizer) = locate(resolved, snapshot)?;
+    base.check().map_err(report)?;
     let hash = match &base {
         Base::Merged { model, adapter } => hash_of(&[model, adapter])?,
         Base::Model { directory, .. } => hash_of(&[directory])?,
@@ -44,7 +46,11 @@ pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
 /// # Errors
 /// As [`find_base`].
 pub fn describe_base(resolved: &Resolved) -> miette::Result<(Base, PathBuf)> {
-    locate(resolved, description)
+    let (base, tokenizer) = locate(resolved, description)?;
+    if base.has_weights() {
+        base.check().map_err(report)?;
+    }
+    Ok((base, tokenizer))
 }
 
 type Fetch = fn(&str, Option<&str>, &Path) -> miette::Result<PathBuf>;
@@ -60,7 +66,8 @@ fn locate(resolved: &Resolved, fetch: Fetch) -> miette::Result<(Base, PathBuf)> 
             (Base::Model { directory: directory.clone(), name: model.base.clone() }, directory)
         }
         BaseKind::Adapter { adapter, base } => {
-            let model = fetch(&base, None, Path::new(&base))?;
+            let revision = adapter_revision(&adapter).map_err(report)?;
+            let model = fetch(&base, revision.as_deref(), Path::new(&base))?;
             let own = adapter.join("tokenizer.json").exists();
             let tokenizer = if own { adapter.clone() } else { model.clone() };
             (Base::Merged { model, adapter }, tokenizer)
@@ -88,7 +95,8 @@ fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {
         let entries = std::fs::read_dir(directory).map_err(|error| miette!("{}: {error}", directory.display()))?;
         let deciding = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.ends_with(".safetensors") || name == "config.json" || name == "adapter_config.json"
+            let deciding = ["config.json", "adapter_config.json", ADAPTER_PICKLE];
+            name.ends_with(".safetensors") || deciding.contains(&name.as_ref())
         };
         let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(deciding).collect();
         found.sort();
@@ -112,7 +120,7 @@ pub fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
         BaseKind::Model(directory) => Ok(directory),
         BaseKind::Adapter { adapter, .. } if adapter.join("tokenizer.json").is_file() => Ok(adapter),
         BaseKind::Adapter { base, .. } if Path::new(&base).is_dir() => Ok(PathBuf::from(base)),
-        BaseKind::Adapter { base, .. } => from_hub(&base, None),
+        BaseKind::Adapter { base, adapter } => from_hub(&base, adapter_revision(&adapter).map_err(report)?.as_deref()),
     }
 }
 

@@ -8,6 +8,7 @@ use medley_chat::{ChatTokenizer, Message, Role, visible};
 use medley_model::{Decoder, DeviceRequest, GenerateOptions, generate_with};
 use miette::{IntoDiagnostic, Result, bail};
 
+use crate::inference_plan::Answering;
 use crate::models::find_model;
 
 /// Arguments of `medley chat`.
@@ -31,11 +32,23 @@ pub struct ChatArgs {
     /// auto, cuda, wgpu or cpu
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceRequest::Auto)]
     device: DeviceRequest,
+    /// Load the model although its plan says that memory is not enough
+    #[arg(long)]
+    ignore_plan: bool,
 }
+
+/// Prompt that the plan takes a conversation to have, in tokens: it grows with every turn.
+const PLANNED_PROMPT: usize = 2048;
 
 /// Runs `medley chat`.
 pub fn run(args: ChatArgs) -> Result<()> {
-    let loaded = find_model(&args.model)?.load(args.base.as_deref(), args.device, None)?;
+    let answering = Answering {
+        batch_size: 1,
+        prompt_tokens: PLANNED_PROMPT,
+        new_tokens: args.max_new_tokens,
+        ignore_plan: args.ignore_plan,
+    };
+    let loaded = find_model(&args.model)?.load(args.base.as_deref(), args.device, None, &answering)?;
     let session =
         Session { model: loaded.opened.model, tokenizer: loaded.tokenizer, max_new_tokens: args.max_new_tokens };
     let mut messages = Vec::new();

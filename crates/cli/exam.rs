@@ -14,6 +14,7 @@ use miette::{IntoDiagnostic, Result, miette};
 
 use crate::card_exam::put_exam;
 use crate::errors::report;
+use crate::inference_plan::Answering;
 use crate::models::{FoundModel, find_model, model_hash};
 use crate::progress::{self, say, shown, tell};
 
@@ -62,6 +63,9 @@ pub struct ExamArgs {
     /// Ask at most so many items, spread over the exams
     #[arg(long, value_name = "N", value_parser = positive)]
     limit: Option<usize>,
+    /// Load the model although its plan says that memory is not enough
+    #[arg(long)]
+    ignore_plan: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -96,7 +100,13 @@ pub fn run(args: ExamArgs) -> Result<()> {
     let papers = load_papers(&settings.spec.papers, &settings.base_dir).map_err(report)?;
     say_papers(&papers);
     let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
-    let loaded = found.load(args.base.as_deref(), args.device, settings.system)?;
+    let answering = Answering {
+        batch_size: settings.spec.batch_size,
+        prompt_tokens: settings.spec.max_prompt_tokens,
+        new_tokens: settings.spec.max_new_tokens,
+        ignore_plan: args.ignore_plan,
+    };
+    let loaded = found.load(args.base.as_deref(), args.device, settings.system, &answering)?;
     let examined = Examined {
         name: found.name.clone(),
         hash: model_hash(&loaded.opened, &found.directory)?,

@@ -17,6 +17,7 @@ mod errors;
 mod exam;
 mod exam_after;
 mod foreign_run;
+mod inference_plan;
 mod logging;
 mod mix;
 mod mix_summary;

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use medley_chat::ChatTokenizer;
 use medley_mixer::hub::{Hub, HubError, Snapshot};
-use medley_model::{DeviceRequest, OpenedModel, RunDevice, adapter_base, device, is_adapter, open_model};
+use medley_model::{
+    ADAPTER_PICKLE, DeviceRequest, OpenedModel, RunDevice, adapter_base, adapter_revision, describe_model, device,
+    is_adapter,
+};
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
+use crate::inference_plan::{self, Answering};
 use crate::named_run;
 use crate::progress::{self, say};
 
@@ -93,8 +97,15 @@ impl FoundModel {
     /// configuration does not lead there.
     ///
     /// # Errors
-    /// No such device, files that do not fit each other, a tokenizer larger than the embedding.
-    pub fn load(&self, base: Option<&Path>, request: DeviceRequest, system: Option<String>) -> Result<LoadedModel> {
+    /// No such device, files that do not fit each other, weights that are not finite, too little memory, a tokenizer larger
+    /// than the embedding.
+    pub fn load(
+        &self,
+        base: Option<&Path>,
+        request: DeviceRequest,
+        system: Option<String>,
+        answering: &Answering,
+    ) -> Result<LoadedModel> {
         let device = device::select(request).map_err(report)?;
         say(format!("device   {device}"));
         let dtype = device.dtype(None).map_err(report)?;
@@ -102,9 +113,12 @@ impl FoundModel {
         if found.is_none() && is_adapter(&self.directory) {
             let named = adapter_base(&self.directory).map_err(report)?;
             let is_local = Path::new(&named).is_dir() || self.directory.join(&named).is_dir();
-            found = if is_local { None } else { Some(snapshot(&named, None, Path::new(&named))?) };
+            let revision = adapter_revision(&self.directory).map_err(report)?;
+            found = if is_local { None } else { Some(snapshot(&named, revision.as_deref(), Path::new(&named))?) };
         }
-        let opened = open_model(&self.directory, found.as_deref(), &device.device, dtype).map_err(report)?;
+        let described = describe_model(&self.directory, found.as_deref()).map_err(report)?;
+        inference_plan::check(&self.directory.display().to_string(), &described, device.kind, dtype, answering)?;
+        let opened = described.load(&device.device, dtype).map_err(report)?;
         let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?.with_system(system);
         tokenizer.check_vocabulary(opened.model.config.vocab_size).map_err(report)?;
         Ok(LoadedModel { opened, tokenizer, device })
@@ -124,7 +138,8 @@ pub fn model_hash(opened: &OpenedModel, directory: &Path) -> Result<String> {
         let entries = std::fs::read_dir(folder).map_err(|error| miette!("{}: {error}", folder.display()))?;
         let deciding = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            [".safetensors", ".json", ".jinja", ".model", ".tiktoken"].iter().any(|ending| name.ends_with(ending))
+            let endings = [".safetensors", ".json", ".jinja", ".model", ".tiktoken", ADAPTER_PICKLE];
+            endings.iter().any(|ending| name.ends_with(ending))
         };
         files.extend(entries.flatten().map(|entry| entry.path()).filter(deciding));
     }

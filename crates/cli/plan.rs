@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_mixer::TrainingOrder;
 use medley_model::{DecoderConfig, DeviceKind, DeviceRequest, device};
-use medley_recipe::{Recipe, TrainSpec};
+use medley_recipe::TrainSpec;
 use medley_trainer::metrics::resident_memory;
 use medley_trainer::plan::{Budget, Plan, PlanInput, advice, readable_bytes as bytes};
 use medley_trainer::{Base, Sample};
@@ -19,6 +19,7 @@ use crate::errors::report;
 use crate::mix::mix_recipe;
 use crate::plan_table;
 use crate::progress::{say, tell};
+use crate::train::requested;
 
 /// Arguments of `medley plan`.
 #[derive(clap::Args)]
@@ -54,7 +55,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let input = PlanInput {
         spec: &recipe.train,
         config: &config,
-        dtype: recipe_dtype(recipe, kind),
+        dtype: kind.dtype(requested(recipe.model.dtype)).map_err(report)?,
         device: kind,
         samples: &samples,
         order: &order,
@@ -90,16 +91,6 @@ fn device_kind(request: DeviceRequest) -> miette::Result<DeviceKind> {
         DeviceRequest::Wgpu => DeviceKind::Wgpu,
         DeviceRequest::Auto => device::select(request).map_err(report)?.kind,
     })
-}
-
-fn recipe_dtype(recipe: &Recipe, device: DeviceKind) -> DType {
-    use medley_recipe::DtypeSpec;
-    match recipe.model.dtype {
-        DtypeSpec::F32 => DType::F32,
-        DtypeSpec::Bf16 => DType::BF16,
-        DtypeSpec::Auto if device == DeviceKind::Cuda => DType::BF16,
-        DtypeSpec::Auto => DType::F32,
-    }
 }
 
 /// A training that is about to start.

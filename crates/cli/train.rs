@@ -167,7 +167,8 @@ fn model_line(outcome: &TrainOutcome, spec: &TrainSpec) -> String {
     format!("{} ({} steps{early}, {time}{validation})", shown(&outcome.model), outcome.step)
 }
 
-fn requested(dtype: DtypeSpec) -> Option<DType> {
+/// The number format that a recipe asks for; `None` leaves it to the device.
+pub fn requested(dtype: DtypeSpec) -> Option<DType> {
     match dtype {
         DtypeSpec::Auto => None,
         DtypeSpec::F32 => Some(DType::F32),

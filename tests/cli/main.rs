@@ -9,6 +9,7 @@ mod mix_lineage;
 mod mix_out;
 mod mix_pages;
 mod mix_shards;
+mod models;
 mod quickstart;
 mod real_data;
 mod recipe_import;

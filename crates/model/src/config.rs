@@ -154,6 +154,14 @@ impl Keys<'_> {
         self.optional(key)?.ok_or_else(|| self.problem(key, "is missing"))
     }
 
+    /// A positive size that is not absurd: no model has more, and products of sizes stay far from overflow.
+    pub(crate) fn size(&self, key: &str, most: usize) -> Result<usize> {
+        match self.positive(key)? {
+            size if size > most => Err(self.problem(key, format!("is {size}, expected at most {most}"))),
+            size => Ok(size),
+        }
+    }
+
     /// A number that must not be 0.
     pub(crate) fn positive(&self, key: &str) -> Result<usize> {
         match self.required(key)? {

@@ -81,23 +81,36 @@ impl RunDevice {
     /// # Errors
     /// When bf16 is requested where it is not to be had.
     pub fn dtype(&self, requested: Option<DType>) -> Result<DType> {
-        match requested {
-            None if self.kind == DeviceKind::Cuda && self.device.supports_dtype(DType::BF16) => Ok(DType::BF16),
-            None => Ok(DType::F32),
-            Some(DType::BF16) if self.kind != DeviceKind::Cuda || !self.device.supports_dtype(DType::BF16) => {
-                let request = format!("{} with dtype bf16", self.kind.name());
-                let problem = format!(
-                    "bf16 is supported on CUDA GPUs only, not on {}; use dtype = \"f32\" or \"auto\"",
-                    self.name
-                );
-                Err(ModelError::Device { request, problem })
-            }
-            Some(dtype) => Ok(dtype),
+        let dtype = self.kind.dtype(requested)?;
+        match (dtype, requested) {
+            (DType::BF16, None) if !self.device.supports_dtype(DType::BF16) => Ok(DType::F32),
+            (DType::BF16, Some(_)) if !self.device.supports_dtype(DType::BF16) => Err(no_bf16(self.kind, &self.name)),
+            (dtype, _) => Ok(dtype),
         }
     }
 }
 
+fn no_bf16(kind: DeviceKind, name: &str) -> ModelError {
+    let request = format!("{} with dtype bf16", kind.name());
+    let problem = format!("bf16 is supported on CUDA GPUs only, not on {name}; use dtype = \"f32\" or \"auto\"");
+    ModelError::Device { request, problem }
+}
+
 impl DeviceKind {
+    /// The number format of weights and activations on a device of this kind, which need not be here: `requested`, or bf16 on
+    /// CUDA and f32 elsewhere.
+    ///
+    /// # Errors
+    /// When bf16 is requested where it is not to be had.
+    pub fn dtype(self, requested: Option<DType>) -> Result<DType> {
+        match requested {
+            None if self == Self::Cuda => Ok(DType::BF16),
+            None => Ok(DType::F32),
+            Some(DType::BF16) if self != Self::Cuda => Err(no_bf16(self, self.name())),
+            Some(dtype) => Ok(dtype),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Cuda => "cuda",

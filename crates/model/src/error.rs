@@ -1,6 +1,6 @@
 //! What can go wrong with a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Errors of this crate. Every message says which file and key it is about and how to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,17 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+    /// A file of `torch.save` holds something else than a dictionary of tensors, or is damaged.
+    #[error(
+        "{} cannot be read: {problem}. Only tensors are read from such files, nothing is run; save it as .safetensors \
+         (PEFT's save_pretrained does)", path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The tensors of a checkpoint do not fit the model.
     #[error("the tensors in {} do not fit the model:{}", path.display(), list(problems))]
     Tensors {
@@ -54,6 +65,33 @@ pub enum ModelError {
         path: PathBuf,
         /// One line for each missing, unexpected, misshapen or repeated tensor.
         problems: Vec<String>,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{}: the {} weights are not finite: {tensor} holds {count} of {elements} elements that are NaN or infinite; the file \
+         is damaged or its training diverged, take an earlier checkpoint", path.display(), whose(path)
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Elements that are not finite.
+        count: usize,
+        /// Elements in all.
+        elements: usize,
+    },
+    /// A weight cannot be stored in the number format that was asked for.
+    #[error(
+        "cannot write {}: {tensor} holds {value}, beyond the range of f16 (65504); save in bf16 or f32", path.display()
+    )]
+    BeyondFormat {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first such element.
+        value: f32,
     },
     /// A directory is not a model.
     #[error("{}: {problem}", path.display())]
@@ -78,6 +116,12 @@ pub enum ModelError {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, ModelError>;
+
+/// Whose weights a file holds.
+fn whose(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("adapter_model") { "adapter's" } else { "base model's" }
+}
 
 fn list(problems: &[String]) -> String {
     const SHOWN: usize = 20;

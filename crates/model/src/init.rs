@@ -144,7 +144,7 @@ mod tests {
 
     fn config() -> DecoderConfig {
         let text = r#"{"model_type": "qwen2", "vocab_size": 50, "hidden_size": 128, "intermediate_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": true}"#;
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": true}"#;
         let map = serde_json::from_str(text).expect("JSON");
         DecoderConfig::from_map(map, Path::new("config.json")).expect("a sound configuration")
     }

@@ -6,11 +6,13 @@ use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::{Keys, read_object};
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
+use crate::peft::PeftAdapter;
+use crate::peft::merge::like;
 use crate::projection::{Adapter, Module};
 use crate::weights;
 
@@ -144,19 +146,22 @@ impl Decoder {
         weights::write_json(&directory.join(ADAPTER_CONFIG), &settings)
     }
 
-    /// Reads an adapter that PEFT (or [`Decoder::save_adapter`]) wrote; existing adapters are merged first.
+    /// Reads an adapter that PEFT (or [`Decoder::save_adapter`]) wrote, to go on training it; existing adapters are merged first.
     ///
     /// # Errors
-    /// When the adapter uses what is not supported (rsLoRA, DoRA, patterns, biases, other modules), or its tensors do not
-    /// fit this model.
+    /// When the adapter is not plain LoRA on the same projections of every layer, or its tensors do not fit this model.
     pub fn load_adapter(&mut self, directory: &Path) -> Result<LoraConfig> {
-        let path = directory.join(ADAPTER_CONFIG);
-        let settings = read_object(&path)?;
-        let config = adapter_config(&settings, &path)?;
+        let adapter = PeftAdapter::open(directory, &self.config)?;
+        let (config, modules) = adapter.uniform(&self.config)?;
         self.apply_lora(&config, 0)?;
-        let mut slots = self.trainable_slots();
-        let rename = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-        weights::fill(&directory.join(ADAPTER_WEIGHTS), &mut slots, &rename, &[])?;
+        self.take_whole(&adapter, |_| true)?;
+        for layer in &mut self.layers {
+            for &module in &modules {
+                let (a, b) = adapter.factors(layer.index, module)?;
+                let lora = layer.projection(module).lora.as_mut().expect("just applied");
+                (lora.a, lora.b) = (like(&lora.a, a), like(&lora.b, b));
+            }
+        }
         Ok(config)
     }
 }
@@ -166,62 +171,26 @@ fn integer_if_whole(value: f64) -> Value {
 }
 
 /// The base model's name in an adapter's settings.
+///
+/// # Errors
+/// When the settings cannot be read or do not name it.
 pub fn adapter_base(directory: &Path) -> Result<String> {
     let path = directory.join(ADAPTER_CONFIG);
     let settings = read_object(&path)?;
     Keys { map: &settings, path: &path }.required("base_model_name_or_path")
 }
 
+/// The revision of the base model that an adapter was trained on, where its settings name one.
+///
+/// # Errors
+/// When the settings cannot be read.
+pub fn adapter_revision(directory: &Path) -> Result<Option<String>> {
+    let path = directory.join(ADAPTER_CONFIG);
+    let settings = read_object(&path)?;
+    Keys { map: &settings, path: &path }.optional("revision")
+}
+
 /// Whether a directory holds an adapter rather than a whole model.
 pub fn is_adapter(directory: &Path) -> bool {
     directory.join(ADAPTER_CONFIG).exists()
-}
-
-fn adapter_config(settings: &Map<String, Value>, path: &Path) -> Result<LoraConfig> {
-    let keys = Keys { map: settings, path };
-    let kind: String = keys.required("peft_type")?;
-    if kind != "LORA" {
-        return Err(keys.problem("peft_type", format!("is \"{kind}\", only \"LORA\" is supported")));
-    }
-    for key in ["use_rslora", "use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
-        if keys.optional(key)? == Some(true) {
-            return Err(keys.problem(key, "is true, which is not supported"));
-        }
-    }
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(items) => items.is_empty(),
-        _ => false,
-    };
-    let unsupported = [
-        "rank_pattern",
-        "alpha_pattern",
-        "modules_to_save",
-        "layers_to_transform",
-        "layer_replication",
-        "target_parameters",
-        "trainable_token_indices",
-        "exclude_modules",
-    ];
-    if let Some(key) = unsupported.into_iter().find(|key| settings.get(*key).is_some_and(|value| !empty(value))) {
-        return Err(keys.problem(key, "is set, which is not supported"));
-    }
-    let bias: Option<String> = keys.optional("bias")?;
-    if let Some(bias) = bias.filter(|bias| bias != "none") {
-        return Err(keys.problem("bias", format!("is \"{bias}\", only \"none\" is supported")));
-    }
-    let target = match settings.get("target_modules") {
-        Some(Value::String(name)) if name == "all-linear" => vec![name.clone()],
-        Some(Value::Array(_)) => keys.required("target_modules")?,
-        _ => return Err(keys.problem("target_modules", "is no list of projections")),
-    };
-    let config = LoraConfig {
-        rank: keys.required("r")?,
-        alpha: keys.required("lora_alpha")?,
-        dropout: keys.optional("lora_dropout")?.unwrap_or(0.0),
-        target,
-    };
-    config.modules().map_err(|error| keys.problem("target_modules", format!("cannot be used: {error}")))?;
-    Ok(config)
 }

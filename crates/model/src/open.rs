@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 
+use crate::config::DecoderConfig;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
-use crate::lora::{ADAPTER_CONFIG, LoraConfig, adapter_base, is_adapter};
+use crate::lora::{ADAPTER_CONFIG, adapter_base, is_adapter};
+use crate::peft::{AdapterConfig, PeftAdapter};
+use crate::skeleton;
+use crate::weights::WeightFiles;
 
 /// A model ready for inference or further training.
 #[derive(Debug)]
@@ -18,34 +22,78 @@ pub struct OpenedModel {
     /// The base model's directory: the opened one, or the one that the adapter belongs to.
     pub base_directory: PathBuf,
     /// Settings of the adapter that was merged.
-    pub adapter: Option<LoraConfig>,
+    pub adapter: Option<AdapterConfig>,
 }
 
-/// Reads a Hugging Face model directory, or a PEFT adapter directory together with its base model, which is looked up at
-/// `base`, or where `adapter_config.json` says (as it stands, then relative to the adapter).
+/// A model whose files fit each other, before any weight is read.
+#[derive(Debug)]
+pub struct ModelDescription {
+    /// The base model's shape, held against the headers of its weights.
+    pub config: DecoderConfig,
+    /// The base model's directory: the described one, or the one that the adapter belongs to.
+    pub base_directory: PathBuf,
+    /// The adapter, where the described directory is one; its tensors fit the base.
+    pub adapter: Option<PeftAdapter>,
+    directory: PathBuf,
+}
+
+/// Looks at a Hugging Face model directory, or a PEFT adapter directory together with its base model, which is looked up at
+/// `base`, or where `adapter_config.json` says (as it stands, then relative to the adapter). Only configurations and headers
+/// are read.
 ///
 /// # Errors
-/// When the directory is neither, the base model cannot be found, or the weights do not fit.
-pub fn open_model(directory: &Path, base: Option<&Path>, device: &Device, dtype: DType) -> Result<OpenedModel> {
+/// When the directory is neither, the base model cannot be found, or configuration and weights do not fit.
+pub fn describe_model(directory: &Path, base: Option<&Path>) -> Result<ModelDescription> {
     if !directory.is_dir() {
         let problem = "is no directory; expected a model in Hugging Face layout or a PEFT adapter".to_owned();
         return Err(ModelError::NotAModel { path: directory.to_owned(), problem });
     }
-    if !is_adapter(directory) {
-        let model = Decoder::load(directory, device, dtype)?;
-        let place = directory.to_owned();
-        return Ok(OpenedModel { model, tokenizer_directory: place.clone(), base_directory: place, adapter: None });
-    }
+    let adapted = is_adapter(directory);
     let base_directory = match base {
-        Some(base) => base.to_owned(),
-        None => find_base(directory)?,
+        Some(base) if adapted => base.to_owned(),
+        None if adapted => find_base(directory)?,
+        _ => directory.to_owned(),
     };
-    let mut model = Decoder::load(&base_directory, device, dtype)?;
-    let adapter = model.load_adapter(directory)?;
-    model.merge();
-    let own = directory.join("tokenizer.json").exists();
-    let tokenizer_directory = if own { directory.to_owned() } else { base_directory.clone() };
-    Ok(OpenedModel { model, tokenizer_directory, base_directory, adapter: Some(adapter) })
+    let config = DecoderConfig::from_dir(&base_directory)?;
+    WeightFiles::open(&base_directory)?.check(&config)?;
+    let adapter = if adapted { Some(PeftAdapter::open(directory, &config)?) } else { None };
+    Ok(ModelDescription { config, base_directory, adapter, directory: directory.to_owned() })
+}
+
+impl ModelDescription {
+    /// Bytes of the weights in a number format.
+    pub fn weight_bytes(&self, dtype: DType) -> usize {
+        self.config.parameter_count() * dtype.size()
+    }
+
+    /// Elements of the largest weight: as many are on the host in f32 while it is read.
+    pub fn largest_weight(&self) -> usize {
+        let elements = |(_, shape): (_, Vec<usize>)| shape.iter().product::<usize>();
+        skeleton::shapes(&self.config).into_iter().map(elements).max().unwrap_or(0)
+    }
+
+    /// Reads the weights onto a device, with the adapter added to them.
+    ///
+    /// # Errors
+    /// When a file cannot be read or a weight is NaN or infinite.
+    pub fn load(self, device: &Device, dtype: DType) -> Result<OpenedModel> {
+        let Self { base_directory, adapter, directory, .. } = self;
+        let mut model = Decoder::load(&base_directory, device, dtype)?;
+        if let Some(adapter) = &adapter {
+            model.merge_peft(adapter)?;
+        }
+        let own = directory.join("tokenizer.json").exists() || adapter.is_none();
+        let tokenizer_directory = if own { directory } else { base_directory.clone() };
+        Ok(OpenedModel { model, tokenizer_directory, base_directory, adapter: adapter.map(|adapter| adapter.config) })
+    }
+}
+
+/// [`describe_model`], then [`ModelDescription::load`].
+///
+/// # Errors
+/// When the directory is no model, the base model cannot be found, or the weights do not fit or are not finite.
+pub fn open_model(directory: &Path, base: Option<&Path>, device: &Device, dtype: DType) -> Result<OpenedModel> {
+    describe_model(directory, base)?.load(device, dtype)
 }
 
 /// The directory of an adapter's base model.

@@ -5,6 +5,7 @@ use medley_ops::{LowRank, adapted_linear, linear};
 
 use crate::pack::Pack;
 use crate::parameter::Slots;
+use crate::peft::merge::{Update, host, like};
 
 /// `y = x W^T + b`, and with an adapter `+ scale * (dropout(x) A^T) B^T`.
 ///
@@ -48,10 +49,13 @@ impl Projection {
         adapted_linear(input, weight, bias, adapter)
     }
 
-    /// Adds the adapter to the weight and drops it.
+    /// Adds the adapter to the weight and drops it: product and sum in f32, rounded once to the weight's format.
     pub fn merge(&mut self) {
         if let Some(lora) = self.lora.take() {
-            self.weight = self.weight.clone() + lora.b.matmul(lora.a) * lora.scale;
+            let update = Update { a: host(lora.a), b: host(lora.b), scale: lora.scale as f32, magnitude: None };
+            let mut values = host(self.weight.clone());
+            update.add_to(&mut values, self.weight.dims()[1]);
+            self.weight = like(&self.weight, values);
         }
     }
 

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device};
 
 use crate::attention::Attention;
 use crate::config::DecoderConfig;
-use crate::decoder::{Decoder, DecoderLayer, RmsNorm};
+use crate::decoder::{Decoder, DecoderLayer, EMBED_TOKENS, LM_HEAD, NORM, RmsNorm};
 use crate::mlp::Mlp;
 use crate::projection::Projection;
 
@@ -20,6 +20,40 @@ pub(crate) fn skeleton(config: DecoderConfig, device: &Device, dtype: DType) -> 
         lm_head: (!config.tie_word_embeddings).then(table),
         config,
     }
+}
+
+/// Names and shapes of a decoder's weights, in the order of [`Decoder::slots`]; nothing is allocated for them.
+pub(crate) fn shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
+    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+    let queries = config.num_attention_heads * config.head_dim;
+    let keys = config.num_key_value_heads * config.head_dim;
+    let bias = config.attention_bias;
+    let mut shapes = vec![(EMBED_TOKENS.to_owned(), vec![config.vocab_size, hidden])];
+    for index in 0..config.num_hidden_layers {
+        let mut add =
+            |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{index}.{name}"), shape.to_vec()));
+        add("input_layernorm.weight", &[hidden]);
+        for (name, output, input, bias) in [
+            ("q_proj", queries, hidden, bias.qkv),
+            ("k_proj", keys, hidden, bias.qkv),
+            ("v_proj", keys, hidden, bias.qkv),
+            ("o_proj", hidden, queries, bias.output),
+        ] {
+            add(&format!("self_attn.{name}.weight"), &[output, input]);
+            if bias {
+                add(&format!("self_attn.{name}.bias"), &[output]);
+            }
+        }
+        add("post_attention_layernorm.weight", &[hidden]);
+        add("mlp.gate_proj.weight", &[intermediate, hidden]);
+        add("mlp.up_proj.weight", &[intermediate, hidden]);
+        add("mlp.down_proj.weight", &[hidden, intermediate]);
+    }
+    shapes.push((NORM.to_owned(), vec![hidden]));
+    if !config.tie_word_embeddings {
+        shapes.push((LM_HEAD.to_owned(), vec![config.vocab_size, hidden]));
+    }
+    shapes
 }
 
 struct Skeleton<'a> {

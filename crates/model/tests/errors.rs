@@ -6,10 +6,19 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::Tensor;
+use burn::tensor::{DType, Device, TensorData};
 use common::{fixture, load};
 use medley_model::{Decoder, InitConfig, LoraConfig, is_adapter, open_model};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
+
+fn windowed(config: &mut serde_json::Map<String, Value>) {
+    config.insert("use_sliding_window".into(), json!(true));
+    config.insert("max_window_layers".into(), json!(1));
+    config.remove("layer_types");
+}
 
 fn copy(name: &str, to: &Path) {
     for file in fs::read_dir(fixture(name)).expect("the fixture is there").flatten() {
@@ -92,12 +101,46 @@ fn unsupported_settings_are_refused_by_key() {
 }
 
 #[test]
+fn a_missing_key_means_what_transformers_takes_for_it() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let config = place.path().join("config.json");
+    let load = || Decoder::load(place.path(), &Device::flex(), DType::F32).map(drop).map_err(|error| error.to_string());
+    let mut with = |change: fn(&mut serde_json::Map<String, Value>)| {
+        copy("tied", place.path());
+        edit(&config, |config| change(config.as_object_mut().expect("an object")));
+        load()
+    };
+    // 32 key-value heads do not divide 4 query heads; null stands for as many as those.
+    let told = with(|config| drop(config.remove("num_key_value_heads"))).expect_err("32 heads");
+    assert!(told.contains("`num_key_value_heads` is missing, which stands for 32"), "{told}");
+    with(|config| drop(config.insert("num_key_value_heads".into(), json!(null)))).expect("null is absent");
+    let told = with(|config| {
+        windowed(config);
+        config.remove("sliding_window");
+    });
+    assert!(told.expect_err("a window of 4,096").contains("use_sliding_window"));
+    with(|config| {
+        windowed(config);
+        config.insert("sliding_window".into(), json!(null));
+    })
+    .expect("no window");
+    with(|config| drop(config.insert("quantization_config".into(), json!(null)))).expect("null is absent");
+    let told =
+        with(|config| drop(config.insert("quantization_config".into(), json!({"bits": 4})))).expect_err("quantised");
+    assert!(told.contains("quantization_config"), "{told}");
+}
+
+#[test]
 fn damaged_and_foreign_directories() {
     let place = tempfile::tempdir().expect("a temporary directory");
     assert!(error(place.path()).contains("has no config.json"));
     copy("untied", place.path());
     fs::write(place.path().join("model.safetensors"), b"not at all").expect("writable");
     assert!(error(place.path()).contains("model.safetensors is not a readable safetensors file"));
+    let whole = fs::read(fixture("untied").join("model.safetensors")).expect("readable");
+    fs::write(place.path().join("model.safetensors"), &whole[..whole.len() - 2]).expect("writable");
+    let told = error(place.path());
+    assert!(told.contains("model.safetensors") && told.contains("tensor ") && told.contains("cut off"), "{told}");
     fs::remove_file(place.path().join("model.safetensors")).expect("removable");
     assert!(error(place.path()).contains("neither model.safetensors nor"));
     fs::write(place.path().join("config.json"), "{").expect("writable");
@@ -109,20 +152,6 @@ fn adapters_that_cannot_be_used() {
     assert!(is_adapter(&fixture("adapter")) && !is_adapter(&fixture("tied")));
     let opened = open_model(&fixture("adapter"), None, &Device::flex(), DType::F32).expect("its base is beside it");
     assert!(opened.adapter.is_some() && !opened.model.is_adapted());
-    for (key, value) in [
-        ("use_rslora", json!(true)),
-        ("use_dora", json!(true)),
-        ("bias", json!("all")),
-        ("rank_pattern", json!({"q_proj": 4})),
-        ("peft_type", json!("IA3")),
-        ("target_modules", json!(["lm_head"])),
-    ] {
-        let place = tempfile::tempdir().expect("a temporary directory");
-        copy("adapter", place.path());
-        edit(&place.path().join("adapter_config.json"), |config| config[key] = value);
-        let error = load("grouped", &Device::flex()).load_adapter(place.path()).expect_err("refused").to_string();
-        assert!(error.contains("adapter_config.json") && error.contains(key), "{key}: {error}");
-    }
     let error =
         load("tied", &Device::flex()).load_adapter(&fixture("adapter")).expect_err("another model's").to_string();
     assert!(error.contains("misshapen: model.layers.0.self_attn.q_proj.lora_A.weight"), "{error}");
@@ -154,4 +183,123 @@ fn init_files() {
     assert!(error.contains("medley_init") && error.contains("[0, 9, 1]"), "{error}");
     edit(&path, |config| config["medley_init"] = json!({"stdev": 0.02}));
     assert!(InitConfig::from_file(&path).expect_err("unknown").to_string().contains("stdev"));
+}
+
+/// A model directory whose single file is `tensors` of another fixture, changed.
+fn with_tensors(name: &str, place: &Path, change: impl Fn(&str, Vec<u8>) -> Option<(String, Dtype, Vec<u8>)>) {
+    copy(name, place);
+    let bytes = fs::read(fixture(name).join("model.safetensors")).expect("readable");
+    let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let changed: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .filter_map(|(name, view)| {
+            let (name, dtype, data) = change(name, view.data().to_vec())?;
+            Some((name, dtype, view.shape().to_vec(), data))
+        })
+        .collect();
+    let views = changed.iter().map(|(name, dtype, shape, data)| {
+        (name.as_str(), TensorView::new(*dtype, shape.clone(), data).expect("a view"))
+    });
+    fs::write(place.join("model.safetensors"), safetensors::serialize(views, None).expect("written"))
+        .expect("writable");
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named_with_their_file() {
+    for (value, target) in [(f32::NAN, "model.norm.weight"), (f32::INFINITY, "model.layers.1.mlp.up_proj.weight")] {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        with_tensors("tied", place.path(), |name, mut data| {
+            if name == target {
+                data[4..8].copy_from_slice(&value.to_le_bytes());
+            }
+            Some((name.to_owned(), Dtype::F32, data))
+        });
+        let told = error(place.path());
+        let expected = format!("the base model's weights are not finite: {target} holds 1 of ");
+        assert!(told.contains(&expected) && told.contains("model.safetensors"), "{told}");
+    }
+}
+
+#[test]
+fn f64_weights_and_rotary_angles_are_read_as_transformers_reads_them() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    with_tensors("tied", place.path(), |name, data| {
+        let wide = data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        Some((name.to_owned(), Dtype::F64, wide.flat_map(f64::to_le_bytes).collect()))
+    });
+    let model = Decoder::load(place.path(), &Device::flex(), DType::F32).expect("it loads");
+    for ((name, one), (_, other)) in model.parameters().into_iter().zip(load("tied", &Device::flex()).parameters()) {
+        assert_eq!(common::values(one), common::values(other), "{name}");
+    }
+    assert_eq!(medley_model::stored_dtype(place.path()).expect("readable"), DType::F32);
+    let shape = vec![4];
+    let bytes = fs::read(fixture("tied").join("model.safetensors")).expect("readable");
+    let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let mut views: Vec<(String, TensorView<'_>)> = tensors.tensors();
+    let angles = TensorView::new(Dtype::F32, shape, &bytes[bytes.len() - 16..]).expect("a view");
+    views.push(("model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(), angles));
+    fs::write(place.path().join("model.safetensors"), safetensors::serialize(views, None).expect("written"))
+        .expect("writable");
+    Decoder::load(place.path(), &Device::flex(), DType::F32).expect("angles are passed over");
+}
+
+#[test]
+fn an_index_leads_nowhere_but_into_its_own_directory() {
+    for file in [
+        "../model.safetensors",
+        "/etc/passwd",
+        "a/b.safetensors",
+        "..\\m.safetensors",
+        "C:m.safetensors",
+        "weights.bin",
+        "",
+    ] {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        copy("sharded", place.path());
+        edit(&place.path().join("model.safetensors.index.json"), |index| {
+            index["weight_map"]["model.norm.weight"] = json!(file);
+        });
+        let told = error(place.path());
+        let named = told.contains("index.json") && told.contains("`weight_map` places model.norm.weight in");
+        assert!(named && told.contains("same directory"), "{file}: {told}");
+    }
+    let place = tempfile::tempdir().expect("a temporary directory");
+    copy("sharded", place.path());
+    edit(&place.path().join("model.safetensors.index.json"), |index| index["weight_map"] = json!({}));
+    assert!(error(place.path()).contains("weight_map"));
+    copy("sharded", place.path());
+    let first = fs::read_dir(place.path()).expect("readable").flatten().map(|entry| entry.path());
+    let mut shards: Vec<_> = first.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
+    shards.sort();
+    fs::copy(&shards[0], &shards[1]).expect("copied");
+    let told = error(place.path());
+    assert!(told.contains("stands in model-00001") && told.contains("missing: "), "{told}");
+}
+
+#[test]
+fn a_model_is_saved_in_a_shorter_format_rounded_to_even_or_not_at_all() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut model = load("tied", &Device::flex());
+    // Halfway between two bf16 numbers: to the even one, up and down.
+    let tie = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, 1.0 + 1.000_1 / 256.0];
+    let mut norm: Vec<f32> = common::elements(model.norm.weight.clone());
+    norm[..4].copy_from_slice(&tie);
+    let set = |model: &mut Decoder, norm: &[f32]| {
+        let data = TensorData::new(norm.to_vec(), [norm.len()]);
+        model.norm.weight = Tensor::from_data(data, (&Device::flex(), DType::F32));
+    };
+    set(&mut model, &norm);
+    model.save(place.path(), DType::BF16).expect("saved");
+    assert_eq!(medley_model::stored_dtype(place.path()).expect("readable"), DType::BF16);
+    let config = fs::read_to_string(place.path().join("config.json")).expect("readable");
+    assert!(config.contains("\"torch_dtype\": \"bfloat16\""), "{config}");
+    let again = Decoder::load(place.path(), &Device::flex(), DType::F32).expect("it loads");
+    let read: Vec<f32> = common::elements(again.norm.weight);
+    assert_eq!(read[..4], [1.0, 1.0 + 4.0 / 256.0, -1.0, 1.0 + 2.0 / 256.0]);
+    norm[3] = 1e6;
+    set(&mut model, &norm);
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let told = model.save(place.path(), DType::F16).expect_err("beyond f16").to_string();
+    assert!(told.contains("model.norm.weight holds 1000000") && told.contains("bf16"), "{told}");
+    assert!(!place.path().join("model.safetensors").exists(), "nothing half-written stays");
 }

@@ -48,4 +48,5 @@ pub use norm::rms_norm;
 pub use reduce::{embedding_gradient, squared_norm, squared_norms};
 pub use rope::{Rotation, rotate_halves};
 pub use rows::{filled_rows, filled_sample_rows};
+pub use simd::{INSTRUCTION_SET_VARIABLE, InstructionSet};
 pub use swiglu::swiglu;

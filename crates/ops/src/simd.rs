@@ -1,28 +1,91 @@
 //! The small pieces that the CPU kernels share: run-time choice of the instruction set, an exponential that
 //! the compiler can vectorise, and sums with a fixed order.
 
+use std::sync::OnceLock;
+
+/// Instruction sets that the CPU kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InstructionSet {
+    /// What every CPU of the architecture has.
+    Baseline,
+    /// AVX2, vectors of 8 numbers.
+    Avx2,
+    /// AVX-512 with its byte, word and vector-length extensions, vectors of 16 numbers.
+    Avx512,
+}
+
+/// Names the widest instruction set that may be used (`baseline`, `avx2`, `avx512`), so that each can be tested.
+pub const INSTRUCTION_SET_VARIABLE: &str = "MEDLEY_INSTRUCTION_SET";
+
+impl InstructionSet {
+    /// As [`INSTRUCTION_SET_VARIABLE`] has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Those that this CPU has, the widest last.
+    pub fn available() -> Vec<Self> {
+        [Self::Baseline, Self::Avx2, Self::Avx512].into_iter().filter(|set| set.is_here()).collect()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_here(self) -> bool {
+        match self {
+            Self::Baseline => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_here(self) -> bool {
+        self == Self::Baseline
+    }
+
+    /// The widest that this CPU has and the environment allows.
+    pub fn in_use() -> Self {
+        static IN_USE: OnceLock<InstructionSet> = OnceLock::new();
+        *IN_USE.get_or_init(|| {
+            let allowed = std::env::var(INSTRUCTION_SET_VARIABLE).ok();
+            let sets = Self::available();
+            let named = sets.iter().find(|set| Some(set.name()) == allowed.as_deref()).copied();
+            named.or(sets.last().copied()).unwrap_or(Self::Baseline)
+        })
+    }
+
+    /// Runs `op` compiled for this set, which the CPU must have.
+    #[inline]
+    fn run<R>(self, op: impl FnOnce() -> R) -> R {
+        debug_assert!(self.is_here());
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: sets come from `available` alone, which looked for the features.
+            Self::Avx512 => unsafe { with_avx512(op) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Self::Avx2 => unsafe { with_avx2(op) },
+            _ => op(),
+        }
+    }
+}
+
 /// Runs `op` compiled for the widest vector unit that this CPU has.
 ///
 /// The binary is built for the baseline CPU; a closure that is inlined here gets its loops vectorised for
 /// AVX-512 or AVX2 as well. Only worth it around loops over at least a few hundred elements.
 #[inline]
 pub(crate) fn vectorize<R>(op: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the features were detected on the line above.
-            return unsafe { with_avx512(op) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was detected on the line above.
-            return unsafe { with_avx2(op) };
-        }
-    }
-    op()
+    InstructionSet::in_use().run(op)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -128,25 +191,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_close_to_the_library_one() {
-        let mut worst = 0.0f64;
-        for step in -87_000..=88_000 {
-            let x = step as f32 / 1000.0;
-            let expected = f64::from(x).exp();
-            worst = worst.max((f64::from(exp(x)) - expected).abs() / expected);
+    fn exp_is_close_to_the_library_one_in_every_instruction_set() {
+        let inputs: Vec<f32> = (-87_000..=88_000).map(|step| step as f32 / 1000.0).collect();
+        let baseline: Vec<f32> = inputs.iter().map(|&x| exp(x)).collect();
+        for set in InstructionSet::available() {
+            let mut values = inputs.clone();
+            set.run(|| values.iter_mut().for_each(|x| *x = exp(*x)));
+            let mut worst = 0.0f64;
+            for (&x, &value) in inputs.iter().zip(&values) {
+                let expected = f64::from(x).exp();
+                worst = worst.max((f64::from(value) - expected).abs() / expected);
+            }
+            assert!(worst < 3e-7, "worst relative error {worst} with {set:?}");
+            assert_eq!(values, baseline, "{set:?} rounds as the baseline does");
         }
-        assert!(worst < 3e-7, "worst relative error {worst}");
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
     }
 
     #[test]
-    fn sums_are_right() {
-        let values: Vec<f32> = (0..1003).map(|i| (i as f32).sin()).collect();
-        let expected: f64 = values.iter().map(|&v| f64::from(v)).sum();
-        assert!((f64::from(vectorize(|| sum(&values))) - expected).abs() < 1e-4);
-        let squares: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
-        assert!((f64::from(dot(&values, &values)) - squares).abs() < 1e-3);
-        assert_eq!(max(&values), values.iter().copied().fold(f32::MIN, f32::max));
+    fn sums_are_right_and_the_same_in_every_instruction_set() {
+        for length in [0, 1, 15, 16, 17, 1003] {
+            let values: Vec<f32> = (0..length).map(|i| (i as f32).sin()).collect();
+            let expected: f64 = values.iter().map(|&v| f64::from(v)).sum();
+            let squares: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
+            let baseline = (sum(&values), dot(&values, &values), max(&values));
+            assert!((f64::from(baseline.0) - expected).abs() < 1e-4);
+            assert!((f64::from(baseline.1) - squares).abs() < 1e-3);
+            assert_eq!(baseline.2, values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            for set in InstructionSet::available() {
+                let found = set.run(|| (sum(&values), dot(&values, &values), max(&values)));
+                assert_eq!(found, baseline, "{set:?}, {length} values");
+            }
+        }
     }
 }

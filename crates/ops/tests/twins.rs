@@ -5,9 +5,9 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use medley_ops::{
-    Gradients, IGNORED_LABEL, LowRank, Rotation, Segment, adapted_linear, cached_attention, causal_attention,
-    embedding_gradient, inject_gradient, keyed_dropout, linear, linear_cross_entropy, reference, rms_norm,
-    rotate_halves, squared_norm, swiglu,
+    Gradients, IGNORED_LABEL, INSTRUCTION_SET_VARIABLE, InstructionSet, LowRank, Rotation, Segment, adapted_linear,
+    cached_attention, causal_attention, embedding_gradient, inject_gradient, keyed_dropout, linear,
+    linear_cross_entropy, reference, rms_norm, rotate_halves, squared_norm, swiglu,
 };
 
 /// Uniform numbers in [-1, 1).
@@ -68,6 +68,32 @@ fn compare(what: &str, actual: &[Vec<f32>], expected: &[Vec<f32>]) {
     for (number, (actual, expected)) in actual.iter().zip(expected).enumerate() {
         let part = if number == 0 { "value".to_owned() } else { format!("gradient {number}") };
         close(&format!("{what}, {part}"), actual, expected, 2e-5);
+    }
+}
+
+/// The tests of this file once more, in processes that may use no more than one of the instruction sets each.
+#[test]
+fn every_instruction_set_of_this_cpu_agrees_with_the_twins() {
+    let widest = InstructionSet::in_use();
+    for set in InstructionSet::available().into_iter().filter(|&set| set != widest) {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+        command.env(INSTRUCTION_SET_VARIABLE, set.name());
+        command.args(["--skip", "every_instruction_set", "--skip", "wgpu", "--test-threads", "2"]);
+        let output = command.output().expect("it runs");
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{set:?}: {told}");
+        assert!(
+            !told.contains("running 0 tests") && told.contains("instruction_set_is_the_one_named ... ok"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn instruction_set_is_the_one_named() {
+    match std::env::var(INSTRUCTION_SET_VARIABLE) {
+        Ok(name) => assert_eq!(InstructionSet::in_use().name(), name),
+        Err(_) => assert_eq!(Some(&InstructionSet::in_use()), InstructionSet::available().last()),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use medley_model::{Decoder, DecoderConfig, InitConfig, adapter_base, is_adapter, stored_dtype};
+use medley_model::{
+    Decoder, DecoderConfig, InitConfig, adapter_base, copy_companions, describe_model, is_adapter, open_model,
+    stored_dtype,
+};
 
 use crate::checkpoint::write_whole;
 use crate::error::TrainError;
@@ -80,18 +83,38 @@ impl Base {
     /// Loads the weights, with an adapter added to them, or draws them by `seed`.
     ///
     /// # Errors
-    /// When files are missing, damaged or do not fit each other.
+    /// When files are missing, damaged or do not fit each other, or a weight is NaN or infinite.
     pub fn load(&self, seed: u64, device: &Device, dtype: DType) -> Result<Decoder, TrainError> {
         Ok(match self {
             Self::Model { directory, .. } => Decoder::load(directory, device, dtype)?,
-            Self::Merged { model, adapter } => {
-                let mut decoder = Decoder::load(model, device, dtype)?;
-                decoder.load_adapter(adapter)?;
-                decoder.merge();
-                decoder
-            }
+            Self::Merged { model, adapter } => open_model(adapter, Some(model), device, dtype)?.model,
             Self::Fresh { config } => Decoder::init_from_file(config, seed, device, dtype)?,
         })
+    }
+
+    /// Holds configuration, headers of the weights and adapter against each other, before any weight is read.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or they do not fit each other.
+    pub fn check(&self) -> Result<(), TrainError> {
+        match self {
+            Self::Model { directory, .. } => drop(describe_model(directory, None)?),
+            Self::Merged { model, adapter } => drop(describe_model(adapter, Some(model))?),
+            Self::Fresh { config } => drop(InitConfig::from_file(config)?),
+        }
+        Ok(())
+    }
+
+    /// Whether its weights are here: of a hub model, a plan has the description only.
+    pub fn has_weights(&self) -> bool {
+        let weights = |directory: &Path| {
+            ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| directory.join(name).exists())
+        };
+        match self {
+            Self::Model { directory, .. } => weights(directory),
+            Self::Merged { model, .. } => weights(model),
+            Self::Fresh { .. } => true,
+        }
     }
 
     /// The shape of the model, without its weights.
@@ -157,6 +180,34 @@ impl Base {
 mod tests {
     use super::*;
     use std::fs;
+
+    fn parity(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity").join(name)
+    }
+
+    #[test]
+    fn training_begins_on_the_sum_that_the_adapter_means() {
+        let model = parity("fixtures/grouped");
+        let weight = |base: &Base| -> Vec<f32> {
+            base.check().expect("they fit");
+            let decoder = base.load(0, &Device::flex(), DType::F32).expect("it loads");
+            decoder.layers[1].self_attn.q_proj.weight.clone().into_data().iter::<f32>().collect()
+        };
+        let plain = weight(&Base::Model { directory: model.clone(), name: "grouped".into() });
+        for name in ["plain", "pissa", "olora", "dora", "rslora", "bin"] {
+            let adapter = parity("adapters").join(name);
+            let opened = open_model(&adapter, Some(&model), &Device::flex(), DType::F32).expect("it opens").model;
+            let expected: Vec<f32> =
+                opened.layers[1].self_attn.q_proj.weight.clone().into_data().iter::<f32>().collect();
+            let base = Base::Merged { model: model.clone(), adapter };
+            assert!(weight(&base) == expected && expected != plain, "{name}");
+            assert_eq!(base.stored_dtype().expect("readable"), Some(DType::F32));
+        }
+        for name in ["alora", "pissa-niter"] {
+            let base = Base::Merged { model: model.clone(), adapter: parity("adapters").join(name) };
+            assert!(base.check().is_err() && base.load(0, &Device::flex(), DType::F32).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn a_base_is_told_by_what_stands_in_it() {

@@ -180,7 +180,13 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
 
 fn non_finite_message(step: usize, what: &str, offenders: &[SampleOrigin], looked_at: usize) -> String {
     let mut text = format!("step {step}: the {what} is not a finite number; nothing of the step is kept. ");
-    if offenders.is_empty() {
+    if step == 1 && (offenders.is_empty() || offenders.len() == looked_at) {
+        // The weights are finite, which was checked when they were read, and none has been changed yet.
+        text.push_str(
+            "No weight has been changed yet, so the learning rate is not the cause: the base model overflows; train in f32, or \
+             check the base model. ",
+        );
+    } else if offenders.is_empty() {
         text.push_str("No sample gives it when run alone: lower `train.learning_rate`, or train in f32. ");
     } else if offenders.len() == looked_at && looked_at > 1 {
         text.push_str(

@@ -4,8 +4,11 @@ use super::HubError;
 use super::remote_file::RemoteFile;
 use crate::locate::{DatasetRequest, is_data_file, is_description, one_family};
 
+/// An adapter's factors as older versions of PEFT write them; fetched only where they are nowhere else.
+const ADAPTER_PICKLE: &str = "adapter_model.bin";
+
 /// What a model needs beside its weights.
-const MODEL_FILES: [&str; 14] = [
+const MODEL_FILES: [&str; 15] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -19,6 +22,7 @@ const MODEL_FILES: [&str; 14] = [
     "qwen.tiktoken",
     "adapter_config.json",
     "adapter_model.safetensors",
+    ADAPTER_PICKLE,
     "model.safetensors.index.json",
 ];
 
@@ -89,9 +93,10 @@ pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile
         .iter()
         .filter(|file| belongs_to_model(&file.name) || is_weight(&file.name))
         .filter(|file| !(whole && file.name == "model.safetensors.index.json"))
+        .filter(|file| !(has("adapter_model.safetensors") && file.name == ADAPTER_PICKLE))
         .cloned()
         .collect();
-    let adapter = has("adapter_config.json") && has("adapter_model.safetensors");
+    let adapter = has("adapter_config.json") && (has("adapter_model.safetensors") || has(ADAPTER_PICKLE));
     if !has("config.json") && !adapter {
         return Err(no_files("it has no `config.json`", "name a model in Hugging Face's layout"));
     }
@@ -106,7 +111,7 @@ pub(super) fn model_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile
 
 /// The files that a tokenizer is loaded from.
 pub(super) fn tokenizer_files(id: &str, all: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
-    let is_weight = |name: &str| name.contains(".safetensors");
+    let is_weight = |name: &str| name.contains(".safetensors") || name == ADAPTER_PICKLE;
     let wanted = |file: &&RemoteFile| belongs_to_model(&file.name) && !is_weight(&file.name);
     let chosen: Vec<RemoteFile> = all.iter().filter(wanted).cloned().collect();
     if chosen.iter().any(|file| file.name == "tokenizer.json") {
@@ -183,6 +188,13 @@ mod tests {
         assert!(error.contains("safetensors") && error.contains("pytorch_model.bin"), "{error}");
         let adapter = files(&["adapter_config.json", "adapter_model.safetensors"]);
         assert_eq!(model_files("o/n", &adapter).expect("found").len(), 2);
+        let pickled = files(&["adapter_config.json", "adapter_model.bin"]);
+        assert_eq!(model_files("o/n", &pickled).expect("found").len(), 2);
+        let both = files(&["adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"]);
+        assert_eq!(
+            names(&model_files("o/n", &both).expect("found")),
+            ["adapter_config.json", "adapter_model.safetensors"]
+        );
         assert!(model_files("o/n", &files(&["model.safetensors"])).is_err());
         assert_eq!(names(&tokenizer_files("o/n", &all).expect("found")), ["config.json", "tokenizer.json"]);
         assert!(tokenizer_files("o/n", &files(&["tokenizer.model"])).is_err());

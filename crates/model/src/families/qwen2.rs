@@ -6,17 +6,22 @@ use serde_json::Value;
 use crate::config::{AttentionBias, DecoderConfig, Family, Keys, PositionEncoding};
 use crate::error::Result;
 
+/// Sizes beyond those of any model, so that a damaged file is refused by key and products do not overflow.
+const MOST_FEATURES: usize = 1 << 20;
+const MOST_HEADS: usize = 1 << 12;
+const MOST_LAYERS: usize = 1 << 12;
+const MOST_TOKENS: usize = 1 << 24;
+
+/// What transformers takes for keys that are missing (not null).
+const DEFAULT_KEY_VALUE_HEADS: usize = 32;
+const DEFAULT_WINDOW: usize = 4096;
+
 /// Interprets a `config.json`; what the decoder does not compute is refused rather than ignored.
 pub(crate) fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     refuse_unsupported(keys)?;
-    let hidden_size = keys.positive("hidden_size")?;
-    let num_attention_heads = keys.positive("num_attention_heads")?;
-    let num_key_value_heads = keys.optional("num_key_value_heads")?.unwrap_or(num_attention_heads);
-    if num_key_value_heads == 0 || num_attention_heads % num_key_value_heads != 0 {
-        let problem =
-            format!("is {num_key_value_heads}, expected a divisor of num_attention_heads = {num_attention_heads}");
-        return Err(keys.problem("num_key_value_heads", problem));
-    }
+    let hidden_size = keys.size("hidden_size", MOST_FEATURES)?;
+    let num_attention_heads = keys.size("num_attention_heads", MOST_HEADS)?;
+    let num_key_value_heads = key_value_heads(keys, num_attention_heads)?;
     let head_dim = match keys.optional("head_dim")? {
         Some(head_dim) => head_dim,
         None if hidden_size % num_attention_heads == 0 => hidden_size / num_attention_heads,
@@ -27,16 +32,17 @@ pub(crate) fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
             return Err(keys.problem("hidden_size", problem));
         }
     };
-    if head_dim == 0 || head_dim % 2 != 0 {
-        let problem = format!("is {head_dim}, expected an even number (rotary positions turn pairs)");
+    if head_dim == 0 || head_dim % 2 != 0 || head_dim > MOST_HEADS {
+        let problem =
+            format!("is {head_dim}, expected an even number up to {MOST_HEADS} (rotary positions turn pairs)");
         return Err(keys.problem("head_dim", problem));
     }
     Ok(DecoderConfig {
         family: Family::Qwen2,
-        vocab_size: keys.positive("vocab_size")?,
+        vocab_size: keys.size("vocab_size", MOST_TOKENS)?,
         hidden_size,
-        intermediate_size: keys.positive("intermediate_size")?,
-        num_hidden_layers: keys.positive("num_hidden_layers")?,
+        intermediate_size: keys.size("intermediate_size", MOST_FEATURES)?,
+        num_hidden_layers: keys.size("num_hidden_layers", MOST_LAYERS)?,
         num_attention_heads,
         num_key_value_heads,
         head_dim,
@@ -49,6 +55,23 @@ pub(crate) fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     })
 }
 
+/// Null stands for as many as query heads, a missing key for 32.
+fn key_value_heads(keys: &Keys<'_>, num_attention_heads: usize) -> Result<usize> {
+    let key = "num_key_value_heads";
+    let missing = !keys.map.contains_key(key);
+    let heads = match keys.optional(key)? {
+        None if missing => DEFAULT_KEY_VALUE_HEADS,
+        None => num_attention_heads,
+        Some(heads) => heads,
+    };
+    if heads == 0 || num_attention_heads % heads != 0 {
+        let is = if missing { "is missing, which stands for" } else { "is" };
+        let problem = format!("{is} {heads}, expected a divisor of num_attention_heads = {num_attention_heads}");
+        return Err(keys.problem(key, problem));
+    }
+    Ok(heads)
+}
+
 fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     let activation: Option<String> = keys.optional("hidden_act")?;
     if let Some(activation) = activation.filter(|name| name != "silu") {
@@ -58,11 +81,14 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     if let Some(dropout) = dropout.filter(|&dropout| dropout != 0.0) {
         return Err(keys.problem("attention_dropout", format!("is {dropout}, only 0 is supported")));
     }
-    if keys.map.contains_key("quantization_config") {
+    if keys.map.get("quantization_config").is_some_and(|value| !value.is_null()) {
         return Err(keys.problem("quantization_config", "asks for quantised weights, which are not supported"));
     }
     let layers: usize = keys.positive("num_hidden_layers")?;
-    let window: Option<usize> = keys.optional("sliding_window")?;
+    let window: Option<usize> = match keys.map.contains_key("sliding_window") {
+        true => keys.optional("sliding_window")?,
+        false => Some(DEFAULT_WINDOW),
+    };
     let first_windowed = keys.optional("max_window_layers")?.unwrap_or(28);
     if keys.optional("use_sliding_window")?.unwrap_or(false) && window.is_some() && first_windowed < layers {
         let problem = format!(

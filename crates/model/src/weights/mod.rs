@@ -1,12 +1,13 @@
 //! Checkpoints in and out: Hugging Face directories and safetensors files.
 
-mod read;
-mod stored;
+mod header;
+mod pickle;
+pub(crate) mod read;
 mod write;
 
+pub(crate) use pickle::PickleFile;
 pub use read::TensorFile;
-pub(crate) use read::fill;
-pub use stored::stored_dtype;
+pub(crate) use read::WeightFiles;
 pub use write::{PIECE_ELEMENTS, write_tensors};
 pub(crate) use write::{create_directory, torch_metadata, write_json};
 
@@ -15,7 +16,7 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 
 use crate::config::DecoderConfig;
-use crate::decoder::{Decoder, LM_HEAD};
+use crate::decoder::Decoder;
 use crate::error::Result;
 use crate::skeleton::skeleton;
 
@@ -36,25 +37,28 @@ pub const COMPANION_FILES: [&str; 11] = [
 
 impl Decoder {
     /// Reads a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` names, in f32, f16 or bf16.
+    /// `model.safetensors.index.json` names, in f32, f16, bf16 or f64. Headers are checked against the configuration before
+    /// anything is allocated.
     ///
     /// # Errors
     /// When a file is missing or damaged, or the tensors are not exactly the model's; the error names every missing,
-    /// unexpected, misshapen and repeated tensor.
+    /// unexpected, misshapen and repeated tensor. When a weight is NaN or infinite.
     pub fn load(directory: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let config = DecoderConfig::from_dir(directory)?;
+        let files = WeightFiles::open(directory)?;
+        files.check(&config)?;
+        let optional = read::optional(&config);
         let mut model = skeleton(config, device, dtype);
-        // A tied head may stand in the file as a copy of the embedding.
-        let optional: &[&str] = if model.lm_head.is_none() { &[LM_HEAD] } else { &[] };
-        fill(directory, &mut model.slots(), &str::to_owned, optional)?;
+        files.fill(&mut model.slots(), &str::to_owned, optional)?;
         Ok(model)
     }
 
     /// Writes `config.json` and the weights (without adapters: merge first, or save the adapter) in `dtype`, in one file
-    /// or in shards of up to 5 GB, so that transformers loads them.
+    /// or in shards of up to 5 GB, so that transformers loads them; f32 weights are rounded to the nearest number of a shorter
+    /// format, at a tie to even.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When a file cannot be written, or a weight is beyond the range of f16.
     pub fn save(&self, directory: &Path, dtype: DType) -> Result<()> {
         create_directory(directory)?;
         let mut model = self.clone();
@@ -76,6 +80,14 @@ impl Decoder {
         }
         self
     }
+}
+
+/// The number format that most weights of a model directory are stored in: f32, f16 or bf16 (f32 for f64).
+///
+/// # Errors
+/// When there are no weights or their files are damaged.
+pub fn stored_dtype(directory: &Path) -> Result<DType> {
+    WeightFiles::open(directory)?.dtype()
 }
 
 /// Copies tokenizer, chat template and generation settings from one model directory to another.

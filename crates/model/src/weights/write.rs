@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burn::tensor::DType;
 use half::{bf16, f16};
@@ -27,25 +28,31 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, text).map_err(|source| ModelError::Write { path: path.to_owned(), source })
 }
 
-/// Writes one safetensors file; tensors leave their device one at a time.
+/// Writes one safetensors file; tensors leave their device one at a time and are rounded to the nearest number of `dtype`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, or a finite element is beyond the range of f16; then no file is left.
 pub fn write_tensors(
     path: &Path,
     tensors: Vec<(String, Parameter)>,
     dtype: DType,
     metadata: HashMap<String, String>,
 ) -> Result<()> {
-    let stored =
-        tensors.into_iter().map(|(name, parameter)| (name, Stored { shape: parameter.shape(), parameter, dtype }));
+    let beyond = OnceLock::new();
+    let stored = tensors.into_iter().map(|(name, parameter)| {
+        let stored = Stored { name: name.clone(), shape: parameter.shape(), parameter, dtype, beyond: &beyond };
+        (name, stored)
+    });
     safetensors::serialize_to_file(stored, Some(metadata), path).map_err(|error| {
         let source = match error {
             SafeTensorError::IoError(source) => source,
             other => std::io::Error::other(other.to_string()),
         };
         ModelError::Write { path: path.to_owned(), source }
-    })
+    })?;
+    let Some((tensor, value)) = beyond.into_inner() else { return Ok(()) };
+    std::fs::remove_file(path).map_err(|source| ModelError::Write { path: path.to_owned(), source })?;
+    Err(ModelError::BeyondFormat { path: path.to_owned(), tensor, value })
 }
 
 /// What transformers refuses files without.
@@ -54,13 +61,16 @@ pub(crate) fn torch_metadata() -> HashMap<String, String> {
 }
 
 /// A tensor that is read from its device only when it is written.
-struct Stored {
+struct Stored<'a> {
+    name: String,
     parameter: Parameter,
     shape: Vec<usize>,
     dtype: DType,
+    /// The first tensor and finite element that became infinite.
+    beyond: &'a OnceLock<(String, f32)>,
 }
 
-impl View for Stored {
+impl View for Stored<'_> {
     fn dtype(&self) -> Dtype {
         file_dtype(self.dtype)
     }
@@ -68,7 +78,11 @@ impl View for Stored {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(encode(self.parameter.clone(), self.dtype))
+        let (bytes, beyond) = encode(self.parameter.clone(), self.dtype);
+        if let Some(value) = beyond {
+            self.beyond.get_or_init(|| (self.name.clone(), value));
+        }
+        Cow::Owned(bytes)
     }
     fn data_len(&self) -> usize {
         self.parameter.elements() * file_dtype(self.dtype).bitsize() / 8
@@ -117,18 +131,26 @@ fn file_dtype(dtype: DType) -> Dtype {
 /// Elements of a tensor that leave their device at a time when it is written.
 pub const PIECE_ELEMENTS: usize = 1 << 21;
 
-fn encode(parameter: Parameter, dtype: DType) -> Vec<u8> {
+/// The bytes of a tensor, and the first finite element that is infinite in that format.
+fn encode(parameter: Parameter, dtype: DType) -> (Vec<u8>, Option<f32>) {
     let (values, elements) = (parameter.clone().flatten(), parameter.elements());
     let mut bytes = Vec::with_capacity(elements * file_dtype(dtype).bitsize() / 8);
+    let mut beyond = None;
     for start in (0..elements).step_by(PIECE_ELEMENTS) {
         let piece = values.clone().slice(start..elements.min(start + PIECE_ELEMENTS)).cast(DType::F32).into_data();
         for value in piece.iter::<f32>() {
             match dtype {
-                DType::F16 => bytes.extend_from_slice(&f16::from_f32(value).to_le_bytes()),
+                DType::F16 => {
+                    let short = f16::from_f32(value);
+                    if beyond.is_none() && short.is_infinite() && value.is_finite() {
+                        beyond = Some(value);
+                    }
+                    bytes.extend_from_slice(&short.to_le_bytes());
+                }
                 DType::BF16 => bytes.extend_from_slice(&bf16::from_f32(value).to_le_bytes()),
                 _ => bytes.extend_from_slice(&value.to_le_bytes()),
             }
         }
     }
-    bytes
+    (bytes, beyond)
 }

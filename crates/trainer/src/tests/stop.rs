@@ -11,15 +11,23 @@ use medley_model::{Decoder, Parameter};
 fn a_loss_that_is_not_finite_names_its_samples() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (base, run) = (folder.path().join("base"), folder.path().join("run"));
-    // Token 150 stands in one sample only; its embedding is not a number.
+    // Token 150 stands in one sample only, and only its embedding has a first feature, by which the first queries overflow.
     let mut decoder = Decoder::load(&tiny_base(), &Device::flex(), DType::F32).expect("the fixture loads");
     decoder.lm_head = Some(decoder.embed_tokens.clone());
     for mut slot in decoder.slots() {
-        if slot.name == medley_model::EMBED_TOKENS {
-            let mut data = slot.get().into_data();
-            data.as_mut_slice::<f32>().expect("f32")[150 * 32] = f32::NAN;
-            slot.set(Parameter::from_data(data, &Device::flex(), DType::F32));
+        let mut data = slot.get().into_data();
+        let values = data.as_mut_slice::<f32>().expect("f32");
+        match slot.name.as_str() {
+            medley_model::EMBED_TOKENS => {
+                values.chunks_exact_mut(32).for_each(|row| row[0] = 0.0);
+                values[150 * 32] = 10.0;
+            }
+            "model.layers.0.self_attn.q_proj.weight" => {
+                values.chunks_exact_mut(32).for_each(|row| row[0] = f32::MAX);
+            }
+            _ => continue,
         }
+        slot.set(Parameter::from_data(data, &Device::flex(), DType::F32));
     }
     decoder.config.tie_word_embeddings = false;
     decoder.config.source.insert("tie_word_embeddings".into(), false.into());
@@ -33,6 +41,34 @@ fn a_loss_that_is_not_finite_names_its_samples() {
     assert_eq!(offenders, &[samples[6].origin.clone()]);
     assert!(error.to_string().contains("train.jsonl:7 (source general, key "), "{error}");
     assert!(!run.join("model").exists());
+}
+
+#[test]
+fn a_base_that_is_not_finite_is_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (base, run) = (folder.path().join("base"), folder.path().join("run"));
+    let mut decoder = Decoder::load(&tiny_base(), &Device::flex(), DType::F32).expect("the fixture loads");
+    let mut data = decoder.norm.weight.clone().into_data();
+    data.as_mut_slice::<f32>().expect("f32")[3] = f32::INFINITY;
+    decoder.norm.weight = burn::Tensor::from_data(data, &Device::flex());
+    decoder.save(&base, DType::F32).expect("saved");
+    let base = Base::Model { directory: base, name: "broken".into() };
+    let watcher = Watcher::default();
+    let error = train_from(base, &run, &spec(), &samples(11), false, &watcher, &Device::flex()).expect_err("refused");
+    let told = error.to_string();
+    assert!(told.contains("the base model's weights are not finite: model.norm.weight"), "{told}");
+    assert!(told.contains("model.safetensors") && !told.contains("learning_rate"), "{told}");
+    assert!(watcher.losses.borrow().is_empty() && !run.join("model").exists());
+}
+
+#[test]
+fn the_learning_rate_is_not_blamed_before_a_weight_has_changed() {
+    let error = |step| {
+        let offenders = samples(3).into_iter().map(|sample| sample.origin).collect();
+        TrainError::NonFinite { step, what: "loss", offenders, looked_at: 3 }.to_string()
+    };
+    assert!(error(1).contains("the learning rate is not the cause") && error(1).contains("base model"), "{}", error(1));
+    assert!(error(2).contains("lower `train.learning_rate`"), "{}", error(2));
 }
 
 #[test]

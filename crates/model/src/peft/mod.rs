@@ -1,0 +1,372 @@
+//! PEFT adapters, added to the weights of their base model.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `config.rs` | `adapter_config.json`: what the tensors mean, and what is refused |
+//! | `targets.rs` | which modules have an adapter |
+//! | `file.rs` | the tensors by what they are |
+//! | `merge.rs` | products, sums and rounding |
+//! | `residual.rs` | what PiSSA and OLoRA leave of a base weight |
+//!
+//! Sizes are checked against the file's header before anything is allocated for them.
+
+mod config;
+mod file;
+pub(crate) mod merge;
+mod residual;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::Tensor;
+
+pub use config::{AdapterBias, AdapterConfig, BaseWeight};
+pub use file::ADAPTER_PICKLE;
+
+use self::file::{AdapterFile, Key, Part, name_of};
+use self::merge::{Update, host, like, round_to, transposed};
+use self::targets::{Place, ends_with};
+use crate::config::{DecoderConfig, Keys, read_object};
+use crate::decoder::{Decoder, EMBED_TOKENS, LM_HEAD};
+use crate::error::{ModelError, Result};
+use crate::lora::{ADAPTER_CONFIG, LoraConfig};
+use crate::projection::Module;
+use crate::skeleton;
+
+/// Paths of the two tables.
+const TABLE: &str = "model.embed_tokens";
+const HEAD: &str = "lm_head";
+
+/// An adapter whose settings are computed and whose tensors fit a base model; nothing of it is in memory yet.
+#[derive(Debug)]
+pub struct PeftAdapter {
+    /// Its settings.
+    pub config: AdapterConfig,
+    file: AdapterFile,
+    places: Vec<(Place, String, [usize; 2])>,
+    /// Rows of the embedding and of the head that have new values.
+    rows: Vec<(Place, Vec<usize>)>,
+}
+
+impl PeftAdapter {
+    /// Reads the settings of an adapter and the header of its tensors, for a base model of shape `base`.
+    ///
+    /// # Errors
+    /// When the settings ask for something that is not computed or hold an unknown key, or the tensors are not exactly
+    /// those that the settings ask for; the error names every one.
+    pub fn open(directory: &Path, base: &DecoderConfig) -> Result<Self> {
+        let path = directory.join(ADAPTER_CONFIG);
+        let settings = read_object(&path)?;
+        let keys = Keys { map: &settings, path: &path };
+        let config = AdapterConfig::from_map(&settings, &path)?;
+        let (file, mut problems) = AdapterFile::open(directory)?;
+        let mut places = Place::all(base);
+        places.retain(|(_, module, _)| config.targets.has(module));
+        if places.is_empty() {
+            let names = Module::ALL.map(Module::name).join(", ");
+            let problem = format!(
+                "names no module of this model that can have an adapter; it has {names}, embed_tokens, lm_head"
+            );
+            return Err(keys.problem("target_modules", problem));
+        }
+        refuse_places(&keys, &config, &places, base)?;
+        let rows = rows(&keys, &config, base)?;
+        let adapter = Self { config, file, places, rows };
+        compare(&adapter.expected(base), base, &adapter.file, &mut problems);
+        match problems.is_empty() {
+            true => Ok(adapter),
+            false => Err(ModelError::Tensors { path: adapter.file.path, problems }),
+        }
+    }
+
+    /// Shapes of the tensors that must be there.
+    fn expected(&self, base: &DecoderConfig) -> BTreeMap<Key, Vec<usize>> {
+        let config = &self.config;
+        let mut expected = BTreeMap::new();
+        for (place, path, [output, input]) in &self.places {
+            let mut add = |part, shape: &[usize]| drop(expected.insert((path.clone(), part), shape.to_vec()));
+            let rank = match config.base_weight {
+                BaseWeight::Plain => config.rank_of(path),
+                // The decomposition has no more columns than the weight.
+                _ => config.rank_of(path).min(*output).min(*input),
+            };
+            match place {
+                Place::Table => {
+                    add(Part::TableA, &[rank, *output]);
+                    add(Part::TableB, &[*input, rank]);
+                }
+                _ => {
+                    add(Part::A, &[rank, *input]);
+                    add(Part::B, &[*output, rank]);
+                }
+            }
+            if config.dora {
+                add(Part::Magnitude, &[*output]);
+            }
+            if config.lora_bias {
+                add(Part::BiasOfB, &[*output]);
+            }
+            if config.bias != AdapterBias::None && place.has_bias(base) {
+                add(Part::Bias, &[*output]);
+            }
+        }
+        for (place, rows) in &self.rows {
+            let path = if *place == Place::Table { TABLE } else { HEAD };
+            expected.insert((path.to_owned(), Part::Rows), vec![rows.len(), base.hidden_size]);
+        }
+        for (path, part, shape) in weights_of(base) {
+            let all_biases = config.bias == AdapterBias::All && part == Part::Bias;
+            if all_biases || self.is_saved(&path) {
+                expected.insert((path, part), shape);
+            }
+        }
+        expected
+    }
+
+    /// The settings as those of plain LoRA on the same projections of every layer, which training can go on with.
+    ///
+    /// # Errors
+    /// When it is another kind of adapter.
+    pub(crate) fn uniform(&self, base: &DecoderConfig) -> Result<(LoraConfig, Vec<Module>)> {
+        let modules: Vec<Module> = Module::ALL
+            .into_iter()
+            .filter(|module| self.places.iter().any(|(place, ..)| *place == Place::Projection(0, *module)))
+            .collect();
+        let projections = self.places.iter().filter(|(place, ..)| matches!(place, Place::Projection(..))).count();
+        let whole = projections == self.places.len() && projections == modules.len() * base.num_hidden_layers;
+        if !self.config.is_uniform() || !whole {
+            let problem = "training can only go on with plain LoRA on the same projections of every layer; name this adapter as \
+                           `model.base` to train on the sum of base and adapter";
+            return Err(ModelError::Lora(format!("{}: {problem}", self.file.path.display())));
+        }
+        let (rank, alpha, dropout) = (self.config.rank, self.config.alpha, self.config.dropout);
+        let target = modules.iter().map(|module| module.name().to_owned()).collect();
+        Ok((LoraConfig { rank, alpha, dropout, target }, modules))
+    }
+
+    /// The factors A and B of one projection.
+    pub(crate) fn factors(&self, layer: usize, module: Module) -> Result<(Vec<f32>, Vec<f32>)> {
+        let place = Place::Projection(layer, module);
+        let (_, path, _) = self.places.iter().find(|(other, ..)| *other == place).expect("it was found to be adapted");
+        let read = |part| Ok::<_, ModelError>(self.file.read(path, part)?.expect("checked when it was opened"));
+        Ok((read(Part::A)?, read(Part::B)?))
+    }
+
+    /// Whether `modules_to_save` names the module or one around it.
+    fn is_saved(&self, path: &str) -> bool {
+        let around = path.match_indices('.').map(|(dot, _)| &path[..dot]).chain([path]);
+        around.into_iter().any(|path| self.config.saved.iter().any(|name| path.ends_with(name.as_str())))
+    }
+}
+
+/// Paths, kinds and shapes of the base's weights, the tied head too.
+fn weights_of(base: &DecoderConfig) -> impl Iterator<Item = (String, Part, Vec<usize>)> {
+    let tied = base.tie_word_embeddings.then(|| (LM_HEAD.to_owned(), vec![base.vocab_size, base.hidden_size]));
+    skeleton::shapes(base).into_iter().chain(tied).map(|(name, shape)| {
+        let (path, kind) = name.rsplit_once('.').expect("every name has a kind");
+        (path.to_owned(), if kind == "bias" { Part::Bias } else { Part::Weight }, shape)
+    })
+}
+
+/// Refuses what PEFT can train and a merged model cannot hold.
+fn refuse_places(
+    keys: &Keys<'_>,
+    config: &AdapterConfig,
+    places: &[(Place, String, [usize; 2])],
+    base: &DecoderConfig,
+) -> Result<()> {
+    for (place, path, _) in places {
+        let is_table = *place == Place::Table;
+        if config.lora_bias && !place.has_bias(base) {
+            let problem = format!("is true and {path} has no bias, which the merged model would need");
+            return Err(keys.problem("lora_bias", problem));
+        }
+        if config.dora && is_table {
+            return Err(keys.problem("use_dora", format!("is true for {path}: DoRA on an embedding is not computed")));
+        }
+        if config.base_weight != BaseWeight::Plain && is_table {
+            let problem = format!("is set for {path}: on an embedding it is not computed");
+            return Err(keys.problem("init_lora_weights", problem));
+        }
+        if base.tie_word_embeddings && *place == Place::Head {
+            let problem = format!("names {path}, which is the embedding of this model (tie_word_embeddings)");
+            return Err(keys.problem("target_modules", problem));
+        }
+    }
+    Ok(())
+}
+
+/// The tables that `trainable_token_indices` names.
+fn rows(keys: &Keys<'_>, config: &AdapterConfig, base: &DecoderConfig) -> Result<Vec<(Place, Vec<usize>)>> {
+    let key = "trainable_token_indices";
+    let mut tables = Vec::new();
+    for (name, rows) in &config.rows {
+        let place = match name {
+            name if ends_with(TABLE, name) => Place::Table,
+            name if ends_with(HEAD, name) && !base.tie_word_embeddings => Place::Head,
+            other => {
+                return Err(keys.problem(key, format!("names {other}, expected embed_tokens or an untied lm_head")));
+            }
+        };
+        if let Some(row) = rows.iter().find(|&&row| row >= base.vocab_size) {
+            let problem = format!("names row {row} of a table of {} rows", base.vocab_size);
+            return Err(keys.problem(key, problem));
+        }
+        let path = if place == Place::Table { TABLE } else { HEAD };
+        if config.targets.has(path) || config.saved.iter().any(|name| ends_with(path, name)) {
+            return Err(keys.problem(key, format!("names {path}, which the adapter changes in another way, too")));
+        }
+        tables.push((place, rows.clone()));
+    }
+    Ok(tables)
+}
+
+/// Names what is missing, unexpected or misshapen. Whole tables may be saved beside the adapter.
+fn compare(expected: &BTreeMap<Key, Vec<usize>>, base: &DecoderConfig, file: &AdapterFile, problems: &mut Vec<String>) {
+    for (key, shape) in expected {
+        if !file.has(&key.0, key.1) {
+            problems.push(format!("missing: {} {shape:?}", name_of(key)));
+        }
+    }
+    let tables = [TABLE, HEAD].map(|path| ((path.to_owned(), Part::Weight), vec![base.vocab_size, base.hidden_size]));
+    let optional = BTreeMap::from(tables);
+    for (key, name, shape) in file.tensors() {
+        match expected.get(key).or_else(|| optional.get(key)) {
+            Some(wanted) if wanted != shape => {
+                problems.push(format!("misshapen: {} is {shape:?}, expected {wanted:?}", name_of(key)));
+            }
+            Some(_) => {}
+            None => problems.push(format!("unexpected: {name} {shape:?}")),
+        }
+    }
+}
+
+impl Decoder {
+    /// Adds an adapter that was opened for this model's shape to the weights.
+    ///
+    /// Products and sums are f32 and are rounded once to the weights' format. A tied head stays what it was where only the
+    /// embedding is changed, and the model is untied.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a weight is not finite, before or after.
+    pub fn merge_peft(&mut self, adapter: &PeftAdapter) -> Result<()> {
+        self.merge();
+        // What stands beside factors is the base's own; what `modules_to_save` names belongs to one module alone.
+        self.take_whole(adapter, |path| !adapter.is_saved(path))?;
+        self.untie_for(adapter);
+        self.take_whole(adapter, |path| adapter.is_saved(path))?;
+        for (place, path, shape) in &adapter.places {
+            self.add_factors(adapter, *place, path, *shape)?;
+        }
+        for (place, rows) in &adapter.rows {
+            let path = if *place == Place::Table { TABLE } else { HEAD };
+            let new = adapter.file.read(path, Part::Rows)?.expect("checked when it was opened");
+            let table = self.weight_mut(*place);
+            let mut values = host(table.clone());
+            let width = table.dims()[1];
+            for (&row, new) in rows.iter().zip(new.chunks_exact(width)) {
+                values[row * width..][..width].copy_from_slice(new);
+            }
+            *table = like(table, values);
+        }
+        Ok(())
+    }
+
+    /// Gives the model a head of its own where the adapter changes only one of the tied two.
+    fn untie_for(&mut self, adapter: &PeftAdapter) {
+        let changed = |path: &str| adapter.is_saved(path) || adapter.config.targets.has(path);
+        if self.lm_head.is_none() && (changed(TABLE) || changed(HEAD)) {
+            self.lm_head = Some(self.embed_tokens.clone());
+            self.config.tie_word_embeddings = false;
+            self.config.source.insert("tie_word_embeddings".to_owned(), false.into());
+        }
+    }
+
+    /// Replaces those of the base's weights that the adapter holds whole and `wanted` names.
+    pub(crate) fn take_whole(&mut self, adapter: &PeftAdapter, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let tied = self.lm_head.is_none() && wanted(HEAD);
+        for mut slot in self.slots().into_iter().filter(|slot| !slot.adapter) {
+            let (path, kind) = slot.name.rsplit_once('.').expect("every name has a kind");
+            let part = if kind == "bias" { Part::Bias } else { Part::Weight };
+            if !wanted(path) {
+                continue;
+            }
+            let Some(values) = adapter.file.read(path, part)? else { continue };
+            let new = match slot.get() {
+                crate::Parameter::Vector(old) => crate::Parameter::Vector(like(&old, values)),
+                crate::Parameter::Matrix(old) => crate::Parameter::Matrix(like(&old, values)),
+            };
+            slot.set(new);
+        }
+        if tied && let Some(head) = adapter.file.read(HEAD, Part::Weight)? {
+            let same = host(self.embed_tokens.clone()) == host(like(&self.embed_tokens, head));
+            if !same {
+                let problem = format!("{LM_HEAD} differs from {EMBED_TOKENS}, but the base model's are one weight");
+                return Err(ModelError::Tensors { path: adapter.file.path.clone(), problems: vec![problem] });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the product of one module's factors to its weight.
+    fn add_factors(&mut self, adapter: &PeftAdapter, place: Place, path: &str, shape: [usize; 2]) -> Result<()> {
+        let (file, config) = (&adapter.file, &adapter.config);
+        let read = |part| Ok::<_, ModelError>(file.read(path, part)?.expect("checked when it was opened"));
+        let scale = config.scale_of(path) as f32;
+        let weight = self.weight_mut(place);
+        let dtype = weight.dtype();
+        let mut values = host(weight.clone());
+        let rank = config.rank_of(path);
+        match config.base_weight {
+            BaseWeight::Plain => {}
+            BaseWeight::WithoutPrincipal => residual::subtract_principal(&mut values, shape, rank),
+            BaseWeight::WithoutFirstQr => {
+                residual::subtract_first_columns(&mut values, shape, rank).map_err(|problem| {
+                    ModelError::Lora(format!("{path} cannot be brought to the state that OLoRA trained on: {problem}"))
+                })?;
+            }
+        }
+        if config.base_weight != BaseWeight::Plain {
+            round_to(&mut values, dtype);
+        }
+        let magnitude = if config.dora { Some(read(Part::Magnitude)?) } else { None };
+        let update = match place {
+            Place::Table => {
+                // Rows of the table are outputs: its factors are those of the transposed weight.
+                let (a, b) = (transposed(&read(Part::TableB)?, rank), transposed(&read(Part::TableA)?, shape[0]));
+                Update { a, b, scale, magnitude }
+            }
+            _ => Update { a: read(Part::A)?, b: read(Part::B)?, scale, magnitude },
+        };
+        update.add_to(&mut values, shape[1]);
+        finite_sum(file, path, &values)?;
+        *weight = like(weight, values);
+        if config.lora_bias {
+            let added = read(Part::BiasOfB)?;
+            let bias = self.bias_mut(place).expect("checked when it was opened");
+            let sum = host(bias.clone()).into_iter().zip(added).map(|(value, added)| value + added * scale).collect();
+            *bias = like(bias, sum);
+        }
+        Ok(())
+    }
+
+    fn weight_mut(&mut self, place: Place) -> &mut Tensor<2> {
+        match place {
+            Place::Table => &mut self.embed_tokens,
+            Place::Head => self.lm_head.as_mut().expect("a tied head has no adapter of its own"),
+            Place::Projection(layer, module) => &mut self.layers[layer].projection(module).weight,
+        }
+    }
+
+    fn bias_mut(&mut self, place: Place) -> Option<&mut Tensor<1>> {
+        match place {
+            Place::Projection(layer, module) => self.layers[layer].projection(module).bias.as_mut(),
+            _ => None,
+        }
+    }
+}
+
+fn finite_sum(file: &AdapterFile, path: &str, values: &[f32]) -> Result<()> {
+    crate::weights::read::finite(&file.path, &format!("{path}.weight with the adapter added"), values)
+}
