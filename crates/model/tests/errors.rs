@@ -105,7 +105,7 @@ fn a_missing_key_means_what_transformers_takes_for_it() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let config = place.path().join("config.json");
     let load = || Decoder::load(place.path(), &Device::flex(), DType::F32).map(drop).map_err(|error| error.to_string());
-    let mut with = |change: fn(&mut serde_json::Map<String, Value>)| {
+    let with = |change: fn(&mut serde_json::Map<String, Value>)| {
         copy("tied", place.path());
         edit(&config, |config| change(config.as_object_mut().expect("an object")));
         load()

@@ -80,7 +80,7 @@ pub enum BaseWeight {
     Plain,
     /// Less its best approximation of the adapter's rank (PiSSA, Meng et al. 2024).
     WithoutPrincipal,
-    /// Less the first columns of Q times the first rows of R (OLoRA, Büyükakyüz 2024).
+    /// Less the adapter's scale times the first columns of Q times the first rows of R (OLoRA, Büyükakyüz 2024).
     WithoutFirstQr,
 }
 

@@ -322,7 +322,8 @@ impl Decoder {
             BaseWeight::Plain => {}
             BaseWeight::WithoutPrincipal => residual::subtract_principal(&mut values, shape, rank),
             BaseWeight::WithoutFirstQr => {
-                residual::subtract_first_columns(&mut values, shape, rank).map_err(|problem| {
+                let factor = config.scale_of(path);
+                residual::subtract_first_columns(&mut values, shape, rank, factor).map_err(|problem| {
                     ModelError::Lora(format!("{path} cannot be brought to the state that OLoRA trained on: {problem}"))
                 })?;
             }

@@ -55,11 +55,12 @@ pub(super) fn subtract_principal(weight: &mut [f32], [rows, columns]: [usize; 2]
         subtract_along_rows(weight, columns, &basis);
     } else {
         let basis = principal_vectors(rows, rank, |x| matrix.times(&matrix.transposed_times(x)));
-        subtract_along_columns(weight, columns, &basis);
+        subtract_along_columns(weight, columns, &basis, 1.0);
     }
 }
 
-/// Subtracts `Q[:, :rank] R[:rank, :]` of the weight's QR decomposition: its projection onto its own first columns.
+/// Subtracts `scale * Q[:, :rank] R[:rank, :]` of the weight's QR decomposition: its projection onto its own first columns,
+/// scaled.
 ///
 /// # Errors
 /// When those columns depend on each other, so that Q is not unique.
@@ -67,6 +68,7 @@ pub(super) fn subtract_first_columns(
     weight: &mut [f32],
     [rows, columns]: [usize; 2],
     rank: usize,
+    scale: f64,
 ) -> Result<(), &'static str> {
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(rank);
     for column in 0..rank.min(columns).min(rows) {
@@ -80,7 +82,7 @@ pub(super) fn subtract_first_columns(
         vector.iter_mut().for_each(|value| *value /= length);
         basis.push(vector);
     }
-    subtract_along_columns(weight, columns, &basis);
+    subtract_along_columns(weight, columns, &basis, scale);
     Ok(())
 }
 
@@ -96,14 +98,14 @@ fn subtract_along_rows(weight: &mut [f32], columns: usize, basis: &[Vec<f64>]) {
     });
 }
 
-/// `W -= U U^T W`, with U's columns given.
-fn subtract_along_columns(weight: &mut [f32], columns: usize, basis: &[Vec<f64>]) {
+/// `W -= scale * U U^T W`, with U's columns given.
+fn subtract_along_columns(weight: &mut [f32], columns: usize, basis: &[Vec<f64>], scale: f64) {
     let matrix = Matrix { values: weight, columns };
     let shares: Vec<Vec<f64>> = basis.iter().map(|vector| matrix.transposed_times(vector)).collect();
     weight.par_chunks_exact_mut(columns).enumerate().for_each(|(number, row)| {
         let mut rest: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
         for (vector, share) in basis.iter().zip(&shares) {
-            rest.iter_mut().zip(share).for_each(|(rest, value)| *rest -= vector[number] * value);
+            rest.iter_mut().zip(share).for_each(|(rest, value)| *rest -= scale * vector[number] * value);
         }
         row.iter_mut().zip(rest).for_each(|(value, rest)| *value = rest as f32);
     });
@@ -281,11 +283,14 @@ mod tests {
     #[test]
     fn the_first_columns_are_taken_out() {
         let mut weight = with_singular_values(&[3.0, 2.0, 1.0, 0.5], 6, 5);
-        subtract_first_columns(&mut weight, [6, 5], 2).expect("independent");
+        subtract_first_columns(&mut weight, [6, 5], 2, 1.0).expect("independent");
         for row in weight.chunks(5) {
             assert!(row[0].abs() < 1e-6 && row[1].abs() < 1e-6, "the first columns are spanned by themselves");
         }
         assert!(weight.iter().any(|value| value.abs() > 0.1));
-        assert!(subtract_first_columns(&mut [1.0, 1.0, 2.0, 2.0], [2, 2], 2).is_err());
+        let mut twice = [3.0, 1.0, 0.0, 2.0];
+        subtract_first_columns(&mut twice, [2, 2], 1, 2.0).expect("one column");
+        assert_eq!(twice, [-3.0, -1.0, 0.0, 2.0], "the projection is scaled");
+        assert!(subtract_first_columns(&mut [1.0, 1.0, 2.0, 2.0], [2, 2], 2, 1.0).is_err());
     }
 }
