@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use medley_chat::ChatTokenizer;
 use medley_eval::{
-    ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, exam_table, fit_context, load_papers, sit,
+    EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, check_exam, exam_table, fit_context,
+    load_papers, sit,
 };
 use medley_experiment::RunDir;
+use medley_mixer::hub::Hub;
+use medley_mixer::{Columns, SourcePart};
 use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
 use miette::{IntoDiagnostic, Result, miette};
@@ -27,9 +30,15 @@ pub struct ExamArgs {
     /// The base model of an adapter, if it is not where adapter_config.json says
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
-    /// Files or globs of exam items (Medley's layout, CMB, CMExam, MedQA, …; .gz too) [default: the recipe's]
+    /// Exam items: files, folders, globs or hub data sets (JSON, CSV, Parquet, …, as sources) [default: the recipe's]
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     papers: Vec<String>,
+    /// Which fields of the papers hold what, as a recipe says it: 'options = ["a", "b"], output = "key"'
+    #[arg(long, value_name = "COLUMNS", requires = "papers", value_parser = medley_recipe::parse_columns)]
+    columns: Option<Columns>,
+    /// What the papers are written in, where that is not recognised: gb18030, big5, …
+    #[arg(long, value_name = "ENCODING", requires = "papers")]
+    encoding: Option<String>,
     /// Take the exam's settings from this recipe [default: the run's own, where MODEL is a run]
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
@@ -66,6 +75,9 @@ pub struct ExamArgs {
     /// Load the model although its plan says that memory is not enough
     #[arg(long)]
     ignore_plan: bool,
+    /// Keep every prompt in answers.jsonl, as the model read it
+    #[arg(long)]
+    keep_prompts: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -97,7 +109,8 @@ fn positive(text: &str) -> std::result::Result<usize, String> {
 pub fn run(args: ExamArgs) -> Result<()> {
     let found = find_model(&args.model)?;
     let settings = settings(&args, &found)?;
-    let papers = load_papers(&settings.spec.papers, &settings.base_dir).map_err(report)?;
+    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let papers = load_papers(&settings.spec.papers, &settings.base_dir, Some(&hub)).map_err(report)?;
     say_papers(&papers);
     let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
     let answering = Answering {
@@ -161,13 +174,11 @@ pub fn examine(
     folder: &Path,
 ) -> Result<ExamReport> {
     let context = examined.opened.model.config.max_position_embeddings;
-    let fitted = fit_context(spec, context).ok_or_else(|| {
-        miette!(
-            help = "lower exam.max_new_tokens (--max-new-tokens)",
-            "the model takes {context} tokens, an answer of {} leaves no room for a prompt",
-            spec.max_new_tokens
-        )
-    })?;
+    let no_room = || report(EvalError::NoRoom { context, answer: spec.max_new_tokens });
+    let fitted = fit_context(spec, context).ok_or_else(no_room)?;
+    if options.limit.is_none() {
+        check_exam(papers, spec, template, examined.tokenizer, context).map_err(report)?;
+    }
     let bar = progress::bar("exam", 0);
     let sitting = Sitting {
         papers,
@@ -232,7 +243,12 @@ fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
     };
     let spec = &mut settings.spec;
     if !args.papers.is_empty() {
-        spec.papers = args.papers.iter().map(|pattern| absolute(pattern)).collect::<Result<_>>()?;
+        let part = |pattern: &String| {
+            let columns = args.columns.clone().unwrap_or_default();
+            let path = if is_hub_name(pattern) { pattern.clone() } else { absolute(pattern)? };
+            Ok(SourcePart { path, columns, encoding: args.encoding.clone(), ..SourcePart::default() })
+        };
+        spec.papers = args.papers.iter().map(part).collect::<Result<_>>()?;
     }
     if spec.papers.is_empty() {
         return Err(miette!(
@@ -256,6 +272,7 @@ fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
             Books::Both => vec![Book::Open, Book::Closed],
         };
     }
+    spec.keep_prompts |= args.keep_prompts;
     spec.batch_size = args.batch_size.unwrap_or(spec.batch_size);
     spec.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(spec.max_prompt_tokens);
     spec.max_new_tokens = args.max_new_tokens.unwrap_or(spec.max_new_tokens);
@@ -268,6 +285,14 @@ fn absolute(pattern: &str) -> Result<String> {
     Ok(path.display().to_string())
 }
 
+/// Whether a pattern that leads nowhere here may be a data set of the hub.
+fn is_hub_name(pattern: &str) -> bool {
+    let named = pattern
+        .split_once('/')
+        .is_some_and(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'));
+    named && !pattern.starts_with(['.', '~']) && !pattern.contains(['*', '?', '[']) && !Path::new(pattern).exists()
+}
+
 /// The exam without a recipe.
 fn bare_spec() -> ExamSpec {
     ExamSpec {
@@ -278,6 +303,7 @@ fn bare_spec() -> ExamSpec {
         max_prompt_tokens: 4096,
         max_new_tokens: 32,
         batch_size: 16,
+        keep_prompts: false,
     }
 }
 
@@ -306,6 +332,8 @@ fn default_folder(args: &ExamArgs, found: &FoundModel, examined: &Examined) -> P
                 (args.shuffle_passages, args.limit),
                 (args.max_prompt_tokens, args.max_new_tokens),
             );
+            let columns = args.columns.as_ref().map(|columns| format!(" {columns:?}")).unwrap_or_default();
+            let asked = asked + &columns;
             let hash = medley_experiment::hash_bytes(asked.as_bytes());
             let name = examined.name.trim_end_matches('/').rsplit('/').next().unwrap_or("model");
             Path::new("checkpoints").join("exams").join(format!("{name}-{}", hash8(&hash)))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_eval::{ExamReport, PromptTemplate, compare_runs, exam_table, load_papers};
+use medley_eval::{ExamReport, compare_runs, exam_table};
 use medley_experiment::{RunDir, book_name, paired_note};
 use medley_model::{RunDevice, open_model};
 use medley_recipe::Resolved;
@@ -14,6 +14,7 @@ use crate::base::FoundBase;
 use crate::card_exam::put_exam;
 use crate::errors::report;
 use crate::exam::{Examined, Options, examine, say_papers};
+use crate::exam_check::RecipeExam;
 use crate::models::model_hash;
 use crate::progress::tell;
 
@@ -23,9 +24,10 @@ const BASE_FOLDER: &str = "base";
 /// Sits the base (unless `skip_base`, or it has no weights worth asking) and the trained model down to the recipe's exam.
 ///
 /// # Errors
-/// Papers, template or model that cannot be used, or answers of another exam in the run's folder.
+/// A model that cannot be used, or answers of another exam in the run's folder.
 pub fn exam_after(
     resolved: &Resolved,
+    exam: &RecipeExam,
     base: &FoundBase,
     device: &RunDevice,
     dtype: DType,
@@ -33,9 +35,8 @@ pub fn exam_after(
     skip_base: bool,
 ) -> miette::Result<()> {
     let recipe = &resolved.recipe;
-    let papers = load_papers(&recipe.exam.papers, &resolved.base_dir).map_err(report)?;
-    say_papers(&papers);
-    let template = PromptTemplate::load(&recipe.exam.prompt, &resolved.base_dir).map_err(report)?;
+    let RecipeExam { papers, template: Some(template) } = exam else { return Ok(()) };
+    say_papers(papers);
     let sit = |name: &str, directory: &Path, under: Option<&Path>, folder: &Path| -> miette::Result<()> {
         tell("exam", format!("{} items, {name}", papers.items.len()));
         let opened = open_model(directory, under, &device.device, dtype).map_err(report)?;
@@ -47,7 +48,7 @@ pub fn exam_after(
             tokenizer: &tokenizer.with_system(recipe.chat.system.clone()),
             device: device.to_string(),
         };
-        examine(&examined, &papers, &recipe.exam, &template, Options::default(), folder).map(drop)
+        examine(&examined, papers, &recipe.exam, template, Options::default(), folder).map(drop)
     };
     let base_folder = run_dir.exam().join(BASE_FOLDER);
     match &base.base {

@@ -16,7 +16,7 @@ use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::mix::mix_recipe;
-use crate::progress;
+use crate::{preview_exam, progress};
 
 /// Columns where standard output is no terminal.
 const PIPE_WIDTH: usize = 100;
@@ -38,6 +38,9 @@ pub struct PreviewArgs {
     /// The samples of these optimizer steps, in training order: 17, or 10-20
     #[arg(long, value_name = "STEPS", conflicts_with_all = ["samples", "source"], value_parser = steps)]
     step: Option<RangeInclusive<usize>>,
+    /// Prompts of the recipe's exam, as the model reads them, instead of samples
+    #[arg(long, conflicts_with_all = ["source", "step"])]
+    exam: bool,
     /// One JSON object per sample, with its ids and labels
     #[arg(long)]
     json: bool,
@@ -57,6 +60,9 @@ fn steps(text: &str) -> Result<RangeInclusive<usize>, String> {
 /// Mixes, encodes with the recipe's model and shows samples.
 pub fn run(args: PreviewArgs) -> miette::Result<()> {
     let mut resolved = args.recipe.load()?;
+    if args.exam {
+        return preview_exam::run(&resolved, usize::from(args.samples), args.json);
+    }
     let chat = resolved.recipe.chat.clone();
     // The tokenizer first: it is the quicker to fail.
     let directory = tokenizer_directory(&resolved)?;
@@ -172,7 +178,8 @@ fn take_turns(records: &[MixedRecord], count: usize) -> Vec<&MixedRecord> {
     turns.into_iter().take(count).map(|(_, place)| &records[place]).collect()
 }
 
-fn look() -> PreviewStyle {
+/// How previews look here.
+pub fn look() -> PreviewStyle {
     let terminal = Term::stdout();
     let width = if terminal.is_term() { usize::from(terminal.size().1).max(20) } else { PIPE_WIDTH };
     PreviewStyle { colour: console::colors_enabled(), width, cut_width: CUT_WIDTH }

@@ -21,9 +21,10 @@ use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::exam_after::{exam_after, show_exam};
+use crate::exam_check::RecipeExam;
 use crate::foreign_run::what_differs;
 use crate::logging;
-use crate::mix::mix_recipe;
+use crate::mix::mix_with_papers;
 use crate::mix_summary::say_ledger;
 use crate::named_run;
 use crate::plan;
@@ -83,6 +84,7 @@ struct Prepared {
     dtype: DType,
     base: FoundBase,
     tokenizer: ChatTokenizer,
+    exam: RecipeExam,
     mix: Mix,
     order: TrainingOrder,
     train: Vec<Sample>,
@@ -133,7 +135,9 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     tell("device", device_line(&device, args.device));
     let base = find_base(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
-    let mut mix = mix_recipe(&resolved, &tokenizer, None)?;
+    let context = base.base.config().map_err(report)?.max_position_embeddings;
+    let exam = RecipeExam::checked(&resolved, &tokenizer, context)?;
+    let mut mix = mix_with_papers(&resolved, &tokenizer, &exam.papers)?;
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say_ledger(&mix.ledger);
@@ -142,7 +146,7 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let train_hash = recipe.train_hash(&mix.manifest().mix_hash, &base.hash, &template);
     let identity =
         Identity { data: mix.manifest().mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
-    Ok(Prepared { device, dtype, base, tokenizer, mix, order, train, validation, identity, train_hash, resolved })
+    Ok(Prepared { device, dtype, base, tokenizer, exam, mix, order, train, validation, identity, train_hash, resolved })
 }
 
 /// What computes, and why where that is not what one would wish; the log has the whole reason.
@@ -271,7 +275,8 @@ fn train_and_examine(
         return Ok(());
     }
     if !recipe.exam.papers.is_empty() {
-        exam_after(&prepared.resolved, &prepared.base, &prepared.device, prepared.dtype, run_dir, args.skip_base_exam)?;
+        let Prepared { resolved, exam, base, device, dtype, .. } = prepared;
+        exam_after(resolved, exam, base, device, *dtype, run_dir, args.skip_base_exam)?;
     }
     run_dir.write_state(&state.with_status(Status::Complete)).map_err(report)?;
     let root = shown(run_dir.root());

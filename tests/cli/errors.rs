@@ -145,6 +145,53 @@ fn exam_papers() {
     says(&refused(root(), &["exam", "--model", "data/none", "--papers", &paper]), &["data/none"]);
 }
 
+/// A run whose exam cannot be sat is refused before its first step, and so is its plan.
+#[test]
+fn exam_settings_are_checked_before_training() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.to_string_lossy().into_owned()
+    };
+    let options = "{% for option in options %}{{ option.letter }}. {{ option.text }} {% endfor %}";
+    let drops = write("drops.jinja", &format!("{{{{ passages }}}} {options}"));
+    let closed = write(
+        "closed.jinja",
+        &format!("{{% if passages %}}{{{{ passages }}}} {{{{ question }}}}{{% endif %}} {options}"),
+    );
+    let broken = write("broken.jsonl", "{\"question\": \n");
+    let empty = folder.path().join("no-papers");
+    fs::create_dir(&empty).expect("made");
+    for (setting, expected) in [
+        ("exam.prompt=\"none.jinja\"".to_owned(), &["none.jinja"][..]),
+        (format!("exam.prompt={drops:?}"), &["does not show `question`"]),
+        (format!("exam.prompt={closed:?}"), &["item ", "does not show its question (closed book)"]),
+        ("exam.max_prompt_tokens=16".to_owned(), &["item ", "exam.max_prompt_tokens = 16"]),
+        ("exam.papers=[\"none-*.jsonl\"]".to_owned(), &["none-*.jsonl"]),
+        ("exam.papers=[\"\"]".to_owned(), &["exam.papers.0", "is empty"]),
+        (format!("exam.papers=[{:?}]", empty.to_string_lossy()), &["no-papers"]),
+        (format!("exam.papers=[{broken:?}]"), &["broken.jsonl:1"]),
+    ] {
+        says(&train_refused(&[&setting], &[]), expected);
+        let plan = ["plan", "--recipe", "quickstart.toml", "--device", "cpu", "--set", &setting];
+        says(&refused(root(), &plan), expected);
+    }
+}
+
+#[test]
+fn exam_prompts_are_shown_as_the_model_reads_them() {
+    let preview = |more: &[&str]| {
+        succeeds(root(), &[&["preview", "--recipe", "quickstart.toml", "--exam", "-n", "2"], more].concat())
+    };
+    let shown = preview(&[]);
+    says(&shown, &["1 · open book · ", "1 · closed book · ", "2 · open book · ", "of at most 256 tokens", "<|user|>"]);
+    assert_eq!(preview(&["--json"]).lines().count(), 4);
+    assert!(!preview(&["--set", "exam.books=\"closed\""]).contains("open book"));
+    let none = refused(root(), &["preview", "--recipe", "quickstart.toml", "--exam", "--set", "exam.papers=[]"]);
+    says(&none, &["has no exam"]);
+}
+
 #[test]
 fn a_shipped_recipe_is_found_from_anywhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -20,7 +20,7 @@ mod windows;
 
 pub use error::{ChatError, Rejection};
 pub use message::{Message, Role};
-pub use preview::{Preview, PreviewStyle};
+pub use preview::{Preview, PreviewStyle, preview_text};
 pub use sample::{EncodedPrompt, EncodedSample, IGNORED};
 pub use screen::{escaped, screened, visible, visible_in_place, visible_line};
 pub use tokenizer::ChatTokenizer;

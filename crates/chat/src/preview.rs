@@ -54,6 +54,13 @@ impl ChatTokenizer {
     }
 }
 
+/// A text that is only read, as a preview shows it.
+pub fn preview_text(text: &str, style: PreviewStyle) -> String {
+    let mut canvas = Canvas::new(style);
+    canvas.write(Part::Read, text);
+    canvas.finish()
+}
+
 /// The rendered text in its parts, with what was cut put back in its place.
 fn segments(traced: &TracedSample, cut_width: usize) -> Vec<(Part, String)> {
     let text = &traced.text;

@@ -1,18 +1,26 @@
 //! What a mix of a recipe needs besides the recipe: its folder, the exam's items, the hub, progress on the terminal.
 
 use medley_chat::ChatTokenizer;
-use medley_eval::{Item, load_papers};
+use medley_eval::{Item, Papers};
 use medley_mixer::{ExamItem, MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
 use medley_recipe::Resolved;
 
 use crate::base::tokenizer_directory;
 use crate::encode::TokenMeasure;
 use crate::errors::report;
+use crate::exam_check::papers;
 use crate::progress;
 
 /// The mix of a recipe; tokens are counted with `tokenizer` as training counts them.
 pub fn mix_recipe(resolved: &Resolved, tokenizer: &ChatTokenizer, threads: Option<usize>) -> miette::Result<Mix> {
     with_context(resolved, Some(tokenizer), threads, |context| {
+        medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
+    })
+}
+
+/// The same without what stands in these papers, which are not read again.
+pub fn mix_with_papers(resolved: &Resolved, tokenizer: &ChatTokenizer, papers: &Papers) -> miette::Result<Mix> {
+    with_items(resolved, Some(tokenizer), None, exam_items(papers.items.clone()), |context| {
         medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
     })
 }
@@ -25,11 +33,21 @@ pub fn with_context<T>(
     threads: Option<usize>,
     work: impl FnOnce(&MixContext<'_>) -> miette::Result<T>,
 ) -> miette::Result<T> {
+    let items = if resolved.recipe.exam.papers.is_empty() { Vec::new() } else { papers(resolved)?.items };
+    with_items(resolved, tokenizer, threads, exam_items(items), work)
+}
+
+fn with_items<T>(
+    resolved: &Resolved,
+    tokenizer: Option<&ChatTokenizer>,
+    threads: Option<usize>,
+    exam_items: Vec<ExamItem>,
+    work: impl FnOnce(&MixContext<'_>) -> miette::Result<T>,
+) -> miette::Result<T> {
     let recipe = &resolved.recipe;
     let own = if tokenizer.is_none() { counting_tokenizer(resolved)? } else { None };
     let measure = tokenizer.or(own.as_ref()).map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
     say_licences(&recipe.mix);
-    let exam_items = exam_items(resolved)?;
     let bar = progress::bar("mixing", 0);
     let show = |now: MixProgress<'_>| {
         bar.set_length(now.total_bytes >> 20);
@@ -51,15 +69,14 @@ pub fn with_context<T>(
 }
 
 /// The items of a recipe's exam, which must not be in the training data.
-fn exam_items(resolved: &Resolved) -> miette::Result<Vec<ExamItem>> {
-    let papers = load_papers(&resolved.recipe.exam.papers, &resolved.base_dir).map_err(report)?;
+fn exam_items(items: Vec<Item>) -> Vec<ExamItem> {
     let item = |item: Item| ExamItem {
         id: item.id,
         question: item.question,
         options: item.options.into_iter().map(|option| option.text).collect(),
         passages: item.passages,
     };
-    Ok(papers.items.into_iter().map(item).collect())
+    items.into_iter().map(item).collect()
 }
 
 /// The tokenizer that a mix counts with, where it counts tokens.

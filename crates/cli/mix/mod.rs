@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
 
-pub use context::mix_recipe;
+pub use context::{mix_recipe, mix_with_papers};
 pub use page::check_own as check_own_page;
 
 /// Arguments of `medley mix`: one task, and how its result is shown.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use medley_mixer::MixError;
+
 /// What can go wrong with an exam. Every message says where and how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -37,6 +39,48 @@ pub enum EvalError {
         /// How to mend it.
         hint: String,
     },
+    /// Papers that cannot be found or read.
+    #[error("{problem}\n  hint: {hint}")]
+    Papers {
+        /// What is wrong, with the file and the line.
+        problem: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// The prompt template leaves a part of an item out.
+    #[error(
+        "item {id}: the prompt template {template} does not show its {part} ({book} book)\n  \
+         hint: write the whole {part} into the template (exam.prompt), for every kind of item and book"
+    )]
+    PartNotShown {
+        /// The item.
+        id: String,
+        /// `exam.prompt`.
+        template: String,
+        /// What is left out.
+        part: String,
+        /// `open` or `closed`.
+        book: &'static str,
+    },
+    /// The model's context has no room for a prompt.
+    #[error(
+        "the model takes {context} tokens, exam.max_new_tokens = {answer} leaves no room for a prompt\n  \
+         hint: lower exam.max_new_tokens"
+    )]
+    NoRoom {
+        /// Tokens of the model's context.
+        context: usize,
+        /// Tokens of an answer.
+        answer: usize,
+    },
+    /// Another process sits this exam.
+    #[error("{}: another process ({holder}) sits an exam in this folder\n  hint: wait for it or stop it, or choose another folder with --out", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// What the lock says of its holder.
+        holder: String,
+    },
     /// The answers that are already there belong to another exam.
     #[error("{}: {reason}\n  hint: choose another folder with --out, or remove this one to begin anew", path.display())]
     Foreign {
@@ -47,8 +91,9 @@ pub enum EvalError {
     },
     /// A prompt does not fit even without its passages.
     #[error(
-        "item {id}: its prompt without passages has {tokens} tokens, more than exam.max_prompt_tokens = {limit}\n  \
-         hint: raise exam.max_prompt_tokens (the model's context allows it?) or leave the item out"
+        "item {id}: its prompt without passages has {tokens} tokens, more than {setting} = {limit}\n  \
+         hint: {}, or leave the item out",
+        longer_prompts(setting)
     )]
     PromptTooLong {
         /// The item.
@@ -57,6 +102,8 @@ pub enum EvalError {
         tokens: usize,
         /// Tokens allowed.
         limit: usize,
+        /// What allows them: a setting, or the model's context.
+        setting: &'static str,
     },
     /// The tokenizer or the chat template refuses a prompt.
     #[error("item {id}: {reason}\n  hint: mend the item's text, or leave the item out")]
@@ -72,6 +119,33 @@ pub enum EvalError {
     /// Passages of one question cannot be given to another.
     #[error("cannot exchange passages: {0}\n  hint: use papers with at least two items whose passages differ")]
     Exchange(String),
+}
+
+/// The setting that limits prompts where the model's context does not.
+pub(crate) const LONGEST_PROMPT: &str = "exam.max_prompt_tokens";
+/// What limits them where the context is smaller.
+pub(crate) const CONTEXT: &str = "the model's context less exam.max_new_tokens";
+
+fn longer_prompts(setting: &str) -> &'static str {
+    if setting == CONTEXT {
+        "lower exam.max_new_tokens"
+    } else {
+        "raise exam.max_prompt_tokens, as far as the model's context goes"
+    }
+}
+
+impl From<MixError> for EvalError {
+    fn from(error: MixError) -> Self {
+        match error {
+            MixError::Source { problem, hint, .. } => Self::Papers { problem: format!("exam papers: {problem}"), hint },
+            MixError::File { file, problem, hint } => Self::Papers { problem: format!("{file}: {problem}"), hint },
+            MixError::Record { file, line, record, problem, hint } => {
+                let number = if record > line { format!("#{record}") } else { String::new() };
+                Self::Papers { problem: format!("{file}:{line}{number}: {problem}"), hint }
+            }
+            other => Self::Papers { problem: other.to_string(), hint: "check exam.papers or --papers".to_owned() },
+        }
+    }
 }
 
 impl EvalError {

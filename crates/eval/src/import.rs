@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use medley_mixer::{Choice, ChoiceQuestion, RecordProblem};
+use medley_mixer::{Choice, ChoiceQuestion, Columns, KeyEvidence, RecordProblem, Rejection};
 use regex::Regex;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
@@ -32,6 +32,9 @@ pub(crate) enum Layout {
     Pharmacist,
     /// TCMChat's table: `question, A, B, C, D, E, answer, parse`.
     TcmChat,
+    /// Any other question with options, found by the keys that training data is found by, or by the columns named: C-Eval, CMMLU,
+    /// MMLU, MedMCQA, PubMedQA, KorMedMCQA, HEAD-QA, ARC.
+    Choice,
 }
 
 /// What becomes of a record.
@@ -56,27 +59,34 @@ const UNKNOWN_EXAM: &str = "uncategorised";
 
 impl Layout {
     /// Every layout with keys that all of its records have.
-    const KNOWN: [(Self, &[&str]); 8] = [
+    const KNOWN: [(Self, &[&str]); 7] = [
         (Self::Cmb, &["exam_type", "question", "answer", "option"]),
         (Self::CmbPrompt, &["prompt", "gt_answer"]),
         (Self::CmExam, &["Question", "Options", "Answer"]),
         (Self::MedQa, &["question", "options", "answer_idx"]),
         (Self::Pharmacist, &["question", "option", "analysis", "answer"]),
         (Self::TcmChat, &["question", "A", "B", "answer", "parse"]),
-        (Self::Medley, &["question", "options"]),
         (Self::Medley, &["id", "exam"]),
     ];
 
-    /// Tells the layout by the keys of a file's first record.
-    pub fn recognise(record: &Map<String, Value>, place: &Place) -> Result<Self, EvalError> {
-        let has = |keys: &[&str]| keys.iter().all(|key| record.contains_key(*key));
-        let layout = Self::KNOWN.into_iter().find(|(_, keys)| has(keys)).map(|(layout, _)| layout);
-        layout.ok_or_else(|| {
-            let keys: Vec<&str> = record.keys().map(String::as_str).collect();
-            let hint = "an item has id, exam, kind, question, options, answer and passages; CMB, CMExam, MedQA, \
-                        pharmacist-exam and TCMChat layouts are known too";
-            place.item_error("record", format!("has the keys {}, of no known layout", keys.join(", ")), hint)
-        })
+    /// Tells the layout by the keys of a file's first record, or by any of its records where it is none of the known ones. `Err` are
+    /// the first record's keys.
+    pub fn recognise(
+        first: &Map<String, Value>,
+        columns: &Columns,
+        records: &[(Map<String, Value>, Place)],
+    ) -> Result<Self, Vec<String>> {
+        let has = |keys: &[&str]| keys.iter().all(|key| first.contains_key(*key));
+        let known = || Self::KNOWN.into_iter().find(|(_, keys)| has(keys)).map(|(layout, _)| layout);
+        let own = Columns { answers_from: None, ..columns.clone() } == Columns::default();
+        if let Some(layout) = known().filter(|_| own) {
+            return Ok(layout);
+        }
+        // What cannot be read is an error where the record is read.
+        let asks =
+            |record: &Map<String, Value>| ChoiceQuestion::of(record, columns).map_or(true, |found| found.is_some());
+        let any = records.iter().any(|(record, _)| asks(record));
+        if any { Ok(Self::Choice) } else { Err(first.keys().cloned().collect()) }
     }
 
     /// Name in the report.
@@ -89,71 +99,126 @@ impl Layout {
             Self::MedQa => "medqa",
             Self::Pharmacist => "pharmacist",
             Self::TcmChat => "tcmchat",
+            Self::Choice => "choice",
         }
     }
+}
 
+/// How the records of a file are read.
+pub(crate) struct Reading<'a> {
+    pub layout: Layout,
+    pub columns: &'a Columns,
+    /// What the file's records tell of how its answers are written.
+    pub evidence: &'a KeyEvidence,
+    /// What ids begin with.
+    pub stem: &'a str,
+}
+
+impl Reading<'_> {
     /// Reads one record.
-    pub fn import(self, record: &Map<String, Value>, place: &Place) -> Result<Imported, EvalError> {
-        if self == Self::Medley {
+    pub fn import(&self, record: &Map<String, Value>, place: &Place) -> Result<Imported, EvalError> {
+        let layout = self.layout;
+        if layout == Layout::Medley {
             return Ok(Imported::Item { item: Item::from_record(record, place)?, mended: None });
         }
-        let keys = Self::KNOWN.into_iter().find(|(layout, _)| *layout == self).map_or(&[][..], |(_, keys)| keys);
+        let keys = Layout::KNOWN.into_iter().find(|(known, _)| *known == layout).map_or(&[][..], |(_, keys)| keys);
         if let Some(key) = keys.iter().find(|key| !record.contains_key(**key)) {
             return Err(place.item_error(key, "is missing", "every record of a file must have the same layout"));
         }
-        let question = ChoiceQuestion::of(record).map_err(|RecordProblem { problem, hint }| EvalError::Record {
-            place: place.to_string(),
-            problem,
-            hint,
-        })?;
+        let question = ChoiceQuestion::of(record, self.columns).map_err(|problem| unreadable(place, problem))?;
         let Some(question) = question else { return Ok(Imported::Refused(TOO_FEW)) };
-        let exam = match self {
-            Self::Cmb => record.get("exam_type").and_then(Value::as_str).unwrap_or(UNKNOWN_EXAM).trim(),
-            Self::Pharmacist => "pharmacist",
+        if layout == Layout::Choice && MEDIA.iter().any(|key| record.get(*key).is_some_and(says_something)) {
+            return Ok(Imported::Refused("an image, sound or video belongs to the question"));
+        }
+        let exam = match layout {
+            Layout::Cmb => record.get("exam_type").and_then(Value::as_str).unwrap_or(UNKNOWN_EXAM).trim(),
+            Layout::Pharmacist => "pharmacist",
             _ => UNKNOWN_EXAM,
         };
-        Ok(match self.item(question, exam, place) {
-            Ok((item, mended)) => Imported::Item { item, mended },
-            Err(reason) => Imported::Refused(reason),
-        })
+        match self.item(question, exam, place) {
+            Ok((item, mended)) => Ok(Imported::Item { item, mended }),
+            Err(Unanswered::Record(reason)) => Ok(Imported::Refused(reason)),
+            Err(Unanswered::File(problem)) => Err(unreadable(place, problem)),
+        }
     }
 
-    /// The item and what had to be done to it; an error is why it cannot be asked.
+    /// The item and what had to be done to it.
     fn item(
-        self,
+        &self,
         mut asked: ChoiceQuestion<'_>,
         exam: &str,
         place: &Place,
-    ) -> Result<(Item, Option<&'static str>), &'static str> {
-        if self == Self::Pharmacist {
+    ) -> Result<(Item, Option<&'static str>), Unanswered> {
+        let refused = |reason| Err(Unanswered::Record(reason));
+        if self.layout == Layout::Pharmacist {
             asked.question = STEM_NUMBER.replace(&asked.question, "").into_owned();
         }
         let question = fold_radicals(asked.question.trim());
         if question.is_empty() {
-            return Err("no question");
+            return refused("no question");
         }
-        let answer = asked.answer().ok_or("no answer")?;
-        let answer = asked.letters_of(answer).ok_or("the answer is not among the options")?;
-        let answer: BTreeSet<char> = answer.into_iter().collect();
-        let options = options(&asked.choices)?;
+        let options = options(&asked.choices).map_err(Unanswered::Record)?;
+        let answer: BTreeSet<char> = match asked.right(|| self.evidence) {
+            Ok(answer) => answer.into_iter().collect(),
+            Err(medley_mixer::Unanswered::File(problem)) => return Err(Unanswered::File(problem)),
+            Err(medley_mixer::Unanswered::Record(reason)) => {
+                return refused(match reason {
+                    Rejection::EmptyAnswer => "no answer",
+                    Rejection::AnswerNotAmongOptions if options.len() < 2 => TOO_FEW,
+                    Rejection::AnswerNotAmongOptions => "the answer is not among the options",
+                    other => other.as_str(),
+                });
+            }
+        };
         if key_has_twin(&options, &answer) {
-            return Err("the text of a right option stands twice");
+            return refused("the text of a right option stands twice");
         }
         if options.len() < 2 {
-            return Err(TOO_FEW);
+            return refused(TOO_FEW);
         }
-        let is_single = matches!(self, Self::MedQa | Self::TcmChat);
+        let is_single = matches!(self.layout, Layout::MedQa | Layout::TcmChat);
         let multiple = if is_single { Some(false) } else { asked.multiple };
         let kind = match multiple.unwrap_or(answer.len() > 1) {
-            true if answer.len() == 1 => return Err(CUT_KEY),
+            true if answer.len() == 1 => return refused(CUT_KEY),
             true => Kind::Multiple,
-            false if answer.len() > 1 => return Err("single choice with a key of several letters"),
+            false if answer.len() > 1 => return refused("single choice with a key of several letters"),
             false => Kind::Single,
         };
-        let (passages, mended) = clean_passage(&fold_radicals(&asked.explanation));
-        let id = format!("{}-{}", stem(&place.file), place.number);
+        let passage = asked.passage.trim();
+        // An explanation beside a passage is the passage's conclusion: the answer itself.
+        let (passages, mended) = if passage.is_empty() || self.layout != Layout::Choice {
+            clean_passage(&fold_radicals(&asked.explanation))
+        } else {
+            (vec![fold_radicals(passage)], None)
+        };
+        let id = format!("{}-{}", self.stem, place.number);
         let exam = exam_name(exam).to_owned();
         Ok((Item { id, exam, kind, question, options, answer, passages, lure: None }, mended))
+    }
+}
+
+/// Why a record is no item.
+enum Unanswered {
+    /// It is refused and counted.
+    Record(&'static str),
+    /// Its file cannot be read.
+    File(RecordProblem),
+}
+
+fn unreadable(place: &Place, RecordProblem { problem, hint }: RecordProblem) -> EvalError {
+    EvalError::Record { place: place.to_string(), problem, hint }
+}
+
+/// What a text alone cannot be understood without.
+const MEDIA: [&str; 6] = ["image", "images", "audio", "audios", "video", "videos"];
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(list) => list.iter().any(says_something),
+        Value::Object(object) => object.values().any(says_something),
+        _ => true,
     }
 }
 
@@ -201,11 +266,6 @@ fn fold_radicals(text: &str) -> String {
         other => other,
     };
     text.chars().map(fold).collect()
-}
-
-fn stem(file: &str) -> &str {
-    let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    name.split('.').next().unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use medley_mixer::SourcePart;
+
 use crate::{letter_leak, load_papers};
 
 /// The folder of real data, or a loud skip.
@@ -12,7 +14,8 @@ fn real_data() -> Option<PathBuf> {
 }
 
 fn load(folder: &std::path::Path, name: &str) -> crate::Papers {
-    load_papers(&[format!("exams/{name}")], folder).unwrap_or_else(|error| panic!("{error}"))
+    let part = SourcePart { path: format!("exams/{name}"), ..SourcePart::default() };
+    load_papers(&[part], folder, None).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

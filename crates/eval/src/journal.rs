@@ -39,6 +39,9 @@ pub(crate) struct AnswerRecord {
     pub prompt_tokens: usize,
     /// True where its passages were cut.
     pub truncated: bool,
+    /// The prompt as the model read it, where `exam.keep_prompts` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// What was written.
     pub answer: String,
     /// Options chosen.

@@ -1,6 +1,7 @@
 //! The open-book exam: items, prompt, solver, grading, report.
 
 mod baselines;
+mod check;
 mod error;
 mod exchange;
 mod grade;
@@ -15,9 +16,10 @@ mod read;
 mod score;
 mod sit;
 mod solver;
-mod table;
+mod suggest;
 
 pub use baselines::{guess_credit, string_match_credit};
+pub use check::check_exam;
 pub use error::EvalError;
 pub use exchange::exchange_passages;
 pub use grade::{Failure, Grade, grade};
@@ -32,3 +34,6 @@ pub use read::{Reading, read_answer};
 pub use score::{compare, compare_runs};
 pub use sit::{Sitting, sit};
 pub use solver::Solver;
+
+#[cfg(test)]
+mod shapes_tests;

@@ -175,15 +175,20 @@ const TERM_TAILS: [&str; 47] = [
 
 /// True where the letters belong to a term, a formula or a Latin name rather than to an option.
 fn is_term(before: &str, letters: &str, after: &str) -> bool {
+    // "CE" before 型 is a run of options far less often than a name; "B. subtilis", "C. albicans" are names.
+    let latin =
+        after.strip_prefix('.').is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_lowercase()));
+    latin || is_part_of_term(before, letters, after)
+}
+
+/// True where the letters belong to a term or a formula: 维生素A, B超, D-二聚体.
+pub(crate) fn is_part_of_term(before: &str, letters: &str, after: &str) -> bool {
     if TERM_HEADS.iter().any(|head| before.ends_with(head)) {
         return true;
     }
     let adjoining = before.chars().next_back().is_some_and(|character| "-－=≡·αβγ*".contains(character));
     let scripted = after.chars().next().is_some_and(|character| "₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻+＋*".contains(character));
-    // "CE" before 型 is a run of options far less often than a name; "B. subtilis", "C. albicans" are names.
-    let latin =
-        after.strip_prefix('.').is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_lowercase()));
-    adjoining || scripted || latin || (letters.len() <= 2 && TERM_TAILS.iter().any(|tail| after.starts_with(tail)))
+    adjoining || scripted || (letters.len() <= 2 && TERM_TAILS.iter().any(|tail| after.starts_with(tail)))
 }
 
 /// Clauses that only tell the verdict, tried in this order.

@@ -1,7 +1,7 @@
 //! A model of ours sits the exam.
 
 use medley_chat::{ChatTokenizer, Message, Role};
-use medley_model::{Decoder, GenerateOptions, generate};
+use medley_model::{Decoder, GenerateOptions, NOT_FINITE, generate};
 use medley_recipe::ExamSpec;
 
 use crate::error::EvalError;
@@ -30,7 +30,13 @@ impl Solver for ModelSolver<'_> {
             stop_ids: self.stop_ids.clone(),
             vocab_limit: Some(self.vocab_limit),
         };
-        Ok(generate(self.model, prompts, &options))
+        let answers = generate(self.model, prompts, &options);
+        if answers.iter().any(|answer| answer.last() == Some(&NOT_FINITE)) {
+            let reason =
+                "its logits are not finite (NaN or infinite), so there is no answer to grade; look at its weights";
+            return Err(EvalError::Solver(reason.to_owned()));
+        }
+        Ok(answers)
     }
 }
 
@@ -41,6 +47,10 @@ impl Codec for ChatTokenizer {
 
     fn decode(&self, tokens: &[u32]) -> String {
         Self::decode(self, tokens)
+    }
+
+    fn show(&self, tokens: &[u32]) -> String {
+        self.decode_with_special_tokens(tokens)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use medley_mixer::SourcePart;
+
 use super::*;
 use crate::item::Kind;
 
@@ -15,8 +17,9 @@ impl Folder {
     }
 
     fn load(&self, patterns: &[&str]) -> Result<Papers, String> {
-        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
-        load_papers(&patterns, self.0.path()).map_err(|error| error.to_string())
+        let part = |pattern: &&str| SourcePart { path: (*pattern).to_owned(), ..SourcePart::default() };
+        let parts: Vec<SourcePart> = patterns.iter().map(part).collect();
+        load_papers(&parts, self.0.path(), None).map_err(|error| error.to_string())
     }
 
     fn refusal(&self, pattern: &str) -> String {
@@ -66,27 +69,30 @@ fn bad_papers_are_refused_by_file_and_line() {
     folder.write("array.json", "[{\"id\": 1},");
     folder.write("records.json", "[1]");
     folder.write("keys.jsonl", "{\"text\": \"x\"}\n");
-    folder.write("gbk.jsonl", [line("a").as_bytes(), b"{\"id\": \"\xd6\xd0\"}"].concat());
+    folder.write("damaged.jsonl", [line("a").as_bytes(), b"{\"id\": \"\xff\xff\"}"].concat());
     folder.write("open.csv", "question,A,B,answer,parse\n\"x,甲,乙,A,\n");
     folder.write("ragged.csv", "question,A,B,answer,parse\nx,甲,乙\n");
     folder.write("prose.txt", "一段文字\n");
+    folder.write("answers.jsonl", r#"{"question": "？", "options": ["甲", "乙"], "answer": "A", "answer": "B"}"#);
     let packed = gzip(line("a").as_bytes());
     folder.write("cut.jsonl.gz", &packed[..packed.len() / 2]);
     for (name, expected) in [
         ("twice.jsonl", "twice.jsonl:2: `id` \"a\" is taken by "),
-        ("json.jsonl", "json.jsonl:2: `record` is not JSON"),
-        ("list.jsonl", "list.jsonl:2: `record` is not a JSON object"),
-        ("empty.jsonl", "empty.jsonl: holds no record"),
-        ("array.json", "array.json: is not a JSON array"),
-        ("records.json", "records.json, record 1: `record` is not a JSON object"),
+        ("json.jsonl", "json.jsonl:2: not valid JSON"),
+        ("list.jsonl", "list.jsonl:2: not valid JSON"),
+        ("empty.jsonl", "empty.jsonl: the file holds no records"),
+        ("array.json", "array.json:1#2: the file ends inside the JSON array"),
+        ("records.json", "an element of the array is not an object"),
         ("keys.jsonl", "has the keys text, of no known layout"),
-        ("gbk.jsonl", "gbk.jsonl: line 2 is not UTF-8"),
-        ("cut.jsonl.gz", "cut.jsonl.gz: damaged gzip"),
-        ("open.csv", "open.csv: line 2: a quoted field has no end"),
-        ("ragged.csv", "ragged.csv:2: `record` has 3 fields, the first line names 5"),
-        ("prose.txt", "prose.txt: holds no record"),
-        ("absent-*.jsonl", "absent-*.jsonl: no such paper"),
-        ("a[.jsonl", "a[.jsonl: Pattern syntax error"),
+        ("damaged.jsonl", "damaged.jsonl"),
+        ("cut.jsonl.gz", "the gzip stream ends early"),
+        ("open.csv", "open.csv:2: a quote opens in this row and is never closed"),
+        ("ragged.csv", "ragged.csv:2: the row has 3 fields, the header 5"),
+        ("prose.txt", "prose.txt: neither JSON nor a table"),
+        ("answers.jsonl", "answers.jsonl:1: `answer` stands in the record twice"),
+        ("absent-*.jsonl", "`absent-*.jsonl` matches no file"),
+        ("absent.jsonl", "`absent.jsonl` does not exist"),
+        (" ", "exam paper 1 has an empty path"),
     ] {
         let message = folder.refusal(name);
         assert!(message.contains(expected), "{message}");

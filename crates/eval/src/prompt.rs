@@ -7,8 +7,9 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use crate::error::EvalError;
+use crate::error::{EvalError, LONGEST_PROMPT};
 use crate::item::{AnswerOption, Item, Kind};
+use crate::journal::book_folder;
 
 /// Turns a prompt's wording into the model's tokens and tokens into an answer.
 pub trait Codec {
@@ -20,6 +21,11 @@ pub trait Codec {
 
     /// The text of an answer's tokens, without special tokens.
     fn decode(&self, tokens: &[u32]) -> String;
+
+    /// A prompt's tokens as the model reads them, special tokens included.
+    fn show(&self, tokens: &[u32]) -> String {
+        self.decode(tokens)
+    }
 }
 
 /// The wording of a question: a minijinja template.
@@ -111,6 +117,28 @@ impl PromptTemplate {
         }
     }
 
+    /// Checks that an item's question and all of its options stand in its prompt.
+    ///
+    /// # Errors
+    /// [`EvalError::PartNotShown`] with the part that does not.
+    pub(crate) fn shows(&self, item: &Item, book: Book, answer: AnswerForm) -> Result<(), EvalError> {
+        let passages = if book == Book::Open { item.passages.as_slice() } else { &[] };
+        let shown = self.render(item, passages, answer)?;
+        let hidden = |part: String| EvalError::PartNotShown {
+            id: item.id.clone(),
+            template: self.name.clone(),
+            part,
+            book: book_folder(book),
+        };
+        if !shown.contains(item.question.trim()) {
+            return Err(hidden("question".to_owned()));
+        }
+        match item.options.iter().find(|option| !shown.contains(option.text.trim())) {
+            Some(option) => Err(hidden(format!("option {}", option.letter))),
+            None => Ok(()),
+        }
+    }
+
     /// `zh`, `en` or the path.
     pub fn name(&self) -> &str {
         &self.name
@@ -164,7 +192,8 @@ impl PromptTemplate {
         }
         let bare = encode(&[])?;
         if bare.len() > max_tokens {
-            return Err(EvalError::PromptTooLong { id: item.id.clone(), tokens: bare.len(), limit: max_tokens });
+            let (tokens, limit) = (bare.len(), max_tokens);
+            return Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, setting: LONGEST_PROMPT });
         }
         // The longest start of the passages that fits: nearly proportional to tokens, so bisect over characters.
         let (mut fits, mut too_long) = (0, passages.iter().map(|passage| passage.chars().count()).sum());

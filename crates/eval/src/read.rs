@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use medley_mixer::named_letters;
 use medley_recipe::AnswerForm;
 use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::item::{AnswerOption, Item, Kind};
+use crate::markers::is_part_of_term;
 
 /// What was read from an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,40 +69,11 @@ fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// "答案：", "正确答案是", "选", "The answer is": what may stand before the letters without saying anything else.
-static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
-    compile(
-        r"(?i)^(?:(?:因此|所以|故|本题|此题|该题|的|正确|最终|参考|答案|选项|选择|选|应|该|为|是|答|the|correct|right|answers?|options?|choices?|is|are)[\s:,]*)+",
-    )
-});
-
-/// One letter with the little that may stand around it.
-static LETTER: LazyLock<Regex> =
-    LazyLock::new(|| compile(r"^[\s、,;/&(\[和及与]*(?i:and\s+)?([A-Za-z])(?:[)\]]|项|选项)*"));
-
-/// "B", "B.", "答案：B", "B、C", "BC", "B. 脾经": letters, each with its own option's text or none, and nothing else.
+/// "B", "B.", "答案：B", "B、C", "BC", "B. 脾经", "**B**", "\\boxed{B}": letters, each with its own option's text or none, and nothing
+/// else.
 fn directly_by_letter(answer: &str, options: &[AnswerOption]) -> Option<BTreeSet<char>> {
-    let folded: String = answer.nfkc().collect();
-    let mut rest = folded.trim().trim_matches(['"', '“', '”', '*', '\'']);
-    if let Some(prefix) = PREFIX.find(rest) {
-        rest = &rest[prefix.end()..];
-    }
-    let mut letters = BTreeSet::new();
-    while let Some(found) = LETTER.captures(rest) {
-        let letter = found[1].chars().next()?.to_ascii_uppercase();
-        let option = options.iter().find(|option| option.letter == letter)?;
-        letters.insert(letter);
-        rest = skip_text(&rest[found[0].len()..], &option.text);
-    }
-    let ends = rest.trim_matches(|character: char| character.is_whitespace() || ".。、,;!\"“”*)]".contains(character));
-    (ends.is_empty() && !letters.is_empty()).then_some(letters)
-}
-
-/// What is left after an option's own text, where that stands here.
-fn skip_text<'a>(rest: &'a str, text: &str) -> &'a str {
-    let text: String = text.nfkc().collect();
-    let start = rest.trim_start_matches(|character: char| character.is_whitespace() || ".、:,)".contains(character));
-    start.strip_prefix(text.trim()).unwrap_or(rest)
+    let options: Vec<(char, &str)> = options.iter().map(|option| (option.letter, option.text.as_str())).collect();
+    named_letters(answer, &options).map(|letters| letters.into_iter().collect())
 }
 
 /// Form that ignores what does not matter: width, case, white space, punctuation at the ends.
@@ -142,27 +115,114 @@ fn directly_by_text(answer: &str, item: &Item) -> Option<BTreeSet<char>> {
 
 static LETTER_RUN: LazyLock<Regex> = LazyLock::new(|| compile(r"(?-u:\b)[A-Z](?:\s*[、,/和及与]?\s*[A-Z])*(?-u:\b)"));
 
-/// The only run of option letters that stands alone in a sentence, unless the text beside it is another option's.
-fn letters_in_sentence(answer: &str, item: &Item) -> Reading {
-    let folded: String = answer.nfkc().collect();
-    let mut chosen: Option<BTreeSet<char>> = None;
-    for run in LETTER_RUN.find_iter(&folded) {
-        let letters: BTreeSet<char> = run.as_str().chars().filter(char::is_ascii_uppercase).collect();
-        if letters.iter().any(|letter| item.option(*letter).is_none()) {
-            continue;
-        }
-        match &chosen {
-            Some(earlier) if *earlier != letters => return Reading::Ambiguous,
-            _ => chosen = Some(letters),
+/// "the answer is", "答案是": what declares the letters behind it to be the answer.
+static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
+    compile(
+        r"(?i)(?:\banswer\b(?:\s+(?:is|are|would be|must be|should be)\b)?|\bcorrect\s+(?:option|choice)\b(?:\s+is\b)?|答案)(?:应该|应|选|为|是)*(?:\s*[:：])?[\s*$({\[]*(?:option\s+|choice\s+|选项|\\boxed\{)?[({\[*]*$",
+    )
+});
+
+/// What may follow a letter that is an option, small as it is: "A is right", "A and C".
+static GOES_ON: LazyLock<Regex> =
+    LazyLock::new(|| compile(r"^\s+(?:is|are|and|or|because|since|would|seems|appears|matches|fits|was|but|not)\b"));
+
+/// Words before a letter that it belongs to: vitamin C, hepatitis B, type A.
+static TERM_WORD: LazyLock<Regex> = LazyLock::new(|| {
+    compile(
+        r"(?i)\b(?:vitamins?|hepatitis|type|types|group|groups|factor|factors|class|grade|stage|phase|protein|influenza|interferon|troponin|coenzyme|ha?emophilia|complex|plan|part|level|apolipoprotein|immunoglobulin)[\s-]*$",
+    )
+});
+
+/// Words behind a letter that it belongs to: B cells, B virus.
+static OF_TERM: LazyLock<Regex> = LazyLock::new(|| {
+    compile(r"(?i)^(?:[\s-](?:cells?|lymphocytes?|viruse?s?|waves?|type|scan|fib(?:er|re)s?)\b|[-'’][a-z0-9])")
+});
+
+/// Whether the run of letters between `before` and `after` names options: it is no article ("A fever"), pronoun ("I think") or
+/// part of a term ("vitamin C", 维生素C).
+fn names_options(before: &str, run: &str, after: &str) -> bool {
+    if NEGATED.is_match(before)
+        || TERM_WORD.is_match(before)
+        || OF_TERM.is_match(after)
+        || is_part_of_term(before, run, after)
+    {
+        return false;
+    }
+    match run {
+        "A" => !WORD.is_match(after) || GOES_ON.is_match(after),
+        "I" => !WORD.is_match(after) || after.trim_start().starts_with("is "),
+        _ => true,
+    }
+}
+
+/// A word or a number behind an article or a pronoun: "A fever", "A Gram stain", "A 45-year-old man".
+static WORD: LazyLock<Regex> = LazyLock::new(|| compile(r"^[ \t]+(?:[a-z0-9]|[A-Z][a-z])"));
+
+/// "not B", 不是B: what takes the letters behind it back.
+static NEGATED: LazyLock<Regex> =
+    LazyLock::new(|| compile(r"(?i)(?:\bnot\s+(?:option\s+|choice\s+)?|不是|并非|而非|不选|排除)[\s(\[*]*$"));
+
+/// What an answer says of one run of letters.
+struct Run {
+    letters: BTreeSet<char>,
+    is_declared: bool,
+    /// The text behind it is that of another option, or another letter is offered beside it.
+    is_doubtful: bool,
+}
+
+fn runs(answer: &str, item: &Item) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for found in LETTER_RUN.find_iter(answer) {
+        let (before, after) = (&answer[..found.start()], &answer[found.end()..]);
+        let letters: BTreeSet<char> = found.as_str().chars().filter(char::is_ascii_uppercase).collect();
+        let known = letters.iter().all(|letter| item.option(*letter).is_some());
+        let is_followed = letters.len() == 1 && letters.iter().all(|letter| has_own_text(*letter, after, item));
+        if known && (is_followed || names_options(before, found.as_str(), after)) {
+            let is_declared = DECLARED.is_match(before);
+            runs.push(Run {
+                is_doubtful: has_other_text(&letters, after, item) || OFFERS.is_match(after),
+                letters,
+                is_declared,
+            });
         }
     }
-    match (chosen, texts_in_sentence(answer, item)) {
-        (None, _) => Reading::NoOption,
+    runs
+}
+
+/// "or B", "还是B": another option beside the one before.
+static OFFERS: LazyLock<Regex> = LazyLock::new(|| compile(r"^\s*(?:or|或者?|还是|/)\s*[A-Z](?-u:\b)"));
+
+/// Whether the option's own text stands right behind its letter.
+fn has_own_text(letter: char, after: &str, item: &Item) -> bool {
+    let own = item.option(letter).map(fold).unwrap_or_default();
+    !own.is_empty() && fold(after.trim_start_matches(|character: char| !character.is_alphanumeric())).starts_with(&own)
+}
+
+/// Whether the text right behind letters is that of an option that they do not name: "B. 肝经" where 肝经 is C.
+fn has_other_text(letters: &BTreeSet<char>, after: &str, item: &Item) -> bool {
+    let behind = fold(after.trim_start_matches(|character: char| !character.is_alphanumeric()));
+    let first = folded_options(item).into_iter().find(|(_, text)| behind.starts_with(text.as_str()));
+    first.is_some_and(|(letter, _)| !letters.contains(&letter))
+}
+
+/// The only run of option letters that stands alone in a sentence, or that the sentence declares to be the answer, unless the
+/// text beside it is another option's.
+fn letters_in_sentence(answer: &str, item: &Item) -> Reading {
+    let folded: String = answer.nfkc().collect();
+    let runs = runs(&folded, item);
+    let declared: Vec<&Run> = runs.iter().filter(|run| run.is_declared).collect();
+    let (counted, is_declared) = if declared.is_empty() { (runs.iter().collect(), false) } else { (declared, true) };
+    let Some(first) = counted.first() else { return Reading::NoOption };
+    if counted.iter().any(|run| run.letters != first.letters || (is_declared && run.is_doubtful)) {
+        return Reading::Ambiguous;
+    }
+    if is_declared {
+        return Reading::chosen(first.letters.clone(), false);
+    }
+    match texts_in_sentence(answer, item) {
         // "B. 肝经" where 肝经 is C.
-        (Some(letters), Reading::Chosen { letters: by_text, .. }) if letters.is_disjoint(&by_text) => {
-            Reading::Ambiguous
-        }
-        (Some(letters), _) => Reading::chosen(letters, false),
+        Reading::Chosen { letters: by_text, .. } if first.letters.is_disjoint(&by_text) => Reading::Ambiguous,
+        _ => Reading::chosen(first.letters.clone(), false),
     }
 }
 
@@ -171,6 +231,13 @@ fn texts_in_sentence(answer: &str, item: &Item) -> Reading {
     let mut rest = fold(answer);
     let mut letters = BTreeSet::new();
     for (letter, text) in folded_options(item) {
+        if is_short(&text) {
+            // "a" stands in every word: it must be one by itself, as the option writes it.
+            if item.option(letter).is_some_and(|own| stands_alone(own.trim(), answer)) {
+                letters.insert(letter);
+            }
+            continue;
+        }
         if rest.contains(&text) {
             letters.insert(letter);
             // Taken out, so that a shorter option inside this one's text is not seen.
@@ -182,6 +249,22 @@ fn texts_in_sentence(answer: &str, item: &Item) -> Reading {
         (1, _) | (_, Kind::Multiple) => Reading::chosen(letters, false),
         (_, Kind::Single) => Reading::Ambiguous,
     }
+}
+
+/// A text of so few letters of ASCII that it stands inside other words.
+fn is_short(text: &str) -> bool {
+    text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Whether a short text stands in an answer as a word, and as no article.
+fn stands_alone(text: &str, answer: &str) -> bool {
+    let folded: String = answer.nfkc().collect();
+    let wanted: String = text.nfkc().collect();
+    folded.match_indices(&wanted).any(|(at, _)| {
+        let (before, after) = (&folded[..at], &folded[at + wanted.len()..]);
+        let is_part = |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
+        !is_part(before.chars().next_back()) && !is_part(after.chars().next()) && names_options(before, &wanted, after)
+    })
 }
 
 #[cfg(test)]

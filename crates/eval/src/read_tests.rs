@@ -140,3 +140,118 @@ fn a_cut_prompt_is_the_reason_unless_the_answer_is_right() {
     assert_eq!(grade("B", &single, Letter, true).failure, None);
     assert_eq!(grade("是脾经", &single, Letter, true).failure, Some(Failure::Form));
 }
+
+fn english(texts: &[&str], answer: &str) -> Item {
+    let options = ('A'..).zip(texts).map(|(letter, text)| AnswerOption { letter, text: (*text).to_owned() }).collect();
+    Item { question: "Which?".to_owned(), options, answer: answer.chars().collect(), ..item(Kind::Single, answer) }
+}
+
+/// What English and Chinese answers choose: an article, a pronoun and a part of a term are no option letters, and what a sentence
+/// declares to be the answer is.
+#[test]
+fn letters_of_prose_are_told_from_letters_of_options() {
+    let diseases = ["malaria", "typhoid", "dengue", "vitamin C deficiency", "hepatitis B"];
+    let item = english(&diseases, "B");
+    for (answer, chosen, reason) in [
+        // Nothing but the letter.
+        ("B", "B", "right"),
+        ("b", "B", "right"),
+        ("(B)", "B", "right"),
+        ("**B**", "B", "right"),
+        ("Answer: B", "B", "right"),
+        ("Answer: **B**", "B", "right"),
+        ("**Answer:** B", "B", "right"),
+        ("**Answer: B**", "B", "right"),
+        ("Answer: (B)", "B", "right"),
+        ("\\boxed{B}", "B", "right"),
+        ("$\\boxed{B}$", "B", "right"),
+        ("\\boxed{\\text{B}}", "B", "right"),
+        ("The answer is \\boxed{B}.", "B", "right"),
+        ("The answer is B.", "B", "right"),
+        ("The correct answer is **B**.", "B", "right"),
+        ("The correct option is (B).", "B", "right"),
+        ("B. typhoid", "B", "right"),
+        ("**B. typhoid**", "B", "right"),
+        ("B) Typhoid.", "B", "right"),
+        ("Option B", "B", "right"),
+        ("`B`", "B", "right"),
+        ("A", "A", "wrong"),
+        ("A.", "A", "wrong"),
+        ("A malaria", "A", "wrong"),
+        // Articles and pronouns.
+        ("A fever.", "", "no option found"),
+        ("A patient with a fever needs rest.", "", "no option found"),
+        ("A 45-year-old man needs rest.", "", "no option found"),
+        ("A Gram stain is needed.", "", "no option found"),
+        ("I think so.", "", "no option found"),
+        ("a fever", "", "no option found"),
+        ("a bad cab", "", "no option found"),
+        ("A bad bed", "", "no option found"),
+        ("A patient with a fever. The answer is B.", "B", "right in another form"),
+        ("A patient with malaria would shiver. The answer is B.", "B", "right in another form"),
+        ("I would choose B", "B", "right in another form"),
+        ("I think the answer is B", "B", "right in another form"),
+        ("A 45-year-old man. Answer: B", "B", "right in another form"),
+        ("A typhoid infection", "B", "right in another form"),
+        // Letters that are options in prose.
+        ("A is correct.", "A", "wrong"),
+        ("B is correct.", "B", "right in another form"),
+        ("It must be B because of the rash.", "B", "right in another form"),
+        ("The answer is B because a rash is seen.", "B", "right in another form"),
+        ("The answer is B, not A.", "B", "right in another form"),
+        ("not A but B", "B", "right in another form"),
+        ("The answer is not A.", "", "no option found"),
+        ("The answer is B: typhoid", "B", "right"),
+        ("So the answer is (B) typhoid, as a rash is seen.", "B", "right in another form"),
+        ("Either A or B", "", "ambiguous"),
+        ("The answer is A or B.", "", "ambiguous"),
+        ("The answer is B or C.", "", "ambiguous"),
+        ("The answer is B. malaria", "", "ambiguous"),
+        ("The answer is A. No, the answer is B.", "", "ambiguous"),
+        ("A: no. B: yes.", "", "ambiguous"),
+        ("B. malaria", "", "ambiguous"),
+        // Terms.
+        ("vitamin C is low", "", "no option found"),
+        ("Vitamin C deficiency", "D", "wrong"),
+        ("hepatitis B", "E", "wrong"),
+        ("T cells and B cells are low", "", "no option found"),
+        ("type A blood", "", "no option found"),
+        ("维生素C缺乏", "", "no option found"),
+        ("B超可见", "", "no option found"),
+        ("A型血", "", "no option found"),
+        ("C反应蛋白升高", "", "no option found"),
+        // Chinese.
+        ("答案：**B**", "B", "right"),
+        ("正确答案是B", "B", "right"),
+        ("【答案】B", "B", "right in another form"),
+        ("本题选B。", "B", "right"),
+        ("答案是B，因为有皮疹。", "B", "right in another form"),
+        ("维生素C缺乏不符，答案是B", "B", "right in another form"),
+        ("A不对，答案是B", "B", "right in another form"),
+        ("答案是A还是B", "", "ambiguous"),
+        ("不是A，是B", "B", "right in another form"),
+        ("选A或B", "", "ambiguous"),
+    ] {
+        assert_eq!(result(answer, &item, Letter), (chosen.to_owned(), reason), "{answer}");
+    }
+}
+
+#[test]
+fn options_of_a_letter_are_words_of_their_own() {
+    let groups = english(&["O", "A", "B", "AB"], "C");
+    for (answer, chosen, reason) in [
+        ("a fever", "", "no option found"),
+        ("C", "C", "right"),
+        ("C. B", "C", "right"),
+        ("because of the blood", "", "no option found"),
+    ] {
+        assert_eq!(result(answer, &groups, Letter), (chosen.to_owned(), reason), "{answer}");
+    }
+    assert_eq!(result("B", &groups, Text), ("C".to_owned(), "right"));
+    let nine = english(&["w", "x", "y", "z", "v", "u", "t", "s", "r"], "I");
+    for (answer, chosen, reason) in
+        [("I", "I", "right"), ("I think so", "", "no option found"), ("I is right", "I", "right in another form")]
+    {
+        assert_eq!(result(answer, &nine, Letter), (chosen.to_owned(), reason), "{answer}");
+    }
+}

@@ -154,7 +154,8 @@ fn sit_book(
             let (item, prompt) = (&items[index], &prompts[index]);
             let answer = sitting.codec.decode(tokens);
             let graded = grade(&answer, item, spec.answer, prompt.truncated);
-            journal.record(&record(item, prompt, answer, &graded))?;
+            let shown = spec.keep_prompts.then(|| sitting.codec.show(&prompt.input_ids));
+            journal.record(&record(item, prompt, (shown, answer), &graded))?;
             grades[index] = Some(graded);
         }
         done += batch.len();
@@ -163,13 +164,14 @@ fn sit_book(
     Ok(prompts.into_iter().zip(grades.into_iter().flatten()).collect())
 }
 
-fn record(item: &Item, prompt: &Prompt, answer: String, grade: &Grade) -> AnswerRecord {
+fn record(item: &Item, prompt: &Prompt, (shown, answer): (Option<String>, String), grade: &Grade) -> AnswerRecord {
     AnswerRecord {
         id: item.id.clone(),
         exam: item.exam.clone(),
         prompt_hash: prompt.hash.clone(),
         prompt_tokens: prompt.input_ids.len(),
         truncated: prompt.truncated,
+        prompt: shown,
         answer,
         chosen: grade.chosen.iter().collect(),
         key: item.answer.iter().collect(),

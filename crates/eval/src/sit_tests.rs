@@ -70,6 +70,7 @@ fn spec(batch_size: usize) -> ExamSpec {
         max_prompt_tokens: 500,
         max_new_tokens: 4,
         batch_size,
+        keep_prompts: false,
     }
 }
 

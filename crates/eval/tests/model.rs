@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_eval::{ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, fit_context, load_papers, sit};
+use medley_mixer::SourcePart;
 use medley_model::{Decoder, DeviceRequest, device};
 use medley_recipe::{AnswerForm, Book, ExamSpec};
 use serde_json::json;
@@ -76,7 +77,12 @@ fn spec(batch_size: usize, answer: AnswerForm) -> ExamSpec {
         max_prompt_tokens: 4096,
         max_new_tokens: 6,
         batch_size,
+        keep_prompts: false,
     }
+}
+
+fn paper(path: &str) -> SourcePart {
+    SourcePart { path: path.to_owned(), ..SourcePart::default() }
 }
 
 struct Candidate {
@@ -126,7 +132,7 @@ fn answers_do_not_depend_on_the_batch() {
     // A context in which the longest passages do not fit; more rows than tokens, as Qwen has.
     write_init(path, words + 9, 180);
     let candidate = Candidate::new(path);
-    let papers = load_papers(&["papers.jsonl".to_owned()], path).expect("good papers");
+    let papers = load_papers(&[paper("papers.jsonl")], path, None).expect("good papers");
     let alone = candidate.sit(&papers, &spec(1, AnswerForm::Letter), None, &path.join("alone"));
     let batched = candidate.sit(&papers, &spec(4, AnswerForm::Letter), None, &path.join("batched"));
     assert_eq!(alone, batched);
@@ -145,6 +151,37 @@ fn answers_do_not_depend_on_the_batch() {
 }
 
 #[test]
+fn a_model_whose_logits_are_not_finite_gets_no_score() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    write_papers(path);
+    let words = write_tokenizer(path);
+    write_init(path, words, 180);
+    let config = std::fs::read_to_string(path.join("init.json")).expect("written");
+    std::fs::write(path.join("init.json"), config.replace("\"std\":0.5", "\"std\":1e30")).expect("written");
+    let candidate = Candidate::new(path);
+    let papers = load_papers(&[paper("papers.jsonl")], path, None).expect("good papers");
+    let template = PromptTemplate::load("zh", Path::new(".")).expect("built in");
+    let spec = fit_context(&spec(4, AnswerForm::Letter), 180).expect("there is room");
+    let sitting = Sitting {
+        papers: &papers,
+        spec: &spec,
+        template: &template,
+        codec: &candidate.tokenizer,
+        model: "random".to_owned(),
+        model_hash: "random".to_owned(),
+        device: "cpu".to_owned(),
+        exchange_passages: false,
+        limit: None,
+        progress: &|_, _, _| {},
+    };
+    let mut solver = ModelSolver::new(&candidate.model, &candidate.tokenizer);
+    let message = sit(&mut solver, &sitting, &path.join("out")).expect_err("no score").to_string();
+    assert!(message.contains("not finite"), "{message}");
+    assert!(!path.join("out").join("report.json").exists());
+}
+
+#[test]
 fn real_items_with_the_real_tokenizer() {
     let Some(data) = std::env::var_os("MEDLEY_TEST_DATA").map(PathBuf::from) else {
         eprintln!("SKIPPED: set MEDLEY_TEST_DATA to the folder of real data to run this test");
@@ -160,7 +197,7 @@ fn real_items_with_the_real_tokenizer() {
     std::fs::copy(source.join("tokenizer_config.json"), path.join("tokenizer_config.json")).expect("copied");
     write_init(path, 151_936, 2048);
     let candidate = Candidate::new(path);
-    let papers = load_papers(&["exams/cmb_exam_labelled.jsonl.gz".to_owned()], &data).expect("real items");
+    let papers = load_papers(&[paper("exams/cmb_exam_labelled.jsonl.gz")], &data, None).expect("real items");
     let report = candidate.sit(&papers, &spec(3, AnswerForm::Letter), Some(6), &path.join("exam"));
     let exams: Vec<&str> = report.guess.exams.iter().map(|exam| exam.exam.as_str()).collect();
     assert_eq!(exams, medley_experiment::report::EXAMS);

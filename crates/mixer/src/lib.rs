@@ -35,6 +35,7 @@ mod out_folder;
 mod quota;
 mod read;
 mod record;
+mod records;
 mod rejection;
 mod samples;
 mod scan;
@@ -57,7 +58,7 @@ pub use filter::{
 };
 pub use folder::{MixFolder, Split};
 pub use folder_lock::{FolderLock, LOCK_FILE, LockError};
-pub use import::{Choice, ChoiceQuestion, IMPORTER_VERSION, RecordProblem};
+pub use import::{Choice, ChoiceQuestion, IMPORTER_VERSION, KeyEvidence, RecordProblem, Unanswered, named_letters};
 pub use key::{Key, training_place};
 pub use ledger::{Counted, Ledger, ReadAs, SourceLedger, TokenCounts};
 pub use locate::{DatasetHub, DatasetRequest, HubFiles};
@@ -68,11 +69,12 @@ pub use order::TrainingOrder;
 pub use out_folder::OutFolder;
 pub use quota::{Leaf, Leaves};
 pub use record::{MixedRecord, record_place};
+pub use records::{FileRecord, RecordFile, read_records};
 pub use rejection::Rejection;
 pub use samples::Samples;
 pub use shard::{DEFAULT_MARGIN, ShardSummary, merge_shards, mix_shard};
 pub use share::{BLOCK, ShardNumber};
 pub use spec::{
-    Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, Roles, SourceFormat, SourcePart,
-    SourceSpec, Supervise, Unit, Validation,
+    Columns, DEFAULT_TOLERANCE, MixSpec, MixtureNode, MixtureRatio, OnShortage, OptionColumns, Order, Roles,
+    SourceFormat, SourcePart, SourceSpec, Supervise, Unit, Validation,
 };

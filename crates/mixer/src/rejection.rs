@@ -30,6 +30,10 @@ pub enum Rejection {
     FailedGeneration,
     /// The answer of an exam item is none of its options.
     AnswerNotAmongOptions,
+    /// The answer of an exam item can be read as one option's letter or number and as another's text.
+    AnswerAmbiguous,
+    /// The answers that an exam item has under several keys are not the same.
+    AnswersDisagree,
     /// An exam item with fewer than two options.
     TooFewOptions,
     /// A multiple choice item with a key of one letter: the key was cut short.
@@ -92,6 +96,8 @@ impl Rejection {
             Self::Unrecognised => "no known layout",
             Self::FailedGeneration => "failed generation",
             Self::AnswerNotAmongOptions => "answer not among the options",
+            Self::AnswerAmbiguous => "answer names one option by letter and another by text",
+            Self::AnswersDisagree => "answers under several keys disagree",
             Self::TooFewOptions => "fewer than two options",
             Self::KeyCutShort => "multiple choice with a key of one letter",
             Self::NothingLearned => "no answer to learn",

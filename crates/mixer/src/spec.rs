@@ -88,6 +88,37 @@ pub struct Columns {
     /// answer is learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
+    /// Of exam items: the options (an object, a list or lines), or the columns that hold one each, in their order. The question
+    /// is then `instruction`, the answer `output`, a passage `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<OptionColumns>,
+    /// Of exam items: why the answer is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+    /// Of exam items whose answers are numbers: the number of the first option, 0 or 1 (default: told by the file's records).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1))]
+    pub answers_from: Option<u8>,
+}
+
+/// The columns that hold the options of an exam item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OptionColumns {
+    /// One that holds all of them.
+    All(String),
+    /// One for each.
+    Each(Vec<String>),
+}
+
+impl OptionColumns {
+    /// Their names.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::All(name) => std::slice::from_ref(name),
+            Self::Each(names) => names,
+        }
+    }
 }
 
 impl Columns {
@@ -96,6 +127,11 @@ impl Columns {
         let names = [&self.messages, &self.role, &self.content];
         let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         names.into_iter().any(is_named) || self.roles.is_some() || self.train.is_some()
+    }
+
+    /// Whether they name fields; how numbers are counted does not.
+    pub(crate) fn name_fields(&self) -> bool {
+        Self { answers_from: None, ..self.clone() } != Self::default()
     }
 }
 

@@ -33,13 +33,17 @@ impl Default for GenerateOptions {
     }
 }
 
+/// Ends an answer whose next token cannot be told: a logit is NaN or infinite. No vocabulary has so many tokens.
+pub const NOT_FINITE: u32 = u32::MAX;
+
 /// Tokens of prompts that go through the layers together.
 const PREFILL_TOKENS: usize = 8192;
 
 /// Rows from which on a row's product does not depend on their number.
 const STEADY_ROWS: usize = 4;
 
-/// The most likely continuation of every prompt, token by token, without the stop id.
+/// The most likely continuation of every prompt, token by token, without the stop id; [`NOT_FINITE`] ends one whose logits are not
+/// finite.
 ///
 /// # Panics
 /// When a prompt is empty or holds an id outside the embedding.
@@ -107,6 +111,10 @@ impl<'a> Batch<'a> {
         let mut answers = vec![Vec::new(); prompts.len()];
         loop {
             batch.active.retain(|sequence| {
+                if sequence.next == NOT_FINITE {
+                    answers[sequence.place].push(NOT_FINITE);
+                    return false;
+                }
                 let stops = options.stop_ids.contains(&sequence.next);
                 if !stops {
                     answers[sequence.place].push(sequence.next);
@@ -250,12 +258,15 @@ fn prefill_group(
     next
 }
 
-/// The most likely next id of every row; of equal ones the lowest.
+/// The most likely next id of every row, of equal ones the lowest; [`NOT_FINITE`] where a logit of the row is not finite.
 fn most_likely(model: &Decoder, hidden: Tensor<2>, options: &GenerateOptions) -> Vec<u32> {
     let normed = model.norm.forward(hidden);
     let head = model.head_weight();
     let limit = options.vocab_limit.unwrap_or(usize::MAX).min(head.dims()[0]);
     let logits = linear(normed, head.slice(s![..limit]), None);
+    // Zero times a finite number is zero, and NaN times anything else.
+    let spoiled = logits.clone().mul_scalar(0.0).sum_dim(1).into_data();
     let best = logits.argmax(1).into_data();
-    best.iter::<i64>().map(|id| id as u32).collect()
+    let id = |(id, spoiled): (i64, f32)| if spoiled == 0.0 { id as u32 } else { NOT_FINITE };
+    best.iter::<i64>().zip(spoiled.iter::<f32>()).map(id).collect()
 }

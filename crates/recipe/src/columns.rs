@@ -1,17 +1,32 @@
 //! Columns of a source: those of questions and answers or those of conversations, never both.
 
+use medley_mixer::Columns;
+
 use crate::document::{Node, NodeValue};
 use crate::error::Problem;
 use crate::layers::entries;
+use crate::resolve::papers;
 
-const QUESTIONS: [&str; 4] = ["instruction", "input", "output", "history"];
+const QUESTIONS: [&str; 7] = ["instruction", "input", "output", "history", "options", "explanation", "answers_from"];
 const CONVERSATIONS: [&str; 5] = ["messages", "role", "content", "roles", "train"];
 
 const HELP: &str = "a record is read as a question with its answer (`instruction`, `input`, `output`, `history`) or as a \
                     conversation (`messages`, `role`, `content`, `roles`, `train`); `system` goes with either";
 
+const EXAM_HELP: &str = "an exam item has a question (`instruction`), its options (`options`: one column or a list of them), an \
+                         answer (`output`), perhaps a passage (`input`) and an `explanation`; `answers_from` is the number of the \
+                         first option";
+
 /// Reports `columns` that name some of both, or what `format` does not read.
 pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
+    for (path, paper) in papers(root) {
+        let Some(columns) = paper.get(&["columns"]) else { continue };
+        if let Some(column) = named(columns, &CONVERSATIONS).first() {
+            let message = format!("`{path}.columns` names `{}`, but a paper holds exam items", column.key);
+            let problem = Problem::at(&column.node.key, message, "not of exam items");
+            problems.push(problem.with_help(EXAM_HELP));
+        }
+    }
     for (name, source) in entries(root, &["sources"]) {
         let path = format!("sources.{name}");
         let (columns, format) = (source.get(&["columns"]), source.get(&["format"]));
@@ -50,8 +65,9 @@ fn check_pair(path: &str, columns: Option<&Node>, format: Option<&Node>, problem
         return;
     }
     let Some(format) = format else { return };
+    let items = named(columns, &QUESTIONS[4..]);
     let unread = match format.string() {
-        Some("alpaca") => conversations.first(),
+        Some("alpaca") => conversations.first().or(items.first()),
         Some("messages") => questions.first(),
         _ => None,
     };
@@ -59,6 +75,29 @@ fn check_pair(path: &str, columns: Option<&Node>, format: Option<&Node>, problem
         let message = format!("`{path}.columns` names `{}`, which `format = \"{name}\"` does not read", column.key);
         let problem = Problem::at(&column.node.key, message, format!("not with format \"{name}\""));
         problems.push(problem.with_help(format!("leave out one of the two: {HELP}")));
+    }
+}
+
+/// Reads the columns of exam items as a recipe writes them: `columns = { … }`, `{ … }`, or what stands between the braces.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn parse_columns(text: &str) -> Result<Columns, String> {
+    let bare = text.trim();
+    let bare = bare.strip_prefix("columns").and_then(|rest| rest.trim_start().strip_prefix('=')).unwrap_or(bare).trim();
+    let inside = bare.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(bare);
+    let table = format!("columns = {{ {} }}", inside.trim());
+    #[derive(serde::Deserialize)]
+    struct Line {
+        columns: Columns,
+    }
+    let Line { columns } = toml::from_str(&table).map_err(|error| format!("{}; {EXAM_HELP}", error.message()))?;
+    if columns.of_conversations() {
+        return Err(format!("these are the columns of a conversation; {EXAM_HELP}"));
+    }
+    match columns.answers_from {
+        Some(first @ 2..) => Err(format!("answers_from is {first}; the first option is 0 or 1")),
+        _ => Ok(columns),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The resolved recipe as TOML.
 
 use indexmap::IndexMap;
-use medley_mixer::{MixtureRatio, SourceSpec};
+use medley_mixer::{MixtureRatio, SourcePart, SourceSpec};
 use serde_json::{Map, Value};
 
 use crate::origin::Origin;
 use crate::raw::{
-    LoraTarget, MethodName, OneOrMany, RawChat, RawEpochs, RawExam, RawGroup, RawLora, RawMix, RawModel, RawPart,
-    RawPasses, RawPath, RawRatio, RawRecipe, RawSource, RawTrain, RawWeight,
+    LoraTarget, MethodName, OneOrMany, RawBooks, RawChat, RawEpochs, RawExam, RawGroup, RawLora, RawMix, RawModel,
+    RawPaper, RawPaperTable, RawPart, RawPasses, RawPath, RawRatio, RawRecipe, RawSource, RawTrain, RawWeight,
 };
 use crate::typed::{Method, Recipe};
 
@@ -208,15 +208,35 @@ fn raw(recipe: &Recipe) -> RawRecipe {
         sources: mix.sources.iter().map(|(name, source)| (name.clone(), raw_source(source))).collect(),
         train: raw_train(recipe),
         exam: RawExam {
-            papers: OneOrMany::Many(exam.papers.clone()),
+            papers: OneOrMany::Many(raw_papers(&exam.papers)),
             prompt: exam.prompt.clone(),
             answer: exam.answer,
-            books: OneOrMany::Many(exam.books.clone()),
+            books: RawBooks::List(exam.books.clone()),
             max_prompt_tokens: exam.max_prompt_tokens,
             max_new_tokens: exam.max_new_tokens,
             batch_size: exam.batch_size,
+            keep_prompts: exam.keep_prompts,
         },
     }
+}
+
+/// Paths alone where none of them has options of its own; TOML's tables are not written between other values.
+fn raw_papers(papers: &[SourcePart]) -> Vec<RawPaper> {
+    let is_plain = |paper: &SourcePart| *paper == SourcePart { path: paper.path.clone(), ..SourcePart::default() };
+    if papers.iter().all(is_plain) {
+        return papers.iter().map(|paper| RawPaper::Text(paper.path.clone())).collect();
+    }
+    let table = |paper: &SourcePart| RawPaperTable {
+        path: Some(paper.path.clone()),
+        format: Some(paper.format),
+        columns: Some(paper.columns.clone()),
+        encoding: paper.encoding.clone(),
+        files: paper.files.clone(),
+        config: paper.config.clone(),
+        split: paper.split.clone(),
+        revision: paper.revision.clone(),
+    };
+    papers.iter().map(|paper| RawPaper::Table(Box::new(table(paper)))).collect()
 }
 
 fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> RawRatio {

@@ -27,6 +27,7 @@ mod resolve;
 mod schema;
 mod typed;
 
+pub use columns::parse_columns;
 pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
 pub use import::{Fate, ImportOptions, Imported, Note, import};

@@ -47,7 +47,7 @@ fn settings(recipe: &mut Recipe) -> Vec<(Vec<String>, &mut String)> {
     let mut settings =
         vec![(key(&["model", "base"]), &mut recipe.model.base), (key(&["exam", "prompt"]), &mut recipe.exam.prompt)];
     for (index, paper) in recipe.exam.papers.iter_mut().enumerate() {
-        settings.push((key(&["exam", "papers", &index.to_string()]), paper));
+        settings.push((key(&["exam", "papers", &index.to_string()]), &mut paper.path));
     }
     for (name, source) in &mut recipe.mix.sources {
         for (index, part) in source.parts.iter_mut().enumerate() {

@@ -458,15 +458,16 @@ impl LoraTarget {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct RawExam {
-    /// Files and globs of exam items; none for no exam.
-    pub(crate) papers: OneOrMany<String>,
+    /// Exam items: files, directories, globs, hub data sets (`owner/name`), or tables with options of their own; none for no
+    /// exam.
+    pub(crate) papers: OneOrMany<RawPaper>,
     /// Prompt template: `zh`, `en` (built in) or a file.
     #[schemars(length(min = 1))]
     pub(crate) prompt: String,
     /// What the model is asked for, and how it is graded.
     pub(crate) answer: AnswerForm,
-    /// With the passages, without, or both.
-    pub(crate) books: OneOrMany<Book>,
+    /// With the passages, without, or both: `open`, `closed`, `both`, or a list.
+    pub(crate) books: RawBooks,
     /// Longest prompt in tokens; passages are cut first, the question never.
     #[schemars(range(min = 16, max = 100_000_000))]
     pub(crate) max_prompt_tokens: usize,
@@ -476,6 +477,73 @@ pub(crate) struct RawExam {
     /// Items answered at a time: memory and speed only, never the result.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) batch_size: usize,
+    /// Keep every prompt in `answers.jsonl`, as the model read it.
+    pub(crate) keep_prompts: bool,
+}
+
+/// A place that exam items come from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawPaper {
+    /// A file, directory, glob or hub data set.
+    Text(String),
+    /// The same with options of its own.
+    Table(Box<RawPaperTable>),
+}
+
+/// A place that exam items come from, with options of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct RawPaperTable {
+    /// A file, directory, glob or hub data set (`owner/name`).
+    pub(crate) path: Option<String>,
+    /// How it is read, where that is not to be recognised.
+    pub(crate) format: Option<SourceFormat>,
+    /// Field names, where they are not recognised: `instruction` is the question, `options` the options, `output` the answer.
+    pub(crate) columns: Option<Columns>,
+    /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
+    pub(crate) encoding: Option<String>,
+    /// Which files of a hub data set or directory, as a glob (default: every data file).
+    pub(crate) files: Option<String>,
+    /// Which configuration of a hub data set or directory, by the name that its README or a folder has.
+    pub(crate) config: Option<String>,
+    /// Which split of a hub data set or directory: `train`, `validation`, `test`, … (default: all of them).
+    pub(crate) split: Option<String>,
+    /// Branch, tag or commit of a hub data set (default: `main`).
+    pub(crate) revision: Option<String>,
+}
+
+/// Which books an exam is sat with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawBooks {
+    /// A word.
+    Word(BooksWord),
+    /// A list.
+    List(Vec<Book>),
+}
+
+/// Which books an exam is sat with, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BooksWord {
+    /// The passages stand in the prompt.
+    Open,
+    /// Only the question and its options.
+    Closed,
+    /// Once each.
+    Both,
+}
+
+impl RawBooks {
+    pub(crate) fn into_vec(self) -> Vec<Book> {
+        match self {
+            Self::Word(BooksWord::Open) => vec![Book::Open],
+            Self::Word(BooksWord::Closed) => vec![Book::Closed],
+            Self::Word(BooksWord::Both) => vec![Book::Open, Book::Closed],
+            Self::List(books) => books,
+        }
+    }
 }
 
 impl Default for RawExam {
@@ -484,10 +552,11 @@ impl Default for RawExam {
             papers: OneOrMany::Many(Vec::new()),
             prompt: "zh".to_owned(),
             answer: AnswerForm::default(),
-            books: OneOrMany::Many(vec![Book::Open]),
+            books: RawBooks::List(vec![Book::Open]),
             max_prompt_tokens: 4096,
             max_new_tokens: 32,
             batch_size: 16,
+            keep_prompts: false,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::mixture::{self, Mixture};
 use crate::origin::Origin;
 use crate::paths;
 use crate::raw::{
-    LoraTarget, MethodName, OneOrMany, RawEpochs, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
+    LoraTarget, MethodName, OneOrMany, RawEpochs, RawPaper, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
 };
 use crate::schema::SCHEMA;
 use crate::typed::{ChatSpec, ExamSpec, LoraSpec, Method, ModelSpec, Recipe, TrainSpec};
@@ -145,6 +145,27 @@ fn report_missing(root: &Node, problems: &mut Vec<Problem>) {
             need(Some(part), &format!("{section}.path.{index}"), "path", "path = a file or a hub data set");
         }
     }
+    for (path, paper) in papers(root).iter().filter(|(_, paper)| paper.table().is_some()) {
+        need(Some(paper), path, "path", "path = a file, a directory, a glob or a hub data set");
+    }
+    for (path, paper) in papers(root) {
+        let given = if paper.table().is_some() { paper.get(&["path"]) } else { Some(paper) };
+        if let Some(given) = given.filter(|given| given.string().is_some_and(|path| path.trim().is_empty())) {
+            let problem = Problem::at(&given.place, format!("`{path}` is empty"), "hint: name a file, or leave it out");
+            problems.push(problem.with_help("`papers = []` is no exam"));
+        }
+    }
+}
+
+/// Every entry of `exam.papers`, with its path in the recipe.
+pub(crate) fn papers(root: &Node) -> Vec<(String, &Node)> {
+    let Some(papers) = root.get(&["exam", "papers"]) else { return Vec::new() };
+    match &papers.value {
+        NodeValue::Array(papers) => {
+            papers.iter().enumerate().map(|(index, paper)| (format!("exam.papers.{index}"), paper)).collect()
+        }
+        _ => vec![("exam.papers".to_owned(), papers)],
+    }
 }
 
 fn report_repeated_books(root: &Node, problems: &mut Vec<Problem>) {
@@ -253,13 +274,14 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
         sources: chosen.collect(),
     };
     let exam = ExamSpec {
-        papers: raw.exam.papers.into_vec(),
+        papers: raw.exam.papers.into_vec().into_iter().map(paper).collect(),
         prompt: raw.exam.prompt,
         answer: raw.exam.answer,
         books: raw.exam.books.into_vec(),
         max_prompt_tokens: raw.exam.max_prompt_tokens,
         max_new_tokens: raw.exam.max_new_tokens,
         batch_size: raw.exam.batch_size,
+        keep_prompts: raw.exam.keep_prompts,
     };
     Recipe {
         name: raw.name.unwrap_or_else(|| default_name.to_owned()),
@@ -273,6 +295,23 @@ fn typed(raw: RawRecipe, mixture: Mixture, default_name: &str) -> Recipe {
         mix,
         train: train_spec(raw.train),
         exam,
+    }
+}
+
+fn paper(raw: RawPaper) -> SourcePart {
+    match raw {
+        RawPaper::Text(path) => SourcePart { path, ..SourcePart::default() },
+        RawPaper::Table(paper) => SourcePart {
+            path: paper.path.unwrap_or_default(),
+            format: paper.format.unwrap_or_default(),
+            columns: paper.columns.unwrap_or_default(),
+            encoding: paper.encoding,
+            files: paper.files,
+            config: paper.config,
+            split: paper.split,
+            revision: paper.revision,
+            ..SourcePart::default()
+        },
     }
 }
 
@@ -354,6 +393,12 @@ fn origin(root: &Node, path: &[String]) -> Origin {
     let node = match keys.as_slice() {
         ["sources", source, "path", index, "filter", keys @ ..] => filters::setting(root, source, index, keys),
         ["sources", source, "path", index, key] => part_setting(root, source, index, key),
+        ["exam", "papers", index, key] => {
+            let paper = index.parse().ok().and_then(|index: usize| papers(root).get(index).map(|(_, paper)| *paper));
+            paper.and_then(|paper| {
+                if paper.table().is_some() { paper.get(&[*key]) } else { Some(paper).filter(|_| *key == "path") }
+            })
+        }
         keys => root.get(keys),
     };
     let Some(node) = node else { return Origin::Default };

@@ -6,7 +6,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use crate::{EarlyStopping, Method, Origin, RecipeErrors, load, parse, shipped};
+use crate::{Book, EarlyStopping, Method, Origin, RecipeErrors, load, parse, shipped};
 
 const SMALL: &str = r#"
 [model]
@@ -136,6 +136,7 @@ fn a_small_recipe_gets_every_default() {
     max_prompt_tokens = 4096
     max_new_tokens = 32
     batch_size = 16
+    keep_prompts = false
     "#);
 }
 
@@ -919,4 +920,52 @@ fn every_setting_is_described_and_has_its_default_in_the_schema() {
     let rate = &schema["properties"]["train"]["properties"]["learning_rate"];
     assert_eq!((&rate["default"], &rate["exclusiveMinimum"]), (&serde_json::json!(1e-4), &serde_json::json!(0)));
     assert_eq!(schema["properties"]["train"]["additionalProperties"], serde_json::json!(false));
+}
+
+#[test]
+fn an_exam_has_papers_with_columns_and_books_in_a_word() {
+    let exam = |text: &str| read(&format!("{SMALL}\n[exam]\n{text}"), &[]).expect("a sound recipe").recipe;
+    let plain = exam("papers = \"exams/*.jsonl\"\nbooks = \"both\"\nkeep_prompts = true");
+    assert_eq!(plain.exam.books, [Book::Open, Book::Closed]);
+    assert!(plain.exam.keep_prompts);
+    assert_eq!(plain.exam.papers.len(), 1);
+    assert!(plain.to_toml().contains("papers = [\"exams/*.jsonl\"]"), "{}", plain.to_toml());
+    let columns = "{ instruction = \"q\", options = [\"w\", \"x\"], output = \"k\", answers_from = 1 }";
+    let tables =
+        exam(&format!("papers = [\"a.jsonl\", {{ path = \"b.csv\", columns = {columns}, encoding = \"big5\" }}]"));
+    let [first, second] = tables.exam.papers.as_slice() else { panic!("{:?}", tables.exam.papers) };
+    assert_eq!((first.path.as_str(), second.path.as_str()), ("a.jsonl", "b.csv"));
+    assert_eq!(second.columns.answers_from, Some(1));
+    assert_eq!(second.columns, crate::parse_columns(&format!("columns = {columns}")).expect("columns"));
+    for recipe in [plain, tables] {
+        let text = recipe.to_toml();
+        let again = parse("again.toml", &text, None, &[] as &[&str]).expect("what is written can be read").recipe;
+        assert_eq!(again.exam, recipe.exam, "{text}");
+    }
+}
+
+#[test]
+fn exam_settings_that_cannot_work_are_refused() {
+    let refused = |text: &str| errors(&format!("{SMALL}\n[exam]\n{text}"), &[]);
+    for (text, expected) in [
+        ("papers = [\"\"]", "`exam.papers.0` is empty"),
+        ("papers = \" \"", "`exam.papers` is empty"),
+        ("papers = [{ columns = {} }]", "`exam.papers.0.path` is missing"),
+        ("papers = [{ path = \"a\", columns = { messages = \"m\" } }]", "a paper holds exam items"),
+        ("papers = [{ path = \"a\", columns = { answers_from = 2 } }]", "answers_from"),
+        ("books = \"bath\"", "did you mean `both`?"),
+        ("books = [\"open\", \"open\"]", "names a book twice"),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+    for (text, expected) in [
+        ("messages = \"m\"", "columns of a conversation"),
+        ("answers_from = 3", "the first option is 0 or 1"),
+        ("question = \"q\"", "unknown field `question`"),
+        ("options = ", "an exam item has a question"),
+    ] {
+        let message = crate::parse_columns(text).expect_err("no columns of exam items");
+        assert!(message.contains(expected), "{text}: {message}");
+    }
 }

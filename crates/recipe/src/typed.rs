@@ -1,6 +1,6 @@
 //! The resolved recipe: every default written out, every value checked.
 
-use medley_mixer::MixSpec;
+use medley_mixer::{MixSpec, SourcePart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -245,8 +245,8 @@ impl BlockPolicy {
 /// The exam.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExamSpec {
-    /// Files and globs of exam items; empty for no exam.
-    pub papers: Vec<String>,
+    /// Where the exam items are, and how they are read; empty for no exam.
+    pub papers: Vec<SourcePart>,
     /// Prompt template: `zh`, `en` (built in) or a file.
     pub prompt: String,
     /// What the model is asked for, and how it is graded.
@@ -259,6 +259,8 @@ pub struct ExamSpec {
     pub max_new_tokens: usize,
     /// Items answered at a time: memory and speed only, never the result.
     pub batch_size: usize,
+    /// Keep every prompt in `answers.jsonl`, as the model read it.
+    pub keep_prompts: bool,
 }
 
 /// What the model is asked for.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::read::{Problem, RawRecord, without_nan};
 
@@ -49,11 +50,14 @@ impl Names {
     }
 }
 
+/// Bit of the mask that all further fields share.
+pub(super) const LAST_BIT: usize = 127;
+
 /// A record's wanted fields.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     values: Vec<(usize, Value)>,
-    /// Bits by index, for the first 128.
+    /// Bits by index; all from 127 on share the last.
     pub mask: u128,
     /// A field that stands in the record twice.
     twice: Option<usize>,
@@ -92,7 +96,7 @@ impl Fields {
         if self.get(index).is_some() {
             self.twice = Some(index);
         }
-        self.mask |= 1u128.checked_shl(index as u32).unwrap_or_default();
+        self.mask |= 1u128 << index.min(LAST_BIT);
         self.values.push((index, value));
     }
 
@@ -111,6 +115,56 @@ pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
             let record = serde_json::from_slice::<serde_json::Map<String, Value>>(bytes);
             record.map(|record| record.into_iter().collect()).unwrap_or_default()
         }
+    }
+}
+
+/// A whole record; of a table, its columns as texts.
+pub(crate) fn whole(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> {
+    let hint = "which of the two is meant is not known: rename or remove one";
+    let mut fields = Map::new();
+    let mut twice = None;
+    match record {
+        RawRecord::Json(bytes) => {
+            let text = text(bytes)?;
+            let again = |error| without_nan(text).map_or(Err(error), |text| serde_json::from_str::<Pairs>(&text));
+            let Pairs(pairs) = serde_json::from_str(text).or_else(again).map_err(|error| invalid(&error))?;
+            for (key, value) in pairs {
+                if fields.insert(key.clone(), value).is_some() {
+                    twice.get_or_insert(key);
+                }
+            }
+        }
+        RawRecord::Row(bytes, table) => {
+            let row = table.fields(bytes)?;
+            let values = row.into_iter().map(|text| Value::String(text.into_owned()));
+            fields.extend(table.columns.iter().cloned().zip(values));
+        }
+    }
+    twice.map_or(Ok(fields), |key| Err(Problem::new(format!("`{key}` stands in the record twice"), hint)))
+}
+
+/// The fields of an object, in its order, those that stand there twice included.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Pairs;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = object.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 

@@ -5,6 +5,7 @@ mod choice;
 mod columns;
 mod conversation;
 mod fields;
+mod file_keys;
 mod identify;
 mod marks;
 mod messages;
@@ -20,10 +21,12 @@ use crate::canonical::Draft;
 use crate::filter::{Condition, Finding, Met};
 use crate::read::{Problem, RawRecord};
 use crate::rejection::Rejection;
-use crate::spec::{Columns, SourceFormat, SourcePart, Supervise};
-pub use choice::{Choice, ChoiceQuestion, RecordProblem};
+use crate::spec::{Columns, OptionColumns, SourceFormat, SourcePart, Supervise};
+pub use choice::{Choice, ChoiceQuestion, KeyEvidence, RecordProblem, Unanswered, named_letters};
 use columns::Column;
+pub(crate) use fields::whole;
 use fields::{Fields, Names};
+pub(crate) use file_keys::FileKeys;
 pub(crate) use identify::Identified;
 pub(crate) use marks::contradiction;
 pub(crate) use shape::Shape;
@@ -65,6 +68,8 @@ pub(crate) struct Importer {
     plan: Plan,
     names: Names,
     supervise: Supervise,
+    /// How the answers of exam items count options, where the recipe says it.
+    answers_from: Option<u8>,
     /// What the recipe asks of the record's own fields.
     conditions: Vec<(Column, Condition)>,
     /// Marks of good and bad answers, unless the recipe reads them itself.
@@ -83,6 +88,43 @@ enum Plan {
     Alpaca(Vec<Column>),
     /// As conversations.
     Messages(messages::Conversations),
+    /// As exam items, by these columns.
+    Items(ItemColumns),
+}
+
+/// The columns of exam items: question, answer, and the options first, then the others.
+struct ItemColumns {
+    columns: Columns,
+    paths: Vec<Column>,
+}
+
+impl ItemColumns {
+    fn new(columns: &Columns, names: &mut Names) -> Self {
+        let Columns { instruction, output, input, explanation, options, .. } = columns;
+        let mut column = |name: Option<&str>, default: &str, always| Column::new(name, default, always, names);
+        let mut paths =
+            vec![column(instruction.as_deref(), "question", true), column(output.as_deref(), "answer", true)];
+        let options = options.as_ref().map(OptionColumns::names).unwrap_or_default();
+        // The options that every record has; further ones may be missing from a file.
+        let required = |index: usize| index < 2;
+        paths.extend(options.iter().enumerate().map(|(index, name)| column(Some(name), "", required(index))));
+        paths.push(column(input.as_deref(), "", false));
+        paths.push(column(explanation.as_deref(), "explanation", false));
+        paths.iter_mut().skip(4).for_each(|column| column.required = false);
+        Self { columns: columns.clone(), paths }
+    }
+
+    fn read<'a>(&self, fields: &'a Fields) -> Result<ChoiceQuestion<'a>, Problem> {
+        ChoiceQuestion::read_columns(&self.columns, &|name| {
+            self.paths.iter().find(|column| column.name() == name)?.value(fields)
+        })
+    }
+
+    /// The first columns that the record has, as bits.
+    fn seen(&self, fields: &Fields) -> Seen {
+        let is_there = |(_, column): &(usize, &Column)| column.value(fields).is_some();
+        self.paths.iter().take(4).enumerate().filter(is_there).fold(0, |seen, (index, _)| seen | 1 << index)
+    }
 }
 
 impl Importer {
@@ -94,7 +136,8 @@ impl Importer {
             _ if part.columns.of_conversations() => {
                 Plan::Messages(messages::Conversations::new(&part.columns, &mut names))
             }
-            _ if part.columns != Columns::default() => Plan::Named(alpaca::columns(&part.columns, &mut names)),
+            _ if part.columns.options.is_some() => Plan::Items(ItemColumns::new(&part.columns, &mut names)),
+            _ if part.columns.name_fields() => Plan::Named(alpaca::columns(&part.columns, &mut names)),
             _ => {
                 names = shape::names();
                 Plan::Recognise
@@ -108,7 +151,8 @@ impl Importer {
         let marks = marks::AnswerMarks::new(&part.columns, asked, &mut names);
         let Columns { instruction, output, .. } = &part.columns;
         let names_preferences = (instruction.as_deref(), output.as_deref()) == (Some("prompt"), Some("completion"));
-        Self { plan, names, supervise: part.supervise, conditions, marks, names_preferences }
+        let answers_from = part.columns.answers_from;
+        Self { plan, names, supervise: part.supervise, answers_from, conditions, marks, names_preferences }
     }
 
     /// Whether the column is looked at.
@@ -116,9 +160,34 @@ impl Importer {
         self.names.find(column).is_some()
     }
 
-    /// Reads one record.
+    /// Reads one record by itself.
+    #[cfg(test)]
     pub fn import(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
-        let mut read = self.read(record)?;
+        self.import_of(record, &FileKeys::default())
+    }
+
+    /// Adds what a record tells of how the answers of its file's exam items are written.
+    pub fn observe(&self, record: RawRecord<'_>, evidence: &mut KeyEvidence) {
+        // What cannot be read is an error where the record is imported.
+        let Ok(fields) = Fields::read(record, &self.names) else { return };
+        match &self.plan {
+            Plan::Recognise => {
+                let none = KeyEvidence::default();
+                let exam = shape::Exam { answers_from: self.answers_from, evidence: &|| &none };
+                shape::observe(&fields, &self.names, exam, evidence);
+            }
+            Plan::Items(columns) => {
+                if let Ok(question) = columns.read(&fields) {
+                    evidence.observe(&question);
+                }
+            }
+            Plan::Named(_) | Plan::Alpaca(_) | Plan::Messages(_) => {}
+        }
+    }
+
+    /// Reads one record of a file.
+    pub fn import_of(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<Read, Problem> {
+        let mut read = self.read(record, file)?;
         if let Imported::Conversation(messages) = &mut read.imported {
             if self.supervise == Supervise::Last {
                 let earlier = messages.len().saturating_sub(1);
@@ -143,7 +212,7 @@ impl Importer {
     /// Whether an object is a record as this importer knows them, if a broken one, and no file of records.
     pub fn knows(&self, object: &[u8]) -> bool {
         let record = RawRecord::Json(object);
-        match self.import(record).map(|read| read.imported) {
+        match self.import_of(record, &FileKeys::default()).map(|read| read.imported) {
             Ok(Imported::Rejected(Rejection::Unrecognised)) => {
                 suggest::of_turns(record, &fields::entries(record)).is_some()
             }
@@ -163,11 +232,11 @@ impl Importer {
         }
     }
 
-    fn read(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
+    fn read(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<Read, Problem> {
         let wrapped = self.object_of_list(record)?;
         let record = wrapped.as_deref().map_or(record, RawRecord::Json);
         let fields = Fields::read(record, &self.names)?;
-        let mut read = self.converted(&fields)?;
+        let mut read = self.converted(&fields, file)?;
         let Imported::Conversation(messages) = &read.imported else { return Ok(read) };
         if let Some(marks) = &self.marks {
             let preferences = self.names_preferences || shape::has_preferences(read.shape);
@@ -218,10 +287,11 @@ impl Importer {
         })
     }
 
-    fn converted(&self, fields: &Fields) -> Result<Read, Problem> {
+    fn converted(&self, fields: &Fields, file: &FileKeys<'_>) -> Result<Read, Problem> {
         match &self.plan {
             Plan::Recognise => {
-                let (imported, shape) = shape::import(fields, &self.names)?;
+                let exam = shape::Exam { answers_from: self.answers_from, evidence: &|| file.evidence() };
+                let (imported, shape) = shape::import(fields, &self.names, exam)?;
                 Ok(Read { imported, unmet: None, seen: Seen::from(shape != Shape::Unknown), shape })
             }
             Plan::Named(columns) | Plan::Alpaca(columns) => {
@@ -238,6 +308,10 @@ impl Importer {
             Plan::Messages(conversations) => {
                 let (imported, seen) = conversations.read(fields)?;
                 Ok(Read { imported, unmet: None, seen, shape: Shape::Conversation })
+            }
+            Plan::Items(columns) => {
+                let imported = columns.read(fields)?.conversation(|| file.evidence())?;
+                Ok(Read { imported, unmet: None, seen: columns.seen(fields), shape: Shape::ExamItem })
             }
         }
     }
@@ -256,7 +330,7 @@ impl Importer {
         match &self.plan {
             Plan::Recognise => (seen == 0).then(|| "the keys of a known layout".to_owned()),
             Plan::Messages(conversations) => (seen == 0).then(|| format!("`{}`", conversations.columns[0].name())),
-            Plan::Named(columns) | Plan::Alpaca(columns) => {
+            Plan::Items(ItemColumns { paths: columns, .. }) | Plan::Named(columns) | Plan::Alpaca(columns) => {
                 let mut columns = columns.iter().enumerate();
                 let missing = columns.find(|(index, column)| column.required && seen & (1 << index) == 0);
                 missing.map(|(_, column)| format!("`{}`", column.name()))
@@ -271,6 +345,7 @@ impl Importer {
             list.push(format!("and {} more", entries.len() - KEYS_SHOWN));
         }
         let hint = match &self.plan {
+            Plan::Items(_) => "name the question (`instruction`), the options and the answer (`output`) in `columns`".to_owned(),
             Plan::Messages(_) => "leave `format` out, or name the question and the answer in `columns`".to_owned(),
             Plan::Alpaca(_) if entries.iter().any(|(key, _)| messages::KEYS.contains(&key.as_str())) => {
                 "leave `format` out: conversations are recognised".to_owned()

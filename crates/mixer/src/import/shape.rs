@@ -8,10 +8,10 @@ use medley_chat::{Message, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::choice::{self, ChoiceQuestion, OPTIONS, QUESTIONS};
+use super::choice::{self, ChoiceQuestion, KeyEvidence, OPTIONS, QUESTIONS};
 use super::columns::{is_blank, kind, text_of};
 use super::conversation::{Parts, earlier_turns, unless_empty};
-use super::fields::{Fields, Names};
+use super::fields::{Fields, LAST_BIT, Names};
 use super::{Imported, marks, messages, moss, packed};
 use crate::read::Problem;
 use crate::rejection::Rejection;
@@ -57,7 +57,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Every key that recognition looks at, in lower case; at most 128.
+/// Every key that recognition looks at, in lower case, but those of exam items alone; at most 127.
 const KEYS: [&str; 74] = [
     // Asked.
     "instruction",
@@ -196,13 +196,30 @@ const fn range_bits(range: &std::ops::Range<usize>) -> u128 {
 
 /// The names for [`Fields`] that [`import`] reads.
 pub(super) fn names() -> Names {
-    Names::in_any_case(&KEYS)
+    let mut names = Names::in_any_case(&KEYS);
+    choice::more_keys().for_each(|key| {
+        names.add(key);
+    });
+    names
 }
+
+// The last bit says that one of the further keys of exam items is there.
+const _: () = assert!(KEYS.len() <= LAST_BIT);
 
 /// A record's fields by their keys.
 struct Keyed<'a> {
     fields: &'a Fields,
     names: &'a Names,
+    exam: Exam<'a>,
+}
+
+/// How exam items are read where they do not say it themselves.
+#[derive(Clone, Copy)]
+pub(super) struct Exam<'a> {
+    /// The number of the first option, where the recipe says it.
+    pub answers_from: Option<u8>,
+    /// What the records of the whole file tell.
+    pub evidence: &'a dyn Fn() -> &'a KeyEvidence,
 }
 
 impl<'a> Keyed<'a> {
@@ -241,8 +258,8 @@ pub(super) fn has_preferences(shape: Shape) -> bool {
 }
 
 /// Reads a record by its own keys.
-pub(super) fn import(fields: &Fields, names: &Names) -> Result<(Imported, Shape), Problem> {
-    let record = Keyed { fields, names };
+pub(super) fn import<'a>(fields: &'a Fields, names: &'a Names, exam: Exam<'a>) -> Result<(Imported, Shape), Problem> {
+    let record = Keyed { fields, names, exam };
     let (imported, shape) = recognised(&record)?;
     let shows = |key: &str| record.get(key).is_some_and(says_something);
     let is_read = matches!(imported, Imported::Conversation(_));
@@ -275,10 +292,16 @@ fn recognised(record: &Keyed<'_>) -> Result<(Imported, Shape), Problem> {
         return Ok((Imported::Rejected(Rejection::ListsOfTexts), shape));
     }
     if record.has_all(const { bits(&["instruction", "output"]) }) {
+        if record.has_any(const { bits(&OPTIONS) })
+            && let Some(found) = item_with_output(record)?
+        {
+            return Ok((found, Shape::ExamItem));
+        }
         return Ok((pair(record, "instruction", "output")?, Shape::Alpaca));
     }
-    let special = const { bits(&OPTIONS) | bits(&["b", "gt_answer", "generated_question", "qa_pairs", "annotations"]) };
-    if record.has_any(special | const { bits(&["disease_case", "dialogue"]) }) {
+    let special =
+        const { EXAM_ITEM | bits(&["qa_pairs", "annotations", "disease_case", "dialogue", "answers"]) | 1 << LAST_BIT };
+    if record.has_any(special) {
         if let Some(found) = exam_item(record)? {
             return Ok((found, Shape::ExamItem));
         }
@@ -451,15 +474,60 @@ fn entries(value: &Value, name: &str) -> Result<String, Problem> {
     Ok(object.iter().map(line).collect::<Result<Vec<_>, Problem>>()?.join("\n"))
 }
 
+/// Keys that tell an exam item whatever its answer is.
+const EXAM_ITEM: u128 = bits(&OPTIONS) | bits(&["b", "gt_answer", "generated_question"]);
+
+/// The exam item of a record, if it is one; [`KeyEvidence`] is gathered of the same.
+fn choice_question<'a>(record: &Keyed<'a>) -> Result<Option<ChoiceQuestion<'a>>, Problem> {
+    let question = ChoiceQuestion::read(&|key| record.get(key))?;
+    let question = question.map(|question| ChoiceQuestion { answers_from: record.exam.answers_from, ..question });
+    let holds_options = |key: &str| record.get(key).is_some_and(|value| choice::is_lettered(value));
+    let is_certain = record.has_any(EXAM_ITEM) || holds_options("answers") || record.get("final_decision").is_some();
+    Ok(question.filter(|question| is_certain || question.names_options()))
+}
+
+/// What the record tells of how the answers of its file name options.
+pub(super) fn observe<'a>(fields: &'a Fields, names: &'a Names, exam: Exam<'a>, evidence: &mut KeyEvidence) {
+    let record = Keyed { fields, names, exam };
+    if !record.has_any(EXAM_ITEM | const { bits(&["answers"]) | 1 << LAST_BIT })
+        || record.has_any(const { bits(&messages::KEYS) })
+    {
+        return;
+    }
+    // What cannot be read is an error where the record is read.
+    if let Ok(Some(question)) = choice_question(&record) {
+        evidence.observe(&question);
+    }
+}
+
+/// A task in Alpaca's layout with options beside it that it does not name, answered by one of them.
+fn item_with_output(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
+    let holds = |key: &str| record.get(key).is_some_and(says_something);
+    if holds("history") || holds("system") {
+        return Ok(None);
+    }
+    let Some(mut question) = choice_question(record)? else { return Ok(None) };
+    let input = record.text("input")?;
+    let is_shown = |text: &str| question.question.contains(text) || input.contains(text);
+    if question.choices.len() < 2
+        || !question.names_options()
+        || question.choices.iter().all(|choice| is_shown(&choice.text))
+    {
+        return Ok(None);
+    }
+    question.passage = input;
+    question.conversation(record.exam.evidence).map(Some)
+}
+
 /// A question with options.
 fn exam_item(record: &Keyed<'_>) -> Result<Option<Imported>, Problem> {
-    let Some(question) = ChoiceQuestion::read(&|key| record.get(key))? else {
+    let Some(question) = choice_question(record)? else {
         // A free answer needs no options; letters do.
         let lost =
             OPTIONS.iter().any(|key| record.get(key).is_some()) && record.get("answer").is_some_and(choice::is_letters);
         return Ok(lost.then_some(Imported::Rejected(Rejection::TooFewOptions)));
     };
-    Ok(Some(question.conversation()))
+    question.conversation(record.exam.evidence).map(Some)
 }
 
 /// A passage, and questions and answers about it: the first question comes with the passage.

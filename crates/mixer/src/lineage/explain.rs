@@ -12,7 +12,7 @@ use crate::canonical::{ContentId, content_id};
 use crate::error::MixError;
 use crate::examine::{Examination, Examined};
 use crate::filter::{Filter, Finding};
-use crate::import::{Imported, Importer, Read};
+use crate::import::{FileKeys, Imported, Importer, Read};
 use crate::key::{Key, Keyed, validation_bound};
 use crate::locate::SourceFile;
 use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
@@ -261,12 +261,13 @@ impl Asked<'_> {
         let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
         pool.files.par_iter().try_for_each(|file| {
             let importer = &importers[file.part];
+            let keys = FileKeys::of(&file.path, &pool.spec.parts[file.part], importer);
             let whole = |Problem { problem, hint }| MixError::File { file: file.name.clone(), problem, hint };
             let (wants, knows) = (|column: &str| importer.wants(column), |object: &[u8]| importer.knows(object));
             let mut opened = open(&file.path, &pool.spec.parts[file.part], &wants, &knows).map_err(whole)?;
             while let Some(batch) = opened.records.next_batch().map_err(|(_, problem)| whole(problem))? {
                 batch.spans.par_iter().try_for_each(|span| {
-                    let Read { imported, unmet, .. } = importer.import(batch.record(span)).map_err(whole)?;
+                    let Read { imported, unmet, .. } = importer.import_of(batch.record(span), &keys).map_err(whole)?;
                     match imported {
                         Imported::Rejected(reason) => visit(file, span, &[], Some(reason.as_str().to_owned())),
                         Imported::Conversation(mut messages) => {

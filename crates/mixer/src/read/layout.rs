@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Problem;
 use super::json::{holds_records, object_length};
-use super::table::field_counts;
+use super::table::{field_counts, options_without_header};
 
 /// How the records of a file are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Layout {
     Entries,
     /// A header and rows, with this delimiter.
     Table(u8),
+    /// Rows of a question, so many options and a letter without a header, with this delimiter, as MMLU has them.
+    Questions(u8, usize),
 }
 
 impl fmt::Display for Layout {
@@ -31,6 +33,7 @@ impl fmt::Display for Layout {
             Self::Table(b',') => "CSV",
             Self::Table(b'\t') => "TSV",
             Self::Table(_) => "table",
+            Self::Questions(..) => "table of questions without a header",
         })
     }
 }
@@ -98,7 +101,9 @@ fn table(sample: &[u8], whole: bool) -> Result<Layout, Problem> {
             best = Some((header, delimiter));
         }
     }
-    best.map(|(_, delimiter)| Layout::Table(delimiter)).ok_or_else(|| neither(sample))
+    let (_, delimiter) = best.ok_or_else(|| neither(sample))?;
+    let options = options_without_header(sample, delimiter, whole, ROWS);
+    Ok(options.map_or(Layout::Table(delimiter), |options| Layout::Questions(delimiter, options)))
 }
 
 fn neither(text: &[u8]) -> Problem {
@@ -128,6 +133,11 @@ mod tests {
         assert_eq!(layout("q,a\n1,2\n"), Some(Layout::Table(b',')));
         assert_eq!(layout("q\ta,b\n1\t2,3\n"), Some(Layout::Table(b'\t')));
         assert_eq!(layout("q;a;c\n1,5;2;3"), Some(Layout::Table(b';')));
+        assert_eq!(layout("What?,0,4,2,6,B\n\"And, this?\",w,x,y,z,D\n"), Some(Layout::Questions(b',', 4)));
+        assert_eq!(layout("What?,0,4,2,6,B\n"), Some(Layout::Questions(b',', 4)), "one row is enough");
+        assert_eq!(layout("q,A,B,C,D\nWhat?,0,4,2,6\n"), Some(Layout::Table(b',')), "letters of a header");
+        assert_eq!(layout("answer,x,B\nA,y,z\n"), Some(Layout::Table(b',')));
+        assert_eq!(layout("What?,0,4,2,6,B\nAnd?,w,x,y,z,F\n"), Some(Layout::Table(b',')), "no fifth option");
         let refused =
             |text: &str, expected| Layout::recognise(text.as_bytes(), true, expected).expect_err("none").problem;
         assert!(

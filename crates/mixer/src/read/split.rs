@@ -89,9 +89,14 @@ impl Splitter {
             Layout::Objects => State::Objects,
             Layout::Entries => State::Before(Enclosure::Object),
             Layout::Table(delimiter) => State::Header(delimiter),
+            Layout::Questions(delimiter, _) => State::Rows(delimiter),
+        };
+        let table = match layout {
+            Layout::Questions(delimiter, options) => Some(Arc::new(Table::of_questions(delimiter, options))),
+            _ => None,
         };
         let (rest, spares, longest) = (Vec::new(), Vec::new(), MAX_RECORD);
-        Self { reader, state, table: None, rest, spares, line: 1, records: 0, ended: false, failed: None, longest }
+        Self { reader, state, table, rest, spares, line: 1, records: 0, ended: false, failed: None, longest }
     }
 
     /// The next records; `None` at the end of a well-formed file.

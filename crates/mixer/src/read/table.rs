@@ -109,7 +109,41 @@ pub(super) fn field_counts(sample: &[u8], delimiter: u8, whole: bool, limit: usi
     counts
 }
 
+/// The number of options of a table of questions without a header: each of its first `limit` rows ends with the letter of one of
+/// the fields between its first and its last. `None` for any other table.
+pub(super) fn options_without_header(sample: &[u8], delimiter: u8, whole: bool, limit: usize) -> Option<usize> {
+    let (mut options, mut rows, mut at) = (0, 0, 0);
+    while at < sample.len() && rows < limit {
+        let Scanned::Row(length) = scan_row(&sample[at..], delimiter, whole, |_, _| {}) else { break };
+        let row = &sample[at..at + length];
+        at += length;
+        if is_blank(row) {
+            continue;
+        }
+        let fields = fields(row, delimiter).ok()?;
+        let [question, texts @ .., answer] = fields.as_slice() else { return None };
+        let is_letter = |field: &str| field.len() == 1 && field.bytes().all(|byte| byte.is_ascii_uppercase());
+        let places = b'A'..b'A' + texts.len().min(26) as u8;
+        let is_answer = is_letter(answer.trim()) && places.contains(&answer.trim().as_bytes()[0]);
+        // A header names its options by their letters.
+        let are_names = texts.iter().all(|text| is_letter(text.trim()));
+        if !(3..=8).contains(&texts.len()) || question.trim().is_empty() || !is_answer || (rows == 0 && are_names) {
+            return None;
+        }
+        options = texts.len();
+        rows += 1;
+    }
+    (rows > 0).then_some(options)
+}
+
 impl Table {
+    /// The table of questions with so many options that has no header.
+    pub fn of_questions(delimiter: u8, options: usize) -> Self {
+        let letters = (b'A'..=b'Z').take(options).map(|letter| char::from(letter).to_string());
+        let columns = std::iter::once("question".to_owned()).chain(letters).chain(["answer".to_owned()]);
+        Self { delimiter, columns: columns.collect() }
+    }
+
     /// The table whose header is `row`.
     pub fn of_header(row: &[u8], delimiter: u8) -> Result<Self, Problem> {
         let columns: Vec<String> = fields(row, delimiter)?.into_iter().map(|name| name.trim().to_owned()).collect();

@@ -7,7 +7,7 @@ use super::tally::Tally;
 use crate::canonical::{ContentId, Draft};
 use crate::error::MixError;
 use crate::filter::{Filter, Sketch};
-use crate::import::{Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
+use crate::import::{FileKeys, Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
 use crate::key::Key;
 use crate::lanes::Inputs;
 use crate::measure::Lengths;
@@ -29,14 +29,14 @@ const TOGETHER: usize = 256;
 
 impl PoolScan<'_> {
     /// Looks at a file's batches, one after another, until there are no more.
-    pub(super) fn look(&self, index: usize, batches: &InOrder, progress: &dyn Fn(u64)) {
+    pub(super) fn look(&self, (index, keys): (usize, &FileKeys<'_>), batches: &InOrder, progress: &dyn Fn(u64)) {
         let mut memory = Memory::default();
         let mut done = None;
         while let Some((number, batch)) = batches.read(done.take()) {
             let seen = match batch {
                 Ok(mut batch) => {
                     batch.spans.retain(|span| self.share.takes_record(span.record, self.files.len()));
-                    let seen = self.look_at(index, &batch, &mut memory);
+                    let seen = self.look_at((index, keys), &batch, &mut memory);
                     let seen = seen.map(|tally| if batches.knows_first() { tally } else { tally.with_first(&batch) });
                     progress(batch.spans.len() as u64);
                     done = Some(batch);
@@ -49,7 +49,12 @@ impl PoolScan<'_> {
     }
 
     /// Counts a batch and offers what may be chosen of it.
-    fn look_at(&self, index: usize, batch: &Batch, memory: &mut Memory) -> Result<Tally, MixError> {
+    fn look_at(
+        &self,
+        (index, keys): (usize, &FileKeys<'_>),
+        batch: &Batch,
+        memory: &mut Memory,
+    ) -> Result<Tally, MixError> {
         let mut tally = Tally::default();
         tally.counts.contents.reserve_exact(batch.spans.len());
         let (mut sample, mut held_out) = (Vec::new(), Vec::new());
@@ -61,7 +66,7 @@ impl PoolScan<'_> {
             }
         };
         for spans in batch.spans.chunks(TOGETHER) {
-            self.look_at_some((index, batch, spans), memory, &mut tally, &mut keep)?;
+            self.look_at_some((index, batch, spans), keys, memory, &mut tally, &mut keep)?;
         }
         self.sample.offer(sample);
         self.held_out.offer(held_out);
@@ -73,6 +78,7 @@ impl PoolScan<'_> {
     fn look_at_some(
         &self,
         (index, batch, spans): (usize, &Batch, &[Span]),
+        keys: &FileKeys<'_>,
         memory: &mut Memory,
         tally: &mut Tally,
         keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
@@ -104,7 +110,7 @@ impl PoolScan<'_> {
         let mut known = contents.iter().zip(draws.iter().zip(validations.iter()));
         for (span, shape) in spans.iter().zip(&*shapes) {
             let Some((content, (key, validation))) = shape.and_then(|_| known.next()) else {
-                self.look_closely((index, batch, span), (importer, filter), tally, keep)?;
+                self.look_closely((index, batch, span), (importer, keys, filter), tally, keep)?;
                 continue;
             };
             tally.counts.contents.push(ContentId(*content));
@@ -121,12 +127,13 @@ impl PoolScan<'_> {
     fn look_closely(
         &self,
         (index, batch, span): (usize, &Batch, &Span),
-        (importer, filter): (&Importer, Option<&Filter>),
+        (importer, keys, filter): (&Importer, &FileKeys<'_>, Option<&Filter>),
         tally: &mut Tally,
         keep: &mut impl FnMut(Destination, Text, Lengths, &Span),
     ) -> Result<(), MixError> {
-        let read =
-            importer.import(batch.record(span)).map_err(|problem| self.record_error(index, span.place(), problem))?;
+        let read = importer
+            .import_of(batch.record(span), keys)
+            .map_err(|problem| self.record_error(index, span.place(), problem))?;
         let Read { imported, unmet, seen, shape } = read;
         tally.count(1, seen, shape);
         let Judged { outcome, noted, audited, signature } = match (imported, unmet) {

@@ -15,7 +15,7 @@ use crate::canonical::ContentId;
 use crate::error::MixError;
 use crate::examine::Examination;
 use crate::filter::Filter;
-use crate::import::Importer;
+use crate::import::{FileKeys, Importer};
 use crate::key::Keyed;
 use crate::locate::SourceFile;
 use crate::measure::MeasureTokens;
@@ -77,6 +77,7 @@ impl PoolScan<'_> {
         let Opened { records, fingerprinter, layout } =
             open(&file.path, &self.parts[file.part], &wants, &|object| importer.knows(object)).map_err(whole)?;
         let batches = InOrder::new(records);
+        let keys = FileKeys::of(&file.path, &self.parts[file.part], importer);
         let (reported, read) = (AtomicU64::new(0), AtomicU64::new(0));
         let progress = |records: u64| {
             let bytes = fingerprinter.bytes();
@@ -85,9 +86,9 @@ impl PoolScan<'_> {
         };
         rayon::scope(|scope| {
             for _ in 1..rayon::current_num_threads() {
-                scope.spawn(|_| self.look(index, &batches, &progress));
+                scope.spawn(|_| self.look((index, &keys), &batches, &progress));
             }
-            self.look(index, &batches, &progress);
+            self.look((index, &keys), &batches, &progress);
         });
         let tally = batches.finish()?;
         if stamp(&file.path) != before {
