@@ -243,7 +243,7 @@ fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
     };
     let spec = &mut settings.spec;
     if !args.papers.is_empty() {
-        let part = |pattern: &String| {
+        let part = |pattern: &String| -> Result<SourcePart> {
             let columns = args.columns.clone().unwrap_or_default();
             let path = if is_hub_name(pattern) { pattern.clone() } else { absolute(pattern)? };
             Ok(SourcePart { path, columns, encoding: args.encoding.clone(), ..SourcePart::default() })
