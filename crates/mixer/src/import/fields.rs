@@ -28,6 +28,11 @@ impl Names {
         wanted
     }
 
+    /// Names that are added from now on share the last bit of [`Fields::mask`].
+    pub fn share_last_bit(&mut self) {
+        self.names.resize(self.names.len().max(LAST_BIT), String::new());
+    }
+
     /// The index of `name`, which is wanted from now on.
     pub fn add(&mut self, name: &str) -> usize {
         if let Some(index) = self.names.iter().position(|known| known == name) {

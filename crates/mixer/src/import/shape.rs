@@ -197,6 +197,7 @@ const fn range_bits(range: &std::ops::Range<usize>) -> u128 {
 /// The names for [`Fields`] that [`import`] reads.
 pub(super) fn names() -> Names {
     let mut names = Names::in_any_case(&KEYS);
+    names.share_last_bit();
     choice::more_keys().for_each(|key| {
         names.add(key);
     });

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::columns::{kind, text_of};
 use super::messages::is_messages;
-use super::{Imported, Importer};
+use super::{FileKeys, Imported, Importer};
 use crate::read::RawRecord;
 use crate::rejection::Rejection;
 use crate::spec::{Columns, Roles, SourcePart, usual_role};
@@ -107,7 +107,7 @@ fn says(key: &str, name: &str) -> bool {
 /// Whether a record is read by these columns as a source's records would be.
 fn try_columns(columns: &Columns, record: RawRecord<'_>) -> Option<Imported> {
     let importer = Importer::new(&SourcePart { columns: columns.clone(), ..SourcePart::default() });
-    importer.import(record).ok().map(|read| read.imported)
+    importer.import_of(record, &FileKeys::default()).ok().map(|read| read.imported)
 }
 
 /// A `columns` line that fits a record with texts under these keys as well as can be told.
