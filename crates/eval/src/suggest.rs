@@ -29,10 +29,12 @@ pub(crate) fn suggested_columns(records: &[&Record]) -> Option<(String, usize)> 
         if answers.is_empty() {
             answers.clone_from(&free);
         }
-        let reads = |answer: &&String| Some((read_with(sample, &options, answer)?, *answer));
-        let mut read: Vec<_> = answers.iter().filter_map(reads).collect();
+        let mut read: Vec<(usize, &String)> = Vec::new();
+        for answer in answers {
+            read.extend(read_with(sample, &options, answer).map(|count| (count, answer)));
+        }
         read.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-        // Two that read as well name different answers, or the same twice: which is meant is not known.
+        // Of columns that read as many records, the first one in the record.
         let best = match read.as_slice() {
             [(best, answer), ..] if *best as f64 >= ENOUGH * sample.len() as f64 => *answer,
             _ => continue,

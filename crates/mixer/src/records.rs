@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::error::MixError;
-use crate::import::whole;
+use crate::import::{Importer, whole};
 use crate::locate::{DatasetHub, SourceFile, locate};
 use crate::read::{Problem, open};
 use crate::spec::{SourcePart, SourceSpec};
@@ -74,7 +74,8 @@ fn read_file(file: &SourceFile, part: &SourcePart) -> Result<RecordFile, MixErro
     let of_file = |Problem { problem, hint }| MixError::File { file: name(), problem, hint };
     let of_record =
         |(line, record), Problem { problem, hint }| MixError::Record { file: name(), line, record, problem, hint };
-    let mut opened = open(&file.path, part, &|_| true).map_err(of_file)?;
+    let importer = Importer::new(part);
+    let mut opened = open(&file.path, part, &|_| true, &|object| importer.knows(object)).map_err(of_file)?;
     let mut records = Vec::new();
     loop {
         let batch = opened.records.next_batch().map_err(|(place, problem)| match place {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_model::{
-    Decoder, DecoderConfig, InitConfig, adapter_base, copy_companions, describe_model, is_adapter, open_model,
+    Decoder, DecoderConfig, InitConfig, adapter_base, describe_model, is_adapter, open_model,
     stored_dtype,
 };
 

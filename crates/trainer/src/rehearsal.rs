@@ -207,6 +207,7 @@ mod tests {
             order: &TrainingOrder::default(),
             validation: &[],
             end_of_turn: &[1],
+            end_of_turn_text: None,
             tokenizer_tokens: 199,
             identity: Identity { data: "data".into(), weights: "weights".into(), recipe: "recipe".into() },
             resume: false,

@@ -87,7 +87,8 @@ impl GoOn {
     /// An exam without its files cannot be sat: a missing template is replaced by a built-in one, missing papers by none.
     fn replace_exam_files(&mut self, resolved: &Resolved, sets: &mut Vec<String>) {
         let exam = &resolved.recipe.exam;
-        if let Some(paper) = exam.papers.iter().find(|paper| is_missing(paper, resolved)) {
+        let mut papers = exam.papers.iter().map(|part| &part.path);
+        if let Some(paper) = papers.find(|paper| is_missing(paper, resolved)) {
             self.changes.push(format!("it ends without an exam: {paper} is not there (put it back to keep the exam)"));
             sets.push("exam.papers=[]".to_owned());
             return;

@@ -32,7 +32,8 @@ impl<'a> FileKeys<'a> {
 /// Reads a file's records up to its end or its first error, which whoever imports the file reports.
 fn gather(path: &Path, part: &SourcePart, importer: &Importer) -> KeyEvidence {
     let mut evidence = KeyEvidence::default();
-    let Ok(mut opened) = open(path, part, &|column: &str| importer.wants(column)) else { return evidence };
+    let (wants, knows) = (|column: &str| importer.wants(column), |object: &[u8]| importer.knows(object));
+    let Ok(mut opened) = open(path, part, &wants, &knows) else { return evidence };
     while let Ok(Some(batch)) = opened.records.next_batch() {
         batch.spans.iter().for_each(|span| importer.observe(batch.record(span), &mut evidence));
         opened.records.reuse(batch);
