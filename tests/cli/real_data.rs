@@ -98,6 +98,7 @@ fn from_real_records_to_an_exam_score() {
         let method_setting = format!("train.method={method}");
         let train = |more: &[&str]| {
             let fixed = ["train", "--recipe", "recipe.toml", "--device", "cpu", "--set", &method_setting];
+            let fixed = [&fixed[..], &["--set", "train.keep=all"]].concat();
             run(folder, &[&fixed, more].concat())
         };
         let whole = train(&["--out", "whole"]);

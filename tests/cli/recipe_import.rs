@@ -270,7 +270,7 @@ fn a_file_of_another_tool_is_no_recipe_and_says_what_to_run() {
         let message = refused(folder, &[command, &["--recipe", "train.yaml"]].concat());
         assert!(message.contains("it is a file of Axolotl"), "{message}");
         assert!(message.contains("medley recipe import train.yaml --out train.toml"), "{message}");
-        assert_eq!(message.matches('×').count(), 2, "the recipe and its only error: {message}");
+        assert_eq!(message.matches("is no recipe").count(), 1, "one error: {message}");
     }
 }
 

@@ -73,6 +73,20 @@ fn killed(folder: &Path) {
     assert!(last.contains("--resume") && !last.contains("http-equiv=refresh"), "the last page is at rest");
 }
 
+/// A run whose exam settings cannot work is refused before it begins; one that fails later says why in its state.
+fn failed(folder: &Path) {
+    let refused = run(folder, &arguments("checkpoints/refused", &["--set", "exam.prompt=gone.jinja"]));
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("gone.jinja") && !said.contains("step"), "{said}");
+    assert!(!folder.join("checkpoints/refused").exists(), "no run was begun");
+    succeeds(folder, &arguments("checkpoints/failed", &["--set", "exam.papers=[]"]));
+    let path = folder.join("checkpoints/failed/run.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).expect("a state")).expect("JSON");
+    state["status"] = "failed".into();
+    state["error"] = "the disk is full".into();
+    fs::write(path, state.to_string()).expect("written");
+}
+
 #[test]
 fn listed_shown_and_written_as_a_page() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -80,9 +94,7 @@ fn listed_shown_and_written_as_a_page() {
     paper(folder);
     succeeds(folder, &arguments("checkpoints/whole", &[]));
     killed(folder);
-    // The exam's template is looked for when the exam is due: the run fails after its training.
-    let failed = run(folder, &arguments("checkpoints/failed", &["--set", "exam.prompt=gone.jinja"]));
-    assert!(!failed.status.success());
+    failed(folder);
     fs::create_dir_all(folder.join("checkpoints/torn")).expect("made");
     fs::write(folder.join("checkpoints/torn/run.json"), "{\"name\": \"to").expect("written");
     fs::create_dir_all(folder.join("checkpoints/thesis")).expect("made");
@@ -94,7 +106,7 @@ fn listed_shown_and_written_as_a_page() {
     assert_eq!(status("checkpoints/torn"), "damaged");
     let failed = find(&runs, "checkpoints/failed");
     assert_eq!(failed["status"], "failed");
-    assert!(failed["error"].as_str().is_some_and(|error| error.contains("gone.jinja")), "{failed:#}");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("disk is full")), "{failed:#}");
     let whole = find(&runs, "checkpoints/whole");
     assert!(whole["exam"]["value"].is_number() && whole["validation_loss"].is_number(), "{whole:#}");
     assert_eq!(list(folder, &["--status", "complete,damaged"]).len(), 2);

@@ -80,7 +80,7 @@ fn bad_papers_are_refused_by_file_and_line() {
         ("twice.jsonl", "twice.jsonl:2: `id` \"a\" is taken by "),
         ("json.jsonl", "json.jsonl:2: not valid JSON"),
         ("list.jsonl", "list.jsonl:2: not valid JSON"),
-        ("empty.jsonl", "empty.jsonl: the file holds no records"),
+        ("empty.jsonl", "empty.jsonl: the file is empty"),
         ("array.json", "array.json:1#2: the file ends inside the JSON array"),
         ("records.json", "an element of the array is not an object"),
         ("keys.jsonl", "has the keys text, of no known layout"),

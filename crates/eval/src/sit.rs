@@ -5,6 +5,7 @@ use std::path::Path;
 
 use medley_experiment::atomic;
 use medley_experiment::report::{BookReport, ExamReport, PairedComparison, REPORT_VERSION, ReportInputs};
+use medley_mixer::{FolderLock, LockError};
 use medley_recipe::{Book, ExamSpec};
 
 use crate::baselines::{guess_credit, string_match_credit};
@@ -46,7 +47,7 @@ pub struct Sitting<'a> {
 /// `folder` holds an answer to are not asked again.
 ///
 /// # Errors
-/// A prompt does not fit, the solver fails, or `folder` holds the answers of another exam.
+/// A prompt does not fit, the solver fails, `folder` holds the answers of another exam, or another process sits one there.
 pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<ExamReport, EvalError> {
     let mut items = sitting.limit.map_or_else(|| sitting.papers.items.clone(), |limit| sitting.papers.limited(limit));
     if items.is_empty() {
@@ -56,6 +57,7 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
     if sitting.exchange_passages {
         items = exchange_passages(&items)?;
     }
+    let _lock = lock(folder)?;
     let inputs = inputs(sitting, &items);
     let mut grades: BTreeMap<Book, Vec<Grade>> = BTreeMap::new();
     let mut books = Vec::new();
@@ -76,6 +78,18 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
     };
     write_report(&report, &folder.join("report.json"))?;
     Ok(report)
+}
+
+/// The folder, made if there is none, is this process's; what killed ones left half-written is removed.
+fn lock(folder: &Path) -> Result<FolderLock, EvalError> {
+    let failed = |error: std::io::Error| EvalError::file(folder, error, "check the path and its permissions");
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let lock = FolderLock::take_for(folder, "exam").map_err(|error| match error {
+        LockError::Held { holder } => EvalError::Locked { path: folder.to_owned(), holder },
+        LockError::Io { error, .. } => failed(error),
+    })?;
+    atomic::remove_leftovers(folder).map_err(failed)?;
+    Ok(lock)
 }
 
 fn write_report(report: &ExamReport, path: &Path) -> Result<(), EvalError> {

@@ -236,3 +236,18 @@ impl Solver for Silent {
         Ok(vec![Vec::new(); prompts.len()])
     }
 }
+
+#[test]
+fn a_folder_is_one_exams_at_a_time_and_leftovers_go() {
+    let folder = folder();
+    let lock = FolderLock::take_for(folder.path(), "exam").expect("free");
+    let refused = Setup::new(4).sit(&mut Reader::default(), folder.path()).expect_err("another exam is sat here");
+    assert!(matches!(refused, EvalError::Locked { .. }), "{refused}");
+    assert!(!folder.path().join("report.json").exists(), "nothing was written");
+    drop(lock);
+    let half_written = folder.path().join(".partial-report.json-1");
+    std::fs::write(&half_written, "{").expect("written");
+    Setup::new(4).sit(&mut Reader::default(), folder.path()).expect("nobody else");
+    assert!(!half_written.exists(), "what a killed exam left is removed");
+    assert!(!folder.path().join(".lock").exists(), "the lock is released");
+}

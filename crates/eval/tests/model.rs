@@ -158,7 +158,7 @@ fn a_model_whose_logits_are_not_finite_gets_no_score() {
     let words = write_tokenizer(path);
     write_init(path, words, 180);
     let config = std::fs::read_to_string(path.join("init.json")).expect("written");
-    std::fs::write(path.join("init.json"), config.replace("\"std\":0.5", "\"std\":1e30")).expect("written");
+    std::fs::write(path.join("init.json"), config.replace("\"std\":0.5", "\"std\":1e15")).expect("written");
     let candidate = Candidate::new(path);
     let papers = load_papers(&[paper("papers.jsonl")], path, None).expect("good papers");
     let template = PromptTemplate::load("zh", Path::new(".")).expect("built in");

@@ -86,7 +86,7 @@ fn broken_content_names_file_and_record() {
         (with("{\"instruction\":{\"a\":1},\"output\":\"a\"}"), "record 3: `instruction` is an object"),
         (with("{\"instruction\":true,\"output\":\"a\"}"), "record 3: `instruction` is true or false"),
         (with("{\"messages\":7}"), "record 3: `messages` is a number"),
-        (with("[]"), "a.jsonl:3: record 3: not valid JSON"),
+        (with("[]"), "a.jsonl:3: record 3: the record is a list that begins with nothing"),
         (with("{\"instruction\":\"q\",\"output\":\"\\ud800\"}"), "a.jsonl:3: record 3: not valid JSON"),
         (
             [good.as_bytes(), b"{\"instruction\":\"\xff\",\"output\":\"a\"}\n"].concat(),

@@ -430,7 +430,7 @@ fn the_token_is_sent_to_the_hubs_own_origin_alone() {
         let fetched = hub.dataset_files(&ask("owner/data", None, None)).expect("fetches");
         assert_eq!(texts(&fetched)[0], ("train/large.jsonl", large.clone()));
         assert!(hub_server.authorizations().iter().all(|sent| sent.as_deref() == Some("Bearer secret")));
-        assert_eq!(storage.authorizations().iter().all(Option::is_none), true, "{may_see}");
+        assert!(storage.authorizations().iter().all(Option::is_none), "{may_see}");
         assert_eq!(storage.requests().is_empty(), may_see);
     }
 }

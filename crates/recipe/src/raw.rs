@@ -175,10 +175,10 @@ pub(crate) struct RawPasses(#[schemars(range(max = 1000.0), extend("exclusiveMin
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany<T> {
+    /// A list; tried first, for a derived struct takes a list for its fields in order.
+    Many(Vec<T>),
     /// A single value.
     One(T),
-    /// A list.
-    Many(Vec<T>),
 }
 
 impl<T> OneOrMany<T> {

@@ -148,13 +148,6 @@ fn report_missing(root: &Node, problems: &mut Vec<Problem>) {
     for (path, paper) in papers(root).iter().filter(|(_, paper)| paper.table().is_some()) {
         need(Some(paper), path, "path", "path = a file, a directory, a glob or a hub data set");
     }
-    for (path, paper) in papers(root) {
-        let given = if paper.table().is_some() { paper.get(&["path"]) } else { Some(paper) };
-        if let Some(given) = given.filter(|given| given.string().is_some_and(|path| path.trim().is_empty())) {
-            let problem = Problem::at(&given.place, format!("`{path}` is empty"), "hint: name a file, or leave it out");
-            problems.push(problem.with_help("`papers = []` is no exam"));
-        }
-    }
 }
 
 /// Every entry of `exam.papers`, with its path in the recipe.

@@ -280,7 +280,7 @@ papers = []
             `max_records`, `files`, `config`, `split`, `revision`, `licence`, `commercial_use`
 
     Error:
-      × `sources.tcm.path` is the number 5; expected a string, a table or a list (each a string or a table)
+      × `sources.tcm.path` is the number 5; expected a list (each a string or a table), a string or a table
         ╭─[recipe.toml:19:8]
      18 │ [sources.tcm]
      19 │ path = 5
@@ -578,8 +578,9 @@ fn shipped_recipes_are_found_from_anywhere() {
     for name in ["ratio_9_1", "ratio_9_1.toml"] {
         let resolved = load(name, &[] as &[&str]).expect("a shipped recipe");
         assert_eq!(resolved.recipe.name, "ratio-9-1");
-        assert!(resolved.base_dir.join("../crates/recipe").is_dir(), "the source tree is there");
     }
+    let quickstart = load("shipped:quickstart", &[] as &[&str]).expect("a shipped recipe");
+    assert!(quickstart.base_dir.join("../data/base/model.safetensors").is_file(), "the bundled data is unpacked");
 }
 
 #[test]
@@ -968,4 +969,16 @@ fn exam_settings_that_cannot_work_are_refused() {
         let message = crate::parse_columns(text).expect_err("no columns of exam items");
         assert!(message.contains(expected), "{text}: {message}");
     }
+}
+
+#[test]
+fn a_list_of_papers_is_a_list() {
+    let papers = |value: &str| -> Vec<String> {
+        let set = format!("exam.papers={value}");
+        let recipe = load("shipped:quickstart", &[set.as_str()]).expect("a recipe").recipe;
+        recipe.exam.papers.into_iter().map(|paper| paper.path).collect()
+    };
+    assert_eq!(papers("[]"), [""; 0]);
+    assert_eq!(papers("[\"a.jsonl\", \"json\"]"), ["a.jsonl", "json"]);
+    assert_eq!(papers("{ path = \"a.csv\" }"), ["a.csv"]);
 }

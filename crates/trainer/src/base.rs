@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_model::{
-    Decoder, DecoderConfig, InitConfig, adapter_base, describe_model, is_adapter, open_model,
-    stored_dtype,
+    Decoder, DecoderConfig, InitConfig, adapter_base, describe_model, is_adapter, open_model, stored_dtype,
 };
 
 use crate::checkpoint::write_whole;

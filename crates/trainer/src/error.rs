@@ -143,7 +143,7 @@ pub enum TrainError {
     Setting(String),
     /// The model could not be loaded or saved.
     #[error("{}{}", .0, model_hint(.0))]
-    Model(#[from] medley_model::ModelError),
+    Model(Box<medley_model::ModelError>),
     /// A file could not be read or written.
     #[error("{}: {source}{}", path.display(), disk_hint(source))]
     Io {
@@ -152,6 +152,12 @@ pub enum TrainError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl From<medley_model::ModelError> for TrainError {
+    fn from(error: medley_model::ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 impl TrainError {

@@ -482,7 +482,7 @@ const EXAM_ITEM: u128 = bits(&OPTIONS) | bits(&["b", "gt_answer", "generated_que
 fn choice_question<'a>(record: &Keyed<'a>) -> Result<Option<ChoiceQuestion<'a>>, Problem> {
     let question = ChoiceQuestion::read(&|key| record.get(key))?;
     let question = question.map(|question| ChoiceQuestion { answers_from: record.exam.answers_from, ..question });
-    let holds_options = |key: &str| record.get(key).is_some_and(|value| choice::is_lettered(value));
+    let holds_options = |key: &str| record.get(key).is_some_and(choice::is_lettered);
     let is_certain = record.has_any(EXAM_ITEM) || holds_options("answers") || record.get("final_decision").is_some();
     Ok(question.filter(|question| is_certain || question.names_options()))
 }

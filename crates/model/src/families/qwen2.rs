@@ -64,7 +64,7 @@ fn key_value_heads(keys: &Keys<'_>, num_attention_heads: usize) -> Result<usize>
         None => num_attention_heads,
         Some(heads) => heads,
     };
-    if heads == 0 || num_attention_heads % heads != 0 {
+    if heads == 0 || !num_attention_heads.is_multiple_of(heads) {
         let is = if missing { "is missing, which stands for" } else { "is" };
         let problem = format!("{is} {heads}, expected a divisor of num_attention_heads = {num_attention_heads}");
         return Err(keys.problem(key, problem));

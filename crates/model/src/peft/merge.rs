@@ -90,7 +90,7 @@ mod tests {
         update.add_to(&mut values, 1);
         assert_eq!(values, [1.005_859_4]);
         assert_eq!(host(like(&weight, values)), [1.007_812_5]);
-        let mut tie = [1.003_906_25, 1.011_718_75];
+        let mut tie = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0];
         round_to(&mut tie, DType::BF16);
         assert_eq!(tie, [1.0, 1.015_625], "ties go to even");
     }

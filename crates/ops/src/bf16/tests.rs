@@ -30,7 +30,7 @@ fn any(bits: u32) -> u16 {
 fn extreme(bits: u32) -> u16 {
     let exponent = [0, 1, 2, 60, 62, 63, 64, 65, 127, 190, 192, 254][(bits >> 8) as usize % 12];
     let mantissa = if bits & 0x60 == 0 { 0 } else { bits & 0x7f };
-    (bits >> 16 & 1) as u16 * 0x8000 | exponent << 7 | mantissa as u16
+    (((bits >> 16) & 1) as u16 * 0x8000) | (exponent << 7) | mantissa as u16
 }
 
 fn packed(left: &[bf16], right: &[bf16], [m, k, n]: [usize; 3]) -> [Packed; 2] {

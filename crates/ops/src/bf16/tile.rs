@@ -247,8 +247,7 @@ fn transposed_avx512(tile: &Tile) -> Tile {
             _mm512_unpackhi_epi64(high, next_high),
         ];
     }
-    for column in 0..4 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|four| fours[four][column]);
+    for (column, [a, b, c, d]) in [0, 1, 2, 3].map(|column| fours.map(|four| four[column])).into_iter().enumerate() {
         let upper = [_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b)];
         let lower = [_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d)];
         let lanes = [

@@ -158,7 +158,7 @@ proptest! {
         prop_assert!(html.len() < 400_000 && html.ends_with("</html>\n"));
         prop_assert!(!html.contains("NaN") && !html.contains("inf,") && !html.contains(":inf"), "no number is drawn that is none");
         let record = RunRecord::read(folder.path()).expect("a run");
-        let list = crate::runs::run_list(&[record.overview.clone()], 0, crate::TextStyle::PLAIN);
+        let list = crate::runs::run_list(std::slice::from_ref(&record.overview), 0, crate::TextStyle::PLAIN);
         prop_assert!(list.lines().all(|line| crate::text_width(line) <= 100 || line.contains("medley train")), "{list}");
         comparison_page(&[record.clone(), record], 0);
     }

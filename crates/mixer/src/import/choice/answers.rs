@@ -25,7 +25,8 @@ impl ChoiceQuestion<'_> {
 
     fn source(&self, answer: &Value) -> Source {
         let mut source = Source { readings: Vec::new(), numbers: numbers(answer).unwrap_or_default() };
-        let ways: [(How, fn(&Self, &Value) -> Option<Named>); 5] = [
+        type Way<'a> = fn(&ChoiceQuestion<'a>, &Value) -> Option<Named>;
+        let ways: [(How, Way<'_>); 5] = [
             (How::Letters, Self::by_letters),
             (How::Labels, Self::by_labels),
             (How::Texts, Self::by_texts),

@@ -49,8 +49,11 @@ impl KeyEvidence {
         let sources = question.readings();
         for (index, source) in sources.iter().enumerate() {
             let others = sources.iter().enumerate().filter(|(other, _)| *other != index);
-            let fits =
-                |named: &Named| others.clone().all(|(_, other)| other.readings.iter().any(|(_, set)| set == named));
+            let fits = |named: &Named| {
+                others
+                    .clone()
+                    .all(|(_, other)| other.readings.iter().any(|(_, set)| question.are_same_options(set, named)))
+            };
             let mut ways = source.readings.iter().filter(|(_, named)| fits(named)).map(|(how, _)| *how);
             if let (Some(how), None) = (ways.next(), ways.next()) {
                 self.only[how as usize] += 1;

@@ -271,7 +271,8 @@ impl<'a> ChoiceQuestion<'a> {
             self.choices.iter().filter(|choice| choice.marked).map(|choice| choice.letter).collect();
         let sources = self.readings();
         if !marked.is_empty() {
-            let agrees = |source: &Source| source.readings.iter().any(|(_, named)| *named == marked);
+            let agrees =
+                |source: &Source| source.readings.iter().any(|(_, named)| self.are_same_options(named, &marked));
             return if sources.iter().all(agrees) { Ok(marked) } else { rejected(Rejection::AnswersDisagree) };
         }
         let Some((first, others)) = sources.split_first() else {
@@ -281,7 +282,9 @@ impl<'a> ChoiceQuestion<'a> {
                 Rejection::EmptyAnswer
             });
         };
-        let stands = |named: &Named| others.iter().all(|other| other.readings.iter().any(|(_, set)| set == named));
+        let stands = |named: &Named| {
+            others.iter().all(|other| other.readings.iter().any(|(_, set)| self.are_same_options(set, named)))
+        };
         let mut left: Vec<(How, Named)> = first.readings.clone();
         left.retain(|(_, named)| stands(named));
         match left.as_slice() {
@@ -289,6 +292,15 @@ impl<'a> ChoiceQuestion<'a> {
             [(_, only), rest @ ..] if rest.iter().all(|(_, named)| named == only) => Ok(only.clone()),
             several => evidence().choose(several),
         }
+    }
+
+    /// Whether two answers name the same options, or others that say the same: a text that stands twice names either.
+    fn are_same_options(&self, one: &Named, other: &Named) -> bool {
+        let texts = |named: &Named| -> Option<Vec<&str>> {
+            let text = |letter: &char| self.choices.iter().find(|choice| choice.letter == *letter);
+            named.iter().map(|letter| text(letter).map(|choice| choice.text.trim())).collect()
+        };
+        one == other || texts(one).is_some_and(|one| texts(other) == Some(one))
     }
 
     /// Whether an answer names options of the question, in whatever way.

@@ -170,6 +170,13 @@ fn a_letter_that_is_a_text_too_is_read_as_its_file_reads_others() {
 }
 
 #[test]
+fn a_text_that_stands_twice_agrees_with_either_letter() {
+    let twice =
+        json!({"question": "q", "options": {"A": "甲", "B": "乙", "C": "甲"}, "answer": "甲", "answer_idx": "C"});
+    assert_eq!(keys(&[twice], &Columns::default()), [Ok("C".to_owned())]);
+}
+
+#[test]
 fn answers_that_disagree_are_rejected() {
     let options = json!({"A": "甲", "B": "乙", "C": "丙"});
     let disagree = json!({"question": "q", "options": options, "answer": "丙", "answer_idx": "B"});
