@@ -142,7 +142,9 @@ fn interrupt_and_resume(folder: &Path, train: &dyn Fn(&[&str]) -> std::process::
     copy_folder(&folder.join("whole/steps/4"), &torn.join("steps/4"));
     fs::copy(folder.join("whole/metrics.jsonl"), torn.join("metrics.jsonl")).expect("copied");
     let state = fs::read_to_string(folder.join("whole/run.json")).expect("a state");
-    fs::write(torn.join("run.json"), state.replace("\"complete\"", "\"training\"")).expect("written");
+    let mut state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    (state["status"], state["trained"]) = ("training".into(), false.into());
+    fs::write(torn.join("run.json"), state.to_string()).expect("written");
     let resumed = train(&["--out", "torn", "--resume"]);
     let said = text(&resumed.stderr);
     assert!(resumed.status.success() && said.contains("resumed from step 4"), "{said}");
