@@ -1,38 +1,37 @@
-//! Settings of other trainers by their meaning here: LLaMA-Factory, Axolotl, torchtune, TRL, transformers and Unsloth.
+//! Alias table: settings of LLaMA-Factory, Axolotl, torchtune, TRL, transformers and Unsloth, and their recipe keys.
 //!
-//! One table for two readers: an unknown key of a recipe is answered with it, and `recipe import` says with it what
-//! becomes of an option. Names are compared without regard to case, `-` and `_` are the same.
+//! Two callers: the hint for an unknown recipe key, and `recipe import`. Matching ignores case and treats `-` as `_`.
 
 use Answer::{Key, Near, NotNeeded, Unsupported};
 
-/// What a setting of another trainer is in a recipe.
+/// Counterpart of another trainer's setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// This key, with the same meaning.
+    /// Same meaning under this key.
     Key(&'static str),
-    /// The nearest key, and how the two differ.
+    /// Nearest key, and how the two differ.
     Near(&'static str, &'static str),
-    /// A recipe means the same without it, and why.
+    /// Safe to drop: a recipe behaves the same without it, for this reason.
     NotNeeded(&'static str),
-    /// There is nothing like it, and what there is instead.
+    /// No counterpart; what to use instead.
     Unsupported(&'static str),
 }
 
-/// The answer for a key of another trainer.
+/// Looks up another trainer's key.
 pub(crate) fn answer(name: &str) -> Option<Answer> {
     let folded = name.trim().to_lowercase().replace('-', "_");
     let is_named = |names: &str| names.split(' ').any(|name| name == folded);
     ALIASES.iter().find(|(names, _)| is_named(names)).map(|(_, answer)| *answer)
 }
 
-/// A value of another trainer that a recipe spells otherwise, with the setting's path.
+/// Recipe spelling of another trainer's value for the setting at a dotted path.
 pub(crate) fn value(path: &str, written: &str) -> Option<&'static str> {
     let folded = written.trim().to_lowercase().replace('-', "_");
     let is_written = |names: &[&str]| names.contains(&folded.as_str());
     VALUES.iter().find(|(setting, names, _)| *setting == path && is_written(names)).map(|(_, _, value)| *value)
 }
 
-/// Setting, other spellings, the recipe's own.
+/// Setting, foreign spellings, recipe spelling.
 const VALUES: [(&str, &[&str], &str); 8] = [
     (
         "train.optimizer",
@@ -88,7 +87,7 @@ const PROFILER: &str = "`medley selftest` and `metrics.jsonl` have the speed of 
 const INFERENCE: &str = "it is for inference: `[exam]` and `medley chat` have settings of their own";
 const SOURCES: &str = "each pool of records is a table `[sources.NAME]` with a `path`";
 
-/// Names of other trainers, separated by spaces, and what they are here.
+/// Foreign names, separated by spaces, and their counterpart.
 const ALIASES: &[(&str, Answer)] = &[
     // Model.
     (
@@ -477,7 +476,7 @@ mod tests {
     use super::*;
     use crate::schema::SCHEMA;
 
-    /// Whether the schema has a setting or table at a dotted path; `NAME` stands for any name.
+    /// Whether the schema has a setting or table at a dotted path; `NAME` matches any name.
     fn is_setting(path: &str) -> bool {
         let mut schema = &*SCHEMA;
         for key in path.split('.') {

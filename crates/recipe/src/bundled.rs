@@ -1,4 +1,4 @@
-//! The quickstart's data and base model, which the binary carries and unpacks when a shipped recipe needs them.
+//! Quickstart data and base model embedded in the binary; unpacked on demand for shipped recipes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,59 +7,73 @@ use std::{env, fs};
 
 use medley_mixer::atomic;
 
-/// Every file under `data/` when this was built: its path there with forward slashes, and its bytes.
+/// Every file under `data/` at build time: relative path with forward slashes, and contents.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
-/// Whether a shipped recipe's text names bundled files.
+/// Whether a shipped recipe refers to bundled files.
 pub(crate) fn is_named_in(recipe: &str) -> bool {
     recipe.contains("../data/")
 }
 
-/// The folder that a shipped recipe's relative paths start from: `recipes` beside the unpacked `data`.
+/// Base folder for a shipped recipe's relative paths: `recipes` beside the unpacked `data`.
 ///
-/// The files are unpacked once per version of them into the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`, else
-/// `LOCALAPPDATA`, else the folder for temporary files). A copy with a file missing or cut is unpacked again.
+/// Files are unpacked once per content hash into the first writable of: `XDG_CACHE_HOME`, `~/.cache`, `LOCALAPPDATA`, the
+/// folder for temporary files. A copy that differs from the embedded files is replaced.
 ///
 /// # Errors
-/// When the cache folder cannot be written, with the path.
+/// When none of the folders can be written: the first one's error, with its path.
 pub(crate) fn recipes_folder() -> io::Result<PathBuf> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {
         return Ok(folder.clone());
     }
-    let folder = unpack(&cache_folder().join("medley").join("bundled"))?;
+    let folder = unpack_into_first(cache_folders())?;
     Ok(FOLDER.get_or_init(|| folder).clone())
 }
 
-fn cache_folder() -> PathBuf {
+fn cache_folders() -> Vec<PathBuf> {
     let from = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    from("XDG_CACHE_HOME")
-        .or_else(|| from("HOME").map(|home| home.join(".cache")))
-        .or_else(|| from("LOCALAPPDATA"))
-        .unwrap_or_else(env::temp_dir)
+    let home = from("HOME").map(|home| home.join(".cache"));
+    [from("XDG_CACHE_HOME"), home, from("LOCALAPPDATA"), Some(env::temp_dir())].into_iter().flatten().collect()
 }
 
-/// Unpacks into a folder of `parent` that is named by the files' hash.
+fn unpack_into_first(caches: Vec<PathBuf>) -> io::Result<PathBuf> {
+    let mut first_error = None;
+    for cache in caches {
+        match unpack(&cache.join("medley").join("bundled")) {
+            Ok(folder) => return Ok(folder),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+}
+
+/// Unpacks into `parent/HASH`, where HASH identifies the contents. A file lock keeps a second process from replacing
+/// the copy that a first one has started to read.
 fn unpack(parent: &Path) -> io::Result<PathBuf> {
     let root = parent.join(&identity()[..16]);
     if !is_whole(&root) {
-        atomic::write_folder(&root, |root| {
-            for (name, bytes) in FILES {
-                let path = root.join("data").join(name);
-                fs::create_dir_all(path.parent().unwrap_or(root))?;
-                fs::write(path, bytes)?;
-            }
-            fs::create_dir_all(root.join("recipes").join("base"))
-        })?;
+        atomic::make_folder(parent)?;
+        let lock = fs::File::create(parent.join(".lock"))?;
+        lock.lock()?;
+        if !is_whole(&root) {
+            atomic::write_folder(&root, |root| {
+                for (name, bytes) in FILES {
+                    let path = root.join("data").join(name);
+                    fs::create_dir_all(path.parent().unwrap_or(root))?;
+                    fs::write(path, bytes)?;
+                }
+                fs::create_dir_all(root.join("recipes").join("base"))
+            })?;
+        }
     }
     Ok(root.join("recipes"))
 }
 
 fn is_whole(root: &Path) -> bool {
-    let has = |(name, bytes): &(&str, &[u8])| {
-        fs::metadata(root.join("data").join(name)).is_ok_and(|file| file.is_file() && file.len() == bytes.len() as u64)
-    };
-    root.join("recipes").is_dir() && FILES.iter().all(has)
+    let matches =
+        |(name, bytes): &(&str, &[u8])| fs::read(root.join("data").join(name)).is_ok_and(|read| read == *bytes);
+    root.join("recipes").is_dir() && FILES.iter().all(matches)
 }
 
 fn identity() -> String {
@@ -75,16 +89,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_copy_is_unpacked_again() {
+    fn processes_at_once_share_one_copy() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let cache = parent.path();
+        let folders = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| unpack(cache).expect("unpacked"))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+        });
+        assert!(folders.iter().all(|folder| folder == &folders[0] && is_whole(folder.parent().expect("a parent"))));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_passed_over() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let file = parent.path().join("no-folder");
+        fs::write(&file, "").expect("a file");
+        let second = parent.path().join("second");
+        let folder = unpack_into_first(vec![file.clone(), second.clone()]).expect("unpacked");
+        assert!(folder.starts_with(&second));
+        let error = unpack_into_first(vec![file]).expect_err("no folder").to_string();
+        assert!(error.contains("no-folder"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_copy_is_unpacked_again() {
         let parent = tempfile::tempdir().expect("a folder");
         let recipes = unpack(parent.path()).expect("unpacked");
         let root = recipes.parent().expect("a parent").to_owned();
         let question = root.join("data/tcm/questions.jsonl");
         let whole = fs::read(&question).expect("a bundled file");
-        fs::write(&question, &whole[..whole.len() / 2]).expect("cut");
-        assert_eq!(unpack(parent.path()).expect("again"), recipes);
-        assert_eq!(fs::read(&question).expect("a bundled file"), whole);
-        assert_eq!(fs::read_dir(parent.path()).expect("a folder").count(), 1, "nothing half-written stays");
+        let mut changed = whole.clone();
+        changed[0] ^= 1;
+        for damaged in [&whole[..whole.len() / 2], &changed] {
+            fs::write(&question, damaged).expect("damaged");
+            assert_eq!(unpack(parent.path()).expect("again"), recipes);
+            assert_eq!(fs::read(&question).expect("a bundled file"), whole);
+        }
+        let names = fs::read_dir(parent.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names.len(), 2, "the lock and one copy: {names:?}");
     }
 
     #[test]

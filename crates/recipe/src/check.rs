@@ -77,7 +77,7 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem::at(&child.key, message, label).with_help(help));
     }
 
-    /// The section that has a key of exactly this name.
+    /// Section whose schema has a key of exactly this name.
     fn section_of(&self, key: &str) -> Option<String> {
         if self.schema["properties"].get(key).is_some() {
             return Some("the top level".to_owned());
@@ -140,7 +140,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What another trainer's key is here: a label beside it and a line of help.
+/// Label and help line for another trainer's key.
 fn explained(answer: Answer) -> (String, String) {
     match answer {
         Answer::Key(key) => (format!("hint: this is `{key}`"), format!("`{key}` means the same{}", written_as(key))),
@@ -150,7 +150,7 @@ fn explained(answer: Answer) -> (String, String) {
     }
 }
 
-/// Where a key with a dotted path is written.
+/// Source span of the key at a dotted path.
 fn written_as(key: &str) -> String {
     match key.rsplit_once('.') {
         Some((section, name)) => format!(": `{name}` in [{section}], or `--set {key}=…`"),

@@ -78,10 +78,10 @@ fn check_pair(path: &str, columns: Option<&Node>, format: Option<&Node>, problem
     }
 }
 
-/// Reads the columns of exam items as a recipe writes them: `columns = { … }`, `{ … }`, or what stands between the braces.
+/// Parses exam columns in recipe syntax: `columns = { … }`, `{ … }`, or the entries without braces.
 ///
 /// # Errors
-/// What is wrong with them, in words.
+/// A message that names the entry at fault.
 pub fn parse_columns(text: &str) -> Result<Columns, String> {
     let bare = text.trim();
     let bare = bare.strip_prefix("columns").and_then(|rest| rest.trim_start().strip_prefix('=')).unwrap_or(bare).trim();

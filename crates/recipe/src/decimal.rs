@@ -1,15 +1,14 @@
-//! Weights of a ratio as exact decimal fractions: `0.1` is a tenth, not the double next to it.
+//! Ratio weights as exact decimal fractions: `0.1` is one tenth, not the nearest f64.
 
-/// A positive number as `digits / 10^scale`, in lowest terms a fraction of whole numbers.
+/// Positive decimal number `digits / 10^scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fraction {
     numerator: u128,
     denominator: u128,
 }
 
-/// Whole numbers in the proportion of `fractions`: each times the least common denominator. Where every fraction is a
-/// whole number they are left as they are; where one is not, a common divisor is taken out. `None` where a number or
-/// their sum exceeds 64 bits.
+/// Integers proportional to `fractions`: scaled by the least common denominator, then divided by their gcd. Integers are
+/// returned unchanged. `None` if a result or the sum exceeds 64 bits.
 pub(crate) fn whole_numbers(fractions: &[Fraction]) -> Option<Vec<u64>> {
     let common = fractions.iter().try_fold(1u128, |common, fraction| {
         let divisor = gcd(common, fraction.denominator);
@@ -25,13 +24,13 @@ pub(crate) fn whole_numbers(fractions: &[Fraction]) -> Option<Vec<u64>> {
 }
 
 impl Fraction {
-    /// A whole number.
+    /// An integer.
     pub(crate) fn whole(number: u64) -> Self {
         Self { numerator: number.into(), denominator: 1 }
     }
 
-    /// Reads a TOML number (`0.5`, `33.3`, `1e-3`, `1_000.25`) digit by digit. `None` where it is not a positive
-    /// number or its digits exceed 128 bits.
+    /// Parses a TOML number (`0.5`, `33.3`, `1e-3`, `1_000.25`) without rounding. `None` if it is not positive or its
+    /// digits exceed 128 bits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim().replace('_', "").to_ascii_lowercase();
         let text = text.strip_prefix('+').unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! TOML text to a tree whose values have their place in the text.
+//! Parses TOML into a tree whose values keep their source span.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ pub(crate) struct Node {
     pub(crate) value: NodeValue,
     /// The value's place.
     pub(crate) place: Place,
-    /// The place of its key; of a list's element its own place.
+    /// Span of the key; for a list element, of the element.
     pub(crate) key: Place,
-    /// Which layer it comes from: 0 is the deepest base, each `--set` is one more.
+    /// Layer of origin: 0 is the deepest base; each `--set` adds one.
     pub(crate) layer: usize,
 }
 
@@ -46,7 +46,7 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.table()?.get(*key))
     }
 
-    /// The value as it is written.
+    /// Source text of the value.
     pub(crate) fn written(&self) -> &str {
         self.place.source.text.get(self.place.span.clone()).unwrap_or_default()
     }

@@ -29,7 +29,7 @@ const INLINE: [&str; 14] = [
     "keywords",
 ];
 
-/// Largest column of the comments with origins.
+/// Rightmost column at which origin comments are aligned.
 const COMMENT_COLUMN: usize = 72;
 
 /// A line of TOML; a setting's has the setting's path.
@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-/// Whether a value is written as a section with a header.
+/// Whether a value is emitted as a section with a header.
 fn is_section(name: &str, value: &Value) -> bool {
     match value {
         Value::Object(_) => !INLINE.contains(&name),
@@ -220,7 +220,7 @@ fn raw(recipe: &Recipe) -> RawRecipe {
     }
 }
 
-/// Paths alone where none of them has options of its own; TOML's tables are not written between other values.
+/// A list of plain paths if no path has options of its own.
 fn raw_papers(papers: &[SourcePart]) -> Vec<RawPaper> {
     let is_plain = |paper: &SourcePart| *paper == SourcePart { path: paper.path.clone(), ..SourcePart::default() };
     if papers.iter().all(is_plain) {
@@ -256,7 +256,7 @@ fn raw_ratio(ratio: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> R
     }
 }
 
-/// The tree at the end; a group in both trees has both ratios.
+/// Appends the tree; a group in both trees keeps both ratios.
 fn raw_ratio_end(end: &MixtureRatio, groups: &mut IndexMap<String, RawGroup>) -> RawRatio {
     let mut at_end = IndexMap::new();
     let ratio = raw_ratio(end, &mut at_end);

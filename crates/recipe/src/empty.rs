@@ -1,4 +1,4 @@
-//! Paths that say nothing: an empty one would mean the recipe's own folder.
+//! Refuses empty paths, which would resolve to the recipe's own folder.
 
 use crate::document::{Node, NodeValue};
 use crate::error::Problem;
@@ -27,7 +27,7 @@ pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A paper is a path, or a table with one.
+/// A paper is a path or a table with `path`.
 fn paper(path: &str, item: &Node, problems: &mut Vec<Problem>) {
     text(path, Some(item), problems);
     text(&format!("{path}.path"), item.get(&["path"]), problems);

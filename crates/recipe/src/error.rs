@@ -1,4 +1,4 @@
-//! What is wrong with a recipe: all problems at once, each with its line.
+//! Recipe diagnostics: all problems at once, each with its line.
 
 use std::fmt;
 use std::ops::Range;
@@ -46,13 +46,13 @@ pub struct Problem {
     label: String,
     help: Option<String>,
     place: Option<Place>,
-    /// What is shown of the source where it cannot be shown as it is.
+    /// Shortened source for lines that cannot be rendered in full.
     excerpt: OnceLock<Option<Arc<Excerpt>>>,
     severity: Severity,
 }
 
 impl Problem {
-    /// An error at a place; `label` is shown at the caret.
+    /// Error at a source span; `label` is shown at the caret.
     pub(crate) fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
             message: shortened(&message.into(), LONGEST_MESSAGE),
@@ -64,7 +64,7 @@ impl Problem {
         }
     }
 
-    /// An error without a place in a text.
+    /// Error without a source span.
     pub(crate) fn nowhere(message: impl Into<String>, help: Option<String>) -> Self {
         let (message, label) = (shortened(&message.into(), LONGEST_MESSAGE), String::new());
         Self { message, label, help, place: None, excerpt: OnceLock::new(), severity: Severity::Error }
@@ -197,10 +197,10 @@ impl Diagnostic for RecipeErrors {
     }
 }
 
-/// Problems that are reported of one text.
+/// Maximum number of problems reported per text.
 const MOST_PROBLEMS: usize = 100;
 
-/// The first problems, and how many more there are.
+/// Truncates to the first problems and counts the rest.
 fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
     let more = problems.len().saturating_sub(MOST_PROBLEMS);
     if more > 0 {
@@ -210,13 +210,13 @@ fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Characters of a message; what is written in a recipe can be of any length.
+/// Maximum characters of a message; recipe values can be arbitrarily long.
 const LONGEST_MESSAGE: usize = 2_000;
 
-/// Characters of a value or key in a message.
+/// Maximum characters of a value or key in a message.
 const LONGEST_VALUE: usize = 80;
 
-/// A text of at most `most` characters, the rest as `…`, without control characters that drive a terminal.
+/// Truncates to `most` characters with `…` and removes terminal control characters.
 fn shortened(text: &str, most: usize) -> String {
     let is_control = |letter: char| letter.is_control() && letter != '\n';
     let mut short: String =
@@ -225,19 +225,19 @@ fn shortened(text: &str, most: usize) -> String {
     short
 }
 
-/// A string as a message quotes it.
+/// Quotes a string for a message.
 pub(crate) fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text, LONGEST_VALUE))
 }
 
-/// A key as a message names it.
+/// Formats a key for a message.
 pub(crate) fn key_name(key: &str) -> String {
     shortened(key, LONGEST_VALUE)
 }
 
 /// The candidate nearest to what was written, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time and memory in the product of the lengths.
+    // Edit distance is quadratic in time and memory.
     if written.chars().nth(LONGEST_VALUE).is_some() {
         return None;
     }

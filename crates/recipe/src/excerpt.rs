@@ -1,5 +1,5 @@
-//! The part of a source text that a message shows. The renderer pads columns up to the place it points at, which neither
-//! a terminal nor the formatter's width (16 bits) has room for on a very long line: such a line is cut around the place.
+//! Source excerpt of a diagnostic. The renderer pads columns up to the caret, and the formatter's width is 16 bits: lines
+//! that are too long are cut around the span.
 
 use std::ops::Range;
 
@@ -7,32 +7,32 @@ use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanConten
 
 use crate::error::Place;
 
-/// Characters of a line that are shown as they are.
+/// Longest line, in characters, that is shown uncut.
 const WIDEST_LINE: usize = 200;
-/// Characters shown before and behind the place in a longer line, and of the place itself.
+/// Characters shown before and after the span in a longer line, and of the span itself.
 const AROUND: usize = 60;
-/// Characters shown of a neighbouring line that is longer.
+/// Maximum characters of a neighbouring line.
 const NEIGHBOUR: usize = 120;
-/// Characters shown of a source's name.
+/// Maximum characters of a source name.
 const NAME: usize = 100;
 
-/// A few lines around a place, cut to a width that can be shown, with the place's true line and column.
+/// Lines around a span, cut to a width that can be rendered, with the span's true line and column.
 #[derive(Clone, Debug)]
 pub(crate) struct Excerpt {
     name: String,
     text: String,
-    /// The place in `text`.
+    /// Span in `text`.
     pub(crate) span: Range<usize>,
-    /// Line of the first character of `text`, from 0.
+    /// Line of the first character of `text`, zero-based.
     first_line: usize,
-    /// Line and column of the place in the source, from 0.
+    /// Line and column of the span in the source, zero-based.
     line: usize,
     column: usize,
 }
 
 impl Excerpt {
-    /// An excerpt for a place in or beside a line too long to be shown, or with control characters; `None` where the
-    /// source can be shown as it is.
+    /// Excerpt for a span in or next to a line that is too long or has control characters; `None` if the source can be
+    /// rendered unchanged.
     pub(crate) fn of(place: &Place) -> Option<Self> {
         let text = place.source.text.as_str();
         let start = boundary(text, place.span.start);
@@ -84,7 +84,7 @@ fn is_narrow(line: &str) -> bool {
     })
 }
 
-/// A character that moves a terminal's cursor or more; a tab is rendered as spaces.
+/// Terminal control character; tabs are rendered as spaces and allowed.
 fn is_control(letter: char) -> bool {
     letter.is_control() && !matches!(letter, '\t' | '\r')
 }
@@ -103,7 +103,7 @@ fn cut(line: &str) -> String {
     shown
 }
 
-/// The last character boundary up to `at`.
+/// Last character boundary at or before `at`.
 fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }

@@ -14,13 +14,13 @@ use crate::typed::{Recipe, SaveDtype, TrainResult};
 const VERSION: u32 = 1;
 
 impl Recipe {
-    /// Hash of what decides the trained weights. `mix_hash` is the mix's; `base` identifies the base weights, `template`
-    /// tokenizer and chat template.
+    /// Hash of everything that determines the trained weights. `mix_hash` identifies the mix, `base` the base weights,
+    /// `template` the tokenizer and chat template.
     pub fn train_hash(&self, mix_hash: &str, base: &str, template: &str) -> String {
         hash("train", &self.deciding_settings(), &[mix_hash, base, template])
     }
 
-    /// Settings that decide the weights and differ from those of `earlier`, each with both values.
+    /// Settings that affect the weights and differ from `earlier`, each with both values.
     pub fn deciding_differences(&self, earlier: &Self) -> Vec<String> {
         let all = |recipe: &Self| json!({"mix": recipe.mix, "train": recipe.deciding_settings()});
         let mut differences = Vec::new();
@@ -48,7 +48,7 @@ impl Recipe {
             "batch_size": train.batch_size,
             "seed": train.seed,
         });
-        // Hashes of recipes that do without stay what they were.
+        // Absent settings are not hashed, so existing hashes stay valid.
         if let Some(steps) = train.warmup_steps {
             settings["warmup_steps"] = steps.into();
         }

@@ -2,24 +2,13 @@
 
 use std::fs;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NarratableReportHandler};
+use miette::NarratableReportHandler;
 
-use crate::{RecipeErrors, Resolved, load, parse};
+use crate::tests::{read, render};
+use crate::{load, parse};
 
 const SMALL: &str = "[model]\nbase = \"some/model\"\n[mix]\nsize = 100\nratio = { general = 9, tcm = 1 }\n\
     [sources.general]\npath = \"g.jsonl\"\n[sources.tcm]\npath = \"t.jsonl\"\n[train]\nepochs = 1\n[exam]\nprompt = \"zh\"\n";
-
-fn read(text: &str, sets: &[&str]) -> Result<Resolved, RecipeErrors> {
-    parse("recipe.toml", text, None, sets)
-}
-
-fn render(diagnostic: &dyn Diagnostic) -> String {
-    let mut text = String::new();
-    let handler =
-        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(110);
-    handler.render_report(&mut text, diagnostic).expect("rendering into a string");
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
 
 /// The only problem as the terminal shows it.
 fn only_problem(text: &str, sets: &[&str]) -> String {

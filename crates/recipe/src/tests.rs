@@ -30,11 +30,11 @@ columns = { instruction = "query", output = "response" }
 path = "western/*.json"
 "#;
 
-fn read(text: &str, sets: &[&str]) -> Result<crate::Resolved, RecipeErrors> {
+pub(crate) fn read(text: &str, sets: &[&str]) -> Result<crate::Resolved, RecipeErrors> {
     parse("recipe.toml", text, None, sets)
 }
 
-fn render(diagnostic: &dyn Diagnostic) -> String {
+pub(crate) fn render(diagnostic: &dyn Diagnostic) -> String {
     let mut text = String::new();
     let handler =
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(110);

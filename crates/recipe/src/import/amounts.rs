@@ -11,9 +11,9 @@ const MAX_WEIGHT: u64 = 1_000_000;
 /// How much of a set an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Amount {
-    /// This number of samples, anywhere in the set; where it has fewer, some of them again.
+    /// This number of samples drawn from the whole set; repeated if the set is smaller.
     Samples(u64),
-    /// The first rows up to this number.
+    /// At most this number of rows, from the start.
     Rows(u64),
     /// This part of the rows, anywhere in the set.
     Part(f64),

@@ -41,7 +41,7 @@ const SPELLED: [&str; 20] = [
     "train_on_eos",
 ];
 
-/// Options of a set that a recipe does without, or has no setting for.
+/// Data set options that are not needed or not supported.
 const SET_OPTIONS: [Known; 23] = [
     ("ds_type", Fate::NotNeeded, "files are recognised by their content"),
     ("conversation", Fate::NotNeeded, TEMPLATE),

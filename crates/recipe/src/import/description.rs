@@ -1,4 +1,4 @@
-//! Where the sets of a training of LLaMA-Factory are described: a folder, the hub, or the training itself.
+//! Resolves LLaMA-Factory's `dataset_dir`: a folder, the hub, or an inline description.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use super::sets::BASE;
 use super::table::Table;
 use crate::error::RecipeErrors;
 
-/// Where a training's sets are described.
+/// Resolved `dataset_dir`.
 pub(super) struct Description {
     pub document: Document,
-    /// The folder that their files are relative to.
+    /// Folder that the file names are relative to.
     pub folder: PathBuf,
-    /// The hub data set that the files are in.
+    /// Hub data set with the files.
     pub hub: Option<String>,
 }
 
-/// The description that `dataset_dir` leads to: a folder with a `dataset_info.json`, `ONLINE` (every name is a data set
-/// on the hub), `REMOTE:owner/name` (the `dataset_info.json` of a data set on the hub), or the description itself.
-/// `None` where there is none, which is reported.
+/// Resolves `dataset_dir`: a folder with a `dataset_info.json`, `ONLINE` (every name is a hub data set),
+/// `REMOTE:owner/name` (the `dataset_info.json` of a hub data set), or an inline description. `None` if it cannot be
+/// resolved, which is reported.
 pub(super) fn description(
     table: &Table<'_>,
     names: &[String],
@@ -76,7 +76,7 @@ pub(super) fn description(
 
 const DATASET_INFO: &str = "dataset_info.json";
 
-/// A description in which every name is a data set on the hub.
+/// Description in which every name is a hub data set.
 fn hub_ids(names: &[String], span: &Range<usize>) -> Yaml {
     let yaml = |value: YamlValue| Yaml { value, span: span.clone() };
     let entry = |key: &str, value: Yaml| YamlEntry { key: key.to_owned(), key_span: span.clone(), value };
@@ -90,7 +90,7 @@ fn hub_ids(names: &[String], span: &Range<usize>) -> Yaml {
     yaml(YamlValue::Map(entries))
 }
 
-/// The `dataset_info.json` of a data set on the hub.
+/// `dataset_info.json` of a hub data set.
 fn fetched(id: &str) -> Result<PathBuf, String> {
     if !is_hub_id(id) {
         return Err("write `REMOTE:owner/name`".to_owned());
@@ -101,7 +101,7 @@ fn fetched(id: &str) -> Result<PathBuf, String> {
     found.map(|(_, path)| path).ok_or_else(|| format!("it holds no {DATASET_INFO}"))
 }
 
-/// A name that `dataset` has twice is loaded twice by LLaMA-Factory.
+/// LLaMA-Factory loads a data set once per mention in `dataset`.
 pub(super) fn say_repeated(table: &Table<'_>, names: &[String], reading: &mut Reading<'_>) {
     let repeated = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
     if let Some(((_, name), entry)) = repeated.zip(table.take("dataset")) {

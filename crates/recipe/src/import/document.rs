@@ -102,7 +102,7 @@ impl Document {
         name.rsplit('/').next().unwrap_or(name).to_owned()
     }
 
-    /// Where something is: `file:line`.
+    /// Location as `file:line`.
     pub fn origin(&self, span: &Range<usize>) -> String {
         format!("{}:{}", self.file(), self.line(span))
     }
@@ -112,7 +112,7 @@ impl Document {
     }
 }
 
-/// A value with `${a.b}` replaced by the value at `a.b` of the whole file; an unknown reference is left.
+/// Interpolates `${a.b}` with the value at `a.b` of the file (OmegaConf syntax); unknown references stay.
 fn referenced(value: &Yaml, root: &Yaml) -> Yaml {
     let value_of = match &value.value {
         YamlValue::String(text) if text.contains("${") => YamlValue::String(with_references(text, root)),

@@ -19,7 +19,7 @@ pub(super) const TOOL: &str = "LLaMA-Factory";
 /// Where a set may be; the first that is there counts.
 const PLACES: [&str; 6] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name"];
 
-/// Keys that a set can have.
+/// Known keys of a data set.
 const SPELLED: [&str; 16] = [
     "hf_hub_url",
     "ms_hub_url",
@@ -39,17 +39,17 @@ const SPELLED: [&str; 16] = [
     "system",
 ];
 
-/// Keys that `columns` can have.
+/// Known keys of `columns`.
 const SPELLED_COLUMNS: [&str; 13] = [
     "prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios", "chosen",
     "rejected", "kto_tag",
 ];
 
-/// Keys that `tags` can have.
+/// Known keys of `tags`.
 const SPELLED_TAGS: [&str; 7] =
     ["role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag"];
 
-/// Options of `tags` without a counterpart.
+/// Known keys of `tags` without a counterpart.
 const TAGS: [Known; 2] = [
     (
         "observation_tag",
@@ -102,7 +102,7 @@ const OPTIONS: [Known; 19] = [
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
 ];
 
-/// Sets of a file that are listed where another is looked for.
+/// Maximum number of data sets listed when a name is not found.
 const SETS_NAMED: usize = 8;
 
 /// Whether a table describes data sets.
@@ -213,7 +213,7 @@ const RANKING: &str = "it ranks answers, for preference training; to learn the c
 const MEDIA: &str = "it has pictures, films or sounds in a column of a name that Medley does not recognise; rename it to `images`, \
                      `videos` or `audios`: records that use it are then rejected one by one";
 
-/// Whether a column of pictures, films or sounds has a name that the reader does not recognise.
+/// Whether a column of images, videos or audio has a name that the importer does not recognise.
 fn unread_media(columns: &Table<'_>) -> bool {
     let known = ["image", "images", "video", "videos", "audio", "audios"];
     let columns = ["images", "videos", "audios"].into_iter().filter_map(|key| columns.peek(key));

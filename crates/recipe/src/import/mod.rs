@@ -1,5 +1,5 @@
-//! Other tools' files as a recipe: LLaMA-Factory's `dataset_info.json` and training files, Axolotl's, torchtune's and TRL's
-//! configurations. Every option is carried over, or named with why not and what to do.
+//! Converts configurations of other tools to recipes: LLaMA-Factory's `dataset_info.json` and training files, Axolotl,
+//! torchtune and TRL. Every option is either converted or listed with the reason and a remedy.
 
 mod amounts;
 mod axolotl;
@@ -80,7 +80,7 @@ pub fn import(path: &Path, options: &ImportOptions<'_>) -> Result<Imported, Reci
     Ok(Imported { tool: plan.tool, toml, sources: plan.sets.len(), notes })
 }
 
-/// Whether a note says that an option is not known, which may be why a set is left out.
+/// Whether a note reports an unknown option, a possible reason for a skipped data set.
 fn is_unknown(note: &Note) -> bool {
     note.set.is_some() && note.why.starts_with(table::UNKNOWN)
 }
@@ -99,7 +99,7 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
         return llama_factory::training(options.base, options.recipe_folder, options.only, reading);
     }
     let places = places(vec![PathBuf::from("."), document.folder.clone()]);
-    // TRL lists its sets as Axolotl does, and names the model as LLaMA-Factory does.
+    // TRL: data sets as in Axolotl, model name as in LLaMA-Factory.
     let plan = if axolotl::is_config(root) && !trl::is_config(root) {
         axolotl::config(options.only, &places, reading)
     } else if torchtune::is_config(root) {
@@ -119,7 +119,7 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
     Ok(plan)
 }
 
-/// The tool whose file a text is; `None` where it is no YAML or JSON, or of no tool that is known.
+/// Tool that a configuration file belongs to; `None` if it is not YAML or JSON, or the tool is unknown.
 pub(crate) fn tool_of(text: &str) -> Option<&'static str> {
     let root = Yaml::parse(text).ok()?;
     let entries = root.entries()?;

@@ -1,4 +1,4 @@
-//! The contents of another tool's file, before they are written as a recipe.
+//! Parsed contents of another tool's file, before the recipe is written.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(super) struct Set {
     pub system: Option<String>,
 }
 
-/// The data sets and settings of a file.
+/// Data sets and settings of a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     pub tool: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Plan {
 pub(super) struct Places {
     pub bases: Vec<PathBuf>,
     pub recipe_folder: PathBuf,
-    /// The hub data set that the file's own files are in.
+    /// Hub data set that relative file names refer to.
     pub hub: Option<String>,
 }
 
@@ -133,7 +133,7 @@ pub(super) fn split_names(split: &str) -> (Vec<String>, Option<Amount>) {
     (names, slice)
 }
 
-/// A name for a recipe's tables, distinct from the `taken` ones.
+/// Unique table name, distinct from `taken`.
 pub(super) fn free_name(wanted: &str, taken: &[Set]) -> String {
     let letter = |letter: char| if letter.is_alphanumeric() || "_-".contains(letter) { letter } else { '_' };
     let clean: String = wanted.chars().map(letter).collect();

@@ -25,7 +25,7 @@ pub(super) const BASE: &str = "--base says where relative paths start";
 
 const ELSEWHERE: &str = "it lies at an address that Medley does not read: fetch it and name its files with `path`";
 
-/// Builders of `datasets` that are given in place of a path.
+/// Builder names of `datasets` that are used in place of a path.
 const BUILDERS: [&str; 5] = ["json", "csv", "parquet", "text", "arrow"];
 
 /// How a set's records are read.
@@ -108,7 +108,7 @@ impl Location {
         BUILDERS.contains(&self.path.as_str())
     }
 
-    /// Its name in the recipe, distinct from those of `taken`; `None` where `only` others are wanted.
+    /// Unique source name, distinct from `taken`; `None` if `only` excludes it.
     pub fn wanted_name(&self, only: &[String], taken: &[Set]) -> Option<String> {
         let name = free_name(&name_of_path(self.called()), taken);
         let names = [self.path.as_str(), self.called(), name.as_str()];

@@ -1,4 +1,4 @@
-//! Readers of single training settings, shared by the tools that name them alike.
+//! Readers of single training settings, shared by tools with common names.
 
 use medley_mixer::yaml::{YamlEntry, YamlValue};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const QUANTISED: &str =
     "the base is not quantised: adapters train beside f32 or bf16 weights; `medley plan` shows what fits";
 const FULL: &str = "it concerns adapters, and every weight is trained";
 
-/// Reads training settings out of the tables of a file.
+/// Reads training settings from the tables of a file.
 pub(super) struct Settings<'t, 'a, 'r, 'd> {
     pub table: &'t Table<'a>,
     pub reading: &'r mut Reading<'d>,
@@ -29,7 +29,7 @@ pub(super) struct Settings<'t, 'a, 'r, 'd> {
 }
 
 impl<'a> Settings<'_, 'a, '_, '_> {
-    /// The first of these keys that says something; all of them are accounted for.
+    /// First of these keys with a value; marks all of them as handled.
     pub fn find(&self, names: &[&str]) -> Option<&'a YamlEntry> {
         let found: Vec<&YamlEntry> = names.iter().filter_map(|name| self.table.take(name)).collect();
         found.into_iter().next()
@@ -39,7 +39,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         self.reading.note(Fate::NotCarriedOver, None, entry, why);
     }
 
-    /// A number, also one that YAML takes for a text (`1e-4`).
+    /// A number; YAML parses `1e-4` as a string, which is accepted.
     pub fn number(&mut self, names: &[&str]) -> Option<(&'a YamlEntry, f64)> {
         let entry = self.find(names)?;
         let number = match &entry.value.value {
@@ -57,7 +57,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// A whole number, also written as `3.0`.
+    /// An integer; `3.0` is accepted.
     pub fn whole(&mut self, names: &[&str], otherwise: &str) -> Option<(&'a YamlEntry, u64)> {
         let (entry, number) = self.number(names)?;
         if number.fract() == 0.0 && (0.0..1e15).contains(&number) {
@@ -67,14 +67,14 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         None
     }
 
-    /// Carries a number over as it is.
+    /// Copies a number.
     pub fn carry(&mut self, key: &'static str, names: &[&str]) {
         if let Some((entry, number)) = self.number(names) {
             self.training.set(key, json!(number), entry, self.reading);
         }
     }
 
-    /// Carries a whole number over as it is.
+    /// Copies an integer.
     pub fn carry_whole(&mut self, key: &'static str, names: &[&str]) {
         let otherwise = format!("`{key}` is a whole number");
         if let Some((entry, number)) = self.whole(names, &otherwise) {
@@ -91,7 +91,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         self.table.take(name).filter(|entry| entry.value.value == YamlValue::Boolean(true))
     }
 
-    /// The learning rate's shape and warm-up; transformers' `constant` has no warm-up.
+    /// Learning-rate schedule and warm-up; transformers' `constant` ignores warm-up.
     pub fn schedule(&mut self, names: &[&str]) {
         let Some((entry, name)) = self.text(names) else { return };
         let known = match name.to_lowercase().as_str() {
@@ -112,7 +112,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// Steps count before a share of all; transformers takes a number of steps below 1 for a share.
+    /// `warmup_steps` takes precedence over `warmup_ratio`; transformers reads steps below 1 as a ratio.
     pub fn warmup(&mut self, steps: &[&str], ratio: &[&str]) {
         if self.training.has("train.warmup_ratio") {
             return;
@@ -160,7 +160,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// Samples in a step: those of a micro-batch, times the accumulated ones.
+    /// Effective batch size: micro-batch times accumulation steps.
     pub fn batch(&mut self, micro: &[&str], accumulation: &[&str], total: &[&str]) {
         const WHOLE: &str = "`train.batch_size` is a whole number: samples in an optimizer step";
         let micro = self.whole(micro, WHOLE);
@@ -186,7 +186,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         if let Some((entry, epochs)) = epochs.filter(|(_, epochs)| *epochs > 0) {
             self.training.set("train.epochs", json!(epochs), entry, self.reading);
         }
-        // -1 is transformers' way to say none.
+        // transformers: -1 means unset.
         let steps = self.number(&["max_steps"]).filter(|(_, steps)| *steps >= 1.0 && steps.fract() == 0.0);
         if let Some((entry, steps)) = steps {
             self.training.set("train.max_steps", json!(steps as u64), entry, self.reading);
@@ -195,7 +195,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// The linear layers that are adapted.
+    /// LoRA target modules.
     pub fn targets(&mut self, entry: &YamlEntry, names: &[String]) {
         let names = names.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty());
         let (mut found, mut unknown) = (Vec::new(), Vec::new());
@@ -225,7 +225,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// Adapters, by the names of LLaMA-Factory, PEFT and Axolotl.
+    /// LoRA settings under the names of LLaMA-Factory, PEFT and Axolotl.
     pub fn lora(&mut self) {
         const RANK: [&str; 3] = ["lora_rank", "lora_r", "r"];
         const TARGET: [&str; 3] = ["lora_target", "lora_target_modules", "target_modules"];
@@ -249,7 +249,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// Full fine-tuning or adapters.
+    /// Full fine-tuning or LoRA.
     pub fn method(&mut self) {
         let (found, name) = match self.text(&["finetuning_type", "adapter"]) {
             Some((entry, name)) => (Some(entry), Some(name.to_lowercase())),
@@ -306,7 +306,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// Validation, checkpoints and log lines, each by steps.
+    /// Step intervals of validation, checkpoints and logging.
     pub fn intervals(&mut self) {
         self.interval("train.eval_steps", &["eval_strategy", "evaluation_strategy"], "eval_steps", EVAL_EPOCH);
         self.interval("train.save_steps", &["save_strategy"], "save_steps", SAVE_EPOCH);
@@ -317,7 +317,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
     fn interval(&mut self, key: &'static str, strategy: &[&str], steps: &str, otherwise: &str) {
         let strategy = self.text(strategy);
         match strategy.as_ref().map(|(entry, name)| (*entry, name.as_str())) {
-            // YAML takes a bare `no` for false.
+            // YAML 1.1 parses a bare `no` as false.
             Some((entry, "no" | "false")) => {
                 self.training.set(key, json!(0), entry, self.reading);
                 self.table.take(steps);
@@ -331,7 +331,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         }
     }
 
-    /// The tool's defaults for what decides the weights and is not given.
+    /// Writes the tool's defaults for unset settings that affect the weights.
     pub fn fill(&mut self) {
         let Defaults { learning_rate, epochs, schedule, warmup_ratio, micro_batch, .. } = self.defaults;
         let Defaults { weight_decay, max_grad_norm, rank, alpha, dropout, target, .. } = self.defaults;

@@ -13,7 +13,7 @@ use super::plan::split_names;
 use crate::aliases::{self, Answer};
 use crate::error::nearest;
 
-/// An option without a counterpart: its name, what becomes of it, and why.
+/// Option without a counterpart: name, outcome and reason.
 pub(super) type Known = (&'static str, Fate, &'static str);
 
 /// A scalar as text.
@@ -62,7 +62,7 @@ impl<'a> Table<'a> {
         (entry.value.value != YamlValue::Null).then_some(entry)
     }
 
-    /// The entry, without accounting for it.
+    /// Returns the entry without marking it as handled.
     pub fn peek(&self, key: &str) -> Option<&'a YamlEntry> {
         self.entries.iter().find(|entry| entry.key == key && entry.value.value != YamlValue::Null)
     }
@@ -121,7 +121,7 @@ impl<'a> Table<'a> {
         let entry = self.take(key)?;
         let value = of(&entry.value);
         if value.is_none() {
-            // A number of the wrong kind is shown as it is.
+            // A number of the wrong type is shown verbatim.
             let given = match &entry.value.value {
                 YamlValue::Integer(number) => number.to_string(),
                 YamlValue::Float(number) => number.to_string(),
@@ -136,8 +136,8 @@ impl<'a> Table<'a> {
         Self::of(&self.take(key)?.value, key, reading)
     }
 
-    /// Notes the remaining options of a set: those in `known` with their reason, all others as unknown, with the key of
-    /// `spelled` that may have been meant.
+    /// Reports a data set's unhandled options: those in `known` with their reason, others as unknown with the closest key
+    /// of `spelled`.
     pub fn account(&self, known: &[Known], spelled: &[&str], set: Option<&str>, reading: &mut Reading<'_>) {
         for entry in self.rest() {
             match of_key(known, &entry.key) {
@@ -147,8 +147,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Notes the options of a set that no reader of its kind knows, although the set is left out: a misspelt one may be
-    /// why.
+    /// Reports unknown options of a skipped data set: a misspelling may be the reason.
     pub fn account_unknown(&self, spelled: &[&str], set: &str, reading: &mut Reading<'_>) {
         let taken = self.taken.borrow().clone();
         for entry in self.entries.iter().filter(|entry| !spelled.contains(&entry.key.as_str())) {
@@ -159,13 +158,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Notes the remaining options of a whole file: those in `known` with their reason, those of the table of aliases with
-    /// the nearest key of a recipe, options with the same reason together.
+    /// Reports a file's unhandled options, grouped by reason: those in `known`, and those of the alias table with the
+    /// nearest recipe key.
     pub fn account_for_file(&self, known: &[Known], reading: &mut Reading<'_>) {
         self.account_below("", known, reading);
     }
 
-    /// The same for the options of an inner table of the file.
+    /// As above, for a nested table.
     pub fn account_below(&self, prefix: &str, known: &[Known], reading: &mut Reading<'_>) {
         let mut groups: IndexMap<(Fate, String), Vec<&YamlEntry>> = IndexMap::new();
         for entry in self.rest() {
@@ -236,7 +235,7 @@ const LEAST_TOKENS: u64 = 16;
 
 pub(super) const UNKNOWN: &str = "this option is not known to the importer";
 
-/// What is said of an option that nobody knows.
+/// Message for an unknown option.
 fn unknown(key: &str, spelled: &[&str]) -> String {
     match nearest(key, spelled.iter().copied()).or_else(|| begun(key, spelled)) {
         Some(near) => format!("{UNKNOWN}; did you mean `{near}`?"),
@@ -244,7 +243,7 @@ fn unknown(key: &str, spelled: &[&str]) -> String {
     }
 }
 
-/// The only known key that one is the beginning of, or the other way round: `format` for `formatting`.
+/// The unique known key that is a prefix of the given one or vice versa: `format` and `formatting`.
 fn begun<'a>(key: &str, spelled: &[&'a str]) -> Option<&'a str> {
     let folded = key.to_lowercase();
     let long = |text: &str| text.len() >= 4;
@@ -256,7 +255,7 @@ fn begun<'a>(key: &str, spelled: &[&'a str]) -> Option<&'a str> {
     found.next().is_none().then_some(*only)
 }
 
-/// What becomes of an option of a file, by the table of aliases.
+/// Outcome of an option according to the alias table.
 fn of_alias(key: &str) -> (Fate, String) {
     match aliases::answer(key) {
         Some(Answer::Key(recipe)) => (Fate::NotCarriedOver, format!("write it as `{recipe}`")),

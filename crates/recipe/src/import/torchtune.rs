@@ -26,7 +26,7 @@ const SPELLED: [&str; 10] = [
     "new_system_prompt",
 ];
 
-/// Options of a set that a recipe does without, or has no setting for.
+/// Data set options that are not needed or not supported.
 const SET_OPTIONS: [Known; 13] = [
     ("train_on_input", Fate::NotCarriedOver, why::ANSWERS),
     ("packed", Fate::NotNeeded, why::PACKED),
@@ -131,13 +131,13 @@ fn whole_file(settings: &mut Settings<'_, '_, '_, '_>) {
     settings.carry_whole("train.seed", &["seed"]);
     settings.carry_whole("train.logging_steps", &["log_every_n_steps"]);
     settings.carry_whole("train.eval_steps", &["run_val_every_n_steps"]);
-    // An epoch ends after so many steps: that is the training's end where there is one epoch.
+    // Steps per epoch equal total steps only with one epoch.
     if settings.training.given.get("train.epochs").is_some_and(|epochs| *epochs == 1) {
         settings.carry_whole("train.max_steps", &["max_steps_per_epoch"]);
     }
 }
 
-/// A model whose builder adds adapters, or one that is trained whole.
+/// LoRA or full fine-tuning, by the model builder's name.
 fn lora(settings: &mut Settings<'_, '_, '_, '_>) {
     let Some((entry, component)) = settings.text(&["_component_"]) else { return };
     let short = component.rsplit('.').next().unwrap_or(&component);
@@ -161,7 +161,7 @@ fn lora(settings: &mut Settings<'_, '_, '_, '_>) {
     settings.targets(entry, &names);
 }
 
-/// torch's names: `lr`, `betas`, `eps`.
+/// Reads `lr`, `betas`, `eps` as torch names them.
 fn optimisation(settings: &mut Settings<'_, '_, '_, '_>) {
     settings.optimizer(&["_component_"]);
     settings.carry("train.learning_rate", &["lr"]);

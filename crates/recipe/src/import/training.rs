@@ -1,8 +1,8 @@
-//! Training settings of other tools: those with the same meaning in a recipe are carried over under its names.
+//! Converts training settings of other tools that have a counterpart in a recipe.
 //!
-//! LLaMA-Factory, TRL and Unsloth pass transformers' `TrainingArguments` on, and Axolotl fills them from keys of its own,
-//! so one reader with several names for each setting serves all four. What a file leaves to its tool is written out
-//! where the tool's default changes the trained weights, as a recipe's own defaults differ.
+//! LLaMA-Factory, TRL and Unsloth forward transformers' `TrainingArguments`, and Axolotl maps its own keys to them: one
+//! reader with several names per setting covers all four. Tool defaults that affect the trained weights are written out,
+//! because recipe defaults differ.
 
 use indexmap::IndexMap;
 use medley_mixer::yaml::YamlEntry;
@@ -18,18 +18,18 @@ use crate::emit::inline;
 use crate::error::SourceText;
 use crate::schema::SCHEMA;
 
-/// The settings of a recipe that a file decides.
+/// Recipe settings derived from a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Training {
-    /// By dotted path, as the file gives them.
+    /// Settings given in the file, by dotted path.
     pub given: IndexMap<&'static str, Value>,
-    /// The tool's defaults for what the file does not give.
+    /// Tool defaults for settings that the file omits.
     pub defaults: IndexMap<&'static str, Value>,
-    /// The name of the run.
+    /// Run name.
     pub name: Option<String>,
 }
 
-/// What a tool takes where a file says nothing.
+/// Default values of a tool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub tool: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct Defaults {
     pub epochs: Option<u64>,
     pub schedule: &'static str,
     pub warmup_ratio: f64,
-    /// Samples of a micro-batch.
+    /// Micro-batch size in samples.
     pub micro_batch: u64,
     pub weight_decay: f64,
     pub max_grad_norm: f64,
@@ -46,7 +46,7 @@ pub(super) struct Defaults {
     pub alpha: Option<f64>,
     pub dropout: f64,
     pub target: &'static [&'static str],
-    /// Whether adapters are trained where no key says.
+    /// Whether LoRA is the default method.
     pub lora: bool,
 }
 
@@ -93,7 +93,7 @@ pub(super) const TRL: Defaults = Defaults {
     ..LLAMA_FACTORY
 };
 
-/// torchtune 0.6 with torch's AdamW: no clipping and a constant rate where nothing else is said.
+/// torchtune 0.6 with torch's AdamW: no clipping and a constant rate by default.
 pub(super) const TORCHTUNE: Defaults = Defaults {
     tool: "torchtune",
     learning_rate: Some(1e-3),
@@ -108,10 +108,10 @@ pub(super) const TORCHTUNE: Defaults = Defaults {
     ..LLAMA_FACTORY
 };
 
-/// What is said of defaults that are written out.
+/// Comment above written-out defaults.
 pub(super) const LEFT_TO_TOOL: &str = "defaults, as the file does not give them";
 
-/// Keys that make a file one of a training, and not of data alone.
+/// Keys that identify a training configuration, as opposed to a data set description.
 pub(super) const MARKS: [&str; 22] = [
     "learning_rate",
     "num_train_epochs",
