@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::hub::Hub;
+use medley_hub::Hub;
 use medley_model::{ADAPTER_PICKLE, adapter_revision};
 use medley_recipe::Resolved;
 use medley_trainer::Base;

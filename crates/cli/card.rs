@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use medley_mixer::{ManifestSource, Mix};
+use medley_mixer::Mix;
+use medley_mixture::ManifestSource;
 use medley_recipe::Recipe;
 use medley_trainer::{Base, Card, CardSource, HubModel, short_path};
 

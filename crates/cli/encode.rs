@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use medley_chat::{ChatTokenizer, Message};
-use medley_mixer::{Lengths, MeasureTokens, Mix, MixedRecord, TokenCounts};
+use medley_mixer::Mix;
+use medley_mixture::{Lengths, MeasureTokens, MixedRecord, TokenCounts};
 use medley_recipe::ChatSpec;
 use medley_trainer::Sample;
 use miette::{IntoDiagnostic, miette};

@@ -9,8 +9,8 @@ use medley_eval::{
     load_papers, sit,
 };
 use medley_experiment::RunDir;
-use medley_mixer::hub::Hub;
-use medley_mixer::{Columns, SourcePart};
+use medley_hub::Hub;
+use medley_mixture::{Columns, SourcePart};
 use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
 use miette::{IntoDiagnostic, Result, miette};

@@ -2,7 +2,7 @@
 
 use medley_chat::ChatTokenizer;
 use medley_eval::{Papers, PromptTemplate, check_exam, load_papers};
-use medley_mixer::hub::Hub;
+use medley_hub::Hub;
 use medley_recipe::Resolved;
 
 use crate::errors::report;

@@ -1,7 +1,7 @@
 //! The ratio ledger in short: a line for every source, and why records are missing.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use medley_mixer::{Ledger, SourceLedger};
+use medley_mixture::{Ledger, SourceLedger};
 
 use crate::progress::{self, say};
 use crate::{logging, plan_table};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use medley_chat::ChatTokenizer;
-use medley_mixer::hub::{Hub, HubError, Snapshot};
+use medley_hub::{Hub, HubError, Snapshot};
 use medley_model::{
     ADAPTER_PICKLE, DeviceRequest, OpenedModel, RunDevice, adapter_base, adapter_revision, describe_model, device,
     is_adapter,

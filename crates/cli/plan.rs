@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_mixer::TrainingOrder;
+use medley_mixture::TrainingOrder;
 use medley_model::{DecoderConfig, DeviceKind, DeviceRequest, device};
 use medley_recipe::TrainSpec;
 use medley_trainer::metrics::resident_memory;

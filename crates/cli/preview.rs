@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use console::{Term, style};
 use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
-use medley_mixer::{MixedRecord, MixtureRatio, Order, TrainingOrder, Unit};
+use medley_mixture::{MixedRecord, MixtureRatio, Order, TrainingOrder, Unit};
 use medley_recipe::Resolved;
 use medley_trainer::batching::Batches;
 use miette::{IntoDiagnostic, miette};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use console::{Style, measure_text_width};
 use indexmap::IndexMap;
-use medley_mixer::atomic;
+use medley_files::atomic;
 use medley_recipe::{Fate, ImportOptions, Note, Shipped, json_schema, load, shipped};
 use miette::{IntoDiagnostic, MietteDiagnostic};
 

@@ -2,7 +2,9 @@
 
 use medley_chat::ChatTokenizer;
 use medley_eval::{Item, Papers};
-use medley_mixer::{ExamItem, MeasureTokens, Mix, MixContext, MixProgress, MixSpec, hub::Hub};
+use medley_hub::Hub;
+use medley_mixer::{Mix, MixContext, MixProgress};
+use medley_mixture::{ExamItem, MeasureTokens, MixSpec};
 use medley_recipe::Resolved;
 
 use crate::base::tokenizer_directory;

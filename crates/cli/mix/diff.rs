@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use medley_mixer::diff::diff;
+use medley_mixture::diff::diff;
 use miette::IntoDiagnostic;
 
 use crate::errors::report;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use medley_mixer::lineage::Lock;
-use medley_mixer::{MixContext, MixFolder, OutFolder};
+use medley_mixer::{MixContext, OutFolder};
+use medley_mixture::MixFolder;
 use miette::{IntoDiagnostic, miette};
 
 use crate::choice::RecipeChoice;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use medley_experiment::{atomic, mix_page, seconds_since_1970};
-use medley_mixer::{FolderLock, MixFolder};
+use medley_files::FolderLock;
+use medley_mixture::MixFolder;
 use miette::miette;
 
 use crate::errors::report;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use medley_mixer::MixError;
+use medley_mixture::MixError;
 
 /// What can go wrong with an exam. Every message says where and how to mend it.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use medley_mixer::{Choice, ChoiceQuestion, Columns, KeyEvidence, RecordProblem, Rejection};
+use medley_mixture::{Columns, Rejection};
+use medley_source::{Choice, ChoiceQuestion, KeyEvidence, RecordProblem};
 use regex::Regex;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
@@ -160,8 +161,8 @@ impl Reading<'_> {
         let options = options(&asked.choices).map_err(Unanswered::Record)?;
         let answer: BTreeSet<char> = match asked.right(|| self.evidence) {
             Ok(answer) => answer.into_iter().collect(),
-            Err(medley_mixer::Unanswered::File(problem)) => return Err(Unanswered::File(problem)),
-            Err(medley_mixer::Unanswered::Record(reason)) => {
+            Err(medley_source::Unanswered::File(problem)) => return Err(Unanswered::File(problem)),
+            Err(medley_source::Unanswered::Record(reason)) => {
                 return refused(match reason {
                     Rejection::EmptyAnswer => "no answer",
                     Rejection::AnswerNotAmongOptions if options.len() < 2 => TOO_FEW,

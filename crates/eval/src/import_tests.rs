@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use medley_mixer::SourcePart;
+use medley_mixture::SourcePart;
 
 use crate::{letter_leak, load_papers};
 

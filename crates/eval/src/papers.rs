@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use medley_experiment::report::PaperInput;
-use medley_mixer::{
-    ChoiceQuestion, Columns, DatasetHub, FileRecord, KeyEvidence, RecordFile, SourcePart, read_records,
-};
+use medley_hub::DatasetHub;
+use medley_mixture::{Columns, SourcePart};
+use medley_source::{ChoiceQuestion, FileRecord, KeyEvidence, RecordFile, read_records};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use medley_mixer::SourcePart;
+use medley_mixture::SourcePart;
 
 use super::*;
 use crate::item::Kind;

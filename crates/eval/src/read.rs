@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use medley_mixer::named_letters;
 use medley_recipe::AnswerForm;
+use medley_source::named_letters;
 use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{Columns, SourcePart};
+use medley_mixture::{Columns, SourcePart};
 
 use crate::item::Kind;
 use crate::{Papers, load_papers};

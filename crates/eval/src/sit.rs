@@ -5,7 +5,7 @@ use std::path::Path;
 
 use medley_experiment::atomic;
 use medley_experiment::report::{BookReport, ExamReport, PairedComparison, REPORT_VERSION, ReportInputs};
-use medley_mixer::{FolderLock, LockError};
+use medley_files::{FolderLock, LockError};
 use medley_recipe::{Book, ExamSpec};
 
 use crate::baselines::{guess_credit, string_match_credit};

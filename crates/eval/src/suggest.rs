@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use medley_mixer::{ChoiceQuestion, Columns, KeyEvidence, OptionColumns};
+use medley_mixture::{Columns, OptionColumns};
+use medley_source::{ChoiceQuestion, KeyEvidence};
 use serde_json::{Map, Value};
 
 type Record = Map<String, Value>;
@@ -90,8 +91,8 @@ fn count_read(records: &[&Record], columns: &Columns) -> Option<usize> {
     for question in asked.iter().filter(|question| question.choices.len() > 1) {
         match question.right(|| &evidence) {
             Ok(_) => count += usize::from(columns.instruction.is_none() || !question.question.trim().is_empty()),
-            Err(medley_mixer::Unanswered::File(_)) => return None,
-            Err(medley_mixer::Unanswered::Record(_)) => {}
+            Err(medley_source::Unanswered::File(_)) => return None,
+            Err(medley_source::Unanswered::Record(_)) => {}
         }
     }
     Some(count)

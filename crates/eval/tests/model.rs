@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_eval::{ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, fit_context, load_papers, sit};
-use medley_mixer::SourcePart;
+use medley_mixture::SourcePart;
 use medley_model::{Decoder, DeviceRequest, device};
 use medley_recipe::{AnswerForm, Book, ExamSpec};
 use serde_json::json;

@@ -19,7 +19,7 @@ mod words;
 pub use axis::Axis;
 pub use hash::{hash_bytes, hash_files};
 pub use layout::{TextColumn, TextStyle, Tone, cut_end, padded, text_table, text_width, wrapped, wrapped_command};
-pub use medley_mixer::atomic;
+pub use medley_files::atomic;
 pub use mix_report::mix_page;
 pub use page::is_own_page;
 pub use records::{Resumed, RunState, Status, seconds_since_1970};

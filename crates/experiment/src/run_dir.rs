@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{FolderLock, LOCK_FILE, LockError, atomic};
+use medley_files::{FolderLock, LOCK_FILE, LockError, atomic};
 
 use crate::records::RunState;
 

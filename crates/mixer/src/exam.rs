@@ -9,31 +9,11 @@ use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use medley_chat::{Message, Role};
-use serde::{Deserialize, Serialize};
+use medley_mixture::ExamItem;
+use medley_mixture::canonical::{fold, ideograph};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::canonical::{fold, ideograph};
 use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
-
-/// An item of an exam, as far as training data must not give it away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExamItem {
-    /// What the exam calls it.
-    pub id: String,
-    /// What is asked.
-    pub question: String,
-    /// The options' texts, in order.
-    pub options: Vec<String>,
-    /// What an open-book exam gives to read.
-    pub passages: Vec<String>,
-}
-
-impl ExamItem {
-    /// An item that asks this and nothing else.
-    pub fn asking(question: impl Into<String>) -> Self {
-        Self { question: question.into(), ..Self::default() }
-    }
-}
 
 /// A question of at least this many characters (without punctuation and white space) is looked for inside longer
 /// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.

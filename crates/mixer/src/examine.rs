@@ -1,12 +1,13 @@
 //! What the exam has to do with a record: does it ask the same, or share a long run of text?
 
 use medley_chat::Message;
+use medley_mixture::canonical::turns;
+use medley_mixture::filter::{Contamination, ContaminationAction, Finding};
+use medley_mixture::{ExamItem, Rejection};
 use serde::Serialize;
 
-use crate::canonical::turns;
-use crate::exam::{ExamItem, ExamItems};
-use crate::filter::{Contamination, ContaminationAction, ExamRuns, Finding, Shared};
-use crate::rejection::Rejection;
+use crate::exam::ExamItems;
+use crate::filter::{ExamRuns, Shared};
 
 /// Asks about every record.
 pub(crate) struct Examination<'a> {

@@ -1,10 +1,12 @@
 //! The pass over a pool that finds its near-duplicates, before anything is drawn from it.
 
-use crate::canonical::ContentId;
-use crate::error::MixError;
-use crate::filter::{Near, NearDuplicates, NearIndex, Sketch};
-use crate::ledger::Counted;
-use crate::locate::SourceFile;
+use medley_mixture::MixError;
+use medley_mixture::canonical::ContentId;
+use medley_mixture::filter::NearDuplicates;
+use medley_mixture::ledger::Counted;
+use medley_source::SourceFile;
+
+use crate::filter::{Near, NearIndex, Sketch};
 use crate::scan::FileScan;
 
 /// The near-duplicates of all pools so far.

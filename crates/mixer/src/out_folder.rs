@@ -8,14 +8,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use medley_files::{FolderLock, LOCK_FILE, LockError, atomic, interrupted_work};
+use medley_mixture::manifest::{Manifest, Written};
+use medley_mixture::{MixError, Split};
+use medley_source::SourceFile;
 use serde_json::Value;
 
-use crate::atomic;
-use crate::error::MixError;
-use crate::folder::Split;
-use crate::folder_lock::{FolderLock, LOCK_FILE, LockError, interrupted_work};
-use crate::locate::SourceFile;
-use crate::manifest::{Manifest, Written};
 use crate::mix::Mix;
 
 /// What is written to a folder.

@@ -3,10 +3,10 @@
 use std::ops::Deref;
 use std::sync::OnceLock;
 
+use medley_mixture::MixedRecord;
+use medley_mixture::key::Key;
 use rayon::prelude::*;
 
-use crate::key::Key;
-use crate::record::MixedRecord;
 use crate::select::Candidate;
 
 /// Records of a mix, in order: a slice of them. Until it is asked for they are held as they were found, which is enough to

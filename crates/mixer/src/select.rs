@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use medley_chat::Message;
 
-use crate::amount::Limit;
-use crate::import::read_plain;
-use crate::key::Key;
-use crate::measure::Lengths;
+use medley_mixture::Lengths;
+use medley_mixture::amount::Limit;
+use medley_mixture::key::Key;
+use medley_source::read_plain;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]

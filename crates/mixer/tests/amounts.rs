@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use medley_chat::{Message, Role};
-use medley_mixer::{
-    Lengths, MeasureTokens, Mix, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order,
-    TrainingOrder, Unit, Validation, mix,
+use medley_mixer::{Mix, MixContext, mix};
+use medley_mixture::{
+    Lengths, MeasureTokens, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, TrainingOrder, Unit,
+    Validation,
 };
 use proptest::prelude::*;
 
@@ -40,9 +41,12 @@ fn tree(weights: &[(&str, u64)]) -> MixtureRatio {
 }
 
 fn spec(size: usize, weights: &[(&str, u64)]) -> MixSpec {
-    let source = |name: &str| medley_mixer::SourceSpec {
-        parts: vec![medley_mixer::SourcePart { path: format!("{name}.jsonl"), ..medley_mixer::SourcePart::default() }],
-        ..medley_mixer::SourceSpec::default()
+    let source = |name: &str| medley_mixture::SourceSpec {
+        parts: vec![medley_mixture::SourcePart {
+            path: format!("{name}.jsonl"),
+            ..medley_mixture::SourcePart::default()
+        }],
+        ..medley_mixture::SourceSpec::default()
     };
     MixSpec {
         size,
@@ -121,7 +125,7 @@ fn the_file_and_the_training_have_the_order_that_is_asked_for() {
         let spec = MixSpec { order, ratio_end: end, ..spec(200, &[("a", 1), ("b", 1)]) };
         let mixed = run(folder.path(), &spec).expect("mixed");
         let order = TrainingOrder::of(&spec).expect("an order");
-        let place = |record: &medley_mixer::MixedRecord| medley_mixer::training_place(1, 0, record.key, 0);
+        let place = |record: &medley_mixture::MixedRecord| medley_mixture::training_place(1, 0, record.key, 0);
         let samples: Vec<(&str, u128)> =
             mixed.train.iter().map(|record| (record.source.as_str(), place(record))).collect();
         let trained: Vec<&str> = order.sorted(&samples).into_iter().map(|index| samples[index].0).collect();
@@ -156,7 +160,7 @@ proptest! {
             on_shortage: OnShortage::Repeat,
             ..spec(0, &[("a", weights.0), ("b", weights.1)])
         };
-        let keys = |size: usize| -> std::collections::HashSet<(medley_mixer::Key, u32)> {
+        let keys = |size: usize| -> std::collections::HashSet<(medley_mixture::Key, u32)> {
             let mixed = run(folder.path(), &MixSpec { size, ..small.clone() }).expect("mixed");
             mixed.train.iter().map(|record| (record.key, record.copy)).collect()
         };

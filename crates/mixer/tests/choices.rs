@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{
-    BLOCK, Columns, MixContext, MixSpec, MixtureNode, MixtureRatio, OnShortage, ShardNumber, SourcePart, SourceSpec,
-    Validation, merge_shards, mix, mix_shard,
-};
+use medley_mixer::{BLOCK, MixContext, ShardNumber, merge_shards, mix, mix_shard};
+use medley_mixture::{Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use serde_json::json;
 
 fn spec(size: usize, columns: Columns) -> MixSpec {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medley_mixer::diff::{MixDiff, SampleCounts, diff};
-use medley_mixer::{MixContext, MixSpec, mix};
+use medley_mixer::{MixContext, mix};
+use medley_mixture::MixSpec;
+use medley_mixture::diff::{MixDiff, SampleCounts, diff};
 use serde_json::json;
 
 /// A mix of `general` and `tcm`, 3:1.

@@ -5,10 +5,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{
+use medley_mixer::{Mix, MixContext, audit, mix};
+use medley_mixture::{
     Boilerplate, Bounds, Columns, Contamination, ContaminationAction, ExamItem, FilterSpec, Html, KeywordSplit,
-    Language, Mix, MixContext, MixSpec, MixtureNode, MixtureRatio, NearDuplicates, OnShortage, Patterns, Rejection,
-    SourceLedger, SourcePart, SourceSpec, Take, Validation, audit, mix,
+    Language, MixSpec, MixtureNode, MixtureRatio, NearDuplicates, OnShortage, Patterns, Rejection, SourceLedger,
+    SourcePart, SourceSpec, Take, Validation,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -282,8 +283,8 @@ fn a_list_in_a_file_is_its_words() {
         run(folder.path(), &spec(1, vec![("a", filtered("a.jsonl", FilterSpec { keywords, ..FilterSpec::default() }))]))
     };
     fs::write(folder.path().join("words.txt"), "# 药\n麻黄\n 桂枝 \n").expect("written");
-    let named = |name: &str| medley_mixer::KeywordList::Named(name.to_owned());
-    let inline = medley_mixer::KeywordList::Words(vec!["桂枝".into(), "麻黄".into()]);
+    let named = |name: &str| medley_mixture::KeywordList::Named(name.to_owned());
+    let inline = medley_mixture::KeywordList::Words(vec!["桂枝".into(), "麻黄".into()]);
     let (file, words) = (of(named("words.txt"), Take::Matching), of(inline, Take::Matching));
     assert_eq!(file.manifest().mix_hash, words.manifest().mix_hash);
     assert_eq!(file.train, words.train);

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use medley_mixer::{
-    MixContext, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation, mix,
-};
+use medley_mixer::{MixContext, mix};
+use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
 const RECORD: &str = "{\"question\":\"头痛怎么办\",\"answer\":\"多休息\"}";
 

@@ -6,10 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use medley_mixer::{
-    Mix, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, ShardNumber, SourcePart, SourceSpec,
-    Validation, merge_shards, mix, mix_shard,
-};
+use medley_mixer::{Mix, MixContext, ShardNumber, merge_shards, mix, mix_shard};
+use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
 fn spec(path: &str) -> MixSpec {
     let node = MixtureNode { name: "a".to_owned(), ratio: MixtureRatio::Source("a".to_owned()) };

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use medley_mixer::lineage::{Explanation, Lock, Verification, explain, verify};
-use medley_mixer::{MixContext, MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation, mix};
+use medley_mixer::{MixContext, mix};
+use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
 
 fn spec(size: usize) -> MixSpec {
@@ -55,7 +56,7 @@ fn what_changed_is_named() {
     assert!(found.verified && found.problems.is_empty() && found.checked.len() == 2, "{found:?}");
     let other = checked(folder, &MixSpec { seed: 7, ..spec(30) });
     assert!(!other.verified && other.problems[0] == "mix.seed was 42, is 7", "{other:?}");
-    let exam = [medley_mixer::ExamItem::asking("甲问题3是什么东西")];
+    let exam = [medley_mixture::ExamItem::asking("甲问题3是什么东西")];
     let asked = MixContext { exam_items: &exam, ..MixContext::new(folder) };
     assert!(!verify(&folder.join("mix"), &spec(30), &asked).expect("readable").verified);
     put(folder, "b2.jsonl", &lines("丙", 21));

@@ -6,9 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use medley_chat::Role;
-use medley_mixer::{
-    Columns, DatasetHub, DatasetRequest, HubFiles, Mix, MixContext, MixError, MixSpec, MixedRecord, MixtureNode,
-    MixtureRatio, OnShortage, Rejection, SourcePart, SourceSpec, Validation, content_id, mix,
+use medley_hub::{DatasetHub, DatasetRequest, HubFiles};
+use medley_mixer::{Mix, MixContext, mix};
+use medley_mixture::{
+    Columns, MixError, MixSpec, MixedRecord, MixtureNode, MixtureRatio, OnShortage, Rejection, SourcePart, SourceSpec,
+    Validation, content_id,
 };
 use proptest::prelude::*;
 
@@ -185,7 +187,7 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
 fn exam_items_are_left_out_and_counted() {
     let folder = folder();
     put(folder.path(), "a.jsonl", numbered("题", 0..50) + &line("麻黄汤的君药是？", "麻黄"));
-    let questions = [medley_mixer::ExamItem::asking("麻黄汤的君药是（　）")];
+    let questions = [medley_mixture::ExamItem::asking("麻黄汤的君药是（　）")];
     let context = MixContext { exam_items: &questions, ..MixContext::new(folder.path()) };
     let mix = mix(&spec(50, &[("a", 1, "a.jsonl")]), &context).expect("enough records");
     let line = &mix.ledger.sources["a"];
@@ -369,7 +371,7 @@ fn written_files_agree_with_the_manifest() {
         .collect();
     assert_eq!(read, *mix.train);
     let json = fs::read_to_string(out.join("manifest.json")).expect("readable");
-    assert_eq!(serde_json::from_str::<medley_mixer::Manifest>(&json).expect("a manifest"), *mix.manifest());
+    assert_eq!(serde_json::from_str::<medley_mixture::Manifest>(&json).expect("a manifest"), *mix.manifest());
     let mut names: Vec<_> =
         fs::read_dir(&out).expect("readable").map(|entry| entry.expect("entry").file_name()).collect();
     names.sort();

@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use medley_mixer::{
-    FolderLock, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OutFolder, ShardNumber, SourcePart,
-    SourceSpec, Validation, merge_shards, mix, mix_shard,
-};
+use medley_files::FolderLock;
+use medley_mixer::{MixContext, OutFolder, ShardNumber, merge_shards, mix, mix_shard};
+use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation};
 
 fn rows(count: usize) -> String {
     (0..count).map(|number| format!("{{\"instruction\":\"问{number}\",\"output\":\"答{number}\"}}\n")).collect()

@@ -4,9 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use medley_mixer::{
-    Mix, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation, mix,
-};
+use medley_mixer::{Mix, MixContext, mix};
+use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -81,7 +80,7 @@ fn files(rows: &[(String, String)]) -> Vec<(&'static str, Vec<u8>)> {
 
 /// What a mix says, without where it was found.
 fn said(mix: &Mix) -> Vec<(String, u128, Vec<String>)> {
-    let record = |record: &medley_mixer::MixedRecord| {
+    let record = |record: &medley_mixture::MixedRecord| {
         let texts = record.messages.iter().map(|message| message.content.clone()).collect();
         (record.source.clone(), record.key.0, texts)
     };

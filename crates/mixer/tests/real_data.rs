@@ -7,9 +7,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use medley_mixer::{
-    Columns, Mix, MixContext, MixSpec, MixedRecord, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec,
-    Validation, mix,
+use medley_mixer::{Mix, MixContext, mix};
+use medley_mixture::{
+    Columns, MixSpec, MixedRecord, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation,
 };
 
 fn data() -> Option<PathBuf> {
@@ -65,7 +65,7 @@ fn tcm() -> SourceSpec {
 fn western() -> SourceSpec {
     let conversations = SourcePart {
         path: "medical-western/medicalgpt_sharegpt_1k.jsonl".into(),
-        format: medley_mixer::SourceFormat::Messages,
+        format: medley_mixture::SourceFormat::Messages,
         ..SourcePart::default()
     };
     SourceSpec {

@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
-use medley_mixer::Rejection::{
+use medley_mixer::{MixContext, mix};
+use medley_mixture::Rejection::{
     AnswerNotAmongOptions, EmptyAnswer, EmptyQuestion, FailedGeneration, KeyCutShort, TooFewOptions,
 };
-use medley_mixer::{
-    Columns, MixContext, MixSpec, MixtureNode, MixtureRatio, OnShortage, Rejection, SourceLedger, SourcePart,
-    SourceSpec, Validation, mix,
+use medley_mixture::{
+    Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, Rejection, SourceLedger, SourcePart, SourceSpec,
+    Validation,
 };
 
 fn data() -> Option<PathBuf> {

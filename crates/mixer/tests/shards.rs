@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medley_mixer::{
-    BLOCK, MixContext, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, ShardNumber, SourcePart, SourceSpec,
-    Validation, merge_shards, mix, mix_shard,
-};
+use medley_mixer::{BLOCK, MixContext, ShardNumber, merge_shards, mix, mix_shard};
+use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -131,7 +129,7 @@ fn what_does_not_belong_together_is_refused() {
     assert!(message.contains("shards-3/2: this is shard 2/3, but"), "{message}");
     let message = refused(folder, &MixSpec { seed: 8, ..spec.clone() }, &two);
     assert!(message.contains("shards-2/1: the recipe's [mix] or [sources] of this shard differ"), "{message}");
-    let questions = [medley_mixer::ExamItem::asking("问？")];
+    let questions = [medley_mixture::ExamItem::asking("问？")];
     let context = MixContext { exam_items: &questions, ..MixContext::new(folder) };
     let message = merge_shards(&spec, &context, &two).expect_err("other exam").to_string();
     assert!(message.contains("the exam's questions"), "{message}");

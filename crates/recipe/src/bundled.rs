@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs};
 
-use medley_mixer::atomic;
+use medley_files::atomic;
 
 /// Every file under `data/` at build time: relative path with forward slashes, and contents.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));

@@ -1,6 +1,6 @@
 //! Columns of a source: those of questions and answers or those of conversations, never both.
 
-use medley_mixer::Columns;
+use medley_mixture::Columns;
 
 use crate::document::{Node, NodeValue};
 use crate::error::Problem;

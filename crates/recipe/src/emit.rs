@@ -1,7 +1,7 @@
 //! The resolved recipe as TOML.
 
 use indexmap::IndexMap;
-use medley_mixer::{MixtureRatio, SourcePart, SourceSpec};
+use medley_mixture::{MixtureRatio, SourcePart, SourceSpec};
 use serde_json::{Map, Value};
 
 use crate::origin::Origin;

@@ -1,6 +1,6 @@
 //! The filters of a recipe: `[mix.filter]` for every source, `[sources.X.filter]` for one, and a part's own.
 
-use medley_mixer::{FilterProblem, FilterSpec};
+use medley_mixture::{FilterProblem, FilterSpec};
 
 use crate::document::{Node, NodeValue};
 use crate::error::Problem;

@@ -1,7 +1,7 @@
 //! The mixture tree: names in a `ratio` to sources and groups.
 
 use indexmap::IndexMap;
-use medley_mixer::{Leaves, MixtureNode, MixtureRatio, Order};
+use medley_mixture::{Leaves, MixtureNode, MixtureRatio, Order};
 
 use crate::decimal::{Fraction, whole_numbers};
 use crate::document::{Node, NodeValue};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::KeywordList;
+use medley_mixture::KeywordList;
 
 use crate::document::{Node, NodeValue};
 use crate::filters;

@@ -2,7 +2,7 @@
 //! JSON schema and the resolved recipe are all made from these types.
 
 use indexmap::IndexMap;
-use medley_mixer::{
+use medley_mixture::{
     Columns, Contamination, DEFAULT_TOLERANCE, FilterSpec, NearDuplicates, OnShortage, Order, SourceFormat, Supervise,
     Unit, Validation,
 };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use medley_mixer::{FilterSpec, MixSpec, Order, SourcePart, SourceSpec, Unit};
+use medley_mixture::{FilterSpec, MixSpec, Order, SourcePart, SourceSpec, Unit};
 use miette::{Diagnostic, Severity};
 
 use crate::check;

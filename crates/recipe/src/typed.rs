@@ -1,6 +1,6 @@
 //! The resolved recipe: every default written out, every value checked.
 
-use medley_mixer::{MixSpec, SourcePart};
+use medley_mixture::{MixSpec, SourcePart};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use medley_mixer::{Ledger, MixContext, mix};
+use medley_mixer::{MixContext, mix};
+use medley_mixture::Ledger;
 use medley_recipe::{ImportOptions, import, parse};
 
 /// Real sets, unpacked under the names that the descriptions use.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use burn::tensor::Device;
 use medley_chat::IGNORED;
-use medley_mixer::{Key, TrainingOrder, training_place};
+use medley_mixture::{Key, TrainingOrder, training_place};
 use medley_ops::{filled_rows, is_flex};
 
 use crate::error::TrainError;

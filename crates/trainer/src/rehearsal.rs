@@ -174,7 +174,7 @@ mod tests {
 
     use burn::tensor::Device;
     use medley_experiment::RunDir;
-    use medley_mixer::TrainingOrder;
+    use medley_mixture::TrainingOrder;
     use medley_recipe::{LoraSpec, Method, Optimizer as Rule, TrainSpec};
 
     use super::*;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
-use medley_mixer::TrainingOrder;
+use medley_mixture::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
 use medley_recipe::{Keep, Method, SaveDtype, TrainResult, TrainSpec};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use medley_chat::{EncodedSample, IGNORED};
-use medley_mixer::{Key, MixedRecord, record_place};
+use medley_mixture::{Key, MixedRecord, record_place};
 
 use crate::error::TrainError;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use medley_chat::{Message, Role};
-use medley_mixer::{Ledger, MixedRecord, language_name};
+use medley_mixture::{Ledger, MixedRecord, language_name};
 
 use crate::mix_report::gather::Gathered;
 use crate::mix_report::languages::spoken;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use medley_chat::Role;
-use medley_mixer::{Key, MixError, MixFolder, MixedRecord, Split, language_name};
+use medley_mixture::{Key, MixError, MixFolder, MixedRecord, Split, language_name};
 
 use crate::mix_report::lengths::Lengths;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::Ledger;
+use medley_mixture::Ledger;
 
 use crate::mix_report::gather::{Gathered, SourceFacts};
 use crate::page::composition::{share_text, shown, slim};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::Ledger;
+use medley_mixture::Ledger;
 
 use crate::mix_report::gather::{Gathered, SourceFacts};
 use crate::mix_report::lengths::{Lengths, edge, place};

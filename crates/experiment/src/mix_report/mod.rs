@@ -10,7 +10,7 @@ mod origin;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use medley_mixer::{
+use medley_mixture::{
     Ledger, Manifest, MixError, MixFolder, MixtureRatio, Order, SourceLedger, Split, Unit, diff::settings,
 };
 
@@ -101,7 +101,7 @@ fn ratio(node: &MixtureRatio) -> String {
     let MixtureRatio::Group(children) = node else {
         return if let MixtureRatio::Source(name) = node { name.clone() } else { String::new() };
     };
-    let child = |(weight, child): &(u64, medley_mixer::MixtureNode)| match &child.ratio {
+    let child = |(weight, child): &(u64, medley_mixture::MixtureNode)| match &child.ratio {
         group @ MixtureRatio::Group(_) => format!("{} {weight} ({})", child.name, ratio(group)),
         MixtureRatio::Source(_) => format!("{} {weight}", child.name),
     };

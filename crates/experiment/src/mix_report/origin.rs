@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::{Ledger, Manifest, ManifestSource};
+use medley_mixture::{Ledger, Manifest, ManifestSource};
 
 use crate::page::composition::shown;
 use crate::page::{code, escape};

@@ -1,7 +1,8 @@
 use std::fs;
 use std::path::Path;
 
-use medley_mixer::{MixContext, MixSpec, mix};
+use medley_mixer::{MixContext, mix};
+use medley_mixture::MixSpec;
 use serde_json::{Value, json};
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
+use medley_mixture::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
 
 use crate::page::{escape, percent};
 use crate::words::grouped;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::Manifest;
+use medley_mixture::Manifest;
 
 use crate::page::{code, escape};
 use crate::words::{bytes, grouped};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::{Counted, Ledger, SourceLedger};
+use medley_mixture::{Counted, Ledger, SourceLedger};
 
 use crate::page::composition::shown;
 use crate::page::{code, escape};

@@ -1,6 +1,6 @@
 //! The mix of a run as a short table: the page and `mix/ledger.json` have the rest.
 
-use medley_mixer::{Ledger, SourceLedger, Unit};
+use medley_mixture::{Ledger, SourceLedger, Unit};
 
 use crate::layout::{TextColumn, TextStyle, Tone, text_table, wrapped};
 use crate::page::percent;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use medley_mixer::{Ledger, Manifest};
+use medley_mixture::{Ledger, Manifest};
 
 use crate::metrics::Curves;
 use crate::report::ExamReport;

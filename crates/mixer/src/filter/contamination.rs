@@ -12,10 +12,9 @@ use std::hash::BuildHasherDefault;
 use std::ops::Range;
 
 use medley_chat::Message;
+use medley_mixture::{Contamination, ExamItem};
 
-use super::spec::Contamination;
 use super::units::{Unit, WORD, collect, span, units};
-use crate::exam::ExamItem;
 use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
 
 /// A text of the exam.

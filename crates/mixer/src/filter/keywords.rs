@@ -5,8 +5,8 @@ use std::path::Path;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use medley_chat::{Message, Role};
 
-use super::spec::{KeywordList, KeywordSplit, Take};
-use crate::canonical::fold;
+use medley_mixture::canonical::fold;
+use medley_mixture::{KeywordList, KeywordSplit, Take};
 
 /// Words of Chinese medicine, one a line.
 const TCM: &str = include_str!("tcm.txt");

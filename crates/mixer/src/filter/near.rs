@@ -12,10 +12,10 @@
 use std::collections::HashMap;
 
 use medley_chat::Message;
+use medley_mixture::canonical::ContentId;
 use rayon::prelude::*;
 
 use super::units::units;
-use crate::canonical::ContentId;
 
 /// Units of a run.
 const SHINGLE: usize = 5;
@@ -307,7 +307,7 @@ mod tests {
 
     fn sketch(text: &str) -> Sketch {
         Sketch {
-            content: crate::canonical::content_id(&said(text)),
+            content: medley_mixture::canonical::content_id(&said(text)),
             place: (0, 1, 1),
             signature: Signature::of(&said(text)),
         }

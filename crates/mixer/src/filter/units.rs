@@ -9,7 +9,7 @@ use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::canonical::ideograph;
+use medley_mixture::canonical::ideograph;
 
 /// A word or a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,19 +5,19 @@ use std::fmt;
 use std::sync::Mutex;
 
 use medley_chat::Message;
+use medley_mixture::MixError;
+use medley_mixture::canonical::{ContentId, content_id};
+use medley_mixture::filter::Finding;
+use medley_mixture::key::{Key, Keyed, validation_bound};
+use medley_mixture::spec::MixSpec;
+use medley_reader::{Problem, Span, open};
+use medley_source::{FileKeys, Imported, Importer, Read, SourceFile};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::canonical::{ContentId, content_id};
-use crate::error::MixError;
 use crate::examine::{Examination, Examined};
-use crate::filter::{Filter, Finding};
-use crate::import::{FileKeys, Imported, Importer, Read};
-use crate::key::{Key, Keyed, validation_bound};
-use crate::locate::SourceFile;
+use crate::filter::Filter;
 use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
-use crate::read::{Problem, Span, open};
-use crate::spec::MixSpec;
 
 /// At most so many places of one record are told.
 const PLACES: usize = 20;

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::diff::{FileDifference, file_differences};
-use crate::error::MixError;
-use crate::folder::MixFolder;
-use crate::manifest::Manifest;
-use crate::spec::MixSpec;
+use medley_mixture::diff::{FileDifference, file_differences};
+use medley_mixture::manifest::Manifest;
+use medley_mixture::spec::MixSpec;
+use medley_mixture::{MixError, MixFolder};
 
 /// A manifest that sources are held to.
 #[derive(Clone, Debug)]

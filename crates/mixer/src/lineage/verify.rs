@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
+use medley_mixture::diff::{SettingDifference, file_differences, setting_differences};
+use medley_mixture::spec::MixSpec;
+use medley_mixture::{MixError, MixFolder, Split};
 use serde::Serialize;
 
 use super::lock::describe;
-use crate::diff::{SettingDifference, file_differences, setting_differences};
-use crate::error::MixError;
-use crate::folder::{MixFolder, Split};
 use crate::mix::{Mix, MixContext, mix};
-use crate::spec::MixSpec;
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

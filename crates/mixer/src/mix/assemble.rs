@@ -3,22 +3,18 @@
 use std::sync::OnceLock;
 
 use indexmap::IndexMap;
+use medley_files::memory;
+use medley_mixture::amount::{Counts, Held, settle};
+use medley_mixture::key::{Key, Keyed};
+use medley_mixture::ledger::{Ledger, SourceLedger, TokenCounts};
+use medley_mixture::manifest::{MANIFEST_VERSION, Manifest, Written, mix_hash};
+use medley_mixture::spec::{MixSpec, Order, Unit};
+use medley_mixture::{Leaves, Lengths, MixError, Rejection, Shortage, TrainingOrder};
 
 use super::count::Drawn;
 use super::{Mix, MixContext, Pool};
-use crate::amount::{Counts, Held, settle};
-use crate::error::{MixError, Shortage};
-use crate::key::{Key, Keyed};
-use crate::ledger::{Ledger, SourceLedger, TokenCounts};
-use crate::manifest::{MANIFEST_VERSION, Manifest, Written, mix_hash};
-use crate::measure::Lengths;
-use crate::memory;
-use crate::order::TrainingOrder;
-use crate::quota::Leaves;
-use crate::rejection::Rejection;
 use crate::samples::{Sample, Samples};
 use crate::select::Candidate;
-use crate::spec::{MixSpec, Order, Unit};
 
 /// The counts of the mix, now that it is known what the pools hold.
 pub(super) fn settle_counts(
@@ -98,8 +94,8 @@ pub(super) fn assemble(
     let contaminated = ledger.sources.values().any(|line| line.rejected.contains_key(&Rejection::SharesExamText));
     let unhashed = Manifest {
         manifest_version: MANIFEST_VERSION,
-        canonical_version: crate::canonical::CANONICAL_VERSION,
-        importer_version: crate::import::IMPORTER_VERSION,
+        canonical_version: medley_mixture::canonical::CANONICAL_VERSION,
+        importer_version: medley_mixture::IMPORTER_VERSION,
         mix_hash: mix_hash(spec, &sources, (context.measure, context.exam_items), contaminated)
             .map_err(std::io::Error::from)?,
         mix: Written::default(),

@@ -1,17 +1,17 @@
 //! Counting what was read of a pool.
 
+use medley_mixture::canonical::ContentId;
+use medley_mixture::key::{Key, Keyed, validation_bound};
+use medley_mixture::ledger::{ReadAs, SourceLedger};
+use medley_mixture::manifest::{ManifestFile, ManifestPart, ManifestSource};
+use medley_mixture::spec::MixSpec;
+use medley_source::SourceFile;
 use rayon::prelude::*;
 
 use super::{Pool, PoolRead};
-use crate::canonical::ContentId;
 use crate::filter::Filter;
-use crate::key::{Key, Keyed, validation_bound};
-use crate::ledger::{ReadAs, SourceLedger};
-use crate::locate::SourceFile;
-use crate::manifest::{ManifestFile, ManifestPart, ManifestSource};
 use crate::scan::{FileScan, stands_in};
 use crate::select::Candidate;
-use crate::spec::MixSpec;
 
 /// A pool after it was read.
 pub(super) struct Drawn {

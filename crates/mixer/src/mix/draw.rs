@@ -3,21 +3,20 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use medley_mixture::amount::Limit;
+use medley_mixture::canonical::{ContentId, sort_contents};
+use medley_mixture::key::{Key, Keyed, validation_bound};
+use medley_mixture::spec::{MixSpec, SourceSpec};
+use medley_mixture::{MeasureTokens, MixError};
+use medley_source::{Importer, SourceFile};
+
 use super::{MixContext, MixProgress, Preparation};
-use crate::amount::Limit;
-use crate::canonical::{ContentId, sort_contents};
-use crate::error::MixError;
 use crate::examine::Examination;
 use crate::filter::Filter;
-use crate::import::Importer;
-use crate::key::{Key, Keyed, validation_bound};
-use crate::locate::SourceFile;
-use crate::measure::MeasureTokens;
 use crate::near_pass::{LeftOut, NearPass};
 use crate::scan::{FileScan, PoolScan};
 use crate::select::{Candidate, Smallest};
 use crate::share::Share;
-use crate::spec::{MixSpec, SourceSpec};
 
 /// A pool before it is read.
 pub(crate) struct Pool<'a> {

@@ -10,26 +10,25 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use indexmap::IndexMap;
+use medley_hub::DatasetHub;
+use medley_mixture::amount::{Limit, limits};
+use medley_mixture::canonical::ContentId;
+use medley_mixture::ledger::Ledger;
+use medley_mixture::manifest::{Manifest, Written};
+use medley_mixture::spec::{MixSpec, SourcePart, SourceSpec};
+use medley_mixture::{ExamItem, Leaves, MeasureTokens, MixError};
+use medley_source::locate;
 
 use self::assemble::{assemble, settle_counts};
 use self::count::{Drawn, count};
 pub(crate) use self::draw::{Drawing, Pool, PoolRead, Wanted};
+
 use self::write::written;
-use crate::amount::{Limit, limits};
-use crate::canonical::ContentId;
-use crate::error::MixError;
-use crate::exam::ExamItem;
 use crate::examine::{AuditPair, Examination};
 use crate::filter::Filter;
-use crate::ledger::Ledger;
-use crate::locate::{DatasetHub, locate};
-use crate::manifest::{Manifest, Written};
-use crate::measure::MeasureTokens;
 use crate::near_pass::NearPass;
 use crate::out_folder::OutFolder;
-use crate::quota::Leaves;
 use crate::samples::Samples;
-use crate::spec::{MixSpec, SourcePart, SourceSpec};
 
 /// What a mix needs besides its description.
 #[derive(Clone, Copy)]

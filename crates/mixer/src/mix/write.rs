@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use medley_files::atomic::{StagedFile, make_folder, stage_file, sync_folder, write_file_with};
+use medley_mixture::MixError;
+use medley_mixture::manifest::Written;
 use rayon::prelude::*;
 
 use super::Mix;
-use crate::atomic::{StagedFile, make_folder, stage_file, sync_folder, write_file_with};
-use crate::error::MixError;
-use crate::manifest::Written;
 use crate::samples::Samples;
 
 impl Mix {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use medley_mixture::MixError;
+use medley_reader::{Batch, Records, SplitError};
+
 use super::tally::Tally;
-use crate::error::MixError;
-use crate::read::{Batch, Records, SplitError};
 
 /// A file whose batches are handed out to whoever asks, and whose counts come back in any order.
 ///

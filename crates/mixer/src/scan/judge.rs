@@ -1,14 +1,14 @@
 //! What becomes of a conversation, and where it goes if it may be chosen.
 
 use medley_chat::Message;
+use medley_mixture::canonical::{ContentId, content_id};
+use medley_mixture::filter::Finding;
+use medley_mixture::key::Key;
+use medley_mixture::{Lengths, Rejection};
 
 use super::PoolScan;
-use crate::canonical::{ContentId, content_id};
 use crate::examine::{AuditPair, Examined};
-use crate::filter::{Filter, Finding, Signature};
-use crate::key::Key;
-use crate::measure::Lengths;
-use crate::rejection::Rejection;
+use crate::filter::{Filter, Signature};
 
 /// What became of one record, and what is to be remembered of it.
 pub(super) struct Judged {

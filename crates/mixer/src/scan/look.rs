@@ -1,17 +1,17 @@
 //! Looking at the records of a batch: most are told by their bytes, many together; the others are read one by one.
 
+use medley_mixture::canonical::{ContentId, Draft};
+use medley_mixture::key::Key;
+use medley_mixture::lanes::Inputs;
+use medley_mixture::{Lengths, MixError};
+use medley_reader::{Batch, Span};
+use medley_source::{FileKeys, Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
+
 use super::PoolScan;
 use super::in_order::InOrder;
 use super::judge::{Destination, Judged, Outcome};
 use super::tally::Tally;
-use crate::canonical::{ContentId, Draft};
-use crate::error::MixError;
 use crate::filter::{Filter, Sketch};
-use crate::import::{FileKeys, Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
-use crate::key::Key;
-use crate::lanes::Inputs;
-use crate::measure::Lengths;
-use crate::read::{Batch, Span};
 use crate::select::{Candidate, Text};
 
 /// What a thread uses again for every batch.

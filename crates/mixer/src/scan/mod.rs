@@ -9,20 +9,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use medley_mixture::canonical::ContentId;
+use medley_mixture::key::Keyed;
+use medley_mixture::spec::SourcePart;
+use medley_mixture::{MeasureTokens, MixError};
+use medley_reader::{Opened, Problem, SplitError, open};
+use medley_source::{FileKeys, Importer, SourceFile};
 use rayon::prelude::*;
 
-use crate::canonical::ContentId;
-use crate::error::MixError;
 use crate::examine::Examination;
 use crate::filter::Filter;
-use crate::import::{FileKeys, Importer};
-use crate::key::Keyed;
-use crate::locate::SourceFile;
-use crate::measure::MeasureTokens;
-use crate::read::{Opened, Problem, SplitError, open};
 use crate::select::Smallest;
 use crate::share::Share;
-use crate::spec::SourcePart;
 use in_order::InOrder;
 pub(crate) use judge::stands_in;
 pub(crate) use tally::{Counts, FileScan, Lacking};

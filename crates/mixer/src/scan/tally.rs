@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use medley_mixture::canonical::ContentId;
+use medley_mixture::filter::Finding;
+use medley_mixture::ledger::Counted;
+use medley_mixture::{MixError, Rejection};
+use medley_reader::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
+use medley_source::{Importer, Seen, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::ContentId;
-use crate::error::MixError;
 use crate::examine::AuditPair;
-use crate::filter::{Finding, Sketch};
-use crate::import::{Importer, Seen, Shape};
-use crate::ledger::Counted;
-use crate::read::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
-use crate::rejection::Rejection;
+use crate::filter::Sketch;
 
 /// What was seen of some records of a file.
 #[derive(Debug, Default)]

@@ -7,21 +7,19 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use medley_chat::Message;
+use medley_mixture::canonical::{CANONICAL_VERSION, ContentId};
+use medley_mixture::key::Key;
+use medley_mixture::ledger::Counted;
+use medley_mixture::spec::MixSpec;
+use medley_mixture::{IMPORTER_VERSION, Lengths, MixError, Rejection};
+use medley_reader::Fingerprint;
+use medley_source::{Seen, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::{CANONICAL_VERSION, ContentId};
-use crate::error::MixError;
-use crate::import::{IMPORTER_VERSION, Seen, Shape};
-use crate::key::Key;
-use crate::ledger::Counted;
-use crate::measure::Lengths;
 use crate::mix::{MixContext, Pool, PoolRead};
-use crate::read::Fingerprint;
-use crate::rejection::Rejection;
 use crate::scan::{Counts, FileScan, Lacking};
 use crate::select::{Candidate, Text};
 use crate::share::ShardNumber;
-use crate::spec::MixSpec;
 
 const VERSION: u32 = 2;
 const CONTENTS: &[u8] = b"medley contents 1\n";
@@ -49,7 +47,7 @@ impl Identity {
             canonical_version: CANONICAL_VERSION,
             importer_version: IMPORTER_VERSION,
             recipe: blake3::hash(&recipe).to_hex().to_string(),
-            exam_questions: crate::manifest::exam_texts_hash(context.exam_items),
+            exam_questions: medley_mixture::manifest::exam_texts_hash(context.exam_items),
             tokens: context.measure.filter(|_| spec.needs_tokens()).map(|measure| measure.identity()),
         })
     }

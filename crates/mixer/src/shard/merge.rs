@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use medley_mixture::MixError;
+use medley_mixture::amount::Limit;
+use medley_mixture::canonical::{ContentId, content_id, sort_contents};
+use medley_mixture::key::Key;
+use medley_mixture::spec::MixSpec;
+use medley_reader::Problem;
+use medley_source::{Importer, SourceFile, contradiction, locate_local};
 use rayon::prelude::*;
 
 use super::folder::{Identity, Shard, ShardFile};
-use crate::amount::Limit;
-use crate::canonical::{ContentId, content_id, sort_contents};
-use crate::error::MixError;
-use crate::import::{Importer, contradiction};
-use crate::key::Key;
-use crate::locate::{SourceFile, locate_local};
 use crate::mix::{Mix, MixContext, Pool, PoolRead, Preparation, in_threads};
-use crate::read::Problem;
 use crate::scan::{FileScan, stands_in};
 use crate::select::{Candidate, enough};
-use crate::spec::MixSpec;
 
 /// Merges the shards in `folders` into the mix that [`crate::mix`] makes of all sources, without looking at the sources.
 ///
@@ -93,7 +92,7 @@ fn check_complete(shards: &[Shard], identity: &Identity) -> Result<(), MixError>
 const MISSING_NAMED: usize = 8;
 
 /// A pool as the shards know it.
-fn pool<'a>(shards: &[Shard], name: &'a str, spec: &'a crate::spec::SourceSpec) -> Pool<'a> {
+fn pool<'a>(shards: &[Shard], name: &'a str, spec: &'a medley_mixture::spec::SourceSpec) -> Pool<'a> {
     let known = shards.iter().flat_map(|shard| &shard.manifest.pools).find(|pool| pool.name == name);
     let file = |(name, part): &(String, usize)| SourceFile { path: PathBuf::new(), name: name.clone(), part: *part };
     let files = known.map(|pool| pool.files.iter().map(file).collect()).unwrap_or_default();

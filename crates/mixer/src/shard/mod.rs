@@ -20,12 +20,13 @@ mod merge;
 
 use std::path::Path;
 
-use crate::amount::Limit;
-use crate::error::MixError;
+use medley_mixture::MixError;
+use medley_mixture::amount::Limit;
+use medley_mixture::spec::MixSpec;
+
 use crate::mix::{MixContext, Preparation, Wanted, in_threads};
 use crate::out_folder::ShardPlace;
 use crate::share::{ShardNumber, Share};
-use crate::spec::MixSpec;
 use folder::ShardWriter;
 pub use merge::merge_shards;
 

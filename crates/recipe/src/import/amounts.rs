@@ -1,6 +1,6 @@
 //! How much of each set: what the file takes becomes `size` and `ratio`, `epochs` or `max_records`.
 
-use medley_mixer::yaml::YamlEntry;
+use medley_files::yaml::YamlEntry;
 
 use super::document::{Fate, Note, Reading};
 use super::plan::{Plan, Set};

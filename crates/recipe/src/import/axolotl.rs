@@ -1,7 +1,7 @@
 //! Axolotl: the `datasets` list of a configuration.
 
-use medley_mixer::yaml::{Yaml, YamlEntry};
-use medley_mixer::{Columns, Roles, Supervise};
+use medley_files::yaml::{Yaml, YamlEntry};
+use medley_mixture::{Columns, Roles, Supervise};
 
 use super::amounts::{Amount, Asked};
 use super::document::{Fate, Reading};

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medley_mixer::DatasetRequest;
-use medley_mixer::hub::Hub;
-use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_hub::{DatasetRequest, Hub};
 
 use super::document::{Document, Fate, Reading};
 use super::plan::is_hub_id;

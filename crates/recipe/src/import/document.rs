@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 
 use super::table::value_text;
 use crate::error::{Place, Problem, RecipeErrors, SourceText};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use medley_mixer::yaml::{YamlEntry, YamlValue};
-use medley_mixer::{Columns, Roles, SourcePart, Supervise};
+use medley_files::yaml::{YamlEntry, YamlValue};
+use medley_mixture::{Columns, Roles, SourcePart, Supervise};
 
 use super::amounts::{Amount, Asked};
 use super::description::{Description, description, say_repeated};

@@ -17,7 +17,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use medley_mixer::yaml::Yaml;
+use medley_files::yaml::Yaml;
 
 use crate::error::{Problem, RecipeErrors};
 use crate::resolve::parse;

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use medley_mixer::SourceSpec;
+use medley_mixture::SourceSpec;
 
 use super::amounts::{Amount, Asked, of_slice};
 use super::training::Training;

@@ -1,7 +1,7 @@
 //! What a set comes to, whichever tool describes it: where its records are, how they are read, and why an option is not
 //! carried over.
 
-use medley_mixer::{Columns, SourceFormat, SourcePart, SourceSpec, Supervise};
+use medley_mixture::{Columns, SourceFormat, SourcePart, SourceSpec, Supervise};
 
 use super::plan::{Places, Set, Where, free_name, name_of_path};
 

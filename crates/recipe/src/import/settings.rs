@@ -1,6 +1,6 @@
 //! Readers of single training settings, shared by tools with common names.
 
-use medley_mixer::yaml::{YamlEntry, YamlValue};
+use medley_files::yaml::{YamlEntry, YamlValue};
 use serde_json::{Value, json};
 
 use super::document::{Fate, Reading};

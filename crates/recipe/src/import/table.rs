@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use medley_mixer::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 
 use indexmap::IndexMap;
 

@@ -1,7 +1,7 @@
 //! torchtune: the `dataset` of a configuration, one component or a list of them.
 
-use medley_mixer::Columns;
-use medley_mixer::yaml::{Yaml, YamlEntry};
+use medley_files::yaml::{Yaml, YamlEntry};
+use medley_mixture::Columns;
 
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, split_names};

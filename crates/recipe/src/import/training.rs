@@ -5,7 +5,7 @@
 //! because recipe defaults differ.
 
 use indexmap::IndexMap;
-use medley_mixer::yaml::YamlEntry;
+use medley_files::yaml::YamlEntry;
 use serde_json::Value;
 
 use super::document::{Fate, Reading};

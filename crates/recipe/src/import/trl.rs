@@ -1,8 +1,8 @@
 //! TRL's and Unsloth's files, and transformers' `TrainingArguments` beside a data set: `dataset_name`, or a list
 //! `datasets` beside `model_name_or_path`.
 
-use medley_mixer::yaml::{Yaml, YamlEntry};
-use medley_mixer::{SourceFormat, SourcePart};
+use medley_files::yaml::{Yaml, YamlEntry};
+use medley_mixture::{SourceFormat, SourcePart};
 
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_mixer::SourcePart;
+use medley_mixture::SourcePart;
 use serde_json::{Map, Value, json};
 
 use super::amounts::{Shares, reduced, whole};

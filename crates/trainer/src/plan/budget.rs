@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use medley_mixer::memory::group_limits;
+use medley_files::memory::group_limits;
 use medley_model::DeviceKind;
 use serde::Serialize;
 

@@ -168,7 +168,7 @@ mod tests {
     use std::path::Path;
 
     use burn::tensor::DType;
-    use medley_mixer::TrainingOrder;
+    use medley_mixture::TrainingOrder;
     use medley_model::DeviceKind;
     use medley_recipe::Optimizer;
 

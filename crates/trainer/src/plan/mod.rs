@@ -27,7 +27,7 @@ pub use workload::{BatchSize, Place, Workload, operations};
 use std::path::Path;
 
 use burn::tensor::DType;
-use medley_mixer::TrainingOrder;
+use medley_mixture::TrainingOrder;
 use medley_model::{DecoderConfig, DeviceKind};
 use medley_recipe::{BlockPolicy, TrainSpec};
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use medley_mixer::TrainingOrder;
+use medley_mixture::TrainingOrder;
 use medley_recipe::{BlockPolicy, TrainSpec};
 use serde::Serialize;
 

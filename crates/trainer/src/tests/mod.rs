@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_experiment::RunDir;
-use medley_mixer::TrainingOrder;
+use medley_mixture::TrainingOrder;
 use medley_recipe::{BlockPolicy, Keep, LoraSpec, Method, Optimizer, SaveDtype, Schedule, TrainResult, TrainSpec};
 
 use crate::sample::tests::sample;

@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use medley_model::{Decoder, Parameter};
+
 use super::{Watcher, samples, spec, tiny_base, train, train_from};
 use crate::{Base, Silent, TrainError};
 use burn::tensor::{DType, Device};
-use medley_model::{Decoder, Parameter};
 
 #[test]
 fn a_loss_that_is_not_finite_names_its_samples() {

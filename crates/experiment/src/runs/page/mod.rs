@@ -7,7 +7,7 @@ mod plot;
 
 use std::fmt::Write as _;
 
-use medley_mixer::Ledger;
+use medley_mixture::Ledger;
 
 use crate::page::{Page, composition, escape, left_out};
 use crate::runs::curve::run_charts;

@@ -1,0 +1,86 @@
+//! Data files by their names: formats, compression, descriptions that hold no records.
+
+/// What a data file's name ends with when a directory or a hub data set is searched, packing aside.
+const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
+const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
+const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];
+
+/// JSON files that describe a data set, or a model that was saved beside it, rather than hold records.
+const DESCRIPTIONS: [&str; 18] = [
+    "dataset_infos.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "metadata.json",
+    "dataset-metadata.json",
+    "datapackage.json",
+    "croissant.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter_config.json",
+    "trainer_state.json",
+    "package.json",
+    "package-lock.json",
+];
+
+/// Whether a file of this name describes a data set, packed or not.
+pub fn is_description(name: &str) -> bool {
+    let base = unpacked(name.rsplit('/').next().unwrap_or(name)).to_lowercase();
+    DESCRIPTIONS.contains(&base.as_str())
+}
+
+/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
+pub fn one_family<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    let of = |wanted: usize| names.iter().filter(move |name| family(name) == wanted).copied().collect::<Vec<_>>();
+    (0..3).map(of).find(|family| !family.is_empty()).unwrap_or_default()
+}
+
+/// Rank of a file's format: JSON, Parquet, tables.
+pub fn family(name: &str) -> usize {
+    if is_json_file(name) {
+        0
+    } else if name.ends_with(".parquet") {
+        1
+    } else {
+        2
+    }
+}
+
+/// The split or set that a file's name tells: `train` of `data/train-00000-of-00002-0af3.parquet` and of `train.jsonl.gz`.
+pub fn stem(name: &str) -> &str {
+    let base = unpacked(name.rsplit('/').next().unwrap_or(name));
+    let base = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
+    let sharded = base.split_once("-of-").and_then(|(front, _)| front.rsplit_once('-'));
+    match sharded {
+        Some((front, number)) if number.len() == 5 && number.bytes().all(|byte| byte.is_ascii_digit()) => front,
+        _ => base,
+    }
+}
+
+/// Whether a file of this name is taken for data where no pattern says which are.
+pub fn is_data_file(name: &str) -> bool {
+    is_json_file(name) || TABLES.iter().any(|end| unpacked(name).ends_with(end))
+}
+
+/// Whether a file's name says that it is JSON.
+pub fn is_json_file(name: &str) -> bool {
+    JSON_FILES.iter().any(|end| unpacked(name).ends_with(end))
+}
+
+fn unpacked(name: &str) -> &str {
+    PACKINGS.iter().find_map(|packing| name.strip_suffix(packing)).unwrap_or(name)
+}
+
+/// `owner/name`, as the hub allows them.
+pub fn is_dataset_id(path: &str) -> bool {
+    let allowed = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with(['.', '-'])
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
+    };
+    path.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name)) && !is_data_file(path)
+}
