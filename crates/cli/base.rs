@@ -35,7 +35,7 @@ pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
         Base::Model { directory, .. } => hash_of(&[directory])?,
         Base::Fresh { config } => {
             let bytes = std::fs::read(config).map_err(|error| miette!("{}: {error}", config.display()))?;
-            medley_experiment::hash_bytes(&bytes)
+            medley_run::hash_bytes(&bytes)
         }
     };
     Ok(FoundBase { base, tokenizer, hash })
@@ -102,7 +102,7 @@ fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {
         found.sort();
         files.extend(found);
     }
-    medley_experiment::hash_files(&files).map_err(|error| miette!("{error}"))
+    medley_run::hash_files(&files).map_err(|error| miette!("{error}"))
 }
 
 /// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use medley_experiment::{BookReport, Estimate, ExamReport, RunDir, atomic, book_name};
+use medley_run::{BookReport, Estimate, ExamReport, RunDir, atomic, book_name};
 use miette::{IntoDiagnostic, Result};
 
 /// The section's heading: it is the card's last section.
@@ -78,8 +78,8 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use medley_experiment::{ExamScore, ReportInputs, Scores};
     use medley_recipe::Book;
+    use medley_run::{ExamScore, ReportInputs, Scores};
 
     use super::*;
 

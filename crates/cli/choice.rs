@@ -1,7 +1,7 @@
 //! Which recipe a command works on.
 
-use medley_experiment::runs::{Match, find_run};
 use medley_recipe::Resolved;
+use medley_view::runs::{Match, find_run};
 use miette::Report;
 
 use crate::named_run;

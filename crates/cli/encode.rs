@@ -72,7 +72,7 @@ pub struct TokenMeasure<'a> {
 
 impl<'a> TokenMeasure<'a> {
     pub fn new(tokenizer: &'a ChatTokenizer, chat: &ChatSpec) -> miette::Result<Self> {
-        let files = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
+        let files = medley_run::hash_files(tokenizer.files()).into_diagnostic()?;
         let identity = serde_json::json!({ "tokenizer": files, "chat": chat }).to_string();
         Ok(Self { tokenizer, max_tokens: chat.max_tokens, identity })
     }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use medley_chat::ChatTokenizer;
 use medley_eval::{
-    EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, check_exam, exam_table, fit_context,
-    load_papers, sit,
+    EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, check_exam, fit_context, load_papers, sit,
 };
-use medley_experiment::RunDir;
 use medley_hub::Hub;
 use medley_mixture::{Columns, SourcePart};
 use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
+use medley_run::RunDir;
+use medley_view::exam_table;
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::card_exam::put_exam;
@@ -334,7 +334,7 @@ fn default_folder(args: &ExamArgs, found: &FoundModel, examined: &Examined) -> P
             );
             let columns = args.columns.as_ref().map(|columns| format!(" {columns:?}")).unwrap_or_default();
             let asked = asked + &columns;
-            let hash = medley_experiment::hash_bytes(asked.as_bytes());
+            let hash = medley_run::hash_bytes(asked.as_bytes());
             let name = examined.name.trim_end_matches('/').rsplit('/').next().unwrap_or("model");
             Path::new("checkpoints").join("exams").join(format!("{name}-{}", hash8(&hash)))
         }

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_eval::{ExamReport, compare_runs, exam_table};
-use medley_experiment::{RunDir, book_name, paired_note};
+use medley_eval::{ExamReport, compare_runs};
 use medley_model::{RunDevice, open_model};
 use medley_recipe::Resolved;
+use medley_run::{RunDir, book_name};
 use medley_trainer::Base;
+use medley_view::{exam_table, paired_note};
 
 use crate::base::FoundBase;
 use crate::card_exam::put_exam;

@@ -1,7 +1,7 @@
 //! What a run folder was made from, where it is not what is asked for now.
 
-use medley_experiment::{RunDir, RunState};
 use medley_recipe::Resolved;
+use medley_run::{RunDir, RunState};
 use medley_trainer::Identity;
 
 /// Which of data, weights and recipe the run in the folder has from elsewhere, and the settings behind it.

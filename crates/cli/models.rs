@@ -145,5 +145,5 @@ pub fn model_hash(opened: &OpenedModel, directory: &Path) -> Result<String> {
     }
     // By name first: the same model in another place has the same hash.
     files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
-    medley_experiment::hash_files(&files).into_diagnostic()
+    medley_run::hash_files(&files).into_diagnostic()
 }

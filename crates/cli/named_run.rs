@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_experiment::runs::{Match, RunNameError, RunOverview, find_run, find_runs, plain};
 use medley_recipe::Resolved;
+use medley_view::runs::{Match, RunNameError, RunOverview, find_run, find_runs, plain};
 use miette::{Result, miette};
 
 use crate::errors::report;

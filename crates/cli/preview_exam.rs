@@ -3,8 +3,8 @@
 use console::style;
 use medley_chat::{ChatTokenizer, preview_text};
 use medley_eval::{Codec, Item, Prompt, check_exam, fit_context};
-use medley_experiment::book_name;
 use medley_recipe::{Book, Resolved};
+use medley_run::book_name;
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use medley_experiment::runs::plain;
-use medley_experiment::{PaperTable, RunSummary, read_runs, tabulate};
+use medley_view::runs::plain;
+use medley_view::{PaperTable, RunSummary, read_runs, tabulate};
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::named_run;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use medley_experiment::runs::{RunOverview, RunStatus, find_runs, plain, run_list};
-use medley_experiment::seconds_since_1970;
+use medley_run::seconds_since_1970;
+use medley_view::runs::{RunOverview, RunStatus, find_runs, plain, run_list};
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;

@@ -1,9 +1,9 @@
 //! A run's curves in the terminal.
 
 use console::{Color as TerminalColor, Style as TerminalStyle};
-use medley_experiment::runs::curve::{Chart, Series, Stroke};
-use medley_experiment::runs::{plain, short, significant};
-use medley_experiment::{Axis, cut_end};
+use medley_view::runs::curve::{Chart, Series, Stroke};
+use medley_view::runs::{plain, short, significant};
+use medley_view::{Axis, cut_end};
 use ratatui_core::buffer::{Buffer, Cell};
 use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Style};

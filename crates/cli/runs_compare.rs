@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use medley_experiment::runs::{
+use medley_run::{atomic, seconds_since_1970};
+use medley_view::runs::{
     RunOverview, RunRecord, comparison_charts, comparison_page, exam_comparison_text, exam_comparisons, plain,
     run_list, setting_differences, settings_text,
 };
-use medley_experiment::{atomic, seconds_since_1970};
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 

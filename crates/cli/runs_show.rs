@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use console::Term;
-use medley_experiment::runs::curve::run_charts;
-use medley_experiment::runs::{PageOptions, RunRecord, go_on, mix_text, plain, plain_lines, run_page, short, span};
-use medley_experiment::{TextStyle, Tone, atomic, exam_table_within, seconds_since_1970, wrapped};
+use medley_run::{atomic, seconds_since_1970};
+use medley_view::runs::curve::run_charts;
+use medley_view::runs::{PageOptions, RunRecord, go_on, mix_text, plain, plain_lines, run_page, short, span};
+use medley_view::{TextStyle, Tone, exam_table_within, wrapped};
 use miette::{Result, miette};
 
 use crate::errors::report;

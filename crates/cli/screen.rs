@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use console::Term;
-use medley_experiment::TextStyle;
+use medley_view::TextStyle;
 
 /// The narrowest terminal that is laid out for.
 const NARROWEST: u16 = 40;

@@ -7,12 +7,12 @@ use burn::tensor::DType;
 use console::style;
 use indicatif::HumanDuration;
 use medley_chat::ChatTokenizer;
-use medley_experiment::{RunDir, RunState, Status};
 use medley_mixer::Mix;
 use medley_mixer::lineage::Lock;
 use medley_mixture::TrainingOrder;
 use medley_model::{DeviceKind, DeviceRequest, RunDevice, device};
 use medley_recipe::{DtypeSpec, Resolved, TrainResult, TrainSpec};
+use medley_run::{RunDir, RunState, Status};
 use medley_trainer::{Identity, Sample, TrainInput, TrainOutcome};
 use miette::{IntoDiagnostic, miette};
 
@@ -143,7 +143,7 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say_ledger(&mix.ledger);
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
-    let template = medley_experiment::hash_files(tokenizer.files()).into_diagnostic()?;
+    let template = medley_run::hash_files(tokenizer.files()).into_diagnostic()?;
     let train_hash = recipe.train_hash(&mix.manifest().mix_hash, &base.hash, &template);
     let identity =
         Identity { data: mix.manifest().mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
@@ -226,7 +226,7 @@ fn begin(
     before: Option<RunState>,
 ) -> miette::Result<RunState> {
     let toml = prepared.resolved.to_toml();
-    medley_experiment::atomic::write_file(&run_dir.recipe(), toml.as_bytes()).into_diagnostic()?;
+    medley_run::atomic::write_file(&run_dir.recipe(), toml.as_bytes()).into_diagnostic()?;
     prepared.mix.write_summary(&run_dir.mix()).map_err(report)?;
     let fresh = RunState::new(&prepared.resolved.recipe.name, &prepared.train_hash);
     let state = RunState {

@@ -1,7 +1,7 @@
 //! The training's progress line and its notes.
 
 use indicatif::ProgressBar;
-use medley_experiment::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
+use medley_run::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
 use medley_trainer::metrics::ValidationMetrics;
 use medley_trainer::plan::readable_bytes;
 use medley_trainer::{Event, Observer};

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use medley_experiment::{atomic, mix_page, seconds_since_1970};
 use medley_files::FolderLock;
 use medley_mixture::MixFolder;
+use medley_run::{atomic, seconds_since_1970};
+use medley_view::mix_page;
 use miette::miette;
 
 use crate::errors::report;
@@ -40,7 +41,7 @@ pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
 /// Refuses a `report.html` in `folder` that another program wrote: it would be lost.
 pub fn check_own(folder: &Path) -> miette::Result<()> {
     let page = folder.join(PAGE);
-    if page.exists() && !medley_experiment::is_own_page(&page) {
+    if page.exists() && !medley_view::is_own_page(&page) {
         return Err(miette!(
             help = "move it away, or choose another folder; nothing was changed",
             "{}: another program wrote this page",

@@ -25,7 +25,7 @@ fn every_labelled_cmb_item_loads_into_the_six_exams() {
     eprintln!("{:?}", papers.files);
     assert_eq!(papers.items.len(), 1158);
     let count = |exam: &str| papers.items.iter().filter(|item| item.exam == exam).count();
-    assert_eq!(medley_experiment::report::EXAMS.map(count), [763, 27, 43, 40, 205, 80]);
+    assert_eq!(medley_run::report::EXAMS.map(count), [763, 27, 43, 40, 205, 80]);
     assert!(papers.items.iter().flat_map(|item| &item.options).all(|option| !option.text.is_empty()));
 }
 

@@ -31,7 +31,7 @@ pub struct AnswerOption {
 pub struct Item {
     /// Unique over all papers of an exam.
     pub id: String,
-    /// Which exam; the paper's six have the names in [`medley_experiment::report::EXAMS`].
+    /// Which exam; the paper's six have the names in [`medley_run::report::EXAMS`].
     pub exam: String,
     /// How many options are right.
     pub kind: Kind,

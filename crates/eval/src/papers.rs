@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use medley_experiment::report::PaperInput;
 use medley_hub::DatasetHub;
 use medley_mixture::{Columns, SourcePart};
+use medley_run::report::PaperInput;
 use medley_source::{ChoiceQuestion, FileRecord, KeyEvidence, RecordFile, read_records};
 use rayon::prelude::*;
 use serde_json::{Map, Value};

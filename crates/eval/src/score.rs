@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use medley_experiment::report::{ExamScore, PairedComparison, SMALL_EXAM, Scores, exam_rank};
-use medley_experiment::statistics::{Estimate, PairedCounts, average, mcnemar_exact, paired_difference, wilson};
 use medley_recipe::Book;
+use medley_run::report::{ExamScore, PairedComparison, SMALL_EXAM, Scores, exam_rank};
+use medley_run::statistics::{Estimate, PairedCounts, average, mcnemar_exact, paired_difference, wilson};
 
 use crate::error::EvalError;
 use crate::item::Item;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use medley_experiment::atomic;
-use medley_experiment::report::{BookReport, ExamReport, PairedComparison, REPORT_VERSION, ReportInputs};
 use medley_files::{FolderLock, LockError};
 use medley_recipe::{Book, ExamSpec};
+use medley_run::atomic;
+use medley_run::report::{BookReport, ExamReport, PairedComparison, REPORT_VERSION, ReportInputs};
 
 use crate::baselines::{guess_credit, string_match_credit};
 use crate::error::EvalError;

@@ -169,7 +169,7 @@ fn real_items_with_the_real_tokenizer() {
     let papers = load_papers(&[paper("exams/cmb_exam_labelled.jsonl.gz")], &data, None).expect("real items");
     let report = candidate.sit(&papers, &spec(3, AnswerForm::Letter), Some(6), &path.join("exam"));
     let exams: Vec<&str> = report.guess.exams.iter().map(|exam| exam.exam.as_str()).collect();
-    assert_eq!(exams, medley_experiment::report::EXAMS);
+    assert_eq!(exams, medley_run::report::EXAMS);
     assert_eq!(report.inputs.papers[0].items, 1158);
     assert!(report.guess.average.value > 0.0 && report.guess.average.value < 0.25);
     assert_eq!(report.books.len(), 2);

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use medley_experiment::atomic;
+use medley_run::atomic;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

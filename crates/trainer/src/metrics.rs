@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use medley_experiment::atomic;
-use medley_experiment::metrics::read_lines;
-pub use medley_experiment::metrics::{Metrics, TrainMetrics, ValidationMetrics, read};
+use medley_run::atomic;
+use medley_run::metrics::read_lines;
+pub use medley_run::metrics::{Metrics, TrainMetrics, ValidationMetrics, read};
 
 use crate::error::TrainError;
 use crate::tensorboard::EventWriter;

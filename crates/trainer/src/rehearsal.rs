@@ -173,9 +173,9 @@ mod tests {
     use std::cell::RefCell;
 
     use burn::tensor::Device;
-    use medley_experiment::RunDir;
     use medley_mixture::TrainingOrder;
     use medley_recipe::{LoraSpec, Method, Optimizer as Rule, TrainSpec};
+    use medley_run::RunDir;
 
     use super::*;
     use crate::step::clip_factor;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use medley_experiment::RunDir;
 use medley_mixture::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
 use medley_recipe::{Keep, Method, SaveDtype, TrainResult, TrainSpec};
+use medley_run::RunDir;
 
 use crate::base::Base;
 use crate::batching::Batches;

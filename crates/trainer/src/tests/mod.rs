@@ -12,9 +12,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use medley_experiment::RunDir;
 use medley_mixture::TrainingOrder;
 use medley_recipe::{BlockPolicy, Keep, LoraSpec, Method, Optimizer, SaveDtype, Schedule, TrainResult, TrainSpec};
+use medley_run::RunDir;
 
 use crate::sample::tests::sample;
 use crate::{Base, Card, Event, Identity, Observer, Sample, TrainError, TrainInput, TrainOutcome};

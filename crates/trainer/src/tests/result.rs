@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use medley_experiment::RunDir;
 use medley_model::{Decoder, stored_dtype};
 use medley_recipe::{EarlyStopping, Keep, Method, SaveDtype, TrainResult, TrainSpec};
+use medley_run::RunDir;
 
 use super::resume::{same_files, timeless};
 use super::{Watcher, identity, lora, samples, spec, tiny_base, train, train_from, train_validated};

@@ -1,7 +1,7 @@
 //! Curves for terminal and page: downsampled to at most 500 points with mean, minimum and maximum, so that spikes stay visible.
 
-use crate::metrics::{Curves, TrainMetrics};
-use crate::records::Resumed;
+use medley_run::Resumed;
+use medley_run::metrics::{Curves, TrainMetrics};
 
 /// Points that a drawn curve has at most.
 const POINTS: usize = 500;
@@ -167,7 +167,7 @@ fn validation(
     curves: &Curves,
     name: &str,
     colour: usize,
-    value: impl Fn(&crate::metrics::ValidationMetrics) -> Option<f64>,
+    value: impl Fn(&medley_run::metrics::ValidationMetrics) -> Option<f64>,
 ) -> Series {
     let values: Vec<(f64, f64)> =
         curves.validation.iter().filter_map(|line| Some((line.step as f64, value(line)?))).collect();
@@ -177,7 +177,7 @@ fn validation(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::tests::{train, validation};
+    use crate::test_metrics::{train, validation};
 
     #[test]
     fn a_long_curve_is_thinned_and_keeps_its_spike() {
@@ -215,7 +215,9 @@ mod tests {
         let empty = run_charts(&Curves::default(), &["general".to_owned()], &[]);
         assert!(empty.is_empty(), "{empty:?}");
         let curves = Curves {
-            train: (1..=3).map(|step| crate::metrics::TrainMetrics { memory_bytes: 0, ..train(step, 2.0) }).collect(),
+            train: (1..=3)
+                .map(|step| medley_run::metrics::TrainMetrics { memory_bytes: 0, ..train(step, 2.0) })
+                .collect(),
             validation: vec![validation(3, 2.0)],
             ..Curves::default()
         };

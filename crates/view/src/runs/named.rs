@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::run_dir::RunDir;
+use medley_run::RunDir;
+
 use crate::runs::find::{find_runs, is_run};
 use crate::words::plain;
 
@@ -226,8 +227,9 @@ fn nearest(candidates: &[Candidate]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use medley_run::RunState;
+
     use super::*;
-    use crate::records::RunState;
 
     struct Runs(tempfile::TempDir);
 

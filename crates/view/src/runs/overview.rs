@@ -4,14 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use medley_run::metrics::Latest;
+use medley_run::statistics::Estimate;
+use medley_run::{Resumed, RunDir, RunState, Status};
 use serde::Serialize;
 
-use crate::metrics::Latest;
-use crate::records::{Resumed, RunState, Status};
 use crate::report_runs::RunSummary;
-use crate::run_dir::RunDir;
 use crate::runs::go_on::GoOn;
-use crate::statistics::Estimate;
 
 /// Status of a run: that of `run.json`, and whether a process holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -242,9 +241,10 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use medley_run::metrics::Metrics;
+
     use super::*;
-    use crate::metrics::Metrics;
-    use crate::metrics::tests::{text, train, validation};
+    use crate::test_metrics::{text, train, validation};
 
     #[test]
     fn a_live_run_a_killed_one_and_a_damaged_one() {

@@ -1,11 +1,11 @@
 //! The table after an exam: exams down, solvers across.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use medley_recipe::Book;
+use medley_run::book_name;
+use medley_run::report::{BookReport, ExamReport, ExamScore, PairedComparison, Scores};
+use medley_run::statistics::Estimate;
 
 use crate::layout::{TextStyle, text_width, wrapped};
-use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, Scores};
-use crate::statistics::Estimate;
 use crate::words::plain;
 
 /// One column of the table.
@@ -133,14 +133,6 @@ fn failure_note(name: &str, book: &BookReport) -> String {
         return String::new();
     }
     format!("{name}, {}: {}\n", book_name(book.book), parts.join(", "))
-}
-
-/// `open book` or `closed book`.
-pub fn book_name(book: Book) -> &'static str {
-    match book {
-        Book::Open => "open book",
-        Book::Closed => "closed book",
-    }
 }
 
 /// `62.3`.

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use medley_run::metrics::Curves;
 use serde_json::{Value, json};
 
 use crate::axis::Axis;
-use crate::metrics::Curves;
 use crate::page::{escape, json_number, script_data};
 use crate::runs::curve::{Chart, Point, Series, Stroke};
 use crate::words::{grouped, short, significant};

@@ -1,12 +1,11 @@
 use std::path::Path;
 
+use medley_run::metrics::{Metrics, TrainMetrics, ValidationMetrics};
+use medley_run::{RunDir, RunState, Status};
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::tests::{text, train, validation};
-use crate::metrics::{Metrics, TrainMetrics, ValidationMetrics};
-use crate::records::{RunState, Status};
-use crate::run_dir::RunDir;
+use crate::test_metrics::{text, train, validation};
 
 /// A run's folder with nothing in it but its state.
 fn run(root: &Path, status: Status) -> RunDir {

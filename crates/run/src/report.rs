@@ -175,3 +175,11 @@ pub struct PairedComparison {
 pub fn exam_rank(exam: &str) -> (usize, &str) {
     (EXAMS.iter().position(|name| *name == exam).unwrap_or(EXAMS.len()), exam)
 }
+
+/// `open book` or `closed book`.
+pub fn book_name(book: Book) -> &'static str {
+    match book {
+        Book::Open => "open book",
+        Book::Closed => "closed book",
+    }
+}

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use medley_recipe::Book;
+use medley_run::book_name;
+use medley_run::report::{ExamReport, Scores, exam_rank};
+use medley_run::statistics::Estimate;
 use serde::Serialize;
 
 use crate::layout::{TextStyle, Tone, cut_end, padded, text_width, wrapped};
-use crate::report::{ExamReport, Scores, exam_rank};
 use crate::runs::compare::run_names;
 use crate::runs::record::RunRecord;
-use crate::statistics::Estimate;
-use crate::tables_exam::book_name;
 use crate::words::plain;
 
 /// Accuracies of several runs with or without the passages.

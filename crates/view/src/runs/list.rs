@@ -103,10 +103,10 @@ fn mix(run: &RunOverview) -> String {
 
 #[cfg(test)]
 mod tests {
+    use medley_run::{RunDir, RunState, Status};
+
     use super::*;
     use crate::layout::text_width;
-    use crate::records::{RunState, Status};
-    use crate::run_dir::RunDir;
 
     fn failed(folder: &std::path::Path, error: &str) -> RunOverview {
         let run = RunDir::open(folder).expect("free");

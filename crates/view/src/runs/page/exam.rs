@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use medley_recipe::Book;
+use medley_run::book_name;
+use medley_run::report::{ExamReport, Scores};
+use medley_run::statistics::Estimate;
 
 use crate::page::escape;
-use crate::report::{ExamReport, Scores};
 use crate::runs::compare_exam::{ExamComparison, exam_comparisons, exams_differ};
 use crate::runs::page::plot::COLOURS;
 use crate::runs::record::RunRecord;
-use crate::statistics::Estimate;
-use crate::tables_exam::{book_name, paired_note};
+use crate::tables_exam::paired_note;
 
 /// A solver's results.
 struct Solver<'a> {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::metrics::Curves;
+use medley_run::metrics::Curves;
+
 use crate::page::{Page, escape};
 use crate::runs::compare::{SettingDifference, comparison_charts, run_names, setting_differences};
 use crate::runs::page::{exam, plot};
@@ -79,11 +80,11 @@ fn settings(records: &[RunRecord], names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use medley_run::metrics::Metrics;
+    use medley_run::{RunDir, RunState};
+
     use super::*;
-    use crate::metrics::Metrics;
-    use crate::metrics::tests::{text, train};
-    use crate::records::RunState;
-    use crate::run_dir::RunDir;
+    use crate::test_metrics::{text, train};
 
     #[test]
     fn runs_of_one_name_are_told_apart_and_names_stay_text() {

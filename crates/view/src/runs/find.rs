@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::RunDirError;
+use medley_run::RunDirError;
 
 /// Result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

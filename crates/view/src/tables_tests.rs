@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use medley_recipe::{AnswerForm, Book};
+use medley_run::RunState;
+use medley_run::report::{BookReport, ExamReport, ExamScore, PairedComparison, REPORT_VERSION, ReportInputs, Scores};
+use medley_run::statistics::PairedCounts;
 
 use super::*;
-use crate::records::RunState;
-use crate::report::{BookReport, ExamReport, ExamScore, PairedComparison, REPORT_VERSION, ReportInputs, Scores};
 use crate::report_runs::read_runs;
-use crate::statistics::PairedCounts;
 
 fn estimate(value: f64, half: f64) -> Estimate {
     Estimate { value, low: value - half, high: value + half }

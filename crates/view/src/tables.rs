@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
+use medley_run::statistics::{Estimate, mean_and_deviation, mean_over_seeds};
 use serde::Serialize;
 
 use crate::layout::{text_width, wrapped};
 use crate::report_runs::{Column, RunSummary};
-use crate::statistics::{Estimate, mean_and_deviation, mean_over_seeds};
 use crate::words::{plain, size_name};
 
 /// Where the paper's numbers come from.

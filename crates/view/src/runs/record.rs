@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use medley_mixture::{Ledger, Manifest};
+use medley_run::metrics::Curves;
+use medley_run::report::ExamReport;
+use medley_run::{RunDir, RunDirError};
 
-use crate::metrics::Curves;
-use crate::report::ExamReport;
-use crate::run_dir::{RunDir, RunDirError};
 use crate::runs::overview::RunOverview;
 
 /// The records of a run. Missing files are `None`; files that cannot be read are named in the notes.

@@ -5,15 +5,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use medley_recipe::Book;
+use medley_run::metrics::Latest;
+use medley_run::report::ExamReport;
+use medley_run::statistics::Estimate;
+use medley_run::{RunDir, RunState};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::metrics::Latest;
-use crate::records::RunState;
-use crate::report::ExamReport;
-use crate::run_dir::RunDir;
 use crate::runs::RunStatus;
-use crate::statistics::Estimate;
 
 /// A column of the paper's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use medley_recipe::Resolved;
+use medley_run::RunState;
 use serde::Serialize;
 
-use crate::records::RunState;
 use crate::runs::overview::RunStatus;
 use crate::words::significant;
 

@@ -1,7 +1,8 @@
 //! Several runs beside one another, over the tokens that each of them has computed: the measure that unlike runs share.
 
+use medley_run::metrics::{Curves, ValidationMetrics};
+
 use crate::layout::{TextColumn, TextStyle, Tone, text_table, text_width, wrapped};
-use crate::metrics::{Curves, ValidationMetrics};
 use crate::report_runs::RunSummary;
 use crate::runs::curve::{Chart, Series, Stroke, smoothed_when_long};
 use crate::runs::record::RunRecord;
@@ -130,7 +131,7 @@ fn over_tokens(curves: &Curves, value: impl Fn(&ValidationMetrics) -> Option<f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::tests::{train, validation};
+    use crate::test_metrics::{train, validation};
 
     #[test]
     fn a_validation_between_two_lines_lies_between_their_tokens() {

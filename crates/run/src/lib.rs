@@ -1,0 +1,18 @@
+//! What a run leaves on disk: its folder, state, metrics and exam reports, and their statistics.
+
+mod hash;
+pub mod metrics;
+mod records;
+pub mod report;
+mod run_dir;
+pub mod statistics;
+#[cfg(test)]
+#[path = "../../../tests/support/metrics.rs"]
+mod test_metrics;
+
+pub use hash::{hash_bytes, hash_files};
+pub use medley_files::atomic;
+pub use records::{Resumed, RunState, Status, seconds_since_1970};
+pub use report::{BookReport, ExamReport, ExamScore, ReportError, ReportInputs, Scores, book_name};
+pub use run_dir::{RunDir, RunDirError};
+pub use statistics::Estimate;
