@@ -7,7 +7,6 @@
 mod check;
 mod error;
 mod files;
-mod jinja;
 mod message;
 mod preview;
 mod sample;

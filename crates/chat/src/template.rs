@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Rejection;
-use crate::jinja::{Error, Limits, Template, Value};
 use crate::message::{Message, Role};
+use medley_jinja::{Error, Limits, Template, Value};
 
 /// Steps of one rendering, and those more for every message.
 const STEPS: u64 = 5_000_000;

@@ -2,7 +2,7 @@
 
 /// Why a template cannot be compiled or rendered.
 #[derive(Clone, Debug)]
-pub(crate) struct Error {
+pub struct Error {
     kind: Kind,
     message: String,
     line: u32,
@@ -36,7 +36,7 @@ impl Error {
         Self { kind: Kind::Bound, message: message.into(), line: 0 }
     }
 
-    pub(crate) fn is_bound(&self) -> bool {
+    pub fn is_bound(&self) -> bool {
         self.kind == Kind::Bound
     }
 

@@ -13,11 +13,11 @@ const MAX_DEPTH: u32 = 400;
 
 /// Bounds of a rendering, so that a template that does not end or grows is an error.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Steps: about one an operation, and one for every 64 bytes that are copied.
-    pub(crate) steps: u64,
+    pub steps: u64,
     /// Bytes written.
-    pub(crate) output: usize,
+    pub output: usize,
 }
 
 /// What a statement does to the loop around it.

@@ -10,7 +10,7 @@ use super::text;
 const MAX_VALUE_DEPTH: u16 = 100;
 
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     Undefined(Undefined),
     None,
     Bool(bool),
@@ -34,7 +34,7 @@ pub(crate) enum Value {
 
 /// Why a value is undefined.
 #[derive(Clone, Debug)]
-pub(crate) enum Undefined {
+pub enum Undefined {
     Name(Arc<str>),
     Attribute(&'static str, Arc<str>),
     Element(&'static str),
@@ -57,7 +57,7 @@ impl Undefined {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Sequence {
+pub struct Sequence {
     pub(super) items: Vec<Value>,
     depth: u16,
     /// A pair of `groupby`, whose parts have names.
@@ -65,27 +65,27 @@ pub(crate) struct Sequence {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Dict {
+pub struct Dict {
     pub(super) pairs: Vec<(Value, Value)>,
     depth: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Range {
+pub struct Range {
     pub(super) start: i64,
     pub(super) stop: i64,
     pub(super) step: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum View {
+pub enum View {
     Keys,
     Values,
     Items,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Object {
+pub enum Object {
     Namespace,
     Macro,
     Loop,
@@ -94,7 +94,7 @@ pub(crate) enum Object {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Function {
+pub enum Function {
     Range,
     Dict,
     Namespace,

@@ -27,20 +27,20 @@ mod value;
 
 use std::sync::Arc;
 
-pub(crate) use error::Error;
-pub(crate) use renderer::Limits;
-pub(crate) use value::Value;
+pub use error::Error;
+pub use renderer::Limits;
+pub use value::Value;
 
 /// A compiled template.
 #[derive(Debug)]
-pub(crate) struct Template {
+pub struct Template {
     statements: Vec<ast::Statement>,
 }
 
 impl Template {
     /// # Errors
     /// A syntax error, a name of a filter or test that does not exist, or nesting beyond the bounds.
-    pub(crate) fn compile(source: &str) -> Result<Self, Error> {
+    pub fn compile(source: &str) -> Result<Self, Error> {
         let statements = parser::parse(lexer::tokenize(source)?)?;
         Ok(Self { statements })
     }
@@ -49,19 +49,19 @@ impl Template {
     ///
     /// # Errors
     /// The template's own refusal, what Python would raise, and bounds that are exceeded.
-    pub(crate) fn render(&self, variables: Vec<(Arc<str>, Value)>, limits: Limits) -> Result<String, Error> {
+    pub fn render(&self, variables: Vec<(Arc<str>, Value)>, limits: Limits) -> Result<String, Error> {
         renderer::Renderer::new(variables, limits).render(&self.statements)
     }
 }
 
 impl Value {
     /// A list for a template; at most one level of nesting below.
-    pub(crate) fn from_items(items: Vec<Self>) -> Self {
+    pub fn from_items(items: Vec<Self>) -> Self {
         Self::list(items).unwrap_or(Self::None)
     }
 
     /// A mapping for a template.
-    pub(crate) fn from_pairs(pairs: Vec<(&str, Self)>) -> Self {
+    pub fn from_pairs(pairs: Vec<(&str, Self)>) -> Self {
         Self::dict(pairs.into_iter().map(|(key, value)| (Self::from(key), value)).collect()).unwrap_or(Self::None)
     }
 }
