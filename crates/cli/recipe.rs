@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use console::{Style, measure_text_width};
 use indexmap::IndexMap;
 use medley_files::atomic;
-use medley_recipe::{Fate, ImportOptions, Note, Shipped, json_schema, load, shipped};
+use medley_import::{Fate, ImportOptions, Note};
+use medley_recipe::{Shipped, json_schema, load, shipped};
 use miette::{IntoDiagnostic, MietteDiagnostic};
 
 use crate::{choice, progress};
@@ -93,7 +94,7 @@ fn import(args: &ImportArgs) -> miette::Result<()> {
     let folder = args.out.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     let recipe_folder = folder.unwrap_or(Path::new("."));
     let options = ImportOptions { base: args.base.as_deref(), only: &args.only, recipe_folder };
-    let imported = medley_recipe::import(&args.file, &options)?;
+    let imported = medley_import::import(&args.file, &options)?;
     say_notes(&imported.notes);
     let Some(out) = &args.out else {
         print!("{}", medley_chat::escaped(&imported.toml));

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Once;
 
 use miette::Diagnostic;
-use medley_recipe::{ImportOptions, RecipeErrors, import, load, parse};
+use medley_import::{ImportOptions, import};
+use medley_recipe::{RecipeErrors, load, parse};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let border = bytes.iter().position(|byte| *byte == 0);

@@ -64,6 +64,17 @@ pub struct YamlError {
 }
 
 impl Yaml {
+    /// A scalar as text; `None` for null, lists and maps.
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.value {
+            YamlValue::String(text) => Some(text.clone()),
+            YamlValue::Integer(number) => Some(number.to_string()),
+            YamlValue::Float(number) => Some(number.to_string()),
+            YamlValue::Boolean(value) => Some(value.to_string()),
+            YamlValue::Null | YamlValue::List(_) | YamlValue::Map(_) => None,
+        }
+    }
+
     /// Reads the only document of a text; an empty text is null.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use Answer::{Key, Near, NotNeeded, Unsupported};
 
 /// Counterpart of another trainer's setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Same meaning under this key.
     Key(&'static str),
     /// Nearest key, and how the two differ.
@@ -18,14 +18,14 @@ pub(crate) enum Answer {
 }
 
 /// Looks up another trainer's key.
-pub(crate) fn answer(name: &str) -> Option<Answer> {
+pub fn answer(name: &str) -> Option<Answer> {
     let folded = name.trim().to_lowercase().replace('-', "_");
     let is_named = |names: &str| names.split(' ').any(|name| name == folded);
     ALIASES.iter().find(|(names, _)| is_named(names)).map(|(_, answer)| *answer)
 }
 
 /// Recipe spelling of another trainer's value for the setting at a dotted path.
-pub(crate) fn value(path: &str, written: &str) -> Option<&'static str> {
+pub fn value(path: &str, written: &str) -> Option<&'static str> {
     let folded = written.trim().to_lowercase().replace('-', "_");
     let is_written = |names: &[&str]| names.contains(&folded.as_str());
     VALUES.iter().find(|(setting, names, _)| *setting == path && is_written(names)).map(|(_, _, value)| *value)

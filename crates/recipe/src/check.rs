@@ -3,8 +3,12 @@
 use serde_json::{Map, Value};
 
 use crate::aliases::{self, Answer};
+use crate::document;
 use crate::document::{Node, NodeValue};
+use crate::emit::inline;
+use crate::error::SourceText;
 use crate::error::{Problem, key_name, nearest, quoted, quoted_list};
+use crate::schema::SCHEMA;
 
 /// Every unknown key, mistyped value and value out of range.
 pub(crate) fn check(root: &Node, schema: &Value) -> Vec<Problem> {
@@ -287,5 +291,15 @@ fn hint_for_type(forms: &[&Value], node: &Node) -> Option<String> {
             Some("hint: put it in quotes".to_owned())
         }
         _ => None,
+    }
+}
+
+/// Why the schema refuses a value for the setting at a dotted path; `None` if it accepts it.
+pub fn refusal(key: &str, value: &Value) -> Option<String> {
+    let text = format!("{key} = {}\n", inline(value));
+    let source = SourceText { name: String::new(), text, folder: None, shipped: None, is_set: false };
+    match document::parse(&std::sync::Arc::new(source), 0) {
+        Ok(root) => check(&root, &SCHEMA).first().map(|problem| problem.message().to_owned()),
+        Err(problems) => problems.first().map(|problem| problem.message().to_owned()),
     }
 }

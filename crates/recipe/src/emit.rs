@@ -151,12 +151,14 @@ fn is_section(name: &str, value: &Value) -> bool {
     }
 }
 
-pub(crate) fn key(name: &str) -> String {
+/// A TOML key, quoted where it must be.
+pub fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
     if bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
 }
 
-pub(crate) fn inline(value: &Value) -> String {
+/// A value in TOML, on one line.
+pub fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => toml::Value::String(text.clone()).to_string(),
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {

@@ -12,31 +12,33 @@ use crate::excerpt::Excerpt;
 
 /// A text that settings come from: a recipe file, a shipped recipe or a `--set`.
 #[derive(Debug)]
-pub(crate) struct SourceText {
+pub struct SourceText {
     /// How messages call it.
-    pub(crate) name: String,
+    pub name: String,
     /// The text.
-    pub(crate) text: String,
+    pub text: String,
     /// The folder that its relative paths start from; a `--set` has none.
-    pub(crate) folder: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// Its path under `recipes/`, if it is a shipped recipe.
-    pub(crate) shipped: Option<&'static str>,
+    pub shipped: Option<&'static str>,
     /// Whether it is a `--set` argument.
-    pub(crate) is_set: bool,
+    pub is_set: bool,
 }
 
 impl SourceText {
     /// Line number (from 1) of a byte offset.
-    pub(crate) fn line(&self, offset: usize) -> usize {
+    pub fn line(&self, offset: usize) -> usize {
         self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
 /// A stretch of a source text.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) source: Arc<SourceText>,
-    pub(crate) span: Range<usize>,
+pub struct Place {
+    /// The text.
+    pub source: Arc<SourceText>,
+    /// Bytes of it.
+    pub span: Range<usize>,
 }
 
 /// One thing that is wrong, or doubtful, in a recipe.
@@ -53,7 +55,7 @@ pub struct Problem {
 
 impl Problem {
     /// Error at a source span; `label` is shown at the caret.
-    pub(crate) fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
+    pub fn at(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
             message: shortened(&message.into(), LONGEST_MESSAGE),
             label: shortened(&label.into(), LONGEST_MESSAGE),
@@ -65,7 +67,7 @@ impl Problem {
     }
 
     /// Error without a source span.
-    pub(crate) fn nowhere(message: impl Into<String>, help: Option<String>) -> Self {
+    pub fn nowhere(message: impl Into<String>, help: Option<String>) -> Self {
         let (message, label) = (shortened(&message.into(), LONGEST_MESSAGE), String::new());
         Self { message, label, help, place: None, excerpt: OnceLock::new(), severity: Severity::Error }
     }
@@ -76,19 +78,19 @@ impl Problem {
     }
 
     /// Adds a line of help below the excerpt.
-    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Makes it a warning.
-    pub(crate) fn warning(mut self) -> Self {
+    pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
     /// Files first, `--set`s after them, each from top to bottom.
-    pub(crate) fn position(&self) -> (bool, Option<String>, usize) {
+    pub fn position(&self) -> (bool, Option<String>, usize) {
         let Some(place) = &self.place else { return (false, None, 0) };
         (place.source.is_set, Some(place.source.name.clone()), place.span.start)
     }
@@ -169,12 +171,12 @@ pub struct RecipeErrors {
 
 impl RecipeErrors {
     /// What is wrong with a recipe.
-    pub(crate) fn of_recipe(name: &str, problems: Vec<Problem>) -> Self {
+    pub fn of_recipe(name: &str, problems: Vec<Problem>) -> Self {
         Self { subject: format!("the recipe `{}`", key_name(name)), problems: first(problems) }
     }
 
     /// What is wrong with a file that is to be imported.
-    pub(crate) fn of_import(name: &str, problems: Vec<Problem>) -> Self {
+    pub fn of_import(name: &str, problems: Vec<Problem>) -> Self {
         Self { subject: format!("the file `{}`", key_name(name)), problems: first(problems) }
     }
 
@@ -226,17 +228,17 @@ fn shortened(text: &str, most: usize) -> String {
 }
 
 /// Quotes a string for a message.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text, LONGEST_VALUE))
 }
 
 /// Formats a key for a message.
-pub(crate) fn key_name(key: &str) -> String {
+pub fn key_name(key: &str) -> String {
     shortened(key, LONGEST_VALUE)
 }
 
 /// The candidate nearest to what was written, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Edit distance is quadratic in time and memory.
     if written.chars().nth(LONGEST_VALUE).is_some() {
         return None;
@@ -258,6 +260,6 @@ fn fold(name: &str) -> String {
 }
 
 /// `a`, `b`, `c`, each in backquotes.
-pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

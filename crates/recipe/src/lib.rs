@@ -4,19 +4,18 @@
 //! overlaid with `--set` arguments, checked against the schema with all errors reported at once, and turned into a
 //! typed [`Recipe`] in which every default is written out. Nobody beyond this crate sees TOML.
 
-mod aliases;
+pub mod aliases;
 mod bundled;
 mod check;
 mod columns;
 mod decimal;
 mod document;
-mod emit;
+pub mod emit;
 mod empty;
 mod error;
 mod excerpt;
 mod filters;
 mod hash;
-mod import;
 mod layers;
 mod lookup;
 mod mixture;
@@ -25,16 +24,18 @@ mod paths;
 mod raw;
 mod resolve;
 mod schema;
+pub mod tools;
 mod typed;
 
+pub use check::refusal;
 pub use columns::parse_columns;
-pub use error::{Problem, RecipeErrors};
+pub use error::{Place, Problem, RecipeErrors, SourceText, key_name, nearest, quoted_list};
 pub use hash::hash8;
-pub use import::{Fate, ImportOptions, Imported, Note, import};
 pub use lookup::{Shipped, is_there, local, looks_like_recipe, shipped};
 pub use origin::Origin;
+pub use raw::LoraTarget;
 pub use resolve::{Resolved, load, parse};
-pub use schema::json_schema;
+pub use schema::{SCHEMA, json_schema};
 pub use typed::*;
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn foreign(path: &Path, text: &str) -> Option<Foreign> {
     if notation.is_none() && toml::de::DeTable::parse(text).is_ok() {
         return None;
     }
-    match (crate::import::tool_of(text), notation) {
+    match (crate::tools::tool_of(text), notation) {
         (Some(tool), _) => Some(Foreign::Tool(tool)),
         (None, notation) => notation.map(Foreign::Notation),
     }

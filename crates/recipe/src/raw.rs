@@ -414,7 +414,7 @@ impl Default for RawLora {
 /// A linear layer that can be adapted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum LoraTarget {
+pub enum LoraTarget {
     /// Every linear layer but the head.
     #[serde(rename = "all-linear")]
     AllLinear,
@@ -436,11 +436,11 @@ pub(crate) enum LoraTarget {
 
 impl LoraTarget {
     /// Every linear layer of a decoder block, in the order of the block.
-    pub(crate) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];
 
     /// The layer's name in a checkpoint.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::AllLinear => "all-linear",
             Self::QProj => "q_proj",
@@ -457,7 +457,7 @@ impl LoraTarget {
 /// The exam after the training.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(crate) struct RawExam {
+pub struct RawExam {
     /// Exam items: files, directories, globs, hub data sets (`owner/name`), or tables with options of their own; none for no
     /// exam.
     pub(crate) papers: OneOrMany<RawPaper>,

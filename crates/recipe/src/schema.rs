@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::raw::RawRecipe;
 
 /// The schema that recipes are checked with, made once.
-pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(json_schema);
+pub static SCHEMA: LazyLock<Value> = LazyLock::new(json_schema);
 
 /// The JSON schema (draft 7, no references) that editors check and complete recipes with.
 pub fn json_schema() -> Value {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 
-use super::table::value_text;
-use crate::error::{Place, Problem, RecipeErrors, SourceText};
+use medley_recipe::{Place, Problem, RecipeErrors, SourceText};
 
 /// What became of an option that the recipe does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,7 +130,7 @@ fn with_references(text: &str, root: &Yaml) -> String {
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (path, rest) = part.split_once('}').unwrap_or((part, ""));
-        let value = path.split('.').try_fold(root, |value, key| value.get(key)).and_then(value_text);
+        let value = path.split('.').try_fold(root, |value, key| value.get(key)).and_then(Yaml::scalar_text);
         whole.push_str(&value.unwrap_or_else(|| format!("${{{path}}}")));
         whole.push_str(rest);
     }
@@ -178,7 +177,7 @@ impl<'a> Reading<'a> {
 
 /// An option with its value, where that is short.
 fn shown(entry: &YamlEntry) -> String {
-    match value_text(&entry.value).filter(|text| text.chars().count() <= 40 && !text.contains('\n')) {
+    match Yaml::scalar_text(&entry.value).filter(|text| text.chars().count() <= 40 && !text.contains('\n')) {
         Some(text) => format!("{}: {text}", entry.key),
         None => entry.key.clone(),
     }

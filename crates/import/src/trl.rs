@@ -1,16 +1,14 @@
 //! TRL's and Unsloth's files, and transformers' `TrainingArguments` beside a data set: `dataset_name`, or a list
 //! `datasets` beside `model_name_or_path`.
 
-use medley_files::yaml::{Yaml, YamlEntry};
 use medley_mixture::{SourceFormat, SourcePart};
+use medley_recipe::tools;
 
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, why};
-use super::table::{Known, Table, value_text};
+use super::table::{Known, Table};
 use super::training::{self, TRL};
-
-pub(super) const TOOL: &str = "TRL";
 
 /// Options of a set that a recipe does without.
 const SET_OPTIONS: [Known; 2] = [
@@ -26,29 +24,10 @@ const OPTIONS: [Known; 4] = [
     ("assistant_only_loss", Fate::NotNeeded, why::ANSWERS),
 ];
 
-const NAMES: [&str; 2] = ["dataset_name", "dataset"];
-
-/// The file of a training whose data set has a name of its own.
-pub(super) fn is_config(root: &[YamlEntry]) -> bool {
-    let get = |key: &str| root.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
-    let has = |key: &str| get(key).is_some();
-    let named = NAMES.iter().any(|key| get(key).is_some_and(|name| name.text().is_some()));
-    let listed =
-        get("datasets").and_then(Yaml::items).is_some_and(|sets| sets.iter().any(|set| set.get("path").is_some()));
-    // Tables of these names are those of other files, such as DeepSpeed's.
-    let says = |key: &&&str| get(key).and_then(value_text).is_some_and(|value| value != "auto");
-    let marks = training::MARKS.iter().filter(says).count();
-    let model = ["model_name_or_path", "model_name", "max_seq_length"].into_iter().any(has);
-    if has("base_model") || has("datasets") && !listed {
-        return false;
-    }
-    if listed { has("model_name_or_path") } else { named && (model || marks > 0) || marks > 1 && !has("dataset") }
-}
-
 /// The sets of the file, or of these the ones named (by path or by the name in the recipe).
 pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: TOOL, ..Plan::default() };
+    let mut plan = Plan { tool: tools::TRL, ..Plan::default() };
     let Some(table) = Table::of(&document.root, "the file", reading) else { return plan };
     let listed = table.take("datasets").and_then(|entry| entry.value.items()).unwrap_or_default();
     for (index, value) in listed.iter().enumerate() {
@@ -84,7 +63,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
 
 /// The data set that a file names by one key; without one a place to put it.
 fn named(table: &Table<'_>, only: &[String], sets: &mut Vec<Set>, places: &Places, reading: &mut Reading<'_>) {
-    let name = NAMES.into_iter().find(|key| table.has(key)).and_then(|key| table.text(key, reading));
+    let name = tools::DATASET_KEYS.into_iter().find(|key| table.has(key)).and_then(|key| table.text(key, reading));
     let Some(path) = name else {
         let part = SourcePart { path: "data.jsonl".to_owned(), ..SourcePart::default() };
         let why = "the file names no data: put your file, folder or hub data set here";

@@ -6,17 +6,13 @@
 
 use indexmap::IndexMap;
 use medley_files::yaml::YamlEntry;
+use medley_recipe::{SCHEMA, refusal, tools};
 use serde_json::Value;
 
 use super::document::{Fate, Reading};
 use super::plan::Plan;
 use super::settings::Settings;
 use super::table::Table;
-use crate::check;
-use crate::document;
-use crate::emit::inline;
-use crate::error::SourceText;
-use crate::schema::SCHEMA;
 
 /// Recipe settings derived from a file.
 #[derive(Clone, Debug, Default)]
@@ -111,32 +107,6 @@ pub(super) const TORCHTUNE: Defaults = Defaults {
 /// Comment above written-out defaults.
 pub(super) const LEFT_TO_TOOL: &str = "defaults, as the file does not give them";
 
-/// Keys that identify a training configuration, as opposed to a data set description.
-pub(super) const MARKS: [&str; 22] = [
-    "learning_rate",
-    "num_train_epochs",
-    "num_epochs",
-    "max_steps",
-    "finetuning_type",
-    "adapter",
-    "lora_rank",
-    "lora_r",
-    "lora_alpha",
-    "lora_target",
-    "lora_target_modules",
-    "lora_target_linear",
-    "use_peft",
-    "lr_scheduler_type",
-    "lr_scheduler",
-    "per_device_train_batch_size",
-    "micro_batch_size",
-    "gradient_accumulation_steps",
-    "warmup_ratio",
-    "warmup_steps",
-    "weight_decay",
-    "optimizer",
-];
-
 impl Training {
     pub fn is_empty(&self) -> bool {
         self.given.is_empty() && self.defaults.is_empty()
@@ -176,16 +146,6 @@ impl Training {
     }
 }
 
-/// Why a setting cannot have a value.
-fn refusal(key: &str, value: &Value) -> Option<String> {
-    let text = format!("{key} = {}\n", inline(value));
-    let source = SourceText { name: String::new(), text, folder: None, shipped: None, is_set: false };
-    match document::parse(&std::sync::Arc::new(source), 0) {
-        Ok(root) => check::check(&root, &SCHEMA).first().map(|problem| problem.message().to_owned()),
-        Err(problems) => problems.first().map(|problem| problem.message().to_owned()),
-    }
-}
-
 /// The longest sample where a file of a training gives none: the tool's default, which is said.
 pub(super) fn longest(plan: &mut Plan, table: &Table<'_>, names: &[&str], tokens: u64, reading: &mut Reading<'_>) {
     if plan.max_tokens.is_none() && !plan.training.is_empty() && !names.iter().any(|name| table.has(name)) {
@@ -197,7 +157,7 @@ pub(super) fn longest(plan: &mut Plan, table: &Table<'_>, names: &[&str], tokens
 
 /// The training that a file of LLaMA-Factory, Axolotl, TRL or Unsloth describes; empty where it describes data alone.
 pub(super) fn of_transformers(table: &Table<'_>, defaults: Defaults, reading: &mut Reading<'_>) -> Training {
-    if !MARKS.iter().any(|key| table.has(key)) {
+    if !tools::TRAINING_KEYS.iter().any(|key| table.has(key)) {
         return Training::default();
     }
     let mut settings = Settings { table, reading, training: Training::default(), defaults };

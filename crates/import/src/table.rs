@@ -4,28 +4,17 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
+use medley_recipe::aliases::{self, Answer};
+use medley_recipe::nearest;
 
 use indexmap::IndexMap;
 
 use super::amounts::Asked;
 use super::document::{Fate, Reading};
 use super::plan::split_names;
-use crate::aliases::{self, Answer};
-use crate::error::nearest;
 
 /// Option without a counterpart: name, outcome and reason.
 pub(super) type Known = (&'static str, Fate, &'static str);
-
-/// A scalar as text.
-pub(super) fn value_text(value: &Yaml) -> Option<String> {
-    match &value.value {
-        YamlValue::String(text) => Some(text.clone()),
-        YamlValue::Integer(number) => Some(number.to_string()),
-        YamlValue::Float(number) => Some(number.to_string()),
-        YamlValue::Boolean(value) => Some(value.to_string()),
-        YamlValue::Null | YamlValue::List(_) | YamlValue::Map(_) => None,
-    }
-}
 
 fn kind(value: &Yaml) -> &'static str {
     match value.value {
@@ -73,13 +62,13 @@ impl<'a> Table<'a> {
 
     /// A text; a number or a truth counts as its text.
     pub fn text(&self, key: &str, reading: &mut Reading<'_>) -> Option<String> {
-        self.read(key, "a text", reading, value_text)
+        self.read(key, "a text", reading, Yaml::scalar_text)
     }
 
     /// One text or several; none where the option is not there.
     pub fn texts(&self, key: &str, reading: &mut Reading<'_>) -> Vec<String> {
         let texts = |value: &Yaml| -> Option<Vec<String>> {
-            value.items().unwrap_or(std::slice::from_ref(value)).iter().map(value_text).collect()
+            value.items().unwrap_or(std::slice::from_ref(value)).iter().map(Yaml::scalar_text).collect()
         };
         self.read(key, "a text or a list of texts", reading, texts).unwrap_or_default()
     }

@@ -1,16 +1,15 @@
 //! Axolotl: the `datasets` list of a configuration.
 
-use medley_files::yaml::{Yaml, YamlEntry};
+use medley_files::yaml::Yaml;
 use medley_mixture::{Columns, Roles, Supervise};
+use medley_recipe::tools;
 
 use super::amounts::{Amount, Asked};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, question_and_answer, why};
-use super::table::{Known, Table, value_text};
+use super::table::{Known, Table};
 use super::training::{self, AXOLOTL};
-
-pub(super) const TOOL: &str = "Axolotl";
 
 const TEMPLATE: &str = "the model's own chat template renders the turns";
 const THINKING: &str = "reasoning in a field of its own is not read; answers are learned as they stand";
@@ -100,16 +99,10 @@ const OPTIONS: [Known; 20] = [
     ("remove_unused_columns", Fate::NotNeeded, "only the columns that are named are read"),
 ];
 
-/// Whether a table is a configuration of Axolotl.
-pub(super) fn is_config(root: &[YamlEntry]) -> bool {
-    let sets = root.iter().find(|entry| entry.key == "datasets").and_then(|entry| entry.value.items());
-    sets.is_some_and(|sets| sets.iter().any(|set| set.get("path").is_some()))
-}
-
 /// The sets of the list, or of these the ones named (by path or by the name in the recipe).
 pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: TOOL, ..Plan::default() };
+    let mut plan = Plan { tool: tools::AXOLOTL, ..Plan::default() };
     let Some(table) = Table::of(&document.root, "the file", reading) else { return plan };
     let sets = table.take("datasets").and_then(|entry| entry.value.items()).unwrap_or_default();
     for (index, value) in sets.iter().enumerate() {
@@ -172,7 +165,7 @@ fn records(table: &Table<'_>, name: &str, reading: &mut Reading<'_>) -> Result<R
         };
         return Ok(user_defined(&own, name, reading));
     }
-    let kind = value_text(&entry.value).unwrap_or_default();
+    let kind = Yaml::scalar_text(&entry.value).unwrap_or_default();
     let base = kind.split(':').next().unwrap_or(&kind);
     if base != kind && base != "chat_template" {
         reading.note(Fate::NotNeeded, Some(name), entry, TEMPLATE);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use medley_files::yaml::{YamlEntry, YamlValue};
 use medley_mixture::{Columns, Roles, SourcePart, Supervise};
+use medley_recipe::{RecipeErrors, nearest, quoted_list, tools};
 
 use super::amounts::{Amount, Asked};
 use super::description::{Description, description, say_repeated};
@@ -12,12 +13,6 @@ use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
 use super::sets::{self, BASE, Location, Read, none, why};
 use super::table::{Known, Table};
 use super::training;
-use crate::error::{RecipeErrors, nearest, quoted_list};
-
-pub(super) const TOOL: &str = "LLaMA-Factory";
-
-/// Where a set may be; the first that is there counts.
-const PLACES: [&str; 6] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name"];
 
 /// Known keys of a data set.
 const SPELLED: [&str; 16] = [
@@ -105,26 +100,10 @@ const OPTIONS: [Known; 19] = [
 /// Maximum number of data sets listed when a name is not found.
 const SETS_NAMED: usize = 8;
 
-/// Whether a table describes data sets.
-pub(super) fn is_dataset_info(root: &[YamlEntry]) -> bool {
-    let describes = |entry: &YamlEntry| PLACES.iter().any(|place| entry.value.get(place).is_some());
-    root.iter().any(describes)
-}
-
-/// Whether a table is a training of LLaMA-Factory.
-pub(super) fn is_training(root: &[YamlEntry]) -> bool {
-    let has = |key: &str| root.iter().any(|entry| entry.key == key);
-    let names = root.iter().find(|entry| entry.key == "dataset").map(|entry| &entry.value);
-    let are_names = names.is_some_and(|names| {
-        names.text().is_some() || names.items().is_some_and(|items| items.iter().all(|item| item.text().is_some()))
-    });
-    are_names && ["dataset_dir", "template", "finetuning_type", "stage", "cutoff_len"].into_iter().any(has)
-}
-
 /// The sets of a `dataset_info.json`: those named, or all.
 pub(super) fn dataset_info(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: TOOL, ..Plan::default() };
+    let mut plan = Plan { tool: tools::LLAMA_FACTORY, ..Plan::default() };
     let entries = document.root.entries().unwrap_or_default();
     let described: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).take(SETS_NAMED).collect();
     let more = if entries.len() > SETS_NAMED { ", …" } else { "" };
@@ -237,8 +216,8 @@ fn located(
     reading: &mut Reading<'_>,
 ) -> Result<(Vec<SourcePart>, Option<Asked>), String> {
     let nowhere = Ok((Vec::new(), None));
-    let Some(key) = PLACES.into_iter().find(|key| table.has(key)) else {
-        let message = format!("`{name}` does not say where it is: no {}", quoted_list(PLACES));
+    let Some(key) = tools::LOCATION_KEYS.into_iter().find(|key| table.has(key)) else {
+        let message = format!("`{name}` does not say where it is: no {}", quoted_list(tools::LOCATION_KEYS));
         reading.error(&entry.key_span, message, "file_name, hf_hub_url, …");
         return nowhere;
     };
@@ -255,7 +234,7 @@ fn located(
     if let Some(why) = refused {
         return Err(why.to_owned());
     }
-    for other in PLACES.into_iter().filter(|other| *other != key) {
+    for other in tools::LOCATION_KEYS.into_iter().filter(|other| *other != key) {
         if let Some(entry) = table.take(other) {
             reading.note(Fate::NotNeeded, Some(name), entry, &format!("`{key}` is used"));
         }

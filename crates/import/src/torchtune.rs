@@ -1,16 +1,15 @@
 //! torchtune: the `dataset` of a configuration, one component or a list of them.
 
-use medley_files::yaml::{Yaml, YamlEntry};
+use medley_files::yaml::Yaml;
 use medley_mixture::Columns;
+use medley_recipe::tools;
 
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, split_names};
 use super::sets::{self, Location, Read, why};
 use super::settings::Settings;
-use super::table::{Known, Table, value_text};
+use super::table::{Known, Table};
 use super::training::{TORCHTUNE, Training};
-
-pub(super) const TOOL: &str = "torchtune";
 
 /// Options of a set that are carried over.
 const SPELLED: [&str; 10] = [
@@ -47,17 +46,10 @@ const SET_OPTIONS: [Known; 13] = [
 const OPTIONS: [Known; 2] =
     [("dataset_val", Fate::NotCarriedOver, why::VALIDATION), ("eval_dataset", Fate::NotCarriedOver, why::VALIDATION)];
 
-/// Whether a table is a configuration of torchtune.
-pub(super) fn is_config(root: &[YamlEntry]) -> bool {
-    let dataset = root.iter().find(|entry| entry.key == "dataset").map(|entry| &entry.value);
-    let items = dataset.map(|dataset| dataset.items().unwrap_or(std::slice::from_ref(dataset))).unwrap_or_default();
-    items.iter().any(|item| item.get("_component_").is_some())
-}
-
 /// The sets of `dataset`, or of these the ones named (by source or by the name in the recipe).
 pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>) -> Plan {
     let document = reading.document;
-    let mut plan = Plan { tool: TOOL, ..Plan::default() };
+    let mut plan = Plan { tool: tools::TORCHTUNE, ..Plan::default() };
     let Some(table) = Table::of(&document.root, "the file", reading) else { return plan };
     let Some(dataset) = table.take("dataset").map(|entry| &entry.value) else { return plan };
     let listed = dataset.get("datasets").filter(|_| component_of(dataset) == Some("ConcatDataset"));
@@ -173,7 +165,7 @@ fn optimisation(settings: &mut Settings<'_, '_, '_, '_>) {
         .items()
         .unwrap_or_default()
         .iter()
-        .filter_map(|beta| value_text(beta)?.parse::<f64>().ok().map(Into::into))
+        .filter_map(|beta| beta.scalar_text()?.parse::<f64>().ok().map(Into::into))
         .collect();
     match <[serde_json::Value; 2]>::try_from(betas) {
         Ok([beta1, beta2]) => {

@@ -2,10 +2,10 @@ use std::fs;
 use std::path::Path;
 
 use insta::assert_snapshot;
+use medley_recipe::RecipeErrors;
 use miette::Diagnostic;
 
 use super::{ImportOptions, Imported, import};
-use crate::error::RecipeErrors;
 
 /// Writes the files (empty ones where nothing is to be read) and imports the first.
 fn imported(files: &[(&str, &str)], only: &[&str]) -> Result<Imported, RecipeErrors> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 use medley_hub::{DatasetRequest, Hub};
+use medley_recipe::RecipeErrors;
 
 use super::document::{Document, Fate, Reading};
 use super::plan::is_hub_id;
 use super::sets::BASE;
 use super::table::Table;
-use crate::error::RecipeErrors;
 
 /// Resolved `dataset_dir`.
 pub(super) struct Description {
@@ -64,7 +64,7 @@ pub(super) fn description(
     let bases = base.map_or_else(|| vec![PathBuf::from("."), document.folder.clone()], |base| vec![base.to_owned()]);
     let found = bases.iter().map(|base| base.join(&folder)).find(|folder| folder.join(DATASET_INFO).is_file());
     let Some(folder) = found else {
-        let folder = crate::error::key_name(&folder);
+        let folder = medley_recipe::key_name(&folder);
         let is_online = folder.eq_ignore_ascii_case("online");
         let hint = if is_online { "`ONLINE`, in capitals, means names on the hub" } else { BASE };
         reading.error(&span, format!("`{folder}/{DATASET_INFO}` is not there"), hint);

@@ -1,13 +1,14 @@
 //! Readers of single training settings, shared by tools with common names.
 
+use medley_files::yaml::Yaml;
 use medley_files::yaml::{YamlEntry, YamlValue};
+use medley_recipe::LoraTarget;
+use medley_recipe::emit::inline;
 use serde_json::{Value, json};
 
 use super::document::{Fate, Reading};
-use super::table::{Table, value_text};
+use super::table::Table;
 use super::training::{Defaults, LEFT_TO_TOOL, Training};
-use crate::emit::inline;
-use crate::raw::LoraTarget;
 
 const EVAL_EPOCH: &str = "`train.eval_steps` counts optimizer steps, `medley plan` says how many an epoch has";
 const SAVE_EPOCH: &str = "`train.save_steps` counts optimizer steps, `medley plan` says how many an epoch has";
@@ -84,7 +85,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
 
     pub fn text(&mut self, names: &[&str]) -> Option<(&'a YamlEntry, String)> {
         let entry = self.find(names)?;
-        Some((entry, value_text(&entry.value)?))
+        Some((entry, entry.value.scalar_text()?))
     }
 
     pub fn is_true(&self, name: &str) -> Option<&'a YamlEntry> {
@@ -210,7 +211,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
             }
         }
         if !unknown.is_empty() {
-            let what = format!("{} of `{}`", crate::error::quoted_list(unknown.iter().map(String::as_str)), entry.key);
+            let what = format!("{} of `{}`", medley_recipe::quoted_list(unknown.iter().map(String::as_str)), entry.key);
             self.reading.add(Fate::NotCarriedOver, None, what, TARGETS.to_owned(), &entry.key_span);
         }
         self.set_targets(entry, &found);
@@ -244,7 +245,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
             self.set_targets(entry, &LoraTarget::ALL);
         } else if let Some(entry) = named {
             let items = entry.value.items().unwrap_or(std::slice::from_ref(&entry.value));
-            let names: Vec<String> = items.iter().filter_map(value_text).collect();
+            let names: Vec<String> = items.iter().filter_map(Yaml::scalar_text).collect();
             self.targets(entry, &names);
         }
     }

@@ -17,10 +17,8 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use medley_files::yaml::Yaml;
+use medley_recipe::{Problem, RecipeErrors, parse, tools};
 
-use crate::error::{Problem, RecipeErrors};
-use crate::resolve::parse;
 use document::{Document, Reading};
 use plan::{Places, Plan};
 
@@ -92,19 +90,19 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
         recipe_folder: options.recipe_folder.to_owned(),
         hub: None,
     };
-    if llama_factory::is_dataset_info(root) {
+    if tools::is_dataset_info(root) {
         return Ok(llama_factory::dataset_info(options.only, &places(vec![document.folder.clone()]), reading));
     }
-    if llama_factory::is_training(root) {
+    if tools::is_llama_factory(root) {
         return llama_factory::training(options.base, options.recipe_folder, options.only, reading);
     }
     let places = places(vec![PathBuf::from("."), document.folder.clone()]);
     // TRL: data sets as in Axolotl, model name as in LLaMA-Factory.
-    let plan = if axolotl::is_config(root) && !trl::is_config(root) {
+    let plan = if tools::is_axolotl(root) && !tools::is_trl(root) {
         axolotl::config(options.only, &places, reading)
-    } else if torchtune::is_config(root) {
+    } else if tools::is_torchtune(root) {
         torchtune::config(options.only, &places, reading)
-    } else if trl::is_config(root) {
+    } else if tools::is_trl(root) {
         trl::config(options.only, &places, reading)
     } else {
         let message = "no description of data is recognised here";
@@ -113,26 +111,10 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
     };
     if plan.sets.is_empty() && !options.only.is_empty() && reading.notes.iter().all(|note| note.fate != Fate::LeftOut) {
         let message =
-            format!("no set is called {}", crate::error::quoted_list(options.only.iter().map(String::as_str)));
+            format!("no set is called {}", medley_recipe::quoted_list(options.only.iter().map(String::as_str)));
         reading.problems.push(Problem::nowhere(message, Some("--only takes a set's path or its name".to_owned())));
     }
     Ok(plan)
-}
-
-/// Tool that a configuration file belongs to; `None` if it is not YAML or JSON, or the tool is unknown.
-pub(crate) fn tool_of(text: &str) -> Option<&'static str> {
-    let root = Yaml::parse(text).ok()?;
-    let entries = root.entries()?;
-    if llama_factory::is_dataset_info(entries) || llama_factory::is_training(entries) {
-        return Some(llama_factory::TOOL);
-    }
-    if torchtune::is_config(entries) {
-        return Some(torchtune::TOOL);
-    }
-    if trl::is_config(entries) {
-        return Some(trl::TOOL);
-    }
-    axolotl::is_config(entries).then_some(axolotl::TOOL)
 }
 
 const EXPECTED: &str = "expected one of\n\

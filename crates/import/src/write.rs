@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use medley_mixture::SourcePart;
+use medley_recipe::emit::{inline, key};
 use serde_json::{Map, Value, json};
 
 use super::amounts::{Shares, reduced, whole};
 use super::document::{Fate, Note};
 use super::plan::{Plan, Set};
 use super::training::LEFT_TO_TOOL;
-use crate::emit::{inline, key};
 
 /// Samples where the file gives shares and no number.
 const SIZE: u64 = 10_000;
