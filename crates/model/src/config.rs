@@ -154,7 +154,7 @@ impl Keys<'_> {
         self.optional(key)?.ok_or_else(|| self.problem(key, "is missing"))
     }
 
-    /// A positive size that is not absurd: no model has more, and products of sizes stay far from overflow.
+    /// A positive size of at most `most`.
     pub(crate) fn size(&self, key: &str, most: usize) -> Result<usize> {
         match self.positive(key)? {
             size if size > most => Err(self.problem(key, format!("is {size}, expected at most {most}"))),

@@ -76,16 +76,16 @@ impl RunDevice {
         format!("{} ({})", self.kind.name(), self.name)
     }
 
-    /// The number format of weights and activations: `requested`, or bf16 on CUDA and f32 elsewhere.
+    /// The number format of weights and activations: `requested`, or bf16 on CUDA GPUs that support it and f32 elsewhere.
     ///
     /// # Errors
-    /// When bf16 is requested where it is not to be had.
+    /// When bf16 is requested and not supported.
     pub fn dtype(&self, requested: Option<DType>) -> Result<DType> {
         let dtype = self.kind.dtype(requested)?;
-        match (dtype, requested) {
-            (DType::BF16, None) if !self.device.supports_dtype(DType::BF16) => Ok(DType::F32),
-            (DType::BF16, Some(_)) if !self.device.supports_dtype(DType::BF16) => Err(no_bf16(self.kind, &self.name)),
-            (dtype, _) => Ok(dtype),
+        match requested {
+            _ if dtype != DType::BF16 || self.device.supports_dtype(DType::BF16) => Ok(dtype),
+            None => Ok(DType::F32),
+            Some(_) => Err(no_bf16(self.kind, &self.name)),
         }
     }
 }
@@ -97,11 +97,11 @@ fn no_bf16(kind: DeviceKind, name: &str) -> ModelError {
 }
 
 impl DeviceKind {
-    /// The number format of weights and activations on a device of this kind, which need not be here: `requested`, or bf16 on
-    /// CUDA and f32 elsewhere.
+    /// The number format of weights and activations on a device of this kind, without such a device present: `requested`, or bf16
+    /// on CUDA and f32 elsewhere.
     ///
     /// # Errors
-    /// When bf16 is requested where it is not to be had.
+    /// When bf16 is requested and not supported.
     pub fn dtype(self, requested: Option<DType>) -> Result<DType> {
         match requested {
             None if self == Self::Cuda => Ok(DType::BF16),

@@ -47,10 +47,10 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
-    /// A file of `torch.save` holds something else than a dictionary of tensors, or is damaged.
+    /// A `torch.save` file is damaged or not a dictionary of tensors.
     #[error(
-        "{} cannot be read: {problem}. Only tensors are read from such files, nothing is run; save it as .safetensors \
-         (PEFT's save_pretrained does)", path.display()
+        "{} cannot be read: {problem}. Pickle files are parsed, never executed, and only dictionaries of tensors are \
+         supported; save it as .safetensors (PEFT's save_pretrained does)", path.display()
     )]
     Pickle {
         /// The file.
@@ -68,8 +68,8 @@ pub enum ModelError {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "{}: the {} weights are not finite: {tensor} holds {count} of {elements} elements that are NaN or infinite; the file \
-         is damaged or its training diverged, take an earlier checkpoint", path.display(), whose(path)
+        "{}: the {} weights are not finite: {count} of {elements} elements of {tensor} are NaN or infinite; the file is \
+         damaged or its training diverged, take an earlier checkpoint", path.display(), whose(path)
     )]
     NotFinite {
         /// The file.
@@ -78,19 +78,19 @@ pub enum ModelError {
         tensor: String,
         /// Elements that are not finite.
         count: usize,
-        /// Elements in all.
+        /// Elements of the tensor.
         elements: usize,
     },
-    /// A weight cannot be stored in the number format that was asked for.
+    /// A weight overflows the requested number format.
     #[error(
-        "cannot write {}: {tensor} holds {value}, beyond the range of f16 (65504); save in bf16 or f32", path.display()
+        "cannot write {}: {value} in {tensor} is beyond the range of f16 (65504); save in bf16 or f32", path.display()
     )]
     BeyondFormat {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The first such element.
+        /// Its first element that overflows.
         value: f32,
     },
     /// A directory is not a model.
@@ -117,7 +117,7 @@ pub enum ModelError {
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, ModelError>;
 
-/// Whose weights a file holds.
+/// Owner of a file's weights, for messages.
 fn whose(path: &Path) -> &'static str {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("adapter_model") { "adapter's" } else { "base model's" }

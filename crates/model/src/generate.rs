@@ -33,7 +33,7 @@ impl Default for GenerateOptions {
     }
 }
 
-/// Ends an answer whose next token cannot be told: a logit is NaN or infinite. No vocabulary has so many tokens.
+/// Last token of an answer that was aborted because a logit is NaN or infinite. No vocabulary has this id.
 pub const NOT_FINITE: u32 = u32::MAX;
 
 /// Tokens of prompts that go through the layers together.
@@ -42,8 +42,7 @@ const PREFILL_TOKENS: usize = 8192;
 /// Rows from which on a row's product does not depend on their number.
 const STEADY_ROWS: usize = 4;
 
-/// The most likely continuation of every prompt, token by token, without the stop id; [`NOT_FINITE`] ends one whose logits are not
-/// finite.
+/// Greedy continuation of every prompt, without the stop id; [`NOT_FINITE`] ends an answer at logits that are not finite.
 ///
 /// # Panics
 /// When a prompt is empty or holds an id outside the embedding.
@@ -258,15 +257,15 @@ fn prefill_group(
     next
 }
 
-/// The most likely next id of every row, of equal ones the lowest; [`NOT_FINITE`] where a logit of the row is not finite.
+/// Argmax of every row's logits, the lowest id at a tie; [`NOT_FINITE`] where a logit is not finite.
 fn most_likely(model: &Decoder, hidden: Tensor<2>, options: &GenerateOptions) -> Vec<u32> {
     let normed = model.norm.forward(hidden);
     let head = model.head_weight();
     let limit = options.vocab_limit.unwrap_or(usize::MAX).min(head.dims()[0]);
     let logits = linear(normed, head.slice(s![..limit]), None);
-    // Zero times a finite number is zero, and NaN times anything else.
-    let spoiled = logits.clone().mul_scalar(0.0).sum_dim(1).into_data();
+    // 0 * x is 0 for finite x and NaN otherwise, so the sum is 0 only if all logits of the row are finite.
+    let zero = logits.clone().mul_scalar(0.0).sum_dim(1).into_data();
     let best = logits.argmax(1).into_data();
-    let id = |(id, spoiled): (i64, f32)| if spoiled == 0.0 { id as u32 } else { NOT_FINITE };
-    best.iter::<i64>().zip(spoiled.iter::<f32>()).map(id).collect()
+    let id = |(id, zero): (i64, f32)| if zero == 0.0 { id as u32 } else { NOT_FINITE };
+    best.iter::<i64>().zip(zero.iter::<f32>()).map(id).collect()
 }

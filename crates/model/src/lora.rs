@@ -34,8 +34,8 @@ pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The file of an adapter's factors.
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
-/// What PEFT writes before every name.
-const PREFIX: &str = "base_model.model.";
+/// PEFT's prefix of every tensor name.
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 impl LoraConfig {
     /// The projections that `target` names.
@@ -123,7 +123,7 @@ impl Decoder {
         self.save_adapter_in(directory, base, DType::F32)
     }
 
-    /// Like [`Decoder::save_adapter`], in another number format than PEFT's f32.
+    /// [`Decoder::save_adapter`] in a number format other than PEFT's f32.
     ///
     /// # Errors
     /// As [`Decoder::save_adapter`].
@@ -135,7 +135,7 @@ impl Decoder {
         let tensors = slots.iter().map(|slot| (format!("{PREFIX}{}", slot.name), slot.get())).collect();
         weights::create_directory(directory)?;
         weights::write_tensors(&directory.join(ADAPTER_WEIGHTS), tensors, dtype, weights::torch_metadata())?;
-        // `fan_in_fan_out` and the rest are PEFT's defaults; the regular expression-free list is what it writes itself.
+        // `fan_in_fan_out` and the keys after it are PEFT's defaults.
         let settings = json!({
             "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
             "r": config.rank, "lora_alpha": integer_if_whole(config.alpha), "lora_dropout": config.dropout,
@@ -146,7 +146,7 @@ impl Decoder {
         weights::write_json(&directory.join(ADAPTER_CONFIG), &settings)
     }
 
-    /// Reads an adapter that PEFT (or [`Decoder::save_adapter`]) wrote, to go on training it; existing adapters are merged first.
+    /// Reads an adapter of PEFT or [`Decoder::save_adapter`] for further training; existing adapters are merged first.
     ///
     /// # Errors
     /// When the adapter is not plain LoRA on the same projections of every layer, or its tensors do not fit this model.
@@ -154,7 +154,7 @@ impl Decoder {
         let adapter = PeftAdapter::open(directory, &self.config)?;
         let (config, modules) = adapter.uniform(&self.config)?;
         self.apply_lora(&config, 0)?;
-        self.take_whole(&adapter, |_| true)?;
+        self.replace_weights(&adapter, |_| true)?;
         for layer in &mut self.layers {
             for &module in &modules {
                 let (a, b) = adapter.factors(layer.index, module)?;
@@ -180,7 +180,7 @@ pub fn adapter_base(directory: &Path) -> Result<String> {
     Keys { map: &settings, path: &path }.required("base_model_name_or_path")
 }
 
-/// The revision of the base model that an adapter was trained on, where its settings name one.
+/// The revision of the base model in an adapter's settings; `None` where they name none.
 ///
 /// # Errors
 /// When the settings cannot be read.

@@ -25,21 +25,21 @@ pub struct OpenedModel {
     pub adapter: Option<AdapterConfig>,
 }
 
-/// A model whose files fit each other, before any weight is read.
+/// A model whose configuration, weight headers and adapter fit each other, before any weight is read.
 #[derive(Debug)]
 pub struct ModelDescription {
-    /// The base model's shape, held against the headers of its weights.
+    /// The base model's shape.
     pub config: DecoderConfig,
     /// The base model's directory: the described one, or the one that the adapter belongs to.
     pub base_directory: PathBuf,
-    /// The adapter, where the described directory is one; its tensors fit the base.
+    /// The adapter, if the described directory is one.
     pub adapter: Option<PeftAdapter>,
     directory: PathBuf,
+    weights: WeightFiles,
 }
 
-/// Looks at a Hugging Face model directory, or a PEFT adapter directory together with its base model, which is looked up at
-/// `base`, or where `adapter_config.json` says (as it stands, then relative to the adapter). Only configurations and headers
-/// are read.
+/// Describes a Hugging Face model directory, or a PEFT adapter directory with its base model, which is `base` or the path in
+/// `adapter_config.json` (relative to the working directory, then to the adapter). Only configurations and headers are read.
 ///
 /// # Errors
 /// When the directory is neither, the base model cannot be found, or configuration and weights do not fit.
@@ -55,9 +55,10 @@ pub fn describe_model(directory: &Path, base: Option<&Path>) -> Result<ModelDesc
         _ => directory.to_owned(),
     };
     let config = DecoderConfig::from_dir(&base_directory)?;
-    WeightFiles::open(&base_directory)?.check(&config)?;
+    let weights = WeightFiles::open(&base_directory)?;
+    weights.check(&config)?;
     let adapter = if adapted { Some(PeftAdapter::open(directory, &config)?) } else { None };
-    Ok(ModelDescription { config, base_directory, adapter, directory: directory.to_owned() })
+    Ok(ModelDescription { config, base_directory, adapter, directory: directory.to_owned(), weights })
 }
 
 impl ModelDescription {
@@ -66,19 +67,19 @@ impl ModelDescription {
         self.config.parameter_count() * dtype.size()
     }
 
-    /// Elements of the largest weight: as many are on the host in f32 while it is read.
+    /// Elements of the largest weight, which is on the host in f32 while it is read.
     pub fn largest_weight(&self) -> usize {
         let elements = |(_, shape): (_, Vec<usize>)| shape.iter().product::<usize>();
         skeleton::shapes(&self.config).into_iter().map(elements).max().unwrap_or(0)
     }
 
-    /// Reads the weights onto a device, with the adapter added to them.
+    /// Reads the weights onto a device and merges the adapter into them.
     ///
     /// # Errors
     /// When a file cannot be read or a weight is NaN or infinite.
     pub fn load(self, device: &Device, dtype: DType) -> Result<OpenedModel> {
-        let Self { base_directory, adapter, directory, .. } = self;
-        let mut model = Decoder::load(&base_directory, device, dtype)?;
+        let Self { config, base_directory, adapter, directory, weights } = self;
+        let mut model = Decoder::read(config, &weights, device, dtype)?;
         if let Some(adapter) = &adapter {
             model.merge_peft(adapter)?;
         }

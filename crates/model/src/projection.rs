@@ -3,6 +3,7 @@
 use burn::Tensor;
 use medley_ops::{LowRank, adapted_linear, linear};
 
+use crate::config::DecoderConfig;
 use crate::pack::Pack;
 use crate::parameter::Slots;
 use crate::peft::merge::{Update, host, like};
@@ -49,7 +50,7 @@ impl Projection {
         adapted_linear(input, weight, bias, adapter)
     }
 
-    /// Adds the adapter to the weight and drops it: product and sum in f32, rounded once to the weight's format.
+    /// Merges the adapter into the weight: product and sum in f32, rounded once to the weight's format.
     pub fn merge(&mut self) {
         if let Some(lora) = self.lora.take() {
             let update = Update { a: host(lora.a), b: host(lora.b), scale: lora.scale as f32, magnitude: None };
@@ -92,6 +93,38 @@ pub enum Module {
 }
 
 impl Module {
+    /// Path in a decoder: `model.layers.0.self_attn.q_proj`.
+    pub(crate) fn path(self, layer: usize) -> String {
+        let block = match self {
+            Self::QProj | Self::KProj | Self::VProj | Self::OProj => "self_attn",
+            Self::GateProj | Self::UpProj | Self::DownProj => "mlp",
+        };
+        format!("model.layers.{layer}.{block}.{}", self.name())
+    }
+
+    /// The weight's `[out, in]`.
+    pub fn shape(self, config: &DecoderConfig) -> [usize; 2] {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        match self {
+            Self::QProj => [queries, hidden],
+            Self::KProj | Self::VProj => [keys, hidden],
+            Self::OProj => [hidden, queries],
+            Self::GateProj | Self::UpProj => [intermediate, hidden],
+            Self::DownProj => [hidden, intermediate],
+        }
+    }
+
+    /// Whether the projection has a bias.
+    pub(crate) fn has_bias(self, config: &DecoderConfig) -> bool {
+        match self {
+            Self::QProj | Self::KProj | Self::VProj => config.attention_bias.qkv,
+            Self::OProj => config.attention_bias.output,
+            Self::GateProj | Self::UpProj | Self::DownProj => false,
+        }
+    }
+
     /// Every projection, in the order of the forward pass.
     pub const ALL: [Self; 7] =
         [Self::QProj, Self::KProj, Self::VProj, Self::OProj, Self::GateProj, Self::UpProj, Self::DownProj];

@@ -1,4 +1,4 @@
-//! A decoder of the right shapes before its weights are known.
+//! A decoder with the shapes of a configuration, before its weights are read.
 
 use burn::Tensor;
 use burn::tensor::{DType, Device};
@@ -7,9 +7,9 @@ use crate::attention::Attention;
 use crate::config::DecoderConfig;
 use crate::decoder::{Decoder, DecoderLayer, EMBED_TOKENS, LM_HEAD, NORM, RmsNorm};
 use crate::mlp::Mlp;
-use crate::projection::Projection;
+use crate::projection::{Module, Projection};
 
-/// All zeros but for the norms, which are one.
+/// All weights are zero except those of the norms, which are one.
 pub(crate) fn skeleton(config: DecoderConfig, device: &Device, dtype: DType) -> Decoder {
     let make = Skeleton { config: &config, device, dtype };
     let table = || Tensor::zeros([config.vocab_size, config.hidden_size], (device, dtype));
@@ -22,36 +22,26 @@ pub(crate) fn skeleton(config: DecoderConfig, device: &Device, dtype: DType) -> 
     }
 }
 
-/// Names and shapes of a decoder's weights, in the order of [`Decoder::slots`]; nothing is allocated for them.
+/// Names and shapes of a decoder's weights, in the order of [`Decoder::slots`], without allocating any.
 pub(crate) fn shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
-    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let queries = config.num_attention_heads * config.head_dim;
-    let keys = config.num_key_value_heads * config.head_dim;
-    let bias = config.attention_bias;
-    let mut shapes = vec![(EMBED_TOKENS.to_owned(), vec![config.vocab_size, hidden])];
-    for index in 0..config.num_hidden_layers {
-        let mut add =
-            |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{index}.{name}"), shape.to_vec()));
-        add("input_layernorm.weight", &[hidden]);
-        for (name, output, input, bias) in [
-            ("q_proj", queries, hidden, bias.qkv),
-            ("k_proj", keys, hidden, bias.qkv),
-            ("v_proj", keys, hidden, bias.qkv),
-            ("o_proj", hidden, queries, bias.output),
-        ] {
-            add(&format!("self_attn.{name}.weight"), &[output, input]);
-            if bias {
-                add(&format!("self_attn.{name}.bias"), &[output]);
+    let (norm, table) = (vec![config.hidden_size], vec![config.vocab_size, config.hidden_size]);
+    let mut shapes = vec![(EMBED_TOKENS.to_owned(), table.clone())];
+    for layer in 0..config.num_hidden_layers {
+        shapes.push((format!("model.layers.{layer}.input_layernorm.weight"), norm.clone()));
+        for module in Module::ALL {
+            if module == Module::GateProj {
+                shapes.push((format!("model.layers.{layer}.post_attention_layernorm.weight"), norm.clone()));
+            }
+            let (path, [output, input]) = (module.path(layer), module.shape(config));
+            shapes.push((format!("{path}.weight"), vec![output, input]));
+            if module.has_bias(config) {
+                shapes.push((format!("{path}.bias"), vec![output]));
             }
         }
-        add("post_attention_layernorm.weight", &[hidden]);
-        add("mlp.gate_proj.weight", &[intermediate, hidden]);
-        add("mlp.up_proj.weight", &[intermediate, hidden]);
-        add("mlp.down_proj.weight", &[hidden, intermediate]);
     }
-    shapes.push((NORM.to_owned(), vec![hidden]));
+    shapes.push((NORM.to_owned(), norm));
     if !config.tie_word_embeddings {
-        shapes.push((LM_HEAD.to_owned(), vec![config.vocab_size, hidden]));
+        shapes.push((LM_HEAD.to_owned(), table));
     }
     shapes
 }
@@ -64,33 +54,23 @@ struct Skeleton<'a> {
 
 impl Skeleton<'_> {
     fn layer(&self, index: usize) -> DecoderLayer {
-        let config = self.config;
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let queries = config.num_attention_heads * config.head_dim;
-        let keys = config.num_key_value_heads * config.head_dim;
-        let bias = config.attention_bias;
-        let attention = [
-            self.projection(queries, hidden, bias.qkv),
-            self.projection(keys, hidden, bias.qkv),
-            self.projection(keys, hidden, bias.qkv),
-            self.projection(hidden, queries, bias.output),
-        ];
+        let attention = [Module::QProj, Module::KProj, Module::VProj, Module::OProj];
         DecoderLayer {
             index,
             input_layernorm: self.norm(),
-            self_attn: Attention::new(config, attention),
+            self_attn: Attention::new(self.config, attention.map(|module| self.projection(module))),
             post_attention_layernorm: self.norm(),
             mlp: Mlp {
-                gate_proj: self.projection(intermediate, hidden, false),
-                up_proj: self.projection(intermediate, hidden, false),
-                down_proj: self.projection(hidden, intermediate, false),
+                gate_proj: self.projection(Module::GateProj),
+                up_proj: self.projection(Module::UpProj),
+                down_proj: self.projection(Module::DownProj),
             },
         }
     }
 
-    fn projection(&self, output: usize, input: usize, bias: bool) -> Projection {
-        let options = (self.device, self.dtype);
-        let bias = bias.then(|| Tensor::zeros([output], options));
+    fn projection(&self, module: Module) -> Projection {
+        let (options, [output, input]) = ((self.device, self.dtype), module.shape(self.config));
+        let bias = module.has_bias(self.config).then(|| Tensor::zeros([output], options));
         Projection { weight: Tensor::zeros([output, input], options), bias, lora: None }
     }
 

@@ -110,9 +110,9 @@ fn a_missing_key_means_what_transformers_takes_for_it() {
         edit(&config, |config| change(config.as_object_mut().expect("an object")));
         load()
     };
-    // 32 key-value heads do not divide 4 query heads; null stands for as many as those.
+    // 32 key-value heads do not divide 4 query heads; null means multi-head attention.
     let told = with(|config| drop(config.remove("num_key_value_heads"))).expect_err("32 heads");
-    assert!(told.contains("`num_key_value_heads` is missing, which stands for 32"), "{told}");
+    assert!(told.contains("`num_key_value_heads` is missing and 32 by default"), "{told}");
     with(|config| drop(config.insert("num_key_value_heads".into(), json!(null)))).expect("null is absent");
     let told = with(|config| {
         windowed(config);
@@ -206,7 +206,8 @@ fn with_tensors(name: &str, place: &Path, change: impl Fn(&str, Vec<u8>) -> Opti
 
 #[test]
 fn weights_that_are_not_finite_are_named_with_their_file() {
-    for (value, target) in [(f32::NAN, "model.norm.weight"), (f32::INFINITY, "model.layers.1.mlp.up_proj.weight")] {
+    let targets = [(f32::NAN, "model.norm.weight", 32), (f32::INFINITY, "model.layers.1.mlp.up_proj.weight", 40 * 32)];
+    for (value, target, elements) in targets {
         let place = tempfile::tempdir().expect("a temporary directory");
         with_tensors("tied", place.path(), |name, mut data| {
             if name == target {
@@ -215,7 +216,8 @@ fn weights_that_are_not_finite_are_named_with_their_file() {
             Some((name.to_owned(), Dtype::F32, data))
         });
         let told = error(place.path());
-        let expected = format!("the base model's weights are not finite: {target} holds 1 of ");
+
+        let expected = format!("the base model's weights are not finite: 1 of {elements} elements of {target}");
         assert!(told.contains(&expected) && told.contains("model.safetensors"), "{told}");
     }
 }
@@ -273,14 +275,14 @@ fn an_index_leads_nowhere_but_into_its_own_directory() {
     shards.sort();
     fs::copy(&shards[0], &shards[1]).expect("copied");
     let told = error(place.path());
-    assert!(told.contains("stands in model-00001") && told.contains("missing: "), "{told}");
+    assert!(told.contains(" is in model-00001") && told.contains("missing: "), "{told}");
 }
 
 #[test]
 fn a_model_is_saved_in_a_shorter_format_rounded_to_even_or_not_at_all() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut model = load("tied", &Device::flex());
-    // Halfway between two bf16 numbers: to the even one, up and down.
+    // Ties between two bf16 numbers, rounded to even both up and down, and one just above a tie.
     let tie = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, 1.0 + 1.000_1 / 256.0];
     let mut norm: Vec<f32> = common::elements(model.norm.weight.clone());
     norm[..4].copy_from_slice(&tie);
@@ -300,6 +302,6 @@ fn a_model_is_saved_in_a_shorter_format_rounded_to_even_or_not_at_all() {
     set(&mut model, &norm);
     let place = tempfile::tempdir().expect("a temporary directory");
     let told = model.save(place.path(), DType::F16).expect_err("beyond f16").to_string();
-    assert!(told.contains("model.norm.weight holds 1000000") && told.contains("bf16"), "{told}");
+    assert!(told.contains("1000000 in model.norm.weight") && told.contains("bf16"), "{told}");
     assert!(!place.path().join("model.safetensors").exists(), "nothing half-written stays");
 }

@@ -1,4 +1,4 @@
-//! PEFT adapters of every kind (`tests/parity/make_adapters.py`): the logits PEFT computes, or a refusal that names the key.
+//! PEFT adapters of every kind (`tests/parity/make_adapters.py`): parity with PEFT's logits, or an error that names the key.
 
 #[expect(dead_code, reason = "parity.rs uses the rest")]
 mod common;
@@ -15,7 +15,7 @@ use medley_model::{
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-/// Largest difference of a logit, in units of the largest expected one where that is above 1.
+/// Largest difference of a logit, relative to the largest expected one if that is above 1.
 const TOLERANCE: f32 = 1e-5;
 
 fn adapter(name: &str) -> PathBuf {
@@ -30,7 +30,7 @@ fn open(directory: &Path) -> Result<OpenedModel> {
     open_model(directory, None, &Device::flex(), DType::F32)
 }
 
-/// Logits of the ids that PEFT was given.
+/// Logits for the fixture's `ids`.
 fn logits(model: &Decoder, tensors: &SafeTensors<'_>) -> Vec<f32> {
     let ids = tensors.tensor("ids").expect("ids").data();
     let ids: Vec<u32> = ids.chunks_exact(8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -51,7 +51,7 @@ fn assert_logits(what: &str, model: &Decoder, tensors: &SafeTensors<'_>, name: &
     assert!(actual.len() == expected.len() && worst <= TOLERANCE, "{what}: the logits are off by {worst:e}");
 }
 
-/// A copy of an adapter whose settings are changed; its base is named by its whole path.
+/// Copies an adapter with edited settings and the absolute path of its base.
 fn edited(name: &str, place: &Path, change: impl FnOnce(&mut Value)) {
     for file in fs::read_dir(adapter(name)).expect("the fixture is there").flatten() {
         fs::copy(file.path(), place.join(file.file_name())).expect("it is copied");
@@ -108,8 +108,7 @@ fn merging_into_bf16_rounds_once_as_peft_does() {
         let peft: Vec<f32> =
             peft.chunks_exact(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect();
         let differing = mine.iter().zip(&peft).filter(|(a, b)| a != b).count();
-        // A decomposition ends in other last bits than LAPACK's, and a residual near the middle between two numbers is then
-        // rounded the other way.
+        // The decompositions differ from LAPACK's in the last bits, so a residual near a tie is rounded the other way.
         let allowed = if name.contains("issa") || name.contains("olora") { mine.len() / 50 } else { 0 };
         assert!(
             mine.len() == peft.len() && differing <= allowed,
@@ -134,7 +133,7 @@ fn a_merged_model_is_saved_and_read_as_what_it_computes() {
 }
 
 #[test]
-fn what_is_not_computed_is_refused_by_key() {
+fn unsupported_and_unknown_settings_are_refused_by_key() {
     let cases = [
         ("alora_invocation_tokens", json!([3, 4])),
         ("init_lora_weights", json!("corda")),

@@ -99,7 +99,7 @@ pub fn check(device: &Device, dtype: DType, sizes: &[Sizes], seen: &mut dyn FnMu
     }
 }
 
-/// Compares the bf16 product of every unit of this CPU with the definition, to the bit.
+/// Compares the bf16 product of every unit of this CPU with the scalar definition, bit by bit.
 pub fn check_bf16_units(seen: &mut dyn FnMut(Check)) {
     let sizes @ [m, k, n] = [67, 161, 45];
     let (left, right) = (noise(m * k, 1), noise(n * k, 2));
@@ -125,8 +125,8 @@ pub fn check_bf16_units(seen: &mut dyn FnMut(Check)) {
     }
 }
 
-/// Seconds that one bf16 product [size, size] x [size, size] takes on a unit of this CPU, the fastest of a few. The left factor, as
-/// activations are, is packed each time, the right one, as a frozen weight is, once.
+/// Seconds of one bf16 product [size, size] x [size, size] on a unit of this CPU, the fastest of 12. The left factor is packed each
+/// time, like activations, the right one once, like a frozen weight.
 pub fn bf16_seconds(unit: Unit, size: usize) -> f64 {
     let (left, right) = (noise(size * size, 1), noise(size * size, 2));
     let right = Packed::new(Side::Right, Source::rows(&right, size), size, size);

@@ -3,10 +3,10 @@
 
 use std::sync::OnceLock;
 
-/// Instruction sets that the CPU kernels are compiled for.
+/// An instruction set that the CPU kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstructionSet {
-    /// What every CPU of the architecture has.
+    /// The architecture's baseline.
     Baseline,
     /// AVX2, vectors of 8 numbers.
     Avx2,
@@ -14,11 +14,12 @@ pub enum InstructionSet {
     Avx512,
 }
 
-/// Names the widest instruction set that may be used (`baseline`, `avx2`, `avx512`), so that each can be tested.
+/// Environment variable with the instruction set to use (`baseline`, `avx2` or `avx512`), for tests; a set that the CPU lacks is
+/// ignored.
 pub const INSTRUCTION_SET_VARIABLE: &str = "MEDLEY_INSTRUCTION_SET";
 
 impl InstructionSet {
-    /// As [`INSTRUCTION_SET_VARIABLE`] has it.
+    /// Its value in [`INSTRUCTION_SET_VARIABLE`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -27,13 +28,13 @@ impl InstructionSet {
         }
     }
 
-    /// Those that this CPU has, the widest last.
+    /// The sets that this CPU has, widest last.
     pub fn available() -> Vec<Self> {
-        [Self::Baseline, Self::Avx2, Self::Avx512].into_iter().filter(|set| set.is_here()).collect()
+        [Self::Baseline, Self::Avx2, Self::Avx512].into_iter().filter(|set| set.is_available()).collect()
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn is_here(self) -> bool {
+    fn is_available(self) -> bool {
         match self {
             Self::Baseline => true,
             Self::Avx2 => is_x86_feature_detected!("avx2"),
@@ -48,28 +49,28 @@ impl InstructionSet {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn is_here(self) -> bool {
+    fn is_available(self) -> bool {
         self == Self::Baseline
     }
 
-    /// The widest that this CPU has and the environment allows.
+    /// The set in use: that of [`INSTRUCTION_SET_VARIABLE`], or the widest.
     pub fn in_use() -> Self {
         static IN_USE: OnceLock<InstructionSet> = OnceLock::new();
         *IN_USE.get_or_init(|| {
-            let allowed = std::env::var(INSTRUCTION_SET_VARIABLE).ok();
+            let requested = std::env::var(INSTRUCTION_SET_VARIABLE).ok();
             let sets = Self::available();
-            let named = sets.iter().find(|set| Some(set.name()) == allowed.as_deref()).copied();
+            let named = sets.iter().find(|set| Some(set.name()) == requested.as_deref()).copied();
             named.or(sets.last().copied()).unwrap_or(Self::Baseline)
         })
     }
 
-    /// Runs `op` compiled for this set, which the CPU must have.
+    /// Runs `op` compiled for this set, which must be available.
     #[inline]
     fn run<R>(self, op: impl FnOnce() -> R) -> R {
-        debug_assert!(self.is_here());
+        debug_assert!(self.is_available());
         match self {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: sets come from `available` alone, which looked for the features.
+            // SAFETY: `in_use` and the tests take sets only from `available`, which detected the features.
             Self::Avx512 => unsafe { with_avx512(op) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_close_to_the_library_one_in_every_instruction_set() {
+    fn exp_is_accurate_and_the_same_in_every_instruction_set() {
         let inputs: Vec<f32> = (-87_000..=88_000).map(|step| step as f32 / 1000.0).collect();
         let baseline: Vec<f32> = inputs.iter().map(|&x| exp(x)).collect();
         for set in InstructionSet::available() {

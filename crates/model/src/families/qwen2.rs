@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::config::{AttentionBias, DecoderConfig, Family, Keys, PositionEncoding};
 use crate::error::Result;
 
-/// Sizes beyond those of any model, so that a damaged file is refused by key and products do not overflow.
+/// Largest accepted sizes, above those of any model: a damaged file is refused by key, and products of sizes do not overflow.
 const MOST_FEATURES: usize = 1 << 20;
 const MOST_HEADS: usize = 1 << 12;
 const MOST_LAYERS: usize = 1 << 12;
 const MOST_TOKENS: usize = 1 << 24;
 
-/// What transformers takes for keys that are missing (not null).
+/// Defaults of transformers for missing keys (null is a value).
 const DEFAULT_KEY_VALUE_HEADS: usize = 32;
 const DEFAULT_WINDOW: usize = 4096;
 
@@ -55,7 +55,7 @@ pub(crate) fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     })
 }
 
-/// Null stands for as many as query heads, a missing key for 32.
+/// The number of key-value heads: null means as many as query heads, a missing key 32.
 fn key_value_heads(keys: &Keys<'_>, num_attention_heads: usize) -> Result<usize> {
     let key = "num_key_value_heads";
     let missing = !keys.map.contains_key(key);
@@ -65,8 +65,10 @@ fn key_value_heads(keys: &Keys<'_>, num_attention_heads: usize) -> Result<usize>
         Some(heads) => heads,
     };
     if heads == 0 || !num_attention_heads.is_multiple_of(heads) {
-        let is = if missing { "is missing, which stands for" } else { "is" };
-        let problem = format!("{is} {heads}, expected a divisor of num_attention_heads = {num_attention_heads}");
+        let is = if missing { "is missing and" } else { "is" };
+        let default = if missing { " by default" } else { "" };
+        let problem =
+            format!("{is} {heads}{default}, expected a divisor of num_attention_heads = {num_attention_heads}");
         return Err(keys.problem(key, problem));
     }
     Ok(heads)

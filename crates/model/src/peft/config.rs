@@ -1,5 +1,5 @@
-//! `adapter_config.json` of PEFT: what an adapter's tensors mean. A key that would change it and is not computed is refused by
-//! name, and so is a key that nobody here knows.
+//! `adapter_config.json` of PEFT: the settings that decide how an adapter's tensors are merged. Unsupported settings and unknown
+//! keys are refused by name, because ignoring one would merge wrong weights silently.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use super::targets::{LayerChoice, Names, Pattern, Targets};
 use crate::config::Keys;
 use crate::error::Result;
 
-/// Keys whose value does not change what the tensors mean.
+/// Keys that do not affect merging.
 ///
 /// `fan_in_fan_out` is for layers that store their weight transposed, and PEFT switches it off for linear ones; EVA
 /// only chooses the initial A; `revision` is the base model's.
-const HARMLESS: [&str; 13] = [
+const IGNORED: [&str; 13] = [
     "auto_mapping",
     "base_model_name_or_path",
     "ephemeral_gpu_offload",
@@ -33,10 +33,12 @@ const HARMLESS: [&str; 13] = [
 const READ: [&str; 19] = [
     "alpha_pattern",
     "bias",
+    "ensure_weight_tying",
     "exclude_modules",
     "init_lora_weights",
     "layers_pattern",
     "layers_to_transform",
+    "loftq_config",
     "lora_alpha",
     "lora_bias",
     "modules_to_save",
@@ -48,43 +50,38 @@ const READ: [&str; 19] = [
     "trainable_token_indices",
     "use_dora",
     "use_rslora",
-    "ensure_weight_tying",
-    "loftq_config",
 ];
 
-/// Keys of PEFT that are not computed, and what they ask for; without a word where they are null, false or empty.
-const NOT_COMPUTED: [(&str, &str); 14] = [
-    ("alora_invocation_tokens", "an activated LoRA, which acts only after its invocation tokens"),
-    ("arrow_config", "a router between adapters"),
-    ("corda_config", "CorDA, whose initialisation changes the base weights by data that is not in the adapter"),
-    ("enable_lora", "fused projections"),
+/// Unsupported keys of PEFT and the feature that each enables; null, false and empty values disable it and are accepted.
+const UNSUPPORTED: [(&str, &str); 14] = [
+    ("alora_invocation_tokens", "aLoRA, which is active only after its invocation tokens,"),
+    ("arrow_config", "routing between adapters"),
+    ("corda_config", "CorDA, whose initialisation depends on data that the adapter does not contain,"),
+    ("enable_lora", "LoRA on fused projections"),
     ("kasa_config", "KaSA"),
-    ("layer_replication", "a base with repeated layers"),
-    (
-        "lora_ga_config",
-        "LoRA-GA, whose initialisation changes the base weights by gradients that are not in the adapter",
-    ),
-    ("megatron_config", "Megatron's parallel layers"),
+    ("layer_replication", "a base with replicated layers"),
+    ("lora_ga_config", "LoRA-GA, whose initialisation depends on gradients that the adapter does not contain,"),
+    ("megatron_config", "Megatron's tensor parallelism"),
     ("monteclora_config", "MonteCLoRA"),
-    ("target_parameters", "adapters on bare parameters"),
-    ("use_bdlora", "block-diagonal factors"),
-    ("use_qalora", "QA-LoRA, which pools its input"),
+    ("target_parameters", "LoRA on parameters that are no linear layer"),
+    ("use_bdlora", "BD-LoRA with block-diagonal factors"),
+    ("use_qalora", "QA-LoRA, which pools its input,"),
     ("velora_config", "VeLoRA"),
-    ("trainable_tokens_config", "trainable tokens of another method"),
+    ("trainable_tokens_config", "the method Trainable Tokens"),
 ];
 
-/// What the base weight was before the adapter was added to it.
+/// The frozen weight that the adapter was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseWeight {
-    /// The base model's own.
+    /// The base model's weight.
     Plain,
-    /// Less its best approximation of the adapter's rank (PiSSA, Meng et al. 2024).
+    /// PiSSA's residual: the weight minus its best approximation of the adapter's rank (Meng et al. 2024).
     WithoutPrincipal,
-    /// Less the adapter's scale times the first columns of Q times the first rows of R (OLoRA, Büyükakyüz 2024).
+    /// OLoRA's residual: the weight minus `scale * Q[:, :rank] R[:rank, :]` of its QR decomposition (Büyükakyüz 2024).
     WithoutFirstQr,
 }
 
-/// Which biases of the base model the adapter holds.
+/// Biases of the base model that were trained and are in the adapter's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterBias {
     /// None.
@@ -95,28 +92,29 @@ pub enum AdapterBias {
     All,
 }
 
-/// The settings of a PEFT adapter that decide what its tensors mean.
+/// The settings of a PEFT adapter that affect merging.
 #[derive(Clone, Debug)]
 pub struct AdapterConfig {
-    /// Rank of the factors where no pattern says otherwise.
+    /// Rank of modules that no `rank_pattern` matches.
     pub rank: usize,
-    /// Numerator of the scale where no pattern says otherwise.
+    /// Alpha of modules that no `alpha_pattern` matches.
     pub alpha: f64,
-    /// Probability with which an input feature of the adapter dropped out in training.
+    /// Dropout probability of the adapter's input in training.
     pub dropout: f64,
-    /// The scale is `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski 2023).
+    /// rsLoRA: the scale is `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski 2023).
     pub rslora: bool,
-    /// Rows have a trained length (DoRA, Liu et al. 2024).
+    /// DoRA: every row of the merged weight is rescaled to a trained magnitude (Liu et al. 2024).
     pub dora: bool,
     /// B has a bias.
     pub lora_bias: bool,
     /// Biases of the base model that were trained.
     pub bias: AdapterBias,
-    /// What the base weight was before the adapter was added to it.
+    /// The frozen weight that the adapter was trained on.
     pub base_weight: BaseWeight,
     pub(super) targets: Targets,
-    pub(super) saved: Vec<String>,
-    /// Names of tables, and the rows that were trained.
+    /// `modules_to_save`: modules whose weights are in the adapter's file as a whole.
+    saved: Vec<String>,
+    /// `trainable_token_indices`: names of tables (embedding or head) and their trained rows.
     pub(super) rows: Vec<(String, Vec<usize>)>,
     ranks: Vec<(Pattern, usize)>,
     alphas: Vec<(Pattern, f64)>,
@@ -126,10 +124,10 @@ impl AdapterConfig {
     /// Interprets the settings; `path` is named in errors.
     ///
     /// # Errors
-    /// When a key is missing, mistyped, unknown, or asks for something that is not computed.
+    /// When a key is missing, mistyped, unknown or unsupported.
     pub(super) fn from_map(settings: &Map<String, Value>, path: &Path) -> Result<Self> {
         let keys = Keys { map: settings, path };
-        refuse_others(&keys)?;
+        refuse_unsupported(&keys)?;
         let config = Self {
             rank: keys.positive("r")?,
             alpha: keys.required("lora_alpha")?,
@@ -142,37 +140,44 @@ impl AdapterConfig {
             targets: targets(&keys)?,
             saved: keys.optional("modules_to_save")?.unwrap_or_default(),
             rows: rows(&keys)?,
-            ranks: patterns(&keys, "rank_pattern", Value::as_u64)?
-                .into_iter()
-                .map(|(pattern, rank)| (pattern, rank as usize))
-                .collect(),
+            ranks: patterns(&keys, "rank_pattern", |rank| rank.as_u64()?.try_into().ok())?,
             alphas: patterns(&keys, "alpha_pattern", Value::as_f64)?,
         };
         if config.ranks.iter().any(|(_, rank)| *rank == 0) {
             return Err(keys.problem("rank_pattern", "has a rank of 0, expected at least 1"));
         }
         if config.dora && config.lora_bias {
-            return Err(keys.problem("lora_bias", "is true together with use_dora, which PEFT does not compute either"));
+            return Err(
+                keys.problem("lora_bias", "is true together with use_dora, a combination that PEFT refuses, too")
+            );
         }
         let tied = keys.optional("ensure_weight_tying")? == Some(true);
         if tied && !(config.saved.is_empty() && config.rows.is_empty()) {
-            return Err(keys.problem("ensure_weight_tying", "is true together with trained tables: not computed"));
+            return Err(
+                keys.problem("ensure_weight_tying", "is true together with trained tables, which is not supported")
+            );
         }
         Ok(config)
     }
 
-    /// The rank of a module's factors; the first pattern that matches counts.
+    /// The rank of a module's factors; the first matching pattern decides.
     pub(super) fn rank_of(&self, module: &str) -> usize {
         first_match(&self.ranks, module).unwrap_or(self.rank)
     }
 
-    /// What a module's product of factors is multiplied by.
+    /// The factor of a module's `B A`.
     pub(super) fn scale_of(&self, module: &str) -> f64 {
         let (rank, alpha) = (self.rank_of(module) as f64, first_match(&self.alphas, module).unwrap_or(self.alpha));
         if self.rslora { alpha / rank.sqrt() } else { alpha / rank }
     }
 
-    /// Whether it is LoRA as in the paper, on whole projections of every layer: what training goes on with.
+    /// Whether `modules_to_save` names the module or one around it.
+    pub(super) fn is_saved(&self, path: &str) -> bool {
+        let around = path.match_indices('.').map(|(dot, _)| &path[..dot]).chain([path]);
+        around.into_iter().any(|path| self.saved.iter().any(|name| path.ends_with(name.as_str())))
+    }
+
+    /// Whether it is plain LoRA with one rank and alpha, the only kind that training can continue.
     pub(super) fn is_uniform(&self) -> bool {
         let variant = self.rslora || self.dora || self.lora_bias || self.bias != AdapterBias::None;
         let patterns = !self.ranks.is_empty() || !self.alphas.is_empty();
@@ -185,7 +190,7 @@ fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Option<T> {
     patterns.iter().find(|(pattern, _)| pattern.matches(module)).map(|(_, value)| *value)
 }
 
-/// Whether a value asks for nothing.
+/// Whether a value disables its feature.
 fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -196,8 +201,8 @@ fn is_unset(value: &Value) -> bool {
     }
 }
 
-/// Refuses other methods, and keys that are set and not computed or not known.
-fn refuse_others(keys: &Keys<'_>) -> Result<()> {
+/// Refuses other methods than LoRA, unsupported features and unknown keys.
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     let kind: String = keys.required("peft_type")?;
     if kind != "LORA" {
         return Err(keys.problem("peft_type", format!("is \"{kind}\", only \"LORA\" is supported")));
@@ -207,25 +212,24 @@ fn refuse_others(keys: &Keys<'_>) -> Result<()> {
         return Err(keys.problem("task_type", format!("is \"{task}\", only \"CAUSAL_LM\" is supported")));
     }
     for (key, value) in keys.map {
-        if HARMLESS.contains(&key.as_str()) || READ.contains(&key.as_str()) || value.is_null() {
+        if IGNORED.contains(&key.as_str()) || READ.contains(&key.as_str()) || value.is_null() {
             continue;
         }
-        match NOT_COMPUTED.iter().find(|(name, _)| name == key) {
+        match UNSUPPORTED.iter().find(|(name, _)| name == key) {
             Some(_) if is_unset(value) => {}
-            Some((_, meaning)) => {
-                return Err(keys.problem(key, format!("is {value}: {meaning}; that is not computed")));
-            }
+            Some((_, feature)) => return Err(keys.problem(key, format!("is {value}: {feature} is not supported"))),
             None => {
                 let problem = format!(
-                    "is {value}, and this key is not known: it may change what the adapter's weights mean; where it does \
-                     not, remove it from the file or set it to null"
+                    "is {value}, an unknown key that may change how the weights are merged; if it does not, remove it from \
+                     the file or set it to null"
                 );
                 return Err(keys.problem(key, problem));
             }
         }
     }
     if keys.map.get("loftq_config").is_some_and(|value| !is_unset(value)) {
-        return Err(keys.problem("loftq_config", "is set: the base weights were replaced by quantised ones (LoftQ)"));
+        let problem = "is set: LoftQ replaces the base weights by quantised ones, which is not supported";
+        return Err(keys.problem("loftq_config", problem));
     }
     Ok(())
 }
@@ -242,7 +246,7 @@ fn bias(keys: &Keys<'_>) -> Result<AdapterBias> {
     }
 }
 
-/// How the factors began, which says what was taken out of the base weight.
+/// The initialisation of the factors, which decides whether a part of the base weight was moved into them.
 fn base_weight(keys: &Keys<'_>) -> Result<BaseWeight> {
     let key = "init_lora_weights";
     let name = match keys.map.get(key) {
@@ -252,22 +256,22 @@ fn base_weight(keys: &Keys<'_>) -> Result<BaseWeight> {
     };
     match name.as_str() {
         "pissa" => Ok(BaseWeight::WithoutPrincipal),
-        // These two leave the base weights as they are.
+        // These three leave the base weights unchanged.
         "orthogonal" | "eva" => Ok(BaseWeight::Plain),
         name if name.eq_ignore_ascii_case("gaussian") => Ok(BaseWeight::Plain),
         name if name.eq_ignore_ascii_case("olora") => Ok(BaseWeight::WithoutFirstQr),
         name if name.starts_with("pissa_niter_") => Err(keys.problem(
             key,
             format!(
-                "is \"{name}\": the base weights were changed by a randomised decomposition that cannot be repeated; save \
-                 the adapter as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion)"
+                "is \"{name}\": a randomised decomposition that cannot be reproduced changed the base weights; save the \
+                 adapter as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion)"
             ),
         )),
         name => Err(keys.problem(
             key,
             format!(
-                "is \"{name}\", which changes the base weights in a way that is not computed; expected true, false, \
-                 \"gaussian\", \"orthogonal\", \"eva\", \"pissa\" or \"olora\""
+                "is \"{name}\", an initialisation that is not supported; expected true, false, \"gaussian\", \
+                 \"orthogonal\", \"eva\", \"pissa\" or \"olora\""
             ),
         )),
     }
@@ -300,7 +304,7 @@ fn targets(keys: &Keys<'_>) -> Result<Targets> {
     Targets::new(included, excluded, layers, &saved).map_err(|problem| keys.problem("modules_to_save", problem))
 }
 
-/// A list of names, or a string that is a regular expression.
+/// Module names: a list, or a string with a regular expression.
 fn names(keys: &Keys<'_>, key: &str) -> Result<Option<Names>> {
     Ok(match keys.map.get(key) {
         None | Some(Value::Null) => None,
@@ -315,7 +319,7 @@ fn names(keys: &Keys<'_>, key: &str) -> Result<Option<Names>> {
     })
 }
 
-/// Modules by regular expression, in the order of the file.
+/// Values by regular expression of the module's path, in the order of the file.
 fn patterns<T>(keys: &Keys<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<(Pattern, T)>> {
     let map: Map<String, Value> = keys.optional(key)?.unwrap_or_default();
     map.iter()
@@ -328,7 +332,7 @@ fn patterns<T>(keys: &Keys<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -
         .collect()
 }
 
-/// Rows of the embedding, or of tables by name.
+/// Trained rows: a list for the embedding, or lists by table name.
 fn rows(keys: &Keys<'_>) -> Result<Vec<(String, Vec<usize>)>> {
     let key = "trainable_token_indices";
     match keys.map.get(key) {

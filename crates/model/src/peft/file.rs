@@ -1,4 +1,4 @@
-//! The tensors of an adapter by what they are: factors, magnitudes, biases, rows, whole weights.
+//! The tensors of an adapter by module and role: factors, magnitudes, biases, rows, whole weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::Dtype;
 
 use crate::error::{ModelError, Result};
-use crate::lora::ADAPTER_WEIGHTS;
+use crate::lora::{ADAPTER_WEIGHTS, PREFIX};
 use crate::weights::PickleFile;
 use crate::weights::read::{FORMATS, TensorFile, finite};
 
-/// What PEFT writes before every name.
-const PREFIX: &str = "base_model.model.";
-/// The file of an adapter's factors as older versions of PEFT write it.
+/// File name of an adapter's tensors in older versions of PEFT, a `torch.save` archive.
 pub const ADAPTER_PICKLE: &str = "adapter_model.bin";
 
-/// What a tensor is to its module.
+/// The role of a tensor in its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// A, [rank, in].
@@ -24,24 +22,24 @@ pub(super) enum Part {
     B,
     /// Bias of B, `[out]`.
     BiasOfB,
-    /// Length of every row, `[out]`.
+    /// DoRA's magnitude of every row, `[out]`.
     Magnitude,
     /// A of an embedding, [rank, vocabulary].
     TableA,
     /// B of an embedding, [hidden, rank].
     TableB,
-    /// New rows of a table, [rows, hidden].
+    /// Trained rows of a table, [rows, hidden].
     Rows,
-    /// The base's weight itself.
+    /// A weight that replaces the base's.
     Weight,
-    /// The base's bias itself.
+    /// A bias that replaces the base's.
     Bias,
 }
 
-/// Path of a module (`model.layers.0.self_attn.q_proj`) and what the tensor is to it.
+/// Path of a module (`model.layers.0.self_attn.q_proj`) and role of the tensor.
 pub(super) type Key = (String, Part);
 
-/// A name taken apart: its key, and the adapter's own name where the file has it.
+/// Parses a tensor name into its key and, where the file has it, the adapter's name (`default`).
 fn parse(name: &str) -> Option<(Key, Option<&str>)> {
     let path = name.strip_prefix(PREFIX).unwrap_or(name);
     for (mark, parts) in MARKS {
@@ -65,7 +63,7 @@ fn parse(name: &str) -> Option<(Key, Option<&str>)> {
     Some(((module.to_owned(), part), None))
 }
 
-/// What follows a module's path, and the tails that may follow that, with or without the adapter's own name before.
+/// Name parts behind a module's path and their endings; the adapter's name may stand between the two.
 const MARKS: [(&str, &[(&str, Part)]); 7] = [
     (".lora_A", &[("weight", Part::A)]),
     (".lora_B", &[("weight", Part::B), ("bias", Part::BiasOfB)]),
@@ -76,7 +74,7 @@ const MARKS: [(&str, &[(&str, Part)]); 7] = [
     (".modules_to_save", &[("weight", Part::Weight), ("bias", Part::Bias)]),
 ];
 
-/// `NAME` of `NAME.tail`, or of `NAME` where the tail is empty.
+/// The adapter's name: `NAME` of `NAME.tail`, or of `NAME` where the tail is empty.
 fn own_name<'a>(rest: &'a str, tail: &str) -> Option<&'a str> {
     let own = if tail.is_empty() { rest } else { rest.strip_suffix(tail)?.strip_suffix('.')? };
     (!own.is_empty() && !own.contains('.')).then_some(own)
@@ -98,34 +96,13 @@ pub(super) struct AdapterFile {
 }
 
 impl AdapterFile {
-    /// Opens `adapter_model.safetensors`, or `adapter_model.bin` where there is no such file; no tensor is read yet.
+    /// Opens `adapter_model.safetensors` or, where that is missing, `adapter_model.bin`; no tensor is read yet.
     ///
-    /// Names that nothing is known about, repeated ones and formats that are not read are returned as problems.
+    /// Unknown and repeated names and unsupported formats are returned as problems.
     pub(super) fn open(directory: &Path) -> Result<(Self, Vec<String>)> {
-        let (safe, pickle) = (directory.join(ADAPTER_WEIGHTS), directory.join(ADAPTER_PICKLE));
-        let (path, source) = if safe.exists() || !pickle.exists() {
-            if !safe.exists() {
-                let problem =
-                    format!("has neither {ADAPTER_WEIGHTS} nor {ADAPTER_PICKLE}: the adapter's weights are missing");
-                return Err(ModelError::NotAModel { path: directory.to_owned(), problem });
-            }
-            let file = TensorFile::open(&safe)?;
-            (safe, Source::Safetensors(file))
-        } else {
-            let file = PickleFile::open(&pickle)?;
-            (pickle, Source::Pickle(file))
-        };
-        let listed: Vec<(String, Vec<usize>, Dtype)> = match &source {
-            Source::Safetensors(file) => {
-                let views = file.tensors()?.tensors();
-                views.into_iter().map(|(name, view)| (name, view.shape().to_vec(), view.dtype())).collect()
-            }
-            Source::Pickle(file) => {
-                file.tensors().map(|(name, shape, dtype)| (name.to_owned(), shape.to_vec(), dtype)).collect()
-            }
-        };
+        let (path, source) = Source::open(directory)?;
         let (mut tensors, mut problems, mut owners) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        for (name, shape, dtype) in listed {
+        for (name, shape, dtype) in source.list()? {
             if !FORMATS.contains(&dtype) {
                 problems.push(format!("{name} is {dtype:?}, expected F32, F16, BF16 or F64"));
             }
@@ -154,15 +131,14 @@ impl AdapterFile {
         self.tensors.contains_key(&(path.to_owned(), part))
     }
 
-    /// The elements of a tensor, where there is such a one.
+    /// The elements of a tensor; `None` where the file does not have it.
+    ///
+    /// # Errors
+    /// When an element is NaN or infinite.
     pub(super) fn read(&self, path: &str, part: Part) -> Result<Option<Vec<f32>>> {
         let Some((name, _)) = self.tensors.get(&(path.to_owned(), part)) else { return Ok(None) };
         let values = match &self.source {
-            Source::Safetensors(file) => {
-                let tensors = file.tensors()?;
-                let view = tensors.tensor(name).expect("it was listed");
-                file.floats(&view)
-            }
+            Source::Safetensors(file) => file.floats(&file.tensor(name)?),
             Source::Pickle(file) => file.floats(name),
         };
         finite(&self.path, name, &values)?;
@@ -170,7 +146,36 @@ impl AdapterFile {
     }
 }
 
-/// The name that PEFT gives a tensor, without its prefix.
+impl Source {
+    fn open(directory: &Path) -> Result<(PathBuf, Self)> {
+        let (safetensors, pickle) = (directory.join(ADAPTER_WEIGHTS), directory.join(ADAPTER_PICKLE));
+        if safetensors.exists() {
+            let file = TensorFile::open(&safetensors)?;
+            return Ok((safetensors, Self::Safetensors(file)));
+        }
+        if pickle.exists() {
+            let file = PickleFile::open(&pickle)?;
+            return Ok((pickle, Self::Pickle(file)));
+        }
+        let problem = format!("has neither {ADAPTER_WEIGHTS} nor {ADAPTER_PICKLE}: the adapter's weights are missing");
+        Err(ModelError::NotAModel { path: directory.to_owned(), problem })
+    }
+
+    /// Name, shape and format of every tensor.
+    fn list(&self) -> Result<Vec<(String, Vec<usize>, Dtype)>> {
+        Ok(match self {
+            Self::Safetensors(file) => {
+                let views = file.tensors()?.tensors();
+                views.into_iter().map(|(name, view)| (name, view.shape().to_vec(), view.dtype())).collect()
+            }
+            Self::Pickle(file) => {
+                file.tensors().map(|(name, shape, dtype)| (name.to_owned(), shape.to_vec(), dtype)).collect()
+            }
+        })
+    }
+}
+
+/// PEFT's name of a tensor, without the prefix.
 pub(super) fn name_of((path, part): &Key) -> String {
     let tail = match part {
         Part::A => "lora_A.weight",

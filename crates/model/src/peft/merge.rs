@@ -1,4 +1,4 @@
-//! The arithmetic of merging: products and sums in f32, rounded once to the weight's format.
+//! Arithmetic of merging: products and sums in f32, rounded once to the weight's format.
 
 use burn::Tensor;
 use burn::tensor::{DType, TensorData};
@@ -11,9 +11,9 @@ pub(crate) struct Update {
     pub(crate) a: Vec<f32>,
     /// B, [out, rank].
     pub(crate) b: Vec<f32>,
-    /// What the product is multiplied by.
+    /// Factor of `B A`.
     pub(crate) scale: f32,
-    /// Length of every row (DoRA).
+    /// Norm of every row of the merged weight (DoRA).
     pub(crate) magnitude: Option<Vec<f32>>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.cast(DType::F32).into_data().iter::<f32>().collect()
 }
 
-/// A tensor like `old` from other elements, rounded to its format: to the nearest, at a tie to even.
+/// New elements in the shape, format and device of `old`, rounded to nearest, ties to even.
 pub(crate) fn like<const D: usize>(old: &Tensor<D>, values: Vec<f32>) -> Tensor<D> {
     let options = (&old.device(), old.dtype());
     match old.dtype() {
@@ -60,7 +60,7 @@ pub(crate) fn like<const D: usize>(old: &Tensor<D>, values: Vec<f32>) -> Tensor<
     }
 }
 
-/// Rounds to a format and back.
+/// Rounds f32 values to the precision of a format.
 pub(crate) fn round_to(values: &mut [f32], dtype: DType) {
     match dtype {
         DType::BF16 => values.par_iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32()),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_get_their_length() {
+    fn rows_are_rescaled_to_their_magnitude() {
         let update = Update { a: vec![1.0, 0.0], b: vec![3.0, 0.0], scale: 1.0, magnitude: Some(vec![10.0, 1.0]) };
         let mut weight = [0.0, 4.0, 0.0, 2.0];
         update.add_to(&mut weight, 2);

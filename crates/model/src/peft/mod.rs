@@ -1,14 +1,14 @@
-//! PEFT adapters, added to the weights of their base model.
+//! PEFT adapters, merged into the weights of their base model.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `config.rs` | `adapter_config.json`: what the tensors mean, and what is refused |
-//! | `targets.rs` | which modules have an adapter |
-//! | `file.rs` | the tensors by what they are |
+//! | `config.rs` | `adapter_config.json`: settings, and what is refused |
+//! | `targets.rs` | the modules with an adapter |
+//! | `file.rs` | the tensors by module and role |
 //! | `merge.rs` | products, sums and rounding |
-//! | `residual.rs` | what PiSSA and OLoRA leave of a base weight |
+//! | `residual.rs` | the base weights that PiSSA and OLoRA train on |
 //!
-//! Sizes are checked against the file's header before anything is allocated for them.
+//! Shapes are checked against the file's header before anything is allocated.
 
 mod config;
 mod file;
@@ -33,19 +33,20 @@ use crate::error::{ModelError, Result};
 use crate::lora::{ADAPTER_CONFIG, LoraConfig};
 use crate::projection::Module;
 use crate::skeleton;
+use crate::weights::read::finite;
 
 /// Paths of the two tables.
 const TABLE: &str = "model.embed_tokens";
 const HEAD: &str = "lm_head";
 
-/// An adapter whose settings are computed and whose tensors fit a base model; nothing of it is in memory yet.
+/// An adapter whose settings are supported and whose tensors fit a base model; no tensor is in memory yet.
 #[derive(Debug)]
 pub struct PeftAdapter {
     /// Its settings.
     pub config: AdapterConfig,
     file: AdapterFile,
     places: Vec<(Place, String, [usize; 2])>,
-    /// Rows of the embedding and of the head that have new values.
+    /// Trained rows of the embedding and of the head.
     rows: Vec<(Place, Vec<usize>)>,
 }
 
@@ -53,8 +54,8 @@ impl PeftAdapter {
     /// Reads the settings of an adapter and the header of its tensors, for a base model of shape `base`.
     ///
     /// # Errors
-    /// When the settings ask for something that is not computed or hold an unknown key, or the tensors are not exactly
-    /// those that the settings ask for; the error names every one.
+    /// When a setting is unsupported or unknown, or the tensors are not exactly those that follow from the settings; the
+    /// error names every one.
     pub fn open(directory: &Path, base: &DecoderConfig) -> Result<Self> {
         let path = directory.join(ADAPTER_CONFIG);
         let settings = read_object(&path)?;
@@ -65,9 +66,7 @@ impl PeftAdapter {
         places.retain(|(_, module, _)| config.targets.has(module));
         if places.is_empty() {
             let names = Module::ALL.map(Module::name).join(", ");
-            let problem = format!(
-                "names no module of this model that can have an adapter; it has {names}, embed_tokens, lm_head"
-            );
+            let problem = format!("matches no module of this model, whose modules are {names}, embed_tokens, lm_head");
             return Err(keys.problem("target_modules", problem));
         }
         refuse_places(&keys, &config, &places, base)?;
@@ -80,7 +79,7 @@ impl PeftAdapter {
         }
     }
 
-    /// Shapes of the tensors that must be there.
+    /// Shapes of the tensors that follow from the settings.
     fn expected(&self, base: &DecoderConfig) -> BTreeMap<Key, Vec<usize>> {
         let config = &self.config;
         let mut expected = BTreeMap::new();
@@ -88,7 +87,7 @@ impl PeftAdapter {
             let mut add = |part, shape: &[usize]| drop(expected.insert((path.clone(), part), shape.to_vec()));
             let rank = match config.base_weight {
                 BaseWeight::Plain => config.rank_of(path),
-                // The decomposition has no more columns than the weight.
+                // A decomposition has no more components than the weight's smaller dimension.
                 _ => config.rank_of(path).min(*output).min(*input),
             };
             match place {
@@ -112,22 +111,21 @@ impl PeftAdapter {
             }
         }
         for (place, rows) in &self.rows {
-            let path = if *place == Place::Table { TABLE } else { HEAD };
-            expected.insert((path.to_owned(), Part::Rows), vec![rows.len(), base.hidden_size]);
+            expected.insert((table_path(*place).to_owned(), Part::Rows), vec![rows.len(), base.hidden_size]);
         }
         for (path, part, shape) in weights_of(base) {
             let all_biases = config.bias == AdapterBias::All && part == Part::Bias;
-            if all_biases || self.is_saved(&path) {
+            if all_biases || config.is_saved(&path) {
                 expected.insert((path, part), shape);
             }
         }
         expected
     }
 
-    /// The settings as those of plain LoRA on the same projections of every layer, which training can go on with.
+    /// The settings of a plain LoRA on the same projections of every layer, the only kind that training can continue.
     ///
     /// # Errors
-    /// When it is another kind of adapter.
+    /// When the adapter is of another kind.
     pub(crate) fn uniform(&self, base: &DecoderConfig) -> Result<(LoraConfig, Vec<Module>)> {
         let modules: Vec<Module> = Module::ALL
             .into_iter()
@@ -136,8 +134,8 @@ impl PeftAdapter {
         let projections = self.places.iter().filter(|(place, ..)| matches!(place, Place::Projection(..))).count();
         let whole = projections == self.places.len() && projections == modules.len() * base.num_hidden_layers;
         if !self.config.is_uniform() || !whole {
-            let problem = "training can only go on with plain LoRA on the same projections of every layer; name this adapter as \
-                           `model.base` to train on the sum of base and adapter";
+            let problem = "only plain LoRA on the same projections of every layer can be trained further; with this adapter as \
+                           `model.base`, a new one is trained on the merged model";
             return Err(ModelError::Lora(format!("{}: {problem}", self.file.path.display())));
         }
         let (rank, alpha, dropout) = (self.config.rank, self.config.alpha, self.config.dropout);
@@ -147,29 +145,39 @@ impl PeftAdapter {
 
     /// The factors A and B of one projection.
     pub(crate) fn factors(&self, layer: usize, module: Module) -> Result<(Vec<f32>, Vec<f32>)> {
-        let place = Place::Projection(layer, module);
-        let (_, path, _) = self.places.iter().find(|(other, ..)| *other == place).expect("it was found to be adapted");
-        let read = |part| Ok::<_, ModelError>(self.file.read(path, part)?.expect("checked when it was opened"));
-        Ok((read(Part::A)?, read(Part::B)?))
+        let path = module.path(layer);
+        Ok((self.read(&path, Part::A)?, self.read(&path, Part::B)?))
     }
 
-    /// Whether `modules_to_save` names the module or one around it.
-    fn is_saved(&self, path: &str) -> bool {
-        let around = path.match_indices('.').map(|(dot, _)| &path[..dot]).chain([path]);
-        around.into_iter().any(|path| self.config.saved.iter().any(|name| path.ends_with(name.as_str())))
+    /// A tensor that [`PeftAdapter::open`] found in the file.
+    fn read(&self, path: &str, part: Part) -> Result<Vec<f32>> {
+        Ok(self.file.read(path, part)?.expect("all expected tensors were found when the file was opened"))
     }
 }
 
-/// Paths, kinds and shapes of the base's weights, the tied head too.
+/// Path of the embedding or the head.
+fn table_path(place: Place) -> &'static str {
+    if place == Place::Table { TABLE } else { HEAD }
+}
+
+/// Paths, roles and shapes of the base's weights, a tied head included.
 fn weights_of(base: &DecoderConfig) -> impl Iterator<Item = (String, Part, Vec<usize>)> {
     let tied = base.tie_word_embeddings.then(|| (LM_HEAD.to_owned(), vec![base.vocab_size, base.hidden_size]));
     skeleton::shapes(base).into_iter().chain(tied).map(|(name, shape)| {
-        let (path, kind) = name.rsplit_once('.').expect("every name has a kind");
-        (path.to_owned(), if kind == "bias" { Part::Bias } else { Part::Weight }, shape)
+        let (path, part) = weight_key(&name);
+        (path.to_owned(), part, shape)
     })
 }
 
-/// Refuses what PEFT can train and a merged model cannot hold.
+/// Path and role of a decoder's weight.
+fn weight_key(name: &str) -> (&str, Part) {
+    match name.strip_suffix(".bias") {
+        Some(path) => (path, Part::Bias),
+        None => (name.strip_suffix(".weight").unwrap_or(name), Part::Weight),
+    }
+}
+
+/// Refuses adapters whose effect cannot be merged into the weights.
 fn refuse_places(
     keys: &Keys<'_>,
     config: &AdapterConfig,
@@ -183,10 +191,10 @@ fn refuse_places(
             return Err(keys.problem("lora_bias", problem));
         }
         if config.dora && is_table {
-            return Err(keys.problem("use_dora", format!("is true for {path}: DoRA on an embedding is not computed")));
+            return Err(keys.problem("use_dora", format!("is true for {path}: DoRA on an embedding is not supported")));
         }
         if config.base_weight != BaseWeight::Plain && is_table {
-            let problem = format!("is set for {path}: on an embedding it is not computed");
+            let problem = format!("is set for {path}: on an embedding this initialisation is not supported");
             return Err(keys.problem("init_lora_weights", problem));
         }
         if base.tie_word_embeddings && *place == Place::Head {
@@ -197,7 +205,7 @@ fn refuse_places(
     Ok(())
 }
 
-/// The tables that `trainable_token_indices` names.
+/// Tables and rows of `trainable_token_indices`.
 fn rows(keys: &Keys<'_>, config: &AdapterConfig, base: &DecoderConfig) -> Result<Vec<(Place, Vec<usize>)>> {
     let key = "trainable_token_indices";
     let mut tables = Vec::new();
@@ -213,16 +221,17 @@ fn rows(keys: &Keys<'_>, config: &AdapterConfig, base: &DecoderConfig) -> Result
             let problem = format!("names row {row} of a table of {} rows", base.vocab_size);
             return Err(keys.problem(key, problem));
         }
-        let path = if place == Place::Table { TABLE } else { HEAD };
-        if config.targets.has(path) || config.saved.iter().any(|name| ends_with(path, name)) {
-            return Err(keys.problem(key, format!("names {path}, which the adapter changes in another way, too")));
+        let path = table_path(place);
+        if config.targets.has(path) || config.is_saved(path) {
+            return Err(keys.problem(key, format!("names {path}, which also has LoRA factors or is saved as a whole")));
         }
         tables.push((place, rows.clone()));
     }
     Ok(tables)
 }
 
-/// Names what is missing, unexpected or misshapen. Whole tables may be saved beside the adapter.
+/// Lists missing, unexpected and misshapen tensors. The embedding and the head may be in the file even if no setting names them
+/// (`save_embedding_layers`).
 fn compare(expected: &BTreeMap<Key, Vec<usize>>, base: &DecoderConfig, file: &AdapterFile, problems: &mut Vec<String>) {
     for (key, shape) in expected {
         if !file.has(&key.0, key.1) {
@@ -243,25 +252,24 @@ fn compare(expected: &BTreeMap<Key, Vec<usize>>, base: &DecoderConfig, file: &Ad
 }
 
 impl Decoder {
-    /// Adds an adapter that was opened for this model's shape to the weights.
+    /// Merges an adapter that was opened for this model's shape into the weights.
     ///
-    /// Products and sums are f32 and are rounded once to the weights' format. A tied head stays what it was where only the
-    /// embedding is changed, and the model is untied.
+    /// Products and sums are f32 and are rounded once to the weights' format. Where the adapter changes only one of two tied
+    /// tables, the model is untied.
     ///
     /// # Errors
-    /// When the file cannot be read or a weight is not finite, before or after.
+    /// When the file cannot be read, or a weight of the adapter or of the merged model is NaN or infinite.
     pub fn merge_peft(&mut self, adapter: &PeftAdapter) -> Result<()> {
         self.merge();
-        // What stands beside factors is the base's own; what `modules_to_save` names belongs to one module alone.
-        self.take_whole(adapter, |path| !adapter.is_saved(path))?;
+        // Weights that `modules_to_save` does not name are the base's, shared by tied tables; named ones are of one module only.
+        self.replace_weights(adapter, |path| !adapter.config.is_saved(path))?;
         self.untie_for(adapter);
-        self.take_whole(adapter, |path| adapter.is_saved(path))?;
+        self.replace_weights(adapter, |path| adapter.config.is_saved(path))?;
         for (place, path, shape) in &adapter.places {
             self.add_factors(adapter, *place, path, *shape)?;
         }
         for (place, rows) in &adapter.rows {
-            let path = if *place == Place::Table { TABLE } else { HEAD };
-            let new = adapter.file.read(path, Part::Rows)?.expect("checked when it was opened");
+            let new = adapter.read(table_path(*place), Part::Rows)?;
             let table = self.weight_mut(*place);
             let mut values = host(table.clone());
             let width = table.dims()[1];
@@ -275,7 +283,7 @@ impl Decoder {
 
     /// Gives the model a head of its own where the adapter changes only one of the tied two.
     fn untie_for(&mut self, adapter: &PeftAdapter) {
-        let changed = |path: &str| adapter.is_saved(path) || adapter.config.targets.has(path);
+        let changed = |path: &str| adapter.config.is_saved(path) || adapter.config.targets.has(path);
         if self.lm_head.is_none() && (changed(TABLE) || changed(HEAD)) {
             self.lm_head = Some(self.embed_tokens.clone());
             self.config.tie_word_embeddings = false;
@@ -283,12 +291,11 @@ impl Decoder {
         }
     }
 
-    /// Replaces those of the base's weights that the adapter holds whole and `wanted` names.
-    pub(crate) fn take_whole(&mut self, adapter: &PeftAdapter, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    /// Replaces the weights that the adapter's file has as a whole, of the modules whose paths are `wanted`.
+    pub(crate) fn replace_weights(&mut self, adapter: &PeftAdapter, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let tied = self.lm_head.is_none() && wanted(HEAD);
         for mut slot in self.slots().into_iter().filter(|slot| !slot.adapter) {
-            let (path, kind) = slot.name.rsplit_once('.').expect("every name has a kind");
-            let part = if kind == "bias" { Part::Bias } else { Part::Weight };
+            let (path, part) = weight_key(&slot.name);
             if !wanted(path) {
                 continue;
             }
@@ -302,17 +309,17 @@ impl Decoder {
         if tied && let Some(head) = adapter.file.read(HEAD, Part::Weight)? {
             let same = host(self.embed_tokens.clone()) == host(like(&self.embed_tokens, head));
             if !same {
-                let problem = format!("{LM_HEAD} differs from {EMBED_TOKENS}, but the base model's are one weight");
+                let problem = format!("{LM_HEAD} differs from {EMBED_TOKENS}, but the base model ties them");
                 return Err(ModelError::Tensors { path: adapter.file.path.clone(), problems: vec![problem] });
             }
         }
         Ok(())
     }
 
-    /// Adds the product of one module's factors to its weight.
+    /// Merges one module's factors into its weight.
     fn add_factors(&mut self, adapter: &PeftAdapter, place: Place, path: &str, shape: [usize; 2]) -> Result<()> {
-        let (file, config) = (&adapter.file, &adapter.config);
-        let read = |part| Ok::<_, ModelError>(file.read(path, part)?.expect("checked when it was opened"));
+        let config = &adapter.config;
+        let read = |part| adapter.read(path, part);
         let scale = config.scale_of(path) as f32;
         let weight = self.weight_mut(place);
         let dtype = weight.dtype();
@@ -324,7 +331,7 @@ impl Decoder {
             BaseWeight::WithoutFirstQr => {
                 let factor = config.scale_of(path);
                 residual::subtract_first_columns(&mut values, shape, rank, factor).map_err(|problem| {
-                    ModelError::Lora(format!("{path} cannot be brought to the state that OLoRA trained on: {problem}"))
+                    ModelError::Lora(format!("the weight that OLoRA trained {path} on cannot be computed: {problem}"))
                 })?;
             }
         }
@@ -334,18 +341,19 @@ impl Decoder {
         let magnitude = if config.dora { Some(read(Part::Magnitude)?) } else { None };
         let update = match place {
             Place::Table => {
-                // Rows of the table are outputs: its factors are those of the transposed weight.
+                // A table is [vocabulary, hidden] and PEFT's factors are those of its transpose.
                 let (a, b) = (transposed(&read(Part::TableB)?, rank), transposed(&read(Part::TableA)?, shape[0]));
                 Update { a, b, scale, magnitude }
             }
             _ => Update { a: read(Part::A)?, b: read(Part::B)?, scale, magnitude },
         };
         update.add_to(&mut values, shape[1]);
-        finite_sum(file, path, &values)?;
+        finite(&adapter.file.path, &format!("{path}.weight after merging"), &values)?;
         *weight = like(weight, values);
         if config.lora_bias {
             let added = read(Part::BiasOfB)?;
-            let bias = self.bias_mut(place).expect("checked when it was opened");
+            let bias =
+                self.bias_mut(place).expect("`lora_bias` without a bias was refused when the adapter was opened");
             let sum = host(bias.clone()).into_iter().zip(added).map(|(value, added)| value + added * scale).collect();
             *bias = like(bias, sum);
         }
@@ -355,7 +363,7 @@ impl Decoder {
     fn weight_mut(&mut self, place: Place) -> &mut Tensor<2> {
         match place {
             Place::Table => &mut self.embed_tokens,
-            Place::Head => self.lm_head.as_mut().expect("a tied head has no adapter of its own"),
+            Place::Head => self.lm_head.as_mut().expect("adapters of a tied head were refused when they were opened"),
             Place::Projection(layer, module) => &mut self.layers[layer].projection(module).weight,
         }
     }
@@ -366,8 +374,4 @@ impl Decoder {
             _ => None,
         }
     }
-}
-
-fn finite_sum(file: &AdapterFile, path: &str, values: &[f32]) -> Result<()> {
-    crate::weights::read::finite(&file.path, &format!("{path}.weight with the adapter added"), values)
 }

@@ -1,17 +1,17 @@
-//! What PiSSA and OLoRA leave of a base weight: the weight less its projection onto a few directions.
+//! Residual weights of PiSSA and OLoRA: the base weight minus its projection onto a low-dimensional subspace.
 //!
-//! The factors in the file are those after training, so what was taken out has to be found again from the base weight. Both are
-//! projections, so the signs of singular vectors and of Q's columns do not matter.
+//! The file has the factors after training, so the initial ones, which were subtracted from the base weight, are computed again.
+//! Both subtractions are projections and independent of the signs of singular vectors and of Q's columns.
 
 use rayon::prelude::*;
 
-/// Dimensions up to which the decomposition is carried to its end instead of to convergence.
+/// Up to this dimension the Lanczos iteration spans the whole space instead of stopping at convergence.
 const SMALL: usize = 256;
-/// Steps between looks at the convergence.
+/// Lanczos steps between convergence tests.
 const STEPS: usize = 16;
-/// Error of the principal subspace (residual over gap) at which the iteration ends.
+/// Error of the principal subspace (residual over spectral gap) at which the iteration stops.
 const TOLERANCE: f64 = 1e-9;
-/// Rows that one task sums up; fixed, so that sums have one order.
+/// Rows per task; constant, so that the order of summation does not depend on the number of threads.
 const ROWS: usize = 64;
 
 /// A row-major matrix in f32, multiplied in f64.
@@ -47,7 +47,7 @@ impl Matrix<'_> {
     }
 }
 
-/// Subtracts the best approximation of that rank from a `[rows, columns]` weight.
+/// PiSSA's residual: subtracts the best approximation of rank `rank` from a `[rows, columns]` weight.
 pub(super) fn subtract_principal(weight: &mut [f32], [rows, columns]: [usize; 2], rank: usize) {
     let matrix = Matrix { values: weight, columns };
     if columns <= rows {
@@ -59,11 +59,11 @@ pub(super) fn subtract_principal(weight: &mut [f32], [rows, columns]: [usize; 2]
     }
 }
 
-/// Subtracts `scale * Q[:, :rank] R[:rank, :]` of the weight's QR decomposition: its projection onto its own first columns,
-/// scaled.
+/// OLoRA's residual: subtracts `scale * Q[:, :rank] R[:rank, :]` of the weight's QR decomposition, the scaled projection onto
+/// the span of its first `rank` columns.
 ///
 /// # Errors
-/// When those columns depend on each other, so that Q is not unique.
+/// When those columns are linearly dependent, so that Q is not unique.
 pub(super) fn subtract_first_columns(
     weight: &mut [f32],
     [rows, columns]: [usize; 2],
@@ -77,7 +77,7 @@ pub(super) fn subtract_first_columns(
         orthogonalise(&mut vector, &basis);
         let length = norm(&vector);
         if length <= 1e-7 * before || length == 0.0 {
-            return Err("its first columns depend on each other, so its QR decomposition is not unique");
+            return Err("its first columns are linearly dependent, so its QR decomposition is not unique");
         }
         vector.iter_mut().for_each(|value| *value /= length);
         basis.push(vector);
@@ -86,7 +86,7 @@ pub(super) fn subtract_first_columns(
     Ok(())
 }
 
-/// `W -= W V V^T`, with V's columns given.
+/// `W -= W V V^T` for the columns of V.
 fn subtract_along_rows(weight: &mut [f32], columns: usize, basis: &[Vec<f64>]) {
     weight.par_chunks_exact_mut(columns).for_each(|row| {
         let mut rest: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
@@ -98,7 +98,7 @@ fn subtract_along_rows(weight: &mut [f32], columns: usize, basis: &[Vec<f64>]) {
     });
 }
 
-/// `W -= scale * U U^T W`, with U's columns given.
+/// `W -= scale * U U^T W` for the columns of U.
 fn subtract_along_columns(weight: &mut [f32], columns: usize, basis: &[Vec<f64>], scale: f64) {
     let matrix = Matrix { values: weight, columns };
     let shares: Vec<Vec<f64>> = basis.iter().map(|vector| matrix.transposed_times(vector)).collect();
@@ -111,8 +111,8 @@ fn subtract_along_columns(weight: &mut [f32], columns: usize, basis: &[Vec<f64>]
     });
 }
 
-/// Eigenvectors to the `rank` largest eigenvalues of a symmetric positive operator on `size` dimensions, by Lanczos' method with
-/// full reorthogonalisation (Golub and Van Loan, section 10.3).
+/// Eigenvectors of the `rank` largest eigenvalues of a positive semidefinite operator on `size` dimensions, by the Lanczos
+/// iteration with full reorthogonalisation (Golub and Van Loan, section 10.3).
 fn principal_vectors(size: usize, rank: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<f64>> {
     let rank = rank.min(size);
     let mut basis = vec![direction(size, 0, &[])];
@@ -131,7 +131,7 @@ fn principal_vectors(size: usize, rank: usize, apply: impl Fn(&[f64]) -> Vec<f64
                 return vectors.iter().take(rank).map(|weights| combine(&basis, weights)).collect();
             }
         }
-        // An invariant subspace: the rest of the space is entered from elsewhere.
+        // Breakdown: the basis spans an invariant subspace, and the iteration restarts with a direction orthogonal to it.
         below.push(if broken { 0.0 } else { length });
         basis.push(match broken {
             true => direction(size, steps as u64, &basis),
@@ -140,7 +140,7 @@ fn principal_vectors(size: usize, rank: usize, apply: impl Fn(&[f64]) -> Vec<f64
     }
 }
 
-/// Whether the leading eigenvectors span the right subspace: their residuals are small beside the gap after them.
+/// Whether the leading eigenvectors have converged: their residuals are small relative to the spectral gap after them.
 fn converged(values: &[f64], vectors: &[Vec<f64>], rank: usize, length: f64) -> bool {
     let residual = vectors.iter().take(rank).map(|weights| length * weights[weights.len() - 1].abs());
     let residual = residual.fold(0.0f64, f64::max);
@@ -155,7 +155,7 @@ fn combine(basis: &[Vec<f64>], weights: &[f64]) -> Vec<f64> {
     sum
 }
 
-/// A unit vector of keyed noise, orthogonal to the basis.
+/// A pseudorandom unit vector orthogonal to the basis.
 fn direction(size: usize, key: u64, basis: &[Vec<f64>]) -> Vec<f64> {
     let mut state = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut vector: Vec<f64> = (0..size)
@@ -170,7 +170,7 @@ fn direction(size: usize, key: u64, basis: &[Vec<f64>]) -> Vec<f64> {
     vector
 }
 
-/// Takes the basis out of a vector, twice (Kahan: twice is enough).
+/// Gram-Schmidt orthogonalisation against the basis, run twice ("twice is enough", Kahan).
 fn orthogonalise(vector: &mut [f64], basis: &[Vec<f64>]) {
     for _ in 0..2 {
         for other in basis {
@@ -239,7 +239,7 @@ fn sweep(d: &mut [f64], e: &mut [f64], vectors: &mut [Vec<f64>], [l, m]: [usize;
 mod tests {
     use super::*;
 
-    /// `U diag(values) V^T` with columns of U and V from the first vectors of a Householder reflection each.
+    /// `U diag(values) V^T`; the columns of U and V are the first columns of one Householder reflection each.
     fn with_singular_values(values: &[f64], rows: usize, columns: usize) -> Vec<f32> {
         let reflection = |size: usize, key| {
             let v = direction(size, key, &[]);
@@ -251,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_has_the_remaining_singular_values_alone() {
+    fn pissa_residual_has_the_remaining_singular_values() {
         for (rows, columns, rank) in [(24, 40, 3), (40, 24, 3), (300, 320, 5), (320, 300, 5), (7, 9, 7), (600, 300, 1)]
         {
             let size = rows.min(columns);
-            // Equal ones on both sides of the cut, and one that is far above the rest.
+            // A dominant singular value, and equal ones on both sides of the cut.
             let mut values: Vec<f64> = (0..size).map(|k| 1.0 / (1.0 + k as f64).sqrt()).collect();
             values[0] = 20.0;
             if rank > 2 {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_little_rank_and_none() {
+    fn residuals_of_low_rank_and_zero_weights_are_zero() {
         let mut weight = with_singular_values(&[2.0, 1.0], 30, 20);
         subtract_principal(&mut weight, [30, 20], 4);
         assert!(weight.iter().all(|value| value.abs() < 1e-6));
@@ -281,11 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_columns_are_taken_out() {
+    fn olora_residual_has_no_component_along_the_first_columns() {
         let mut weight = with_singular_values(&[3.0, 2.0, 1.0, 0.5], 6, 5);
         subtract_first_columns(&mut weight, [6, 5], 2, 1.0).expect("independent");
         for row in weight.chunks(5) {
-            assert!(row[0].abs() < 1e-6 && row[1].abs() < 1e-6, "the first columns are spanned by themselves");
+            assert!(row[0].abs() < 1e-6 && row[1].abs() < 1e-6, "the first columns are in their own span");
         }
         assert!(weight.iter().any(|value| value.abs() > 0.1));
         let mut twice = [3.0, 1.0, 0.0, 2.0];

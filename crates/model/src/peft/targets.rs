@@ -1,7 +1,8 @@
-//! Which modules of the base model an adapter is for, by PEFT's rules (`check_target_module_exists`).
+//! Modules of the base model that have an adapter, by PEFT's rules (`check_target_module_exists`).
 
 use fancy_regex::Regex;
 
+use super::{HEAD, TABLE};
 use crate::config::DecoderConfig;
 use crate::projection::Module;
 
@@ -15,36 +16,36 @@ impl Pattern {
         Self::new(text, format!("^(?:{text})$"))
     }
 
-    /// Matches the end of the path, from a dot on.
+    /// Matches the last components of the path.
     pub(super) fn end_of_path(text: &str) -> Result<Self, String> {
         Self::new(text, format!(r"^(?:.*\.)?(?:{text})$"))
     }
 
-    /// Matches the path of a module or one inside it.
+    /// Matches the path of a module and those of the modules inside it.
     fn module_or_inside(text: &str) -> Result<Self, String> {
         Self::new(text, format!(r"^(?:|.*\.)(?:{text})(?:$|\..*)"))
     }
 
     fn new(text: &str, whole: String) -> Result<Self, String> {
         let regex = Regex::new(&whole)
-            .map_err(|error| format!("has \"{text}\", which is no regular expression that can be used: {error}"))?;
+            .map_err(|error| format!("has \"{text}\", which is not a valid regular expression: {error}"))?;
         Ok(Self(regex))
     }
 
-    /// False, too, where the search was given up: such an expression then lacks tensors that are in the file, which is an error.
+    /// Also false where the search exceeds its backtracking limit: the module's tensors are then refused as unexpected, not ignored.
     pub(super) fn matches(&self, path: &str) -> bool {
         self.0.is_match(path).unwrap_or(false)
     }
 }
 
-/// How modules are named.
+/// A set of modules as the settings name it.
 #[derive(Clone, Debug)]
 pub(super) enum Names {
     /// Every projection of the layers.
     AllLinear,
-    /// Names, ends of paths or whole paths.
+    /// The last components of paths.
     List(Vec<String>),
-    /// A regular expression of whole paths.
+    /// A regular expression for whole paths.
     Pattern(Pattern),
 }
 
@@ -89,7 +90,7 @@ impl LayerChoice {
     }
 }
 
-/// Which modules have an adapter.
+/// The modules with an adapter.
 #[derive(Clone, Debug)]
 pub(super) struct Targets {
     included: Names,
@@ -115,7 +116,7 @@ impl Targets {
         if excluded || self.saved.iter().any(|pattern| pattern.matches(path)) || !self.included.has(path) {
             return false;
         }
-        // A whole path in the list counts whatever its layer.
+        // PEFT does not apply the layer filter to modules that are named by their whole path.
         let by_path = matches!(&self.included, Names::List(names) if names.iter().any(|name| name == path));
         by_path || self.layers.as_ref().is_none_or(|layers| layers.has(path))
     }
@@ -133,40 +134,22 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Every one, in the order of the forward pass, with its path and its weight's `[out, in]`.
+    /// Every module in the order of the forward pass, with its path and its weight's `[out, in]`.
     pub(super) fn all(config: &DecoderConfig) -> Vec<(Self, String, [usize; 2])> {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let queries = config.num_attention_heads * config.head_dim;
-        let keys = config.num_key_value_heads * config.head_dim;
-        let table = [config.vocab_size, hidden];
-        let mut all = vec![(Self::Table, "model.embed_tokens".to_owned(), table)];
+        let table = [config.vocab_size, config.hidden_size];
+        let mut all = vec![(Self::Table, TABLE.to_owned(), table)];
         for layer in 0..config.num_hidden_layers {
-            for module in Module::ALL {
-                let (block, shape) = match module {
-                    Module::QProj => ("self_attn", [queries, hidden]),
-                    Module::KProj | Module::VProj => ("self_attn", [keys, hidden]),
-                    Module::OProj => ("self_attn", [hidden, queries]),
-                    Module::GateProj | Module::UpProj => ("mlp", [intermediate, hidden]),
-                    Module::DownProj => ("mlp", [hidden, intermediate]),
-                };
-                all.push((
-                    Self::Projection(layer, module),
-                    format!("model.layers.{layer}.{block}.{}", module.name()),
-                    shape,
-                ));
-            }
+            let projection =
+                |module: Module| (Self::Projection(layer, module), module.path(layer), module.shape(config));
+            all.extend(Module::ALL.map(projection));
         }
-        all.push((Self::Head, "lm_head".to_owned(), table));
+        all.push((Self::Head, HEAD.to_owned(), table));
         all
     }
 
     /// Whether the base model has a bias there.
     pub(super) fn has_bias(self, config: &DecoderConfig) -> bool {
-        match self {
-            Self::Projection(_, Module::QProj | Module::KProj | Module::VProj) => config.attention_bias.qkv,
-            Self::Projection(_, Module::OProj) => config.attention_bias.output,
-            _ => false,
-        }
+        matches!(self, Self::Projection(_, module) if module.has_bias(config))
     }
 }
 
@@ -185,7 +168,7 @@ mod tests {
         for names in [list(&["q_proj"]), list(&["self_attn.q_proj"]), list(&[first]), Names::AllLinear] {
             assert!(plain(names.clone()).has(first), "{names:?}");
         }
-        assert!(!plain(list(&["proj"])).has(first), "an end that is no name");
+        assert!(!plain(list(&["proj"])).has(first), "a suffix that is no path component");
         assert!(!plain(list(&[first])).has(second));
         assert!(!plain(Names::AllLinear).has("lm_head"));
         let pattern = Pattern::whole(r".*layers\.(?!0\.)\d+\..*[qv]_proj").expect("look-ahead");
@@ -209,7 +192,7 @@ mod tests {
             assert!(!targets.has(first) && targets.has(second));
         }
         let whole = Targets::new(list(&[first]), None, layers(&[1], &[]), &[]).expect("sound");
-        assert!(whole.has(first), "a whole path counts whatever its layer");
+        assert!(whole.has(first), "the layer filter does not apply to a whole path");
         let without =
             Targets::new(list(&["q_proj"]), Some(list(&["layers.0.self_attn.q_proj"])), None, &[]).expect("sound");
         assert!(!without.has(first) && without.has(second));

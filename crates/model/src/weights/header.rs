@@ -1,28 +1,29 @@
-//! The header of a safetensors file, checked so that an error names the tensor that is wrong.
+//! Validation of a safetensors header with errors that name the tensor.
 //!
-//! The `safetensors` crate refuses the same files, but for most of them without a name.
+//! The `safetensors` crate makes the same checks, but most of its errors name neither tensor nor bytes. It still parses the file
+//! afterwards, so a check that is missing here weakens a message, not the validation.
 
 use safetensors::tensor::Dtype;
 use serde_json::{Map, Value};
 
 /// Bytes before the header: its length as a little-endian u64.
 const LENGTH_BYTES: usize = 8;
-/// The longest header that is read, as in the reference implementation.
+/// Longest accepted header in bytes, as in the reference implementation.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Name, first byte and byte after the last of a tensor, counted from the end of the header.
+/// Name of a tensor, its first byte and the byte after its last, relative to the end of the header.
 type Span = (String, usize, usize);
 
-/// Checks length, JSON, and that shapes, formats and byte ranges agree and cover the file's data exactly once.
+/// Checks the header's length and JSON, that each tensor's shape, format and byte range agree, and that the ranges partition the data.
 pub(super) fn check(file: &[u8]) -> Result<(), String> {
     let length = file
         .first_chunk::<LENGTH_BYTES>()
         .map(|bytes| u64::from_le_bytes(*bytes))
-        .ok_or_else(|| format!("it has {} bytes, a header alone takes more", file.len()))?;
+        .ok_or_else(|| format!("it has {} bytes, fewer than a header", file.len()))?;
     let data = &file[LENGTH_BYTES..];
     if length > LONGEST_HEADER || length as usize > data.len() {
         return Err(format!(
-            "its header claims {length} bytes, but only {} follow: the file is cut off, or no safetensors file",
+            "its header claims {length} bytes, but only {} follow: the file is cut off, or not a safetensors file",
             data.len()
         ));
     }
@@ -58,7 +59,7 @@ fn span(entry: &Value, data: usize) -> Result<(usize, usize), String> {
     Ok((start, end))
 }
 
-/// No byte belongs to two tensors or to none.
+/// Checks that every byte belongs to exactly one tensor.
 fn covered(mut spans: Vec<Span>, data: usize) -> Result<(), String> {
     spans.sort_by_key(|(_, start, end)| (*start, *end));
     let mut before: Option<&Span> = None;
@@ -122,9 +123,9 @@ mod tests {
             (edited(|header| header.replace("[32,64]", "[0,32]")), "share bytes 0 to 32"),
             (edited(|header| header.replace("[2,4]", "[4611686018427387904,8]")), "tensor one is F32"),
         ];
-        for (file, told) in cases {
-            let problem = check(&file).expect_err(told);
-            assert!(problem.contains(told), "{told}: {problem}");
+        for (file, expected) in cases {
+            let problem = check(&file).expect_err(expected);
+            assert!(problem.contains(expected), "{expected}: {problem}");
         }
         let twice = edited(|header| header.replace("\"two\"", "\"one\""));
         assert!(check(&twice).expect_err("a name twice").contains("belong to no tensor"));

@@ -41,21 +41,24 @@ impl Decoder {
     /// anything is allocated.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or the tensors are not exactly the model's; the error names every missing,
-    /// unexpected, misshapen and repeated tensor. When a weight is NaN or infinite.
+    /// When a file is missing or damaged, when the tensors are not exactly the model's (the error names every missing,
+    /// unexpected, misshapen and repeated tensor), or when a weight is NaN or infinite.
     pub fn load(directory: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let config = DecoderConfig::from_dir(directory)?;
         let files = WeightFiles::open(directory)?;
         files.check(&config)?;
-        let optional = read::optional(&config);
+        Self::read(config, &files, device, dtype)
+    }
+
+    /// Reads weights whose headers were checked against the configuration.
+    pub(crate) fn read(config: DecoderConfig, files: &WeightFiles, device: &Device, dtype: DType) -> Result<Self> {
         let mut model = skeleton(config, device, dtype);
-        files.fill(&mut model.slots(), &str::to_owned, optional)?;
+        files.fill(&mut model.slots())?;
         Ok(model)
     }
 
     /// Writes `config.json` and the weights (without adapters: merge first, or save the adapter) in `dtype`, in one file
-    /// or in shards of up to 5 GB, so that transformers loads them; f32 weights are rounded to the nearest number of a shorter
-    /// format, at a tie to even.
+    /// or in shards of up to 5 GB, as transformers loads them; shorter formats are rounded to nearest, ties to even.
     ///
     /// # Errors
     /// When a file cannot be written, or a weight is beyond the range of f16.
@@ -82,7 +85,7 @@ impl Decoder {
     }
 }
 
-/// The number format that most weights of a model directory are stored in: f32, f16 or bf16 (f32 for f64).
+/// The most frequent number format of a model directory's weights: f32, f16 or bf16 (f32 for f64).
 ///
 /// # Errors
 /// When there are no weights or their files are damaged.
@@ -105,11 +108,11 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<()> {
     copy_named_templates(&from.join(NAMED_TEMPLATES), &to.join(NAMED_TEMPLATES))
 }
 
-/// Where transformers keeps a model's further chat templates.
+/// Folder of transformers for a model's additional chat templates.
 const NAMED_TEMPLATES: &str = "additional_chat_templates";
 
 fn copy_named_templates(from: &Path, to: &Path) -> Result<()> {
-    // A model without such a folder has one template.
+    // A model with one template has no such folder.
     let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
     let is_template = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "jinja");
     for source in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_template) {

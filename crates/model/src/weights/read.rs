@@ -1,5 +1,5 @@
-//! Reading: headers first. Nothing is allocated before every tensor's name, shape and format fit the configuration; all that
-//! does not fit is named at once.
+//! Reading, in two steps: the headers are checked against the configuration, with all mismatches in one error; only then are weights
+//! allocated and read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -9,8 +9,8 @@ use burn::tensor::{DType, TensorData};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
 
 use super::header;
 use crate::config::DecoderConfig;
@@ -19,14 +19,14 @@ use crate::error::{ModelError, Result};
 use crate::parameter::{Parameter, Slot};
 use crate::skeleton;
 
-/// Bytes of a file that are in memory at a time; a multiple of every width of a number.
+/// Bytes of a file in memory at a time; a multiple of every element size.
 const PIECE: usize = 32 << 20;
 
-/// Formats that weights are read in.
+/// Supported formats of weights in files.
 pub(crate) const FORMATS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
 
-/// Angles of rotary positions, which files of the LLaMA 1 era hold; they follow from the configuration.
-const ROTARY_ANGLES: &str = "rotary_emb.inv_freq";
+/// Frequencies of the rotary embedding, saved in checkpoints of the LLaMA 1 era; they are computed from the configuration instead.
+const ROTARY_FREQUENCIES: &str = "rotary_emb.inv_freq";
 
 /// The safetensors files of a model.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct WeightFiles {
     files: Vec<TensorFile>,
 }
 
-/// A tensor by its name in the model, and the file that holds it.
+/// File and view of every tensor, by its name in the model.
 type Found<'a> = BTreeMap<String, (&'a TensorFile, TensorView<'a>)>;
 
 impl WeightFiles {
@@ -62,31 +62,29 @@ impl WeightFiles {
         })
     }
 
-    /// Every tensor by the name that `rename` gives it, and those that stand in the files twice.
-    fn found(&self, rename: &dyn Fn(&str) -> String) -> Result<(Found<'_>, Vec<String>)> {
+    /// Every tensor by name, and the names that more than one file has.
+    fn found(&self) -> Result<(Found<'_>, Vec<String>)> {
         let mut problems = Vec::new();
         let mut found = Found::new();
         for file in &self.files {
             for (name, view) in file.tensors()?.tensors() {
-                let name = rename(&name);
-                if name.ends_with(ROTARY_ANGLES) {
+                if name.ends_with(ROTARY_FREQUENCIES) {
                     continue;
                 }
                 if let Some((other, _)) = found.insert(name.clone(), (file, view)) {
-                    let place = |file: &TensorFile| file_name(&file.path);
-                    problems.push(format!("{name} stands in {} and in {}", place(other), place(file)));
+                    problems.push(format!("{name} is in {} and in {}", file_name(&other.path), file_name(&file.path)));
                 }
             }
         }
         Ok((found, problems))
     }
 
-    /// Checks the headers against the tensors that a configuration asks for, whatever its sizes: nothing is allocated for them.
+    /// Checks the headers against the tensors of a configuration. Nothing is allocated, whatever sizes the configuration has.
     pub(crate) fn check(&self, config: &DecoderConfig) -> Result<()> {
-        let (found, mut problems) = self.found(&str::to_owned)?;
+        let (found, mut problems) = self.found()?;
         if config.num_hidden_layers > found.len() {
             let problem = format!(
-                "is {}, but the weights are {} tensors in all: config.json and weights are not of one model",
+                "is {}, but the weights have only {} tensors: config.json and weights are of different models",
                 config.num_hidden_layers,
                 found.len()
             );
@@ -97,21 +95,14 @@ impl WeightFiles {
         self.refuse(problems)
     }
 
-    /// Fills the slots of a model; `rename` maps a name in the files to a slot's.
-    pub(crate) fn fill(
-        &self,
-        slots: &mut [Slot<'_>],
-        rename: &dyn Fn(&str) -> String,
-        optional: &[&str],
-    ) -> Result<()> {
-        let (mut found, mut problems) = self.found(rename)?;
-        let wanted: Vec<(String, Vec<usize>)> =
-            slots.iter().map(|slot| (slot.name.clone(), slot.get().shape())).collect();
-        compare(&wanted, &found, optional, &mut problems);
-        self.refuse(problems)?;
+    /// Reads the weights of a model whose configuration was checked.
+    pub(crate) fn fill(&self, slots: &mut [Slot<'_>]) -> Result<()> {
+        let (mut found, _) = self.found()?;
         let mut embedding = None;
         for slot in slots.iter_mut() {
-            let (file, view) = found.remove(&slot.name).expect("checked above");
+            let Some((file, view)) = found.remove(&slot.name) else {
+                return self.refuse(vec![format!("missing: {} {:?}", slot.name, slot.get().shape())]);
+            };
             let old = slot.get();
             let values = file.finite_floats(&slot.name, &view)?;
             slot.set(Parameter::from_data(TensorData::new(values, old.shape()), &old.device(), old.dtype()));
@@ -137,12 +128,12 @@ impl WeightFiles {
     }
 }
 
-/// Tensors that may be there or not: a tied head may stand in the file as a copy of the embedding.
-pub(crate) fn optional(config: &DecoderConfig) -> &'static [&'static str] {
+/// Tensors that may be missing: a tied head may be in the file as a copy of the embedding.
+fn optional(config: &DecoderConfig) -> &'static [&'static str] {
     if config.tie_word_embeddings { &[LM_HEAD] } else { &[] }
 }
 
-/// Names what is missing, unexpected, misshapen or in a format that is not supported.
+/// Lists missing, unexpected and misshapen tensors, and those in an unsupported format.
 fn compare(wanted: &[(String, Vec<usize>)], found: &Found<'_>, optional: &[&str], problems: &mut Vec<String>) {
     for (name, shape) in wanted {
         if !found.contains_key(name) {
@@ -166,25 +157,28 @@ fn compare(wanted: &[(String, Vec<usize>)], found: &Found<'_>, optional: &[&str]
     }
 }
 
-/// A safetensors file, of which no more is in memory than is being read.
+/// A memory-mapped safetensors file; pages are released after reading.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     map: Mmap,
+    header: Metadata,
 }
 
 impl TensorFile {
     /// Opens the file and checks its header.
     ///
     /// # Errors
-    /// When it cannot be opened or is not a whole safetensors file; the error names the tensor that is wrong.
+    /// When it cannot be opened or its header is invalid; the error names the tensor.
     pub fn open(path: &Path) -> Result<Self> {
         let read = |source| ModelError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read)?;
         // SAFETY: the file is only read; another process changing it meanwhile would corrupt any reader.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        header::check(&map).map_err(|problem| ModelError::Safetensors { path: path.to_owned(), problem })?;
-        Ok(Self { path: path.to_owned(), map })
+        let damaged = |problem| ModelError::Safetensors { path: path.to_owned(), problem };
+        header::check(&map).map_err(damaged)?;
+        let (_, header) = SafeTensors::read_metadata(&map).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), map, header })
     }
 
     /// Its tensors.
@@ -195,24 +189,32 @@ impl TensorFile {
         SafeTensors::deserialize(&self.map).map_err(|error| self.damaged(error))
     }
 
-    /// What its header says beside the tensors.
+    /// One of its tensors.
     ///
     /// # Errors
-    /// When it has no sound header.
-    pub fn metadata(&self) -> Result<HashMap<String, String>> {
-        let (_, metadata) = SafeTensors::read_metadata(&self.map).map_err(|error| self.damaged(error))?;
-        Ok(metadata.metadata().clone().unwrap_or_default())
+    /// When there is no tensor of this name.
+    pub(crate) fn tensor(&self, name: &str) -> Result<TensorView<'_>> {
+        let missing = || self.damaged(SafeTensorError::TensorNotFound(name.to_owned()));
+        let info = self.header.info(name).ok_or_else(missing)?;
+        let data = &self.map[self.map.len() - self.header.data_len()..];
+        let data = &data[info.data_offsets.0..info.data_offsets.1];
+        TensorView::new(info.dtype, info.shape.clone(), data).map_err(|error| self.damaged(error))
     }
 
-    fn damaged(&self, error: safetensors::SafeTensorError) -> ModelError {
+    /// The metadata of its header.
+    pub fn metadata(&self) -> HashMap<String, String> {
+        self.header.metadata().clone().unwrap_or_default()
+    }
+
+    fn damaged(&self, error: SafeTensorError) -> ModelError {
         ModelError::Safetensors { path: self.path.clone(), problem: error.to_string() }
     }
 
-    /// The elements of one of its tensors as f32 (exact for f16 and bf16, rounded for f64). Pages that were read are given back
-    /// to the system: they would stand in memory beside what is made from them.
+    /// The elements of one of its tensors as f32 (exact for f16 and bf16, rounded for f64). The file's pages are released as they
+    /// are read, so that they do not double the memory of the weights.
     ///
     /// # Panics
-    /// When the tensor is of another format.
+    /// When the tensor's format is not one of [`FORMATS`].
     pub fn floats(&self, view: &TensorView<'_>) -> Vec<f32> {
         let mut values = Vec::with_capacity(view.shape().iter().product());
         for piece in view.data().chunks(PIECE) {
@@ -232,7 +234,7 @@ impl TensorFile {
         Ok(values)
     }
 
-    /// Tells the system that the pages under `piece` are not needed; they come from the file again if they are.
+    /// Releases the pages under `piece` (`madvise`); a later access reads them from the file again.
     #[cfg(unix)]
     fn give_back(&self, piece: &[u8]) {
         let start = piece.as_ptr() as usize - self.map.as_ptr() as usize;
@@ -245,7 +247,7 @@ impl TensorFile {
     fn give_back(&self, _piece: &[u8]) {}
 }
 
-/// Appends little-endian numbers as f32.
+/// Decodes little-endian elements to f32 and appends them.
 ///
 /// # Panics
 /// When the format is none of [`FORMATS`].
@@ -259,7 +261,7 @@ pub(crate) fn decode(bytes: &[u8], dtype: Dtype, values: &mut Vec<f32>) {
             let number = |b: &[u8]| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
             values.par_extend(eights.map(number));
         }
-        other => panic!("{other:?} is no format of weights"),
+        other => panic!("unsupported format of weights {other:?}"),
     }
 }
 
@@ -278,7 +280,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The weights' files of a model directory.
+/// The weight files of a model directory.
 pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let index = directory.join("model.safetensors.index.json");
     let single = directory.join("model.safetensors");
@@ -298,7 +300,7 @@ pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut seen = HashSet::new();
     for (tensor, name) in map {
         let name = name.as_str().ok_or_else(|| wrong(format!("gives {tensor} a value that is not a file name")))?;
-        // A name with a folder could lead out of the model's directory, whoever made the index.
+        // Path traversal: an index from elsewhere must not name files outside the model's directory.
         if !name.ends_with(".safetensors") || name.contains(['/', '\\', ':']) || name.starts_with('.') {
             return Err(wrong(format!(
                 "places {tensor} in \"{name}\", expected the name of a .safetensors file in the same directory"

@@ -28,10 +28,10 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, text).map_err(|source| ModelError::Write { path: path.to_owned(), source })
 }
 
-/// Writes one safetensors file; tensors leave their device one at a time and are rounded to the nearest number of `dtype`.
+/// Writes one safetensors file. Tensors are copied from their device one at a time and rounded to nearest in `dtype`.
 ///
 /// # Errors
-/// When the file cannot be written, or a finite element is beyond the range of f16; then no file is left.
+/// When the file cannot be written, or a finite element overflows f16; the file is then removed.
 pub fn write_tensors(
     path: &Path,
     tensors: Vec<(String, Parameter)>,
@@ -66,7 +66,7 @@ struct Stored<'a> {
     parameter: Parameter,
     shape: Vec<usize>,
     dtype: DType,
-    /// The first tensor and finite element that became infinite.
+    /// Name and value of the first element that overflowed.
     beyond: &'a OnceLock<(String, f32)>,
 }
 
@@ -131,7 +131,7 @@ fn file_dtype(dtype: DType) -> Dtype {
 /// Elements of a tensor that leave their device at a time when it is written.
 pub const PIECE_ELEMENTS: usize = 1 << 21;
 
-/// The bytes of a tensor, and the first finite element that is infinite in that format.
+/// The bytes of a tensor, and its first finite element that overflows in that format.
 fn encode(parameter: Parameter, dtype: DType) -> (Vec<u8>, Option<f32>) {
     let (values, elements) = (parameter.clone().flatten(), parameter.elements());
     let mut bytes = Vec::with_capacity(elements * file_dtype(dtype).bitsize() / 8);

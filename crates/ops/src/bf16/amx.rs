@@ -1,4 +1,4 @@
-//! Tiles of the processor's matrix unit (AMX). Rust has no stable intrinsics for them; its assembler knows the instructions.
+//! AMX tiles by inline assembly: Rust's intrinsics for them are not stable.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::panel::{PANEL, Sums};
 use super::tile::{OUTER, Tile};
 
-/// Whether processor and system let this process use bf16 tiles. The permission, once granted, is the whole process's.
+/// Whether the processor has bf16 tiles and the system lets this process use them. The permission is granted per process.
 pub(super) fn is_granted() -> bool {
     static GRANTED: LazyLock<bool> = LazyLock::new(|| has_tiles() && permitted());
     *GRANTED
@@ -20,7 +20,7 @@ fn has_tiles() -> bool {
     __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES
 }
 
-/// Asks Linux for the tiles' state, which is too large to be saved for every process.
+/// Requests permission for the tile state: Linux saves its 8 KiB at context switches only for processes that have it.
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     const ARCH_PRCTL: usize = 158;
@@ -57,12 +57,12 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// As long as this lives, the calling thread's eight tiles have 16 rows of 64 bytes. It stays on its thread.
+/// Guard of the calling thread's tile configuration: eight tiles of 16 rows of 64 bytes. Not `Send`, for tiles are per thread.
 pub(super) struct Configured(PhantomData<*const ()>);
 
 impl Configured {
     /// # Panics
-    /// When the machine has no tiles.
+    /// When AMX is not available.
     pub(super) fn new() -> Self {
         assert!(is_granted(), "this machine has no AMX tiles");
         let mut configuration =
@@ -76,12 +76,12 @@ impl Configured {
         Self(PhantomData)
     }
 
-    /// Adds the product of two row blocks and two column blocks of as many tiles each.
+    /// Adds the product of two row blocks and two column blocks, all with the same number of tiles.
     pub(super) fn add(&self, left: [&[Tile]; 2], right: [&[Tile]; 2], sums: &mut Sums) {
         const ROW: usize = PANEL * size_of::<f32>();
         let upper = sums.0.as_mut_ptr().cast::<u8>();
-        // SAFETY: the thread's tiles are configured (`self` is not `Send`); the four slices have as many tiles as the loop
-        // reads, 1,024 bytes each; the sums are 32 rows of 128 bytes.
+        // SAFETY: the thread's tiles are configured (`self` is not `Send`); the four slices have `steps` tiles of 1,024 bytes
+        // each (`Worker::add` checks it); the sums are 32 rows of 128 bytes.
         unsafe {
             asm!(
                 "tileloadd tmm0, [{upper} + {row}]",
@@ -129,7 +129,7 @@ impl Configured {
 
 impl Drop for Configured {
     fn drop(&mut self) {
-        // SAFETY: this thread's tiles are configured. Released, they are no state that the system must save.
+        // SAFETY: this thread's tiles are configured. Released tiles need not be saved at context switches.
         unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
     }
 }

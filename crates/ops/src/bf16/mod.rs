@@ -1,19 +1,18 @@
-//! Products of bf16 matrices with f32 sums: the same bits from matrix units, from vector units and from scalar code.
+//! Products of bf16 matrices with f32 accumulation, bit-identical on matrix units, vector units and in scalar code.
 //!
 //! # Definition
 //! An element of the product sums over the inner dimension k in ascending blocks of 32 (the last one padded with zeros in both
-//! factors). A block has two chains of fused multiply-adds, both from +0: one over its even positions, one over its odd ones.
-//! Their sum is added to the element's sum so far. Every operation rounds once, to nearest with ties to even; denormal numbers
-//! count as zero with their sign, as inputs, as intermediate and as final results; the first NaN among the operands, in the
-//! order left factor, right factor, sum, wins and is made quiet; an invalid operation gives the bits `0xffc0_0000`. This is what `TDPBF16PS`
-//! computes (Intel Architecture Instruction Set Extensions Programming Reference, and measured: the processor's
-//! documentation leaves the order of the sums open).
+//! factors). A block has two chains of fused multiply-adds that start from +0: one over its even positions, one over its odd
+//! ones. Their sum is added to the element's accumulator. Every operation rounds once, to nearest with ties to even. Denormal
+//! inputs, intermediate and final results are flushed to zero with their sign. The first NaN among the operands, in the order
+//! left factor, right factor, sum, is propagated as a quiet NaN; an invalid operation gives the bits `0xffc0_0000`. These are the
+//! semantics of `TDPBF16PS` (Intel Architecture Instruction Set Extensions Programming Reference; the order of summation,
+//! which it leaves open, was measured).
 //!
-//! The order depends on k alone. How rows and columns are cut into blocks, and which thread computes which, cannot be seen in
-//! the result, and a row is the same whatever rows stand beside it.
+//! The order of summation depends on k alone. Neither blocking nor threads nor the other rows change a row of the result.
 //!
 //! # Use
-//! Both factors are packed once per use into tiles ([`Packed`]); a frozen weight is packed once for all of its products.
+//! Both factors are packed into tiles ([`Packed`]): activations before each product, a frozen weight once.
 //!
 //! ```
 //! use medley_ops::bf16::{Epilogue, Packed, Side, Source, Unit, product};

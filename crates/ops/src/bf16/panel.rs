@@ -1,4 +1,4 @@
-//! Panels of 32 x 32 sums, and the units that compute them.
+//! Panels (32 x 32 blocks of accumulators) and the units that compute them.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use super::{amx, vector};
 /// Rows and columns of a panel: two tiles each way.
 pub(super) const PANEL: usize = 2 * OUTER;
 
-/// Most tiles along k between two visits to a panel's sums: two row blocks of the left factor this deep (32 KiB) stay in
-/// the first-level cache while the right factor's columns pass by.
+/// Tiles along k per pass over the panels: two row blocks of the left factor of this depth (32 KiB) stay in the L1 cache while
+/// the right factor's columns are streamed.
 pub(super) const STEPS: usize = 16;
 
-/// What computes a product. All units give the same bits.
+/// An execution unit. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unit {
@@ -38,7 +38,7 @@ impl Unit {
         *BEST
     }
 
-    /// The units of this machine, the fastest first; the last one is [`Unit::Scalar`].
+    /// The units of this machine, fastest first; [`Unit::Scalar`] is always the last.
     pub fn available() -> Vec<Self> {
         let mut units = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -80,7 +80,7 @@ impl Sums {
     pub(super) const ZERO: Self = Self([[0.0; PANEL]; PANEL]);
 }
 
-/// A unit in the state that the calling thread needs to use it.
+/// A unit with the calling thread's state for it.
 pub(super) enum Worker {
     #[cfg(target_arch = "x86_64")]
     Tiles(amx::Configured),
@@ -91,7 +91,7 @@ pub(super) enum Worker {
 
 impl Worker {
     /// # Panics
-    /// When the machine does not have the unit.
+    /// When this machine does not have the unit.
     pub(super) fn new(unit: Unit) -> Self {
         match unit {
             #[cfg(target_arch = "x86_64")]
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Makes two row blocks ready for [`Self::add`].
+    /// Prepares two row blocks for [`Self::add`].
     pub(super) fn take_left(&mut self, left: [&[Tile]; 2]) {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -113,7 +113,7 @@ impl Worker {
         }
     }
 
-    /// Adds to `sums` the product of two row blocks, those of the last [`Self::take_left`], and two column blocks.
+    /// Adds to `sums` the product of the row blocks of the last [`Self::take_left`] and two column blocks.
     pub(super) fn add(&self, left: [&[Tile]; 2], right: [&[Tile]; 2], sums: &mut Sums) {
         let steps = left[0].len();
         assert!(steps <= STEPS && [left[1], right[0], right[1]].iter().all(|tiles| tiles.len() == steps));

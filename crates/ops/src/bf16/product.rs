@@ -8,20 +8,19 @@ use super::panel::{PANEL, STEPS, Sums, Unit, Worker};
 use super::tile::{OUTER, Packed, Side};
 use crate::simd::{SharedMut, vectorize};
 
-/// Rows and columns of the output that a task computes: its sums (512 KiB) and both factors' part of [`STEPS`] tiles along k
-/// (512 and 256 KiB) stay in the second-level cache.
+/// Rows and columns of the output per task: its sums (512 KiB) and [`STEPS`] tiles along k of both factors (512 and 256 KiB) fit
+/// into a L2 cache of 2 MiB.
 const BLOCK: [usize; 2] = [512, 256];
 
-/// Fewest multiplications worth a task of their own.
+/// Minimum number of multiplications per task.
 const TASK_WORK: usize = 1 << 21;
 
-/// What becomes of an element's sum: `scale * sum`, then `+ bias` of its column, then `+` what the output holds, each rounded in
-/// f32.
+/// The output: `scale * sum`, then `+ bias` of the column, then `+` the previous output, each rounded to f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
     /// Factor of the product.
     pub scale: f32,
-    /// Added to every row: one value a column.
+    /// Added to every row, one value per column.
     pub bias: Option<&'a [f32]>,
     /// Whether the result is added to the output instead of replacing it.
     pub accumulate: bool,
@@ -34,14 +33,14 @@ impl Default for Epilogue<'_> {
 }
 
 thread_local! {
-    /// A task's sums; fresh pages would cost more than the product.
+    /// A task's sums, reused because page faults on fresh memory would cost more than the product.
     static SUMS: RefCell<Vec<Sums>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Writes the product of `left` [m, k] and `right` [k, n] to `out` [m, n], row-major.
 ///
 /// # Panics
-/// When the factors' k, the sides, the output's or the bias's length do not fit, or the machine does not have the unit.
+/// When sides, inner dimensions or lengths of output and bias do not fit, or this machine does not have the unit.
 pub fn product(unit: Unit, left: &Packed, right: &Packed, out: &mut [f32], epilogue: Epilogue<'_>) {
     let [m, n] = [left.outer(), right.outer()];
     assert!(left.side() == Side::Left && right.side() == Side::Right, "a factor is packed for the other side");
@@ -51,7 +50,7 @@ pub fn product(unit: Unit, left: &Packed, right: &Packed, out: &mut [f32], epilo
     let [rows, columns] = block_sizes([m, left.inner(), n]);
     let down = m.div_ceil(rows);
     let out = SharedMut(out.as_mut_ptr());
-    // Column by column: neighbouring tasks share the right factor's columns.
+    // Column-major order of tasks: neighbours share the right factor's columns.
     (0..down * n.div_ceil(columns)).into_par_iter().with_max_len(1).for_each(|task| {
         let (top, first) = (task % down * rows, task / down * columns);
         let block = Block { top, bottom: m.min(top + rows), first, end: n.min(first + columns) };
@@ -63,7 +62,7 @@ pub fn product(unit: Unit, left: &Packed, right: &Packed, out: &mut [f32], epilo
     });
 }
 
-/// A task's rows and columns: [`BLOCK`], or less where that leaves threads without work.
+/// Rows and columns per task: [`BLOCK`], or less where threads would be idle.
 fn block_sizes([m, k, n]: [usize; 3]) -> [usize; 2] {
     let [mut rows, mut columns] =
         [m.max(1).next_multiple_of(PANEL).min(BLOCK[0]), n.max(1).next_multiple_of(PANEL).min(BLOCK[1])];
@@ -84,7 +83,7 @@ struct Block {
 }
 
 impl Block {
-    /// Panels across.
+    /// Panels per row of panels.
     fn across(&self) -> usize {
         (self.end - self.first).div_ceil(PANEL)
     }
@@ -109,10 +108,10 @@ impl Block {
         }
     }
 
-    /// Applies the epilogue to the sums that are inside the output.
+    /// Applies the epilogue to the sums inside the output; the rest of the last panels is padding.
     ///
     /// # Safety
-    /// `out` begins an output whose rows have `stride` elements and which holds the block; no other thread uses the block.
+    /// `out` points to an output with rows of `stride` elements that contains the block; no other thread accesses the block.
     #[inline(always)]
     unsafe fn finish(&self, sums: &[Sums], out: SharedMut, stride: usize, epilogue: &Epilogue<'_>) {
         for (row, sums) in sums.chunks_exact(self.across()).enumerate() {

@@ -1,10 +1,10 @@
-//! The units against each other to the bit, and the definition against f64.
+//! Bit-identity of the units, and accuracy of the definition against f64.
 
 use half::bf16;
 
 use super::*;
 
-/// bf16 values from bits of a generator.
+/// bf16 values that `value` makes of pseudorandom bits (xorshift64).
 fn noise(count: usize, seed: u64, value: impl Fn(u32) -> u16) -> Vec<bf16> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let draw = |_| {
@@ -47,7 +47,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Elements compared.
+/// Asserts bit-identity on random factors and returns the number of elements compared.
 fn compare_units(rounds: u64) -> usize {
     let mut compared = 0;
     for seed in 1..=rounds {
@@ -75,7 +75,7 @@ fn all_units_of_this_machine_give_the_same_bits() {
 }
 
 #[test]
-#[ignore = "a minute"]
+#[ignore = "ten million elements, about a minute"]
 fn all_units_give_the_same_bits_on_ten_million_elements() {
     assert!(compare_units(110) > 10_000_000);
 }
@@ -98,14 +98,14 @@ fn sums_are_as_exact_as_f32_allows() {
 
 #[test]
 fn the_order_of_a_sum_is_the_documented_one() {
-    // Even positions: 2^24 + 1 + ... in f32 stays 2^24, odd ones: 1. One chain alone would give 2^24 or 2^24 + 2.
+    // Even positions sum to 2^24 (2^24 + 1 rounds to 2^24 in f32), odd ones to 1. A single chain would give 2^24 or 2^24 + 2.
     let mut left = vec![bf16::ZERO; 32];
     (left[0], left[1], left[2]) = (bf16::from_f32(16_777_216.0), bf16::ONE, bf16::ONE);
     let right = vec![bf16::ONE; 32];
     for unit in Unit::available() {
         let found = products(unit, &packed(&left, &right, [1, 32, 1]));
         assert_eq!(found, [16_777_216.0], "{unit:?}");
-        // In the next block the sum is added last: 2^24 + (1 + 1).
+        // The chains of the second block are summed before they are added: 2^24 + (1 + 1).
         let (mut next, mut ones) = (left.clone(), right.clone());
         next.extend([vec![bf16::ONE; 2], vec![bf16::ZERO; 30]].concat());
         ones.extend(vec![bf16::ONE; 32]);

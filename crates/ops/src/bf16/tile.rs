@@ -1,8 +1,8 @@
-//! Factors of a bf16 product in tiles of 1 KiB: 16 outer positions (rows of the left factor, columns of the right one) by 32
-//! inner ones.
+//! Packing: the factors of a bf16 product in tiles of 1 KiB, each 16 outer positions (rows of the left factor, columns of the right
+//! one) by 32 inner ones.
 //!
-//! A tile of the left factor is `[row][k]`, one of the right factor `[pair of k][column][2]`. Seen as 16 x 16 words of two
-//! bf16 values, one layout is the other's transpose.
+//! A tile of the left factor is `[row][k]`, one of the right factor `[pair of k][column][2]`. As 16 x 16 words of two bf16
+//! values, one layout is the transpose of the other.
 
 use half::bf16;
 use rayon::prelude::*;
@@ -12,20 +12,20 @@ use crate::simd::vectorize;
 /// Outer positions of a tile.
 pub(super) const OUTER: usize = 16;
 
-/// Inner positions of a tile, the block length of the sums' definition.
+/// Inner positions of a tile, the block length in the definition of the sum.
 pub(super) const INNER: usize = 32;
 
 /// Pairs of inner positions of a tile.
 pub(super) const PAIRS: usize = INNER / 2;
 
-/// Words of two bf16 values, the one with the lower k in the low half.
+/// 16 x 16 words of two bf16 values, the one with the lower k in the low half.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile(pub(super) [[u32; 16]; 16]);
 
 /// An element of a factor before it is packed.
 pub trait Element: Copy + Send + Sync {
-    /// The bf16 value's bits: rounded to nearest with ties to even, denormal numbers kept; a NaN is made quiet.
+    /// The bits in bf16: rounded to nearest with ties to even, denormal numbers kept, NaNs made quiet.
     fn bits(self) -> u16;
 }
 
@@ -46,7 +46,7 @@ impl Element for f32 {
     }
 }
 
-/// A factor in memory. One of its dimensions is contiguous.
+/// A factor in memory, contiguous in one of its dimensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a, T> {
     data: &'a [T],
@@ -68,7 +68,7 @@ impl<'a, T> Source<'a, T> {
     }
 }
 
-/// Which factor of a product.
+/// The factor of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// `[m, k]`.
@@ -77,10 +77,10 @@ pub enum Side {
     Right,
 }
 
-/// A factor in tiles; positions outside the matrix are zero.
+/// A packed factor; positions outside the matrix are zero.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    /// Outer block by outer block, each along k.
+    /// Tiles of each outer block along k, block by block.
     tiles: Vec<Tile>,
     outer: usize,
     inner: usize,
@@ -111,7 +111,7 @@ impl Packed {
                     },
                 );
             });
-            // SAFETY: all of them were written above.
+            // SAFETY: all tiles were written above.
             unsafe { tiles.set_len(count) };
         }
         Self { tiles, outer, inner, side }
@@ -127,7 +127,7 @@ impl Packed {
         self.inner
     }
 
-    /// Memory of the tiles, in bytes.
+    /// Size of the tiles in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(self.tiles.as_slice())
     }
@@ -141,7 +141,7 @@ impl Packed {
         self.inner.div_ceil(INNER)
     }
 
-    /// The tiles of an outer block along k; the last block's where there is no such block.
+    /// The tiles of an outer block along k. Beyond the matrix it repeats the last block, whose sums are padding.
     pub(super) fn block(&self, block: usize) -> &[Tile] {
         let block = block.min(self.outer.div_ceil(OUTER).saturating_sub(1));
         &self.tiles[block * self.steps()..][..self.steps()]
@@ -191,7 +191,7 @@ impl Tile {
         tile
     }
 
-    /// A tile of which only `[outer, inner]` positions are inside the matrix, in the layout that whole ones have.
+    /// A tile at the matrix's edge with `[outer, inner]` positions inside, in the layout of whole tiles.
     fn at_the_edge<T: Element>(start: &[T], source: Source<'_, T>, [outers, inners]: [usize; 2]) -> Self {
         let mut tile = Self::ZERO;
         for outer in 0..outers {
@@ -204,7 +204,7 @@ impl Tile {
         tile
     }
 
-    /// Words exchanged across the diagonal.
+    /// The transpose of the 16 x 16 words.
     #[inline(always)]
     pub(super) fn transposed(&self) -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -227,7 +227,7 @@ impl Tile {
     }
 }
 
-/// Blocks of 4 x 4 words inside the lanes of 128 bits, then the lanes themselves.
+/// Transposes 4 x 4 words within the lanes of 128 bits, then the lanes themselves.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn transposed_avx512(tile: &Tile) -> Tile {

@@ -1,6 +1,6 @@
-//! The sums of the matrix unit on vector registers: a chain of fused multiply-adds for even and one for odd positions.
+//! The matrix unit's sums on vector registers: one chain of fused multiply-adds for even positions of k and one for odd ones.
 //!
-//! Denormal numbers count as zero in the control register that the assembly sets and restores; Rust code never runs with it.
+//! The assembly sets MXCSR to treat denormals as zero and restores it; Rust code must not run with a changed MXCSR.
 
 use std::arch::asm;
 
@@ -8,13 +8,13 @@ use super::panel::{PANEL, STEPS, Sums};
 use super::tile::{OUTER, PAIRS, Tile};
 use crate::simd::vectorize;
 
-/// Elements of a widened tile.
+/// f32 elements of a widened tile.
 const WIDE: usize = 2 * PAIRS * OUTER;
 
-/// All exceptions masked, rounding to nearest, denormal inputs and results zero.
+/// MXCSR with all exceptions masked, rounding to nearest, DAZ and FTZ.
 const FLUSH: u32 = 0x9fc0;
 
-/// The registers' width, with the rows and columns of sums that are computed at a time.
+/// Width of the vector registers, which decides the block of sums computed at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     /// 8 rows by 16 columns.
@@ -23,7 +23,7 @@ pub(super) enum Width {
     Bits256,
 }
 
-/// Two row blocks of the left factor as f32, from which a row's value is broadcast: for every tile `[pair][even, odd][row]`.
+/// Two row blocks of the left factor as f32, the layout for broadcasts: `[pair][even, odd][row]` for every tile.
 pub(super) struct Widened {
     width: Width,
     values: Vec<f32>,
@@ -90,209 +90,143 @@ fn widen(tile: &Tile, wide: &mut [f32]) {
     }
 }
 
-/// A row's two multiply-adds: the left value is the first factor, so that its NaN wins.
-macro_rules! row {
-    ($class:literal, even $even:literal, odd $odd:literal, $row:literal, left $left:literal, right $right_even:literal, $right_odd:literal) => {
+// Instructions on registers `zmm` or `ymm` ($class) with these numbers; the names in braces are operands of `kernel!`.
+
+#[rustfmt::skip]
+macro_rules! zero {
+    ($class:tt, $xor:tt, $register:tt) => {
+        concat!($xor, " ", $class, $register, ", ", $class, $register, ", ", $class, $register, "\n")
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! load {
+    ($class:tt, $register:tt, $row:tt) => { concat!("vmovups ", $class, $register, ", [{sums} + 128 * ", $row, "]\n") };
+}
+
+#[rustfmt::skip]
+macro_rules! store {
+    ($class:tt, $register:tt, $row:tt) => { concat!("vmovups [{sums} + 128 * ", $row, "], ", $class, $register, "\n") };
+}
+
+/// The fused multiply-adds of one row and one pair of k. The left value is the first factor, so that its NaN wins.
+#[rustfmt::skip]
+macro_rules! multiply_add {
+    ($class:tt, $row:tt, $even:tt, $odd:tt, $left:tt, $right_even:tt, $right_odd:tt) => {
         concat!(
-            "vbroadcastss ",
-            $class,
-            $left,
-            ", dword ptr [{wide} + 4 * ",
-            $row,
-            "]\n",
-            "vfmadd231ps ",
-            $class,
-            $even,
-            ", ",
-            $class,
-            $left,
-            ", ",
-            $class,
-            $right_even,
-            "\n",
-            "vbroadcastss ",
-            $class,
-            $left,
-            ", dword ptr [{wide} + 4 * ",
-            $row,
-            " + 64]\n",
-            "vfmadd231ps ",
-            $class,
-            $odd,
-            ", ",
-            $class,
-            $left,
-            ", ",
-            $class,
-            $right_odd,
-            "\n",
+            "vbroadcastss ", $class, $left, ", dword ptr [{wide} + 4 * ", $row, "]\n",
+            "vfmadd231ps ", $class, $even, ", ", $class, $left, ", ", $class, $right_even, "\n",
+            "vbroadcastss ", $class, $left, ", dword ptr [{wide} + 4 * ", $row, " + 64]\n",
+            "vfmadd231ps ", $class, $odd, ", ", $class, $left, ", ", $class, $right_odd, "\n",
         )
     };
 }
 
-/// The end of a block of 32: both chains into the sum, and from zero again.
+/// The end of a block of 32: adds both chains to the sum and clears them.
+#[rustfmt::skip]
 macro_rules! finish {
-    ($class:literal, $xor:literal, even $even:literal, odd $odd:literal, sum $sum:literal) => {
+    ($class:tt, $xor:tt, $even:tt, $odd:tt, $sum:tt) => {
         concat!(
-            "vaddps ",
-            $class,
-            $even,
-            ", ",
-            $class,
-            $even,
-            ", ",
-            $class,
-            $odd,
-            "\n",
-            "vaddps ",
-            $class,
-            $sum,
-            ", ",
-            $class,
-            $sum,
-            ", ",
-            $class,
-            $even,
-            "\n",
+            "vaddps ", $class, $even, ", ", $class, $even, ", ", $class, $odd, "\n",
+            "vaddps ", $class, $sum, ", ", $class, $sum, ", ", $class, $even, "\n",
             zero!($class, $xor, $even),
             zero!($class, $xor, $odd),
         )
     };
 }
 
-macro_rules! zero {
-    ($class:literal, $xor:literal, $register:literal) => {
-        concat!($xor, " ", $class, $register, ", ", $class, $register, ", ", $class, $register, "\n")
-    };
-}
-
-macro_rules! load {
-    ($class:literal, $register:literal, $row:literal) => {
-        concat!("vmovups ", $class, $register, ", [{sums} + 128 * ", $row, "]\n")
-    };
-}
-
-macro_rules! store {
-    ($class:literal, $register:literal, $row:literal) => {
-        concat!("vmovups [{sums} + 128 * ", $row, "], ", $class, $register, "\n")
-    };
-}
-
 const _: () = assert!(PANEL * size_of::<f32>() == 128 && WIDE * size_of::<f32>() == 128 * PAIRS);
 
-/// # Safety
-/// The machine has AVX-512F. `wide` is the first row's even value of `steps` widened tiles, `tiles` the first of `steps` tiles of
-/// the right factor, `sums` the first of 8 rows of 16 sums that are [`PANEL`] apart.
-#[rustfmt::skip]
-unsafe fn add_8_by_16(wide: *const f32, tiles: *const u32, steps: usize, sums: *mut f32) {
-    let (saved, flush) = (0u32, FLUSH);
-    // SAFETY: passed on to the caller.
-    unsafe {
-        asm!(
-            "stmxcsr [{saved}]",
-            "ldmxcsr [{flush}]",
-            load!("zmm", "16", "0"), load!("zmm", "17", "1"), load!("zmm", "18", "2"), load!("zmm", "19", "3"),
-            load!("zmm", "20", "4"), load!("zmm", "21", "5"), load!("zmm", "22", "6"), load!("zmm", "23", "7"),
-            zero!("zmm", "vpxord", "0"), zero!("zmm", "vpxord", "1"), zero!("zmm", "vpxord", "2"), zero!("zmm", "vpxord", "3"),
-            zero!("zmm", "vpxord", "4"), zero!("zmm", "vpxord", "5"), zero!("zmm", "vpxord", "6"), zero!("zmm", "vpxord", "7"),
-            zero!("zmm", "vpxord", "8"), zero!("zmm", "vpxord", "9"), zero!("zmm", "vpxord", "10"), zero!("zmm", "vpxord", "11"),
-            zero!("zmm", "vpxord", "12"), zero!("zmm", "vpxord", "13"), zero!("zmm", "vpxord", "14"), zero!("zmm", "vpxord", "15"),
-            // The upper half of every word.
-            "vpternlogd zmm26, zmm26, zmm26, 0xff",
-            "vpslld zmm26, zmm26, 16",
-            "test {steps}, {steps}",
-            "jz 4f",
-            "2:",
-            "mov {pairs:e}, 16",
-            "3:",
-            "vmovdqu32 zmm25, [{tiles}]",
-            "vpslld zmm24, zmm25, 16",
-            "vpandd zmm25, zmm25, zmm26",
-            row!("zmm", even "0", odd "8", "0", left "27", right "24", "25"), row!("zmm", even "1", odd "9", "1", left "28", right "24", "25"),
-            row!("zmm", even "2", odd "10", "2", left "29", right "24", "25"), row!("zmm", even "3", odd "11", "3", left "30", right "24", "25"),
-            row!("zmm", even "4", odd "12", "4", left "27", right "24", "25"), row!("zmm", even "5", odd "13", "5", left "28", right "24", "25"),
-            row!("zmm", even "6", odd "14", "6", left "29", right "24", "25"), row!("zmm", even "7", odd "15", "7", left "30", right "24", "25"),
-            "add {wide}, 128",
-            "add {tiles}, 64",
-            "dec {pairs:e}",
-            "jnz 3b",
-            finish!("zmm", "vpxord", even "0", odd "8", sum "16"), finish!("zmm", "vpxord", even "1", odd "9", sum "17"),
-            finish!("zmm", "vpxord", even "2", odd "10", sum "18"), finish!("zmm", "vpxord", even "3", odd "11", sum "19"),
-            finish!("zmm", "vpxord", even "4", odd "12", sum "20"), finish!("zmm", "vpxord", even "5", odd "13", sum "21"),
-            finish!("zmm", "vpxord", even "6", odd "14", sum "22"), finish!("zmm", "vpxord", even "7", odd "15", sum "23"),
-            "dec {steps}",
-            "jnz 2b",
-            "4:",
-            store!("zmm", "16", "0"), store!("zmm", "17", "1"), store!("zmm", "18", "2"), store!("zmm", "19", "3"),
-            store!("zmm", "20", "4"), store!("zmm", "21", "5"), store!("zmm", "22", "6"), store!("zmm", "23", "7"),
-            "vzeroupper",
-            "ldmxcsr [{saved}]",
-            saved = in(reg) &raw const saved,
-            flush = in(reg) &raw const flush,
-            wide = inout(reg) wide => _,
-            tiles = inout(reg) tiles => _,
-            sums = in(reg) sums,
-            steps = inout(reg) steps => _,
-            pairs = out(reg) _,
-            out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _,
-            out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _, out("zmm12") _, out("zmm13") _, out("zmm14") _,
-            out("zmm15") _, out("zmm16") _, out("zmm17") _, out("zmm18") _, out("zmm19") _, out("zmm20") _, out("zmm21") _,
-            out("zmm22") _, out("zmm23") _, out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm27") _, out("zmm28") _,
-            out("zmm29") _, out("zmm30") _,
-            options(nostack),
-        );
+/// Defines a function that adds the product of `steps` tiles to a block of sums. Per row of sums it takes the numbers of four
+/// registers: the sum, the chains of even and odd positions, and the broadcast left value.
+macro_rules! kernel {
+    (
+        $(#[$attribute:meta])*
+        $name:ident, $class:tt, $xor:tt, $and:tt, $load:tt, mask $mask:tt = $ones:tt, right $right_even:tt $right_odd:tt,
+        rows { $($row:tt: $sum:tt $even:tt $odd:tt $left:tt,)+ }
+        clobbers { $($register:tt)+ }
+    ) => {
+        $(#[$attribute])*
+        unsafe fn $name(wide: *const f32, tiles: *const u32, steps: usize, sums: *mut f32) {
+            let (saved, flush) = (0u32, FLUSH);
+            // SAFETY: passed on to the caller.
+            unsafe {
+                asm!(
+                    "stmxcsr [{saved}]",
+                    "ldmxcsr [{flush}]",
+                    $(load!($class, $sum, $row),)+
+                    $(zero!($class, $xor, $even),)+
+                    $(zero!($class, $xor, $odd),)+
+                    // The upper half of every word.
+                    $ones,
+                    concat!("vpslld ", $class, $mask, ", ", $class, $mask, ", 16"),
+                    "test {steps}, {steps}",
+                    "jz 4f",
+                    "2:",
+                    "mov {pairs:e}, 16",
+                    "3:",
+                    concat!($load, " ", $class, $right_odd, ", [{tiles}]"),
+                    concat!("vpslld ", $class, $right_even, ", ", $class, $right_odd, ", 16"),
+                    concat!($and, " ", $class, $right_odd, ", ", $class, $right_odd, ", ", $class, $mask),
+                    $(multiply_add!($class, $row, $even, $odd, $left, $right_even, $right_odd),)+
+                    "add {wide}, 128",
+                    "add {tiles}, 64",
+                    "dec {pairs:e}",
+                    "jnz 3b",
+                    $(finish!($class, $xor, $even, $odd, $sum),)+
+                    "dec {steps}",
+                    "jnz 2b",
+                    "4:",
+                    $(store!($class, $sum, $row),)+
+                    "vzeroupper",
+                    "ldmxcsr [{saved}]",
+                    saved = in(reg) &raw const saved,
+                    flush = in(reg) &raw const flush,
+                    wide = inout(reg) wide => _,
+                    tiles = inout(reg) tiles => _,
+                    sums = in(reg) sums,
+                    steps = inout(reg) steps => _,
+                    pairs = out(reg) _,
+                    $(out($register) _,)+
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+kernel! {
+    /// # Safety
+    /// The machine has AVX-512F. `wide` is the first row's even value of `steps` widened tiles, `tiles` the first of `steps`
+    /// tiles of the right factor, `sums` the first of 8 rows of 16 sums that are [`PANEL`] apart.
+    add_8_by_16, "zmm", "vpxord", "vpandd", "vmovdqu32", mask "26" = "vpternlogd zmm26, zmm26, zmm26, 0xff", right "24" "25",
+    rows {
+        "0": "16" "0" "8" "27",
+        "1": "17" "1" "9" "28",
+        "2": "18" "2" "10" "29",
+        "3": "19" "3" "11" "30",
+        "4": "20" "4" "12" "27",
+        "5": "21" "5" "13" "28",
+        "6": "22" "6" "14" "29",
+        "7": "23" "7" "15" "30",
+    }
+    clobbers {
+        "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10" "zmm11" "zmm12" "zmm13" "zmm14" "zmm15"
+        "zmm16" "zmm17" "zmm18" "zmm19" "zmm20" "zmm21" "zmm22" "zmm23" "zmm24" "zmm25" "zmm26" "zmm27" "zmm28" "zmm29" "zmm30"
     }
 }
 
-/// # Safety
-/// The machine has AVX2 and FMA; otherwise as for [`add_8_by_16`], with 4 rows of 8 sums.
-#[rustfmt::skip]
-unsafe fn add_4_by_8(wide: *const f32, tiles: *const u32, steps: usize, sums: *mut f32) {
-    let (saved, flush) = (0u32, FLUSH);
-    // SAFETY: passed on to the caller.
-    unsafe {
-        asm!(
-            "stmxcsr [{saved}]",
-            "ldmxcsr [{flush}]",
-            load!("ymm", "8", "0"), load!("ymm", "9", "1"), load!("ymm", "10", "2"), load!("ymm", "11", "3"),
-            zero!("ymm", "vpxor", "0"), zero!("ymm", "vpxor", "1"), zero!("ymm", "vpxor", "2"), zero!("ymm", "vpxor", "3"),
-            zero!("ymm", "vpxor", "4"), zero!("ymm", "vpxor", "5"), zero!("ymm", "vpxor", "6"), zero!("ymm", "vpxor", "7"),
-            // The upper half of every word.
-            "vpcmpeqd ymm14, ymm14, ymm14",
-            "vpslld ymm14, ymm14, 16",
-            "test {steps}, {steps}",
-            "jz 4f",
-            "2:",
-            "mov {pairs:e}, 16",
-            "3:",
-            "vmovdqu ymm13, [{tiles}]",
-            "vpslld ymm12, ymm13, 16",
-            "vpand ymm13, ymm13, ymm14",
-            row!("ymm", even "0", odd "4", "0", left "15", right "12", "13"), row!("ymm", even "1", odd "5", "1", left "15", right "12", "13"),
-            row!("ymm", even "2", odd "6", "2", left "15", right "12", "13"), row!("ymm", even "3", odd "7", "3", left "15", right "12", "13"),
-            "add {wide}, 128",
-            "add {tiles}, 64",
-            "dec {pairs:e}",
-            "jnz 3b",
-            finish!("ymm", "vpxor", even "0", odd "4", sum "8"), finish!("ymm", "vpxor", even "1", odd "5", sum "9"),
-            finish!("ymm", "vpxor", even "2", odd "6", sum "10"), finish!("ymm", "vpxor", even "3", odd "7", sum "11"),
-            "dec {steps}",
-            "jnz 2b",
-            "4:",
-            store!("ymm", "8", "0"), store!("ymm", "9", "1"), store!("ymm", "10", "2"), store!("ymm", "11", "3"),
-            "vzeroupper",
-            "ldmxcsr [{saved}]",
-            saved = in(reg) &raw const saved,
-            flush = in(reg) &raw const flush,
-            wide = inout(reg) wide => _,
-            tiles = inout(reg) tiles => _,
-            sums = in(reg) sums,
-            steps = inout(reg) steps => _,
-            pairs = out(reg) _,
-            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
-            out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _, out("ymm12") _, out("ymm13") _, out("ymm14") _,
-            out("ymm15") _,
-            options(nostack),
-        );
+kernel! {
+    /// # Safety
+    /// The machine has AVX2 and FMA; otherwise as for [`add_8_by_16`], with 4 rows of 8 sums.
+    add_4_by_8, "ymm", "vpxor", "vpand", "vmovdqu", mask "14" = "vpcmpeqd ymm14, ymm14, ymm14", right "12" "13",
+    rows {
+        "0": "8" "0" "4" "15",
+        "1": "9" "1" "5" "15",
+        "2": "10" "2" "6" "15",
+        "3": "11" "3" "7" "15",
+    }
+    clobbers {
+        "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11" "ymm12" "ymm13" "ymm14" "ymm15"
     }
 }

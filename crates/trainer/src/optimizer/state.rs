@@ -42,7 +42,7 @@ impl Optimizer {
         device: &Device,
     ) -> Result<(), TrainError> {
         let opened = TensorFile::open(path)?;
-        let step = opened.metadata()?.get("step").and_then(|step| step.parse().ok());
+        let step = opened.metadata().get("step").and_then(|step| step.parse().ok());
         self.step = step.ok_or_else(|| problem(path, "the number of steps is missing".into()))?;
         let file = opened.tensors()?;
         let mut unread: Vec<String> = file.names().into_iter().map(str::to_owned).collect();

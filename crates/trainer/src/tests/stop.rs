@@ -12,7 +12,7 @@ use burn::tensor::{DType, Device};
 fn a_loss_that_is_not_finite_names_its_samples() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (base, run) = (folder.path().join("base"), folder.path().join("run"));
-    // Token 150 stands in one sample only, and only its embedding has a first feature, by which the first queries overflow.
+    // Token 150 occurs in one sample only, and only its embedding has a non-zero first feature, which overflows the queries of layer 0.
     let mut decoder = Decoder::load(&tiny_base(), &Device::flex(), DType::F32).expect("the fixture loads");
     decoder.lm_head = Some(decoder.embed_tokens.clone());
     for mut slot in decoder.slots() {
@@ -56,9 +56,12 @@ fn a_base_that_is_not_finite_is_refused_before_the_first_step() {
     let base = Base::Model { directory: base, name: "broken".into() };
     let watcher = Watcher::default();
     let error = train_from(base, &run, &spec(), &samples(11), false, &watcher, &Device::flex()).expect_err("refused");
-    let told = error.to_string();
-    assert!(told.contains("the base model's weights are not finite: model.norm.weight"), "{told}");
-    assert!(told.contains("model.safetensors") && !told.contains("learning_rate"), "{told}");
+    let message = error.to_string();
+    assert!(
+        message.contains("the base model's weights are not finite: 1 of 32 elements of model.norm.weight"),
+        "{message}"
+    );
+    assert!(message.contains("model.safetensors") && !message.contains("learning_rate"), "{message}");
     assert!(watcher.losses.borrow().is_empty() && !run.join("model").exists());
 }
 

@@ -1,4 +1,4 @@
-//! A stack machine for the pickles that hold a dictionary of tensors, and for nothing else.
+//! A stack machine for pickles of a dictionary of tensors, restricted to the opcodes and globals that these need.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,14 +15,14 @@ pub(super) struct Described {
     pub(super) storage: String,
 }
 
-/// What can be on the stack. Clones share: a pickle may refer to a value as often as it likes.
+/// A value on the stack. Clones share memory, because a pickle may refer to a value any number of times.
 #[derive(Clone)]
 enum Value {
-    /// `None`, a boolean or a float: nothing that is read depends on them.
+    /// `None`, a boolean or a float, on which no tensor depends.
     Other,
     Integer(i64),
     Text(Rc<str>),
-    /// Items, and how many tuples they nest: what is nested without end would be dropped by as deep a recursion.
+    /// Items and nesting depth. The depth is limited because dropping nested tuples recurses.
     Tuple(Rc<[Value]>, usize),
     /// An empty list; lists with items are refused.
     List,
@@ -30,11 +30,11 @@ enum Value {
     Global(Global),
     Storage(Dtype, Rc<str>),
     Tensor(Rc<Described>),
-    /// A dictionary that is referred to again, which a dictionary of tensors never is.
+    /// A second reference to a dictionary or a tensor, which a dictionary of tensors does not have.
     Again,
 }
 
-/// The classes and functions that may be named.
+/// The allow-list of classes and functions.
 #[derive(Clone, Copy, PartialEq)]
 enum Global {
     OrderedDict,
@@ -53,17 +53,17 @@ impl Global {
             ("torch", "HalfStorage") => Self::StorageOf(Dtype::F16),
             ("torch", "BFloat16Storage") => Self::StorageOf(Dtype::BF16),
             ("torch", "DoubleStorage") => Self::StorageOf(Dtype::F64),
-            _ => return Err(format!("it asks for {module}.{name}, which is not run")),
+            _ => return Err(format!("it refers to {module}.{name}, which is not allowed")),
         })
     }
 }
 
-/// Tuples inside each other: a tensor's arguments hold its shape.
+/// Deepest nesting of tuples. A tensor needs 2: its shape inside the arguments of its constructor.
 const DEEPEST: usize = 3;
 
 impl Value {
     fn tuple(items: Vec<Self>) -> Result<Self, String> {
-        let items: Rc<[Self]> = items.into_iter().map(Self::inside).collect();
+        let items: Rc<[Self]> = items.into_iter().map(Self::into_item).collect();
         let nested = items.iter().map(|item| if let Self::Tuple(_, depth) = item { *depth } else { 0 }).max();
         match nested.unwrap_or(0) + 1 {
             depth if depth > DEEPEST => Err(damaged()),
@@ -71,27 +71,27 @@ impl Value {
         }
     }
 
-    /// As an item of another value: of dictionaries nothing but their being there is of use.
-    fn inside(self) -> Self {
+    /// As an item of another value: the content of nested dictionaries and lists is dropped, which limits the depth of values.
+    fn into_item(self) -> Self {
         if matches!(self, Self::Dictionary(_) | Self::List) { Self::Other } else { self }
     }
 }
 
-/// The dictionary that the pickle builds: names and tensors.
+/// Names and tensors of the dictionary that the pickle builds.
 pub(super) fn run(pickle: &[u8]) -> Result<Vec<(String, Described)>, String> {
     let mut machine = Machine { rest: pickle, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
     while !machine.step()? {}
     let Some(Value::Dictionary(items)) = machine.stack.pop() else {
-        return Err("it is no dictionary of tensors".to_owned());
+        return Err("it is not a dictionary of tensors".to_owned());
     };
     drop(machine);
     let tensor = |(key, value): (Value, Value)| match (key, value) {
         (Value::Text(name), Value::Tensor(tensor)) => {
-            let tensor = Rc::try_unwrap(tensor).map_err(|_| format!("{name} is there twice"))?;
+            let tensor = Rc::try_unwrap(tensor).map_err(|_| format!("another entry refers to the tensor {name}"))?;
             Ok((name.to_string(), tensor))
         }
-        (Value::Text(name), _) => Err(format!("its entry {name} is no tensor")),
-        _ => Err("it has a key that is no text".to_owned()),
+        (Value::Text(name), _) => Err(format!("its entry {name} is not a tensor")),
+        _ => Err("it has a key that is not a string".to_owned()),
     };
     items.into_iter().map(tensor).collect()
 }
@@ -99,7 +99,7 @@ pub(super) fn run(pickle: &[u8]) -> Result<Vec<(String, Described)>, String> {
 struct Machine<'a> {
     rest: &'a [u8],
     stack: Vec<Value>,
-    /// Heights of the stack where a mark was set.
+    /// Heights of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
 }
@@ -140,21 +140,19 @@ impl Machine<'_> {
             }
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                self.dictionary()?.push((key.inside(), value.inside()));
+                self.dictionary()?.push((key.into_item(), value.into_item()));
             }
             b'u' => {
                 let mut items = self.marked()?.into_iter();
                 while let Some(key) = items.next() {
                     let value = items.next().ok_or_else(damaged)?;
-                    self.dictionary()?.push((key.inside(), value.inside()));
+                    self.dictionary()?.push((key.into_item(), value.into_item()));
                 }
             }
             b'Q' => self.storage()?,
             b'R' => self.call()?,
             b'b' => drop(self.pop()?), // state of a dictionary: its `_metadata`
-            other => {
-                return Err(format!("its pickle has the opcode {other:#04x}, which no dictionary of tensors needs"));
-            }
+            other => return Err(format!("its pickle has the opcode {other:#04x}, which is not allowed")),
         }
         Ok(false)
     }
@@ -186,7 +184,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Unsigned with one or two bytes, signed with four.
+    /// `BININT1` and `BININT2` are unsigned, `BININT` with four bytes is signed.
     fn integer<const N: usize>(&mut self) -> Result<(), String> {
         let bytes = self.take::<N>()?;
         let mut wide = [0; 4];
@@ -195,19 +193,18 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// A signed integer of up to eight bytes.
+    /// `LONG1`: a length byte and a signed integer, of which up to eight bytes are read.
     fn long(&mut self) -> Result<(), String> {
         let [length] = self.take::<1>()?;
-        let mut value = 0i64;
-        for place in 0..length {
-            let [byte] = self.take::<1>()?;
-            if place < 8 {
-                value |= i64::from(byte) << (8 * place);
-            } else if byte != 0 {
-                return Err(damaged());
-            }
+        let (bytes, rest) = self.rest.split_at_checked(length.into()).ok_or_else(damaged)?;
+        self.rest = rest;
+        if bytes.len() > 8 {
+            return Err(damaged());
         }
-        self.stack.push(Value::Integer(value));
+        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let mut wide = [sign; 8];
+        wide[..bytes.len()].copy_from_slice(bytes);
+        self.stack.push(Value::Integer(i64::from_le_bytes(wide)));
         Ok(())
     }
 
@@ -239,9 +236,7 @@ impl Machine<'_> {
     fn remember(&mut self, opcode: u8) -> Result<(), String> {
         let place = self.place(opcode == b'r')?;
         let value = match self.stack.last().ok_or_else(damaged)? {
-            Value::Dictionary(_) => Value::Again,
-            // A tensor is one entry's own.
-            Value::Tensor(_) => Value::Again,
+            Value::Dictionary(_) | Value::Tensor(_) => Value::Again,
             value => value.clone(),
         };
         self.memo.insert(place, value);
@@ -301,7 +296,7 @@ fn sizes(values: &[Value]) -> Result<Vec<usize>, String> {
 }
 
 fn damaged() -> String {
-    "its pickle is damaged, or not of a dictionary of tensors".to_owned()
+    "its pickle is damaged, or not that of a dictionary of tensors".to_owned()
 }
 
 #[cfg(test)]
@@ -310,22 +305,40 @@ mod tests {
 
     #[test]
     fn a_pickle_that_runs_code_is_refused_by_name() {
-        for (pickle, told) in [
+        for (pickle, expected) in [
             (&b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R."[..], "posix.system"),
             (b"\x80\x02cbuiltins\neval\n.", "builtins.eval"),
             (b"\x80\x04\x8c\x05posix\x8c\x06system\x93.", "opcode 0x8c"),
-            (b"\x80\x02}X\x01\x00\x00\x00aK\x01s.", "its entry a is no tensor"),
-            (b"\x80\x02].", "no dictionary"),
+            (b"\x80\x02}X\x01\x00\x00\x00aK\x01s.", "its entry a is not a tensor"),
+            (b"\x80\x02].", "not a dictionary"),
             (b"\x80\x02}", "damaged"),
         ] {
             let problem = run(pickle).err().expect("it is refused");
-            assert!(problem.contains(told), "{told}: {problem}");
+            assert!(problem.contains(expected), "{expected}: {problem}");
         }
     }
 
     #[test]
+    fn long_integers_are_signed_and_little_endian() {
+        let read = |bytes: &[u8]| {
+            let mut machine = Machine { rest: bytes, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+            machine.long().ok()?;
+            match machine.stack.pop() {
+                Some(Value::Integer(value)) => Some(value),
+                _ => None,
+            }
+        };
+        assert_eq!(read(&[0]), Some(0));
+        assert_eq!(read(&[1, 0xff]), Some(-1));
+        assert_eq!(read(&[2, 0xff, 0]), Some(255));
+        assert_eq!(read(&[8, 0, 0, 0, 0, 0, 0, 0, 0x80]), Some(i64::MIN));
+        assert_eq!(read(&[9, 0, 0, 0, 0, 0, 0, 0, 0x80, 0]), None, "beyond 64 bits");
+        assert_eq!(read(&[2, 1]), None, "cut off");
+    }
+
+    #[test]
     fn values_that_refer_to_each_other_take_no_more_memory() {
-        // Each tuple holds the one before twice: 2^60 leaves for whoever copies.
+        // Each tuple refers twice to the one before: 2^60 leaves if references were copied.
         let mut pickle = b"\x80\x02)q\x00".to_vec();
         for _ in 0..60 {
             pickle.extend_from_slice(b"h\x00h\x00\x86q\x00");

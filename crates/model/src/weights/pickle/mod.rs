@@ -1,8 +1,8 @@
-//! `torch.save` files of tensors (`adapter_model.bin`), read without running what they hold.
+//! `torch.save` files of tensors (`adapter_model.bin`), parsed without executing anything.
 //!
-//! Such a file is a ZIP archive of a pickle and of raw storages. A pickle is a program; torch runs it, here a small stack machine
-//! knows the opcodes of a dictionary of tensors and refuses everything else: no class, no function but the three that
-//! rebuild a tensor.
+//! Such a file is a ZIP archive of a pickle and of raw storages. A pickle is a program for a stack machine that can call any Python
+//! function. The machine here has only the opcodes of a dictionary of tensors and an allow-list of globals (the storage types,
+//! `OrderedDict`, and torch's two functions that rebuild tensors), and refuses everything else.
 
 mod machine;
 mod zip;
@@ -18,16 +18,16 @@ use safetensors::tensor::Dtype;
 use crate::error::{ModelError, Result};
 use crate::weights::read::decode;
 
-/// A tensor inside the archive.
+/// A strided tensor in the archive.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pickled {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Elements between neighbours in each dimension.
+    /// In elements.
     pub(super) strides: Vec<usize>,
-    /// First element inside its storage.
+    /// Index of the first element in the storage.
     pub(super) offset: usize,
-    /// The bytes of its storage inside the file.
+    /// Byte range of the storage in the file.
     pub(super) storage: Range<usize>,
 }
 
@@ -83,7 +83,7 @@ impl PickleFile {
     }
 }
 
-/// The tensors of an archive, each checked to lie inside its storage.
+/// The tensors of an archive, each within its storage.
 fn list(file: &[u8]) -> std::result::Result<BTreeMap<String, Pickled>, String> {
     let entries = zip::entries(file)?;
     let (root, pickle) = entries
@@ -105,21 +105,24 @@ fn list(file: &[u8]) -> std::result::Result<BTreeMap<String, Pickled>, String> {
             offset: tensor.offset,
             storage: storage.clone(),
         };
-        inside(&found).ok_or_else(|| format!("{name} {:?} reaches beyond its data", found.shape))?;
+        if !is_inside(&found) {
+            return Err(format!("{name} {:?} reaches beyond its data", found.shape));
+        }
         tensors.insert(name, found);
     }
     Ok(tensors)
 }
 
-/// Whether every element is one of its storage's, and none stands for many (a stride of 0 makes any size out of nothing).
-fn inside(tensor: &Pickled) -> Option<()> {
-    let held = tensor.storage.len() / (tensor.dtype.bitsize() / 8);
-    let count = tensor.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
+/// Whether all elements are inside the storage. A tensor larger than its storage is refused even so: with strides of 0 a small file
+/// could ask for any amount of memory.
+fn is_inside(tensor: &Pickled) -> bool {
+    let stored = tensor.storage.len() / (tensor.dtype.bitsize() / 8);
+    let count = tensor.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
     let last = tensor.shape.iter().zip(&tensor.strides).try_fold(tensor.offset, |last, (&size, &stride)| {
         last.checked_add(size.saturating_sub(1).checked_mul(stride)?)
-    })?;
-    let fits = tensor.shape.len() == tensor.strides.len() && count <= held && (count == 0 || last < held);
-    fits.then_some(())
+    });
+    let (Some(count), Some(last)) = (count, last) else { return false };
+    tensor.shape.len() == tensor.strides.len() && count <= stored && (count == 0 || last < stored)
 }
 
 #[cfg(test)]
@@ -142,9 +145,9 @@ mod tests {
             for change in [1u8, 0x40, 0xff] {
                 let mut damaged = file.clone();
                 damaged[place] ^= change;
-                // Data that changed is still data; what is listed lies inside the file.
+                // Damaged element values cannot be detected; every listed tensor must be inside the file.
                 for tensor in list(&damaged).unwrap_or_default().values() {
-                    assert!(inside(tensor).is_some() && tensor.storage.end <= file.len(), "byte {place}");
+                    assert!(is_inside(tensor) && tensor.storage.end <= file.len(), "byte {place}");
                 }
             }
             assert!(list(&file[..place]).is_err(), "cut after {place} bytes");
@@ -160,11 +163,11 @@ mod tests {
             offset,
             storage: 0..64,
         };
-        assert!(inside(&tensor(&[4, 4], &[4, 1], 0)).is_some());
-        assert!(inside(&tensor(&[4, 4], &[1, 4], 0)).is_some(), "transposed");
-        assert!(inside(&tensor(&[4, 4], &[4, 1], 1)).is_none());
-        assert!(inside(&tensor(&[1 << 40], &[0], 0)).is_none(), "one element for all");
-        assert!(inside(&tensor(&[usize::MAX, 2], &[1, 1], 0)).is_none());
-        assert!(inside(&tensor(&[2], &[usize::MAX], 1)).is_none());
+        assert!(is_inside(&tensor(&[4, 4], &[4, 1], 0)));
+        assert!(is_inside(&tensor(&[4, 4], &[1, 4], 0)), "transposed");
+        assert!(!is_inside(&tensor(&[4, 4], &[4, 1], 1)));
+        assert!(!is_inside(&tensor(&[1 << 40], &[0], 0)), "a broadcast element");
+        assert!(!is_inside(&tensor(&[usize::MAX, 2], &[1, 1], 0)), "the count overflows");
+        assert!(!is_inside(&tensor(&[2], &[usize::MAX], 1)), "the index overflows");
     }
 }
