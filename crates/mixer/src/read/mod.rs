@@ -103,7 +103,7 @@ pub(crate) type SplitError = (Option<(u64, u64)>, Problem);
 pub(crate) enum Records {
     /// Of a text.
     Text(Splitter),
-    /// Of a text that is one JSON object, found already.
+    /// Of a text that is one JSON object, already in memory.
     Unfolded(std::vec::IntoIter<Batch>),
     /// Of a Parquet file.
     Parquet(Box<ParquetReader>),
