@@ -82,8 +82,19 @@ const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
 const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
 const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];
 
-/// JSON files that describe a data set, or a model that was saved beside it, rather than hold records.
-const DESCRIPTIONS: [&str; 18] = [
+/// JSON files of a model.
+pub(crate) const MODEL_DESCRIPTIONS: [&str; 7] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter_config.json",
+];
+
+/// JSON files that describe a data set or a training run.
+const DESCRIPTIONS: [&str; 11] = [
     "dataset_infos.json",
     "dataset_info.json",
     "dataset_dict.json",
@@ -92,25 +103,18 @@ const DESCRIPTIONS: [&str; 18] = [
     "dataset-metadata.json",
     "datapackage.json",
     "croissant.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "adapter_config.json",
     "trainer_state.json",
     "package.json",
     "package-lock.json",
 ];
 
-/// Whether a file of this name describes a data set, packed or not.
+/// Whether a file of this name, packed or not, describes a data set or a model, and so has no records.
 pub(crate) fn is_description(name: &str) -> bool {
     let base = unpacked(name.rsplit('/').next().unwrap_or(name)).to_lowercase();
-    DESCRIPTIONS.contains(&base.as_str())
+    DESCRIPTIONS.contains(&base.as_str()) || MODEL_DESCRIPTIONS.contains(&base.as_str())
 }
 
-/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
+/// Files of one layout, since repositories often have the same records in several: JSON, else Parquet, else tables.
 pub(crate) fn one_family<'n>(names: &[&'n str]) -> Vec<&'n str> {
     let of = |wanted: usize| names.iter().filter(move |name| family(name) == wanted).copied().collect::<Vec<_>>();
     (0..3).map(of).find(|family| !family.is_empty()).unwrap_or_default()
@@ -126,8 +130,8 @@ fn family(name: &str) -> usize {
     }
 }
 
-/// A local folder's files without the copies of others in another layout: in a clone of a hub's data set one layout is taken, as of
-/// the data set on the hub; elsewhere a copy has the very name of the file that is taken.
+/// The files of a local folder without copies in another layout. In a clone of a hub's data set, only one layout is read, as from
+/// the hub; in other folders, a copy has the same stem as the file that is read.
 fn without_copies<'n>(names: &[&'n str], is_clone: bool) -> Vec<&'n str> {
     if is_clone {
         return one_family(names);
@@ -139,7 +143,8 @@ fn without_copies<'n>(names: &[&'n str], is_clone: bool) -> Vec<&'n str> {
     names.iter().filter(|name| !is_copy(name)).copied().collect()
 }
 
-/// The split or set that a file's name tells: `train` of `data/train-00000-of-00002-0af3.parquet` and of `train.jsonl.gz`.
+/// The file name without folder, suffixes and shard number: `train` of `data/train-00000-of-00002-0af3.parquet` and of
+/// `train.jsonl.gz`.
 fn stem(name: &str) -> &str {
     let base = unpacked(name.rsplit('/').next().unwrap_or(name));
     let base = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
@@ -150,7 +155,7 @@ fn stem(name: &str) -> &str {
     }
 }
 
-/// Whether a folder is a copy of a hub's repository: what Git or the hub's own tools leave in it, or a data set card.
+/// Whether a folder is a copy of a hub's repository: it has files of Git or of the hub's tools, or a data set card.
 fn is_clone(folder: &Path) -> bool {
     let card = || fs::read(folder.join("README.md")).is_ok_and(|text| text.trim_ascii_start().starts_with(b"---"));
     folder.join(".gitattributes").is_file()
@@ -199,7 +204,7 @@ pub(crate) fn locate(
     Ok(files)
 }
 
-/// The local files of a source, without asking a hub; what cannot be found is passed over.
+/// The local files of a source, without the hub; parts that cannot be found are skipped.
 pub(crate) fn locate_local(spec: &SourceSpec, base_dir: &Path) -> Vec<SourceFile> {
     let located = |(index, part)| {
         let files = locate_part(part, base_dir, None).unwrap_or_default().into_iter();
@@ -292,7 +297,7 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     if let Some(copy) = chosen.iter().find(|name| !taken.contains(name)) {
         let count = chosen.len() - taken.len();
         tracing::warn!(
-            "{}: {count} files in another layout are passed over as copies (such as {copy}); name them with `files` to read them",
+            "{}: {count} files are skipped as copies in another layout (such as {copy}); name them with `files` to read them",
             name_of(path, base_dir)
         );
     }
@@ -302,14 +307,14 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     Ok(files.map(|(file, _)| (file.clone(), name_of(file, base_dir))).collect())
 }
 
-/// A folder without data: what it holds instead, and what to do with that.
+/// The error for a folder without data files, with a hint by the files that it has.
 fn no_data(folder: &str, names: &[&str]) -> Wrong {
     let problem = format!("the directory `{folder}` holds no data files");
     if let Some((name, kind)) = names.iter().find_map(|name| Some((name, Foreign::by_name(name)?))) {
         return (format!("{problem}; `{name}` is {}", kind.what()), kind.hint().to_owned());
     }
     if let Some(name) = names.iter().find(|name| is_description(name)) {
-        let hint = "where it holds records all the same, name the file itself in `path`";
+        let hint = "if it has records, name the file itself in `path`";
         return (format!("{problem}; `{name}` is taken for a description"), hint.to_owned());
     }
     let ends = "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob";

@@ -2,25 +2,18 @@
 
 use super::HubError;
 use super::remote_file::RemoteFile;
-use crate::locate::{DatasetRequest, is_data_file, is_description, one_family};
+use crate::locate::{DatasetRequest, MODEL_DESCRIPTIONS, is_data_file, is_description, one_family};
 
-/// An adapter's factors as older versions of PEFT write them; fetched only where they are nowhere else.
+/// An adapter's weights as older versions of PEFT write them, fetched only without `adapter_model.safetensors`.
 const ADAPTER_PICKLE: &str = "adapter_model.bin";
 
-/// What a model needs beside its weights.
-const MODEL_FILES: [&str; 15] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+/// Files of a model beside [`MODEL_DESCRIPTIONS`] and its weights.
+const MODEL_FILES: [&str; 8] = [
     "chat_template.jinja",
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
     "qwen.tiktoken",
-    "adapter_config.json",
     "adapter_model.safetensors",
     ADAPTER_PICKLE,
     "model.safetensors.index.json",
@@ -65,12 +58,12 @@ fn named(all: &[RemoteFile], names: &[&str]) -> Vec<RemoteFile> {
     all.iter().filter(|file| names.contains(&file.name.as_str())).cloned().collect()
 }
 
-/// A file of a model beside its weights, or one of its further chat templates.
+/// Whether a file belongs to a model: one of its files beside the weights, or an additional chat template.
 fn belongs_to_model(name: &str) -> bool {
     let template = name
         .strip_prefix("additional_chat_templates/")
         .is_some_and(|rest| rest.ends_with(".jinja") && !rest.contains('/'));
-    template || MODEL_FILES.contains(&name)
+    template || MODEL_DESCRIPTIONS.contains(&name) || MODEL_FILES.contains(&name)
 }
 
 /// The files that a model is loaded from.
