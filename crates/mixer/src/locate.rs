@@ -164,7 +164,12 @@ fn is_clone(folder: &Path) -> bool {
         || card()
 }
 
-/// Whether a file of this name is taken for data where no pattern says which are.
+/// Whether the glob `files` matches a file, by its whole path or by its name.
+pub(crate) fn matches_file(pattern: &glob::Pattern, path: &str) -> bool {
+    pattern.matches(path) || pattern.matches(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// Whether a file is read without a `files` pattern, by the suffix of its name.
 pub(crate) fn is_data_file(name: &str) -> bool {
     is_json_file(name) || TABLES.iter().any(|end| unpacked(name).ends_with(end))
 }
@@ -276,12 +281,9 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     found.sort();
     let readme = request.part().is_named().then(|| fs::read_to_string(path.join("README.md")).ok()).flatten();
     let all: Vec<(PathBuf, String)> = found.into_iter().map(|file| (file.clone(), name_of(&file, path))).collect();
-    let is_data = |name: &str| {
-        let base = name.rsplit('/').next().unwrap_or(name);
-        match &pattern {
-            Some(pattern) => pattern.matches(name) || pattern.matches(base),
-            None => is_data_file(base) && !is_description(base),
-        }
+    let is_data = |name: &str| match &pattern {
+        Some(pattern) => matches_file(pattern, name),
+        None => is_data_file(name) && !is_description(name),
     };
     let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
     let data: Vec<&str> = names.iter().filter(|name| is_data(name)).copied().collect();
@@ -337,7 +339,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
 
 fn globbed(given: &str, base_dir: &Path, roots: &[&Path]) -> Result<Located, Wrong> {
     for root in roots {
-        // The root's own characters are no pattern.
+        // Characters of the root's own path are literal.
         let root_pattern = glob::Pattern::escape(&root.to_string_lossy());
         let pattern = Path::new(&root_pattern).join(given);
         let paths = glob::glob(&pattern.to_string_lossy())

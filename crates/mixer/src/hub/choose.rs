@@ -2,7 +2,7 @@
 
 use super::HubError;
 use super::remote_file::RemoteFile;
-use crate::locate::{DatasetRequest, MODEL_DESCRIPTIONS, is_data_file, is_description, one_family};
+use crate::locate::{DatasetRequest, MODEL_DESCRIPTIONS, is_data_file, is_description, matches_file, one_family};
 
 /// An adapter's weights as older versions of PEFT write them, fetched only without `adapter_model.safetensors`.
 const ADAPTER_PICKLE: &str = "adapter_model.bin";
@@ -44,8 +44,7 @@ pub(super) fn data_files(
     };
     let pattern = glob::Pattern::new(text)
         .map_err(|error| no_files((format!("`files = {text:?}` is not a glob ({error})"), "mend it".to_owned())))?;
-    let fits = |name: &&&str| pattern.matches(name) || pattern.matches(name.rsplit('/').next().unwrap_or_default());
-    let fitting: Vec<&str> = names.iter().filter(fits).copied().collect();
+    let fitting: Vec<&str> = names.iter().filter(|name| matches_file(&pattern, name)).copied().collect();
     if fitting.is_empty() {
         let hint = "a glob is matched with a file's whole path or its name".to_owned();
         return Err(no_files((format!("no file matches `files = {text:?}`"), hint)));

@@ -182,7 +182,7 @@ pub(super) struct Keyed<'a> {
 /// How answers of exam items are read that one record alone leaves open.
 #[derive(Clone, Copy)]
 pub(super) struct Exam<'a> {
-    /// The number of the first option, where the recipe says it.
+    /// The number of the first option, where the recipe sets it.
     pub answers_from: Option<u8>,
     /// The evidence of the whole file.
     pub evidence: &'a dyn Fn() -> &'a KeyEvidence,

@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(recognised(&encoded(BIG5, "問題,回答\n頭痛怎麼辦,多休息")), "Big5");
     }
 
-    /// What is said of a record that is not UTF-8.
+    /// The problem of a record that is not UTF-8 tells damage from another encoding.
     #[test]
     fn a_damaged_byte_is_told_apart_from_another_encoding() {
         let said = |record: &[u8]| {
