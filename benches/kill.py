@@ -1,20 +1,17 @@
 #!/usr/bin/env python3
-"""Kills training runs at random moments and compares what they end with to a run that nobody disturbed.
+"""Kills training runs at random moments and compares their results with an undisturbed run.
 
 For each method and variant: one undisturbed run, then one that is killed (SIGKILL) `--kills` times and resumed until it is
 done. Kills are uniform over the run's life; every second one is aimed into the writing of a checkpoint, the first one into the
 start, the last one into the writing of `model/`. Then weights, optimizer state and `model/` must be the same bytes, the metrics
-the same but for times and memory, and every resumption must have begun at the newest checkpoint that stood at the kill.
+the same but for times and memory, and every resumption must have begun at the newest checkpoint at the time of the kill.
 
-The model is random (vocabulary 151,936), the data is made here; nothing but Python and the built binary is needed:
+The model is random (vocabulary 151,936), the data is generated. Needs only Python and the built binary:
 
     python3 benches/kill.py --medley target/release/medley --kills 20
 """
 
-import argparse
-import hashlib
 import json
-import os
 import random
 import re
 import shutil
@@ -25,13 +22,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from disturb import ENVIRONMENT, digest, has_unfinished, parser
 from world import write_model, write_texts
 
 CLOCK = {"seconds", "time", "tokens_per_second", "memory_bytes", "peak_memory_bytes"}
-# Method, rule of update, what is kept between forward and backward, what becomes the model.
+# Method, optimizer, block policy, result.
 VARIANTS = [("full", "adamw", "recompute", "last"), ("lora", "adamw", "recompute", "best"), ("full", "muon", "keep", "best"),
             ("lora", "muon", "keep", "last")]
-# Where the best weights become the model, training also stops early, at the latest at its end.
+# Variants with the best weights as their result also stop early.
 BEST = ["train.early_stopping={ patience = 2, min_delta = 0.001 }", "train.eval_steps=2"]
 
 MAX_GRAD_NORM = 0.1  # below the norms that are seen: clipping is active
@@ -88,12 +86,11 @@ class Runner:
 
     def start(self, out, resume, log):
         arguments = self.command + ["--out", str(out)] + (["--resume"] if resume else [])
-        environment = dict(os.environ, NO_COLOR="1", HF_HUB_OFFLINE="1")
         return subprocess.Popen(arguments, cwd=self.world, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                                env=environment)
+                                env=ENVIRONMENT)
 
     def finish(self, out, resume):
-        """Runs to the end; what it said and the seconds that it took."""
+        """Runs to the end: its messages, and the seconds it took."""
         with tempfile.TemporaryFile() as log:
             began = time.monotonic()
             process = self.start(out, resume, log)
@@ -118,18 +115,14 @@ def checkpoints(out):
     return sorted(int(entry.name) for entry in steps.iterdir() if entry.name.isdigit()) if steps.is_dir() else []
 
 
-def being_written(folder):
-    return folder.is_dir() and any(entry.name.startswith(".partial-") for entry in folder.iterdir())
-
-
 def kill_when(process, out, plan):
     """Waits for the moment of `plan` and kills; false where the run ended before."""
     kind, step, delay = plan
     reached = {
         "start": lambda: True,
         "step": lambda: steps_logged(out) >= step,
-        "checkpoint": lambda: steps_logged(out) >= step and being_written(out / "steps"),
-        "model": lambda: steps_logged(out) >= step and not being_written(out / "steps") and being_written(out),
+        "checkpoint": lambda: steps_logged(out) >= step and has_unfinished(out / "steps"),
+        "model": lambda: steps_logged(out) >= step and not has_unfinished(out / "steps") and has_unfinished(out),
     }[kind]
     while not reached():
         if process.poll() is not None:
@@ -169,7 +162,7 @@ def killed_run(runner, out, moments):
         check_resumption(seen[-1] if seen else None, said)
         # A run that is killed before its folder is there has nothing to resume; --resume then starts it.
         resume = True
-        torn = being_written(out / "steps") or being_written(out) if out.is_dir() else False
+        torn = has_unfinished(out / "steps") or has_unfinished(out) if out.is_dir() else False
         seen.append({"plan": plan, "killed": killed, "steps": steps_logged(out), "checkpoints": checkpoints(out), "torn": torn})
     said, _ = runner.finish(out, True)
     check_resumption(seen[-1], said)
@@ -203,7 +196,7 @@ def content(path, out):
 
 def digests(folder, out):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(content(path, out)).hexdigest() for path in files}
+    return {str(path.relative_to(folder)): digest(content(path, out)) for path in files}
 
 
 def metrics(out):
@@ -255,13 +248,12 @@ def prove(arguments, world, variant, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--medley", default="target/release/medley", help="the binary")
-    parser.add_argument("--kills", type=int, default=20, help="for each variant (default 20)")
-    parser.add_argument("--seed", type=int, default=7, help="of the moments")
-    parser.add_argument("--writing", type=float, default=0.5, help="seconds that a checkpoint's writing takes at most")
-    parser.add_argument("--methods", default="full,lora")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--kills", type=int, default=20, help="kills of each variant (default 20)")
+    options.add_argument("--seed", type=int, default=7, help="seed of the moments")
+    options.add_argument("--writing", type=float, default=0.5, help="upper bound of the seconds in which a checkpoint is written")
+    options.add_argument("--methods", default="full,lora")
+    arguments = options.parse_args()
     chosen = [variant for variant in VARIANTS if variant[0] in arguments.methods.split(",")]
     print("| variant | kills | while a file was half-written | before any checkpoint | steps clipped | undisturbed, s | end |")
     print("|---|---|---|---|---|---|---|", flush=True)

@@ -1,21 +1,19 @@
 #!/usr/bin/env python3
-"""Takes the terminal, the reader or the log device away from training runs at random moments.
+"""Fault injection for the output of training runs: terminal, reader or log device fail at random moments.
 
 For full fine-tuning and LoRA, `--runs` runs each of:
 
-- hang-up: the pseudo-terminal that the run was started from is closed (SIGHUP, then every write fails);
-- reader: the reader of the pipe that standard output and standard error go to ends, as `| tee` does;
-- device: both go to /dev/full, and `log.txt` does, too;
-- disk: both go to files on a small file system that fills up (a tmpfs; needs the right to mount one).
+- hang-up: the controlling pseudo-terminal is closed (SIGHUP, then every write fails);
+- reader: the reader of the pipe for standard output and standard error exits, as `| tee` may;
+- device: both streams and `log.txt` are /dev/full;
+- disk: both streams are files on a small file system that fills up (a tmpfs; needs the right to mount one).
 
-No run may abort: it goes on to its end, or ends with status 129 and a checkpoint, and `run.json` says which. Every run is then
-resumed, and its model must be that of a run that nobody disturbed, to the byte. Nothing but Python and the built binary is needed:
+No run may abort: it runs to its end, or ends with status 129 and a checkpoint, as recorded in `run.json`. Every run is then resumed,
+and its model must be byte-identical to that of an undisturbed run. Needs only Python and the built binary:
 
     python3 benches/lost.py --medley target/release/medley --runs 20
 """
 
-import argparse
-import hashlib
 import json
 import os
 import pty
@@ -26,6 +24,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from disturb import ENVIRONMENT, digest, parser, small_disk
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ["mix.size=160", "train.epochs=2", "train.save_steps=6", "train.eval_steps=7", "mix.validation.max_samples=4",
@@ -46,11 +46,11 @@ def state(out):
 
 
 def model(out, method):
-    return hashlib.sha256((out / "model" / WEIGHTS[method]).read_bytes()).hexdigest()
+    return digest((out / "model" / WEIGHTS[method]).read_bytes())
 
 
 def hang_up(words, seconds):
-    """The session's leader on a pseudo-terminal whose other side is closed."""
+    """Runs as the session leader of a pseudo-terminal whose other side is closed."""
     pid, screen = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
@@ -87,7 +87,7 @@ def full_device(words, out):
 
 
 def full_disk(words, small, seconds):
-    """Streams on a file system that another program fills while the run goes on."""
+    """Runs with its streams on a file system that another program fills meanwhile."""
     with open(small / "out", "wb") as stdout, open(small / "err", "wb") as stderr:
         process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         time.sleep(seconds)
@@ -100,32 +100,20 @@ def full_disk(words, small, seconds):
         return process.wait()
 
 
-def mounted(folder):
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False)
-    return done.returncode == 0
-
-
 def disturbed(kind, words, out, folder, seconds):
-    """Does it, and returns the exit status; `None` where this machine cannot."""
+    """Runs with the fault, and returns the exit status; `None` if the fault cannot be made here."""
     if kind == "hang-up":
         return hang_up(words, seconds)
     if kind == "reader":
         return reader_ends(words, seconds)
     if kind == "device":
         return full_device(words, out)
-    small = folder / "small"
-    if not mounted(small):
-        return None
-    try:
-        return full_disk(words, small, seconds)
-    finally:
-        subprocess.run(["umount", str(small)], check=False)
-        small.rmdir()
+    with small_disk(folder / "small", 64 << 10) as is_mounted:
+        return full_disk(words, folder / "small", seconds) if is_mounted else None
 
 
 def judge(status, out):
-    """How the run ended, and what is wrong with it."""
+    """How the run ended, and its problems."""
     found = state(out)
     if status == 0:
         return "went on", [] if found["status"] == "complete" else [f"exit 0 but run.json says {found['status']}"]
@@ -163,15 +151,14 @@ def series(arguments, kind, method, folder, undisturbed, duration, draw):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--medley", default="target/release/medley", help="the binary")
-    parser.add_argument("--runs", type=int, default=20, help="of each kind and method (default 20)")
-    parser.add_argument("--seed", type=int, default=11, help="of the moments")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--runs", type=int, default=20, help="runs of each fault and method (default 20)")
+    options.add_argument("--seed", type=int, default=11, help="seed of the moments")
+    arguments = options.parse_args()
     arguments.medley = str(Path(arguments.medley).resolve())
-    os.environ.update(NO_COLOR="1", HF_HUB_OFFLINE="1")
+    os.environ.update(ENVIRONMENT)
     draw, problems = random.Random(arguments.seed), []
-    print("| what is lost | method | runs | how they ended | then resumed |\n|---|---|---|---|---|", flush=True)
+    print("| fault | method | runs | ends | after resuming |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="medley-lost-") as name:
         folder = Path(name)
         for method in WEIGHTS:
@@ -180,9 +167,9 @@ def main():
             duration, undisturbed = time.monotonic() - began, model(whole, method)
             for kind in ["hang-up", "reader", "device", "disk"]:
                 ends, wrong = series(arguments, kind, method, folder, undisturbed, duration, draw)
-                told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
-                print(f"| {kind} | {method} | {arguments.runs} | {told} | "
-                      f"{'the same bytes' if not wrong else f'{len(wrong)} problems'} |", flush=True)
+                summary = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+                print(f"| {kind} | {method} | {arguments.runs} | {summary} | "
+                      f"{'identical bytes' if not wrong else f'{len(wrong)} problems'} |", flush=True)
                 problems += wrong
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -1,22 +1,18 @@
 #!/usr/bin/env python3
-"""Kills `medley mix`, `--shard` and `--merge` at random moments, lets their files and memory fail, and compares what they end with to
-what they make undisturbed.
+"""Fault injection for `medley mix`, `--shard` and `--merge`: kills at random moments, failing files and memory, concurrent runs.
 
-For each of the three: one undisturbed run, then `--kills` runs into the same folder that are killed (SIGKILL), every second one
-while it writes; after each kill a manifest is there only with the very files that it describes. Then runs that meet a limit on the
-size of files, a full disk (a small tmpfs, where this process may mount one), few open files, little address space, and another run
-that writes to the same folder: each ends with status 1 and a message and leaves what was there, or succeeds. The next undisturbed
-run must give the same bytes and leave nothing else in the folder.
+For each of the three commands: one undisturbed run, then `--kills` runs into the same folder that are killed (SIGKILL), every second
+one while it writes. After each kill, a manifest may exist only with exactly the files that it describes. Then runs with a limit on
+file sizes, a full disk (a small tmpfs, if this process may mount one), few file descriptors, a small address space, and a concurrent
+run into the same folder: each succeeds, or ends with status 1 and a message and leaves the folder unchanged. The next undisturbed run
+must produce identical bytes and no other files.
 
-Nothing but Python and the built binary is needed:
+Needs only Python and the built binary:
 
     python3 benches/torture.py --medley target/release/medley --kills 20
 """
 
-import argparse
-import hashlib
 import json
-import os
 import random
 import resource
 import shutil
@@ -26,6 +22,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from disturb import ENVIRONMENT, digest, has_unfinished, parser, small_disk
 
 RECIPE = """
 name = "tortured"
@@ -58,15 +56,15 @@ def make_world(folder, records):
 
 
 def bytes_of(folder, hidden=True):
-    """Names and hashes of a folder's files; without the unfinished ones and the lock where `hidden` is false."""
+    """Names and hashes of a folder's files; `hidden`: with unfinished ones and the lock file."""
     if not folder.exists():
         return {}
     files = (file for file in sorted(folder.iterdir()) if file.is_file() and (hidden or not file.name.startswith(".")))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {file.name: digest(file.read_bytes()) for file in files}
 
 
 class Job:
-    """One of the three, into one folder."""
+    """One of the three commands, with its output folder."""
 
     def __init__(self, name, medley, world, arguments):
         self.name, self.world, self.out = name, world, world / "out" / name
@@ -80,7 +78,7 @@ class Job:
 
         command = [str(out) if part == str(self.out) and out else part for part in self.command]
         return subprocess.Popen(command, cwd=self.world, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                preexec_fn=restrict, restore_signals=False, env={**os.environ, "NO_COLOR": "1"})
+                                preexec_fn=restrict, restore_signals=False, env=ENVIRONMENT)
 
     def finish(self, limits=(), out=None):
         process = self.start(limits, out)
@@ -88,26 +86,24 @@ class Job:
         return process.returncode, message
 
     def whole(self):
-        """Makes the result undisturbed: its bytes and how long it took."""
+        """Runs undisturbed: the result's bytes, and the seconds it took."""
         start = time.monotonic()
         status, message = self.finish()
         expect(status == 0, f"{self.name} fails undisturbed: {message}")
         return bytes_of(self.out), time.monotonic() - start
 
     def is_writing(self):
-        """Whether unfinished files are there."""
-        places = [self.out, self.out.parent]
-        return any(entry.name.startswith(".partial-") for place in places if place.exists() for entry in place.iterdir())
+        return has_unfinished(self.out) or has_unfinished(self.out.parent)
 
     def check_manifest(self, expected):
-        """A manifest is there only with the very files that it describes."""
+        """A manifest exists only with exactly the files that it describes."""
         found = bytes_of(self.out)
         if MANIFEST[self.name] in found:
             for name, content in expected.items():
                 expect(found.get(name) == content, f"{self.name}: {name} is not what {MANIFEST[self.name]} describes")
 
     def check_end(self, expected, after):
-        """The next run gives the same bytes and leaves nothing else."""
+        """The next run produces identical bytes and no other files."""
         found, _ = self.whole()
         expect(found == expected, f"{self.name} after {after}: {sorted(set(found.items()) ^ set(expected.items()))}")
         left = [entry.name for entry in self.out.parent.iterdir() if entry.name.startswith(".")]
@@ -121,10 +117,10 @@ def expect(condition, problem):
 
 
 def kill(job, expected, seconds, kills, draw):
-    """Kills runs; every second one once it has begun to write."""
+    """Kills runs, every second one after it began to write."""
     writing = 0
     for number in range(kills):
-        # A fresh folder now and then: what a killed first run leaves is not taken for somebody else's.
+        # Every fifth run has a new folder: leftovers of its first run must not be refused as foreign.
         if number % 5 == 4:
             shutil.rmtree(job.out, ignore_errors=True)
         process = job.start()
@@ -139,11 +135,11 @@ def kill(job, expected, seconds, kills, draw):
         process.communicate()
         job.check_manifest(expected)
     job.check_end(expected, "kills")
-    print(f"{job.name}: {kills} kills, {writing} of them while it wrote: the same bytes", flush=True)
+    print(f"{job.name}: {kills} kills, {writing} of them while writing: identical bytes", flush=True)
 
 
 def restrict(job, expected, draw, rounds):
-    """Lets files, descriptors and memory fail."""
+    """Limits file sizes, descriptors and address space."""
     largest = max(file.stat().st_size for file in job.out.iterdir())
     kinds = {
         "limits on the size of files": lambda: (resource.RLIMIT_FSIZE, draw.randrange(0, largest)),
@@ -159,25 +155,24 @@ def restrict(job, expected, draw, rounds):
             if status == 1:
                 failed += 1
                 expect("rror" in message or "cannot" in message or ": " in message, f"{job.name} under {kind} says nothing")
-                # A process that has no memory left cannot tidy up: the next one does.
+                # A process without memory cannot remove its temporary files; the next one does.
                 found = bytes_of(job.out, hidden="out of memory" not in message)
                 expect(found == expected, f"{job.name} under {kind} changes what was there: {message}")
         job.check_end(expected, kind)
-        print(f"{job.name}: {rounds} {kind}, {failed} runs fail with a message and change nothing", flush=True)
+        print(f"{job.name}: {rounds} {kind}, {failed} fail with a message and change nothing", flush=True)
 
 
 def fill_disk(job, expected, draw, rounds):
-    """Writes to a disk that is full before the end."""
+    """Writes to a disk that is too small."""
     disk = job.world / "disk"
-    disk.mkdir(exist_ok=True)
     total = sum(file.stat().st_size for file in job.out.iterdir())
     failed = 0
     for _ in range(rounds):
         size = draw.randrange(64 << 10, total + (1 << 20))
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode != 0:
-            print(f"{job.name}: no full disk (this process may not mount one)", flush=True)
-            return
-        try:
+        with small_disk(disk, size) as is_mounted:
+            if not is_mounted:
+                print(f"{job.name}: no full disk (this process may not mount one)", flush=True)
+                return
             status, message = job.finish(out=disk / "out")
             found = bytes_of(disk / "out")
             if status == 0:
@@ -186,13 +181,11 @@ def fill_disk(job, expected, draw, rounds):
                 failed += 1
                 expect(status == 1 and "No space left" in message, f"{job.name} on a full disk: {status}: {message}")
                 expect(not found, f"{job.name} on a full disk leaves {sorted(found)}")
-        finally:
-            subprocess.run(["umount", disk], check=True)
-    print(f"{job.name}: {rounds} small disks, {failed} runs fail with a message and leave nothing", flush=True)
+    print(f"{job.name}: {rounds} small disks, {failed} fail with a message and leave nothing", flush=True)
 
 
 def race(job, expected, draw, seconds, rounds):
-    """Two runs into one folder at once: one waits for no other, it is refused."""
+    """Two concurrent runs into one folder: the second is refused."""
     refused = 0
     for number in range(rounds):
         if number % 2:
@@ -206,17 +199,16 @@ def race(job, expected, draw, seconds, rounds):
             expect(status == 0 or "works in this folder" in " ".join(message.split()), f"{job.name}: {message}")
             refused += status != 0
         expect(bytes_of(job.out) == expected, f"{job.name}: two at once leave other bytes")
-    print(f"{job.name}: {rounds} pairs at once, {refused} runs are refused: the same bytes", flush=True)
+    print(f"{job.name}: {rounds} pairs at once, {refused} runs are refused: identical bytes", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--medley", default="target/release/medley", help="the binary")
-    parser.add_argument("--kills", type=int, default=20, help="kills of each of the three")
-    parser.add_argument("--rounds", type=int, default=10, help="runs under each other disturbance")
-    parser.add_argument("--records", type=int, default=100_000, help="records of the larger source")
-    parser.add_argument("--seed", type=int, default=None, help="seed of all random moments and sizes")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--kills", type=int, default=20, help="kills of each command")
+    options.add_argument("--rounds", type=int, default=10, help="runs with each other fault")
+    options.add_argument("--records", type=int, default=100_000, help="records of the larger source")
+    options.add_argument("--seed", type=int, default=None, help="seed of all random moments and sizes")
+    arguments = options.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.randrange(1 << 32)
     draw = random.Random(seed)
     print(f"seed {seed}", flush=True)

@@ -1,4 +1,4 @@
-//! The folder after `medley mix --out`, and what ends a mix early, as a user meets them.
+//! `medley mix --out`: its output folder, concurrent runs, and limits on threads and memory.
 
 use std::fs;
 use std::path::Path;
@@ -92,7 +92,7 @@ fn absurd_numbers_end_in_a_message() {
     assert!(!world.path().join("out").exists());
 }
 
-/// Too little memory is said, whenever it shows.
+/// A lack of memory is reported at whatever stage it occurs.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_limit_on_memory_ends_in_a_message() {

@@ -56,13 +56,13 @@ struct Inner {
     slow: HashMap<String, (Slow, usize)>,
     /// Method and target of every request.
     requests: Vec<String>,
-    /// What each of them had under `Authorization`.
+    /// The `Authorization` header of each.
     authorizations: Vec<Option<String>>,
-    /// Where large files are sent from, if not from here.
+    /// The server of large files, if not this one.
     elsewhere: Option<String>,
-    /// Files of which so many bytes more are sent than they have, without a stated length.
+    /// Bytes sent beyond a file's end, without a `Content-Length`, by file.
     longer: HashMap<String, usize>,
-    /// The listing does not say how long files are.
+    /// The listing has no file sizes.
     sizes_hidden: bool,
 }
 
@@ -100,7 +100,7 @@ struct Answer {
     /// Send only so much of the body.
     cut: Option<usize>,
     slow: Option<Slow>,
-    /// The answer ends with the connection.
+    /// No `Content-Length`: the body ends with the connection.
     length_unstated: bool,
 }
 
@@ -198,17 +198,17 @@ impl HubServer {
         self.inner().elsewhere = Some(elsewhere.to_owned());
     }
 
-    /// Sends `more` bytes behind `file`, and does not say how many there are.
+    /// Sends `more` bytes beyond the end of `file`, without a `Content-Length`.
     pub fn lengthen(&self, file: &str, more: usize) {
         self.inner().longer.insert(file.to_owned(), more);
     }
 
-    /// Lists files without their lengths.
+    /// Lists files without their sizes.
     pub fn hide_sizes(&self) {
         self.inner().sizes_hidden = true;
     }
 
-    /// What every request so far had under `Authorization`.
+    /// The `Authorization` header of every request so far.
     pub fn authorizations(&self) -> Vec<Option<String>> {
         self.inner().authorizations.clone()
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Writes `path` by way of a temporary file beside it: what stood there before stays until the new content is on disk.
+/// Replaces `path` atomically, through a temporary file beside it: the old content stays until the new one is on the disk.
 ///
 /// # Errors
 /// Whatever the file system says, with the path; the temporary file is removed.
@@ -24,7 +24,7 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Res
     sync_folder(folder)
 }
 
-/// A file that is on the disk under a temporary name; dropped, it is removed.
+/// A synced file under a temporary name, removed on drop unless committed.
 #[derive(Debug)]
 pub struct StagedFile {
     temporary: tempfile::NamedTempFile,
@@ -32,7 +32,7 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    /// Gives the file its name, replacing what had it. [`sync_folder`] makes that durable.
+    /// Renames the file to its final name, replacing any other. [`sync_folder`] makes that durable.
     ///
     /// # Errors
     /// Whatever the file system says, with the path; the temporary file is removed.
@@ -42,7 +42,7 @@ impl StagedFile {
     }
 }
 
-/// Writes and syncs what is to become `path` under a temporary name in its folder, which exists.
+/// Writes and syncs the future content of `path` under a temporary name in its folder, which must exist.
 ///
 /// # Errors
 /// Whatever `fill` or the file system says, with the path; the temporary file is removed.
@@ -62,7 +62,7 @@ pub fn stage_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     Ok(StagedFile { temporary, path: path.to_owned() })
 }
 
-/// What the names of unfinished files and folders begin with.
+/// Prefix of the names of unfinished files and folders.
 pub const TEMPORARY: &str = ".partial-";
 
 /// Bytes that are written before the system is told to bring them to the disk.
@@ -110,7 +110,7 @@ pub fn write_folder<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&Path) ->
     write_folder_as(path, TEMPORARY, fill)
 }
 
-/// [`write_folder`] with a temporary name that begins with `prefix`.
+/// [`write_folder`] with another prefix of the temporary name.
 pub fn write_folder_as<E: From<io::Error>>(
     path: &Path,
     prefix: &str,
@@ -158,8 +158,8 @@ fn retire(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(old))
 }
 
-/// Makes the folder and those above it, each known to the one above when this returns: a file in a folder that a power cut
-/// takes away is lost however well it was synced.
+/// Creates the folder and its parents durably, syncing each parent: after a power cut, a synced file is lost with a folder that was
+/// not.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.
@@ -189,7 +189,7 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Makes the names in `folder` durable.
+/// Syncs the directory entries of `folder`.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.
@@ -215,7 +215,8 @@ fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn named(path: &Path, error: io::Error) -> io::Error {
+/// The error with the path in its message.
+pub fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

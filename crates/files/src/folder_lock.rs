@@ -1,4 +1,4 @@
-//! Exclusive use of a folder by one process: an advisory lock on `.lock` inside it.
+//! Exclusive use of a folder by one process: an advisory lock (`flock`) on `.lock` inside it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -14,20 +14,20 @@ pub enum LockError {
     /// Another process holds the lock.
     #[error("another process ({holder}) works in this folder")]
     Held {
-        /// What the lock file says of its holder.
+        /// The content of the lock file: process ID and work.
         holder: String,
     },
-    /// The file system refuses.
+    /// The lock file cannot be created or locked.
     #[error("{}: {error}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What the file system said.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// The lock of a folder, released on drop; a killed process releases it, too.
+/// The lock of a folder, released on drop and when the process is killed.
 #[derive(Debug)]
 pub struct FolderLock {
     file: File,
@@ -36,16 +36,16 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Locks the existing folder `folder` for as long as the value lives. The lock file stays afterwards.
+    /// Locks the existing folder `folder`. The lock file remains after the release.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another process (or another lock of this one) holds it.
+    /// [`LockError::Held`] by another process or another value of this one.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         Self::lock(folder.join(LOCK_FILE), &own_name(), false)
     }
 
-    /// Like [`FolderLock::take`], for work named `work` in messages; on drop the lock file is removed unless
-    /// [`FolderLock::keep_file`] was called, so one that is found says that the process was killed.
+    /// Like [`FolderLock::take`], for `work`, which others see in their error. The lock file is removed on drop unless
+    /// [`FolderLock::keep_file`] was called: an unlocked lock file belongs to a killed process.
     ///
     /// # Errors
     /// As [`FolderLock::take`].
@@ -53,20 +53,20 @@ impl FolderLock {
         Self::take_file(&folder.join(LOCK_FILE), work)
     }
 
-    /// [`FolderLock::take_for`] with a lock file of another name.
+    /// [`FolderLock::take_for`] with another lock file.
     pub fn take_file(path: &Path, work: &str) -> Result<Self, LockError> {
         Self::lock(path.to_owned(), &format!("{}, {work}", own_name()), true)
     }
 
-    /// The process that holds the lock of `folder` now; `None` where nobody does. Asking locks nobody out.
+    /// The process that holds the lock of `folder`; `None` if it is free. The query does not lock the folder.
     pub fn holder(folder: &Path) -> Option<String> {
         Self::holder_at(&folder.join(LOCK_FILE))
     }
 
-    /// [`FolderLock::holder`] of a lock file of another name.
+    /// [`FolderLock::holder`] of another lock file.
     pub fn holder_at(path: &Path) -> Option<String> {
         let mut file = File::open(path).ok()?;
-        // Shared: two processes that ask at once do not take each other for the holder.
+        // Shared: concurrent queries do not see each other as the holder.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
             Ok(()) | Err(TryLockError::Error(_)) => None,
@@ -78,10 +78,10 @@ impl FolderLock {
         self.is_temporary = false;
     }
 
-    /// Says in the lock file what is being done now.
+    /// Replaces the work in the lock file.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// The error of the file system.
     pub fn set_work(&mut self, work: &str) -> io::Result<()> {
         write_name(&mut self.file, &format!("{}, {work}", own_name()))
     }
@@ -99,7 +99,7 @@ impl FolderLock {
                     write_name(&mut file, name).map_err(io)?;
                     return Ok(Self { file, path, is_temporary });
                 }
-                // Its last holder removed the file between the opening and the locking.
+                // The last holder removed the file after it was opened here: the lock is of a file that nobody else sees.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if attempt + 1 == ATTEMPTS => {
                     return Err(LockError::Held { holder: read_holder(&mut file) });
@@ -114,14 +114,14 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Removed before it is released: whoever locks the removed file sees that it is no longer at its path.
+        // Removed before the release: whoever waits for this file then finds it is no longer at its path, and opens the new one.
         if self.is_temporary && is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A process that only asks for the holder has the lock for a moment.
+/// Attempts to lock, since [`FolderLock::holder`] of another process locks the file for a moment.
 const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -136,7 +136,7 @@ fn own_name() -> String {
     format!("process {}", std::process::id())
 }
 
-/// Whether `path` still names the open file.
+/// Whether the open file is still the one at `path`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -149,7 +149,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
     true
 }
 
-/// What the lock's holder wrote of itself; for messages only.
+/// The content of a lock file, safe to show: at most 200 bytes, without control characters.
 fn read_holder(file: &mut File) -> String {
     let mut text = Vec::new();
     let _ = file.take(200).read_to_end(&mut text);
@@ -158,7 +158,7 @@ fn read_holder(file: &mut File) -> String {
     if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
-/// The work that a lock file says was under way, where it is one of [`FolderLock::take_for`].
+/// The work in a lock file of [`FolderLock::take_for`] that a killed process left; `None` for other files.
 pub fn interrupted_work(folder: &Path) -> io::Result<Option<String>> {
     match File::open(folder.join(LOCK_FILE)) {
         Ok(mut file) => {

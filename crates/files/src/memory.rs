@@ -1,4 +1,4 @@
-//! How much memory this process may take.
+//! The memory that this process may use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 pub struct Limit {
     /// Bytes.
     pub bytes: u64,
-    /// Whose it is, in words.
+    /// Its owner: "this machine", "this control group", ….
     pub origin: &'static str,
 }
 
-/// The smallest of the machine's memory, its control group's limit and the process's limit on its address space; `None` where the
-/// system does not tell.
+/// The smallest of the machine's memory, the limit of the control group and the process's limit on its address space; `None`
+/// without `/proc`.
 pub fn limit() -> Option<Limit> {
     limit_at(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
 }
@@ -35,7 +35,8 @@ fn limit_at(proc: &Path, groups: &Path) -> Option<Limit> {
     all.into_iter().flatten().min_by_key(|limit| limit.bytes)
 }
 
-/// Limits of the control groups that `own` (`/proc/self/cgroup`) names and of all above them, versions 1 and 2, in bytes.
+/// Memory limits, in bytes, of the control groups in `own` (the content of `/proc/self/cgroup`) and all their ancestors; versions 1
+/// and 2.
 pub fn group_limits(own: &str, groups: &Path) -> Vec<u64> {
     let mut found = Vec::new();
     for line in own.lines() {
@@ -46,11 +47,11 @@ pub fn group_limits(own: &str, groups: &Path) -> Vec<u64> {
             names if names.split(',').any(|name| name == "memory") => (groups.join("memory"), "memory.limit_in_bytes"),
             _ => continue,
         };
-        // Inside a container the path may be the host's; the container's own group is then mounted at the root.
+        // In a container, the path may be the host's; the container's own group is then mounted at the root.
         let mut group = Some(PathBuf::from(path.trim_start_matches('/')));
         while let Some(path) = group {
             let text = fs::read_to_string(root.join(&path).join(file));
-            // `max`, or in version 1 a number near the largest one, is no limit.
+            // `max`, and in version 1 a number near 2⁶³, means no limit.
             found.extend(text.ok().and_then(|text| text.trim().parse::<u64>().ok()));
             group = path.parent().map(Path::to_path_buf);
         }

@@ -1,6 +1,6 @@
-//! Addresses: whom an access token may be sent to, where a redirection leads, and what of an address may be shown.
+//! URLs: the origin that an access token is sent to, resolution of redirections, redaction of credentials.
 
-/// Scheme, host and port of an address.
+/// Origin of a URL: scheme, host and port (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,
@@ -9,12 +9,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The origin of an absolute address; `None` where it is none.
+    /// The origin of an absolute URL; `None` for anything else.
     pub fn of(address: &str) -> Option<Self> {
         let (scheme, rest) = address.split_once("://")?;
         let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
         let place = authority.rsplit('@').next().unwrap_or_default();
-        // An address of IP version 6 stands in brackets.
+        // IPv6 addresses are in brackets.
         let port_at = place.rfind(']').map_or(0, |end| end + 1);
         let (host, port) = match place[port_at..].split_once(':') {
             Some((rest, port)) => (&place[..port_at + rest.len()], Some(port)),
@@ -34,7 +34,7 @@ impl Origin {
     }
 }
 
-/// Where a redirection from `address` to `location` leads.
+/// Resolves the `Location` of a redirection (RFC 3986, section 5.2).
 pub(super) fn resolve(address: &str, location: &str) -> Option<String> {
     let location = location.trim();
     let (scheme, rest) = address.split_once("://")?;
@@ -57,19 +57,19 @@ pub(super) fn resolve(address: &str, location: &str) -> Option<String> {
     Some(format!("{scheme}://{authority}{folder}/{location}"))
 }
 
-/// Name and password in an address, with or without a scheme.
+/// User name and password in a URL, with or without a scheme.
 pub(super) fn credentials(address: &str) -> Option<&str> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.rsplit_once('@').map(|(credentials, _)| credentials).filter(|credentials| !credentials.is_empty())
 }
 
-/// An endpoint as it may be shown.
+/// The endpoint with its credentials redacted.
 pub(super) fn shown(endpoint: &str) -> String {
     redacted(&credentials(endpoint).map_or_else(|| endpoint.to_owned(), |secret| endpoint.replace(secret, "***")))
 }
 
-/// A text without the credentials of the addresses in it: names and passwords before `@`, and what follows `?`, in which signed
-/// addresses carry their key.
+/// Redacts credentials in the URLs of a text: user name and password before `@`, and the query, which holds the key of a signed
+/// URL.
 pub(super) fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -80,7 +80,7 @@ pub(super) fn redacted(text: &str) -> String {
         let end = behind.find(is_end).unwrap_or(behind.len());
         let (address, after) = behind.split_at(end);
         let (address, query) = address.split_once('?').map_or((address, false), |(address, _)| (address, true));
-        // A password may hold a slash that should have been escaped: the last `@` counts.
+        // The last `@`: a password may contain an unescaped slash.
         shown.push_str(&address.rsplit_once('@').map_or(address.to_owned(), |(_, place)| format!("***@{place}")));
         if query {
             shown.push_str("?…");

@@ -3,25 +3,18 @@
 use super::HubError;
 use super::remote_file::RemoteFile;
 use crate::DatasetRequest;
-use crate::data_files::{is_data_file, is_description, one_family};
+use crate::data_files::{MODEL_DESCRIPTIONS, is_data_file, is_description, matches_file, one_family};
 
-/// An adapter's factors as older versions of PEFT write them; fetched only where they are nowhere else.
+/// An adapter's weights as older versions of PEFT write them, fetched only without `adapter_model.safetensors`.
 const ADAPTER_PICKLE: &str = "adapter_model.bin";
 
-/// What a model needs beside its weights.
-const MODEL_FILES: [&str; 15] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+/// Files of a model beside [`MODEL_DESCRIPTIONS`] and its weights.
+const MODEL_FILES: [&str; 8] = [
     "chat_template.jinja",
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
     "qwen.tiktoken",
-    "adapter_config.json",
     "adapter_model.safetensors",
     ADAPTER_PICKLE,
     "model.safetensors.index.json",
@@ -52,8 +45,7 @@ pub(super) fn data_files(
     };
     let pattern = glob::Pattern::new(text)
         .map_err(|error| no_files((format!("`files = {text:?}` is not a glob ({error})"), "mend it".to_owned())))?;
-    let fits = |name: &&&str| pattern.matches(name) || pattern.matches(name.rsplit('/').next().unwrap_or_default());
-    let fitting: Vec<&str> = names.iter().filter(fits).copied().collect();
+    let fitting: Vec<&str> = names.iter().filter(|name| matches_file(&pattern, name)).copied().collect();
     if fitting.is_empty() {
         let hint = "a glob is matched with a file's whole path or its name".to_owned();
         return Err(no_files((format!("no file matches `files = {text:?}`"), hint)));
@@ -66,12 +58,12 @@ fn named(all: &[RemoteFile], names: &[&str]) -> Vec<RemoteFile> {
     all.iter().filter(|file| names.contains(&file.name.as_str())).cloned().collect()
 }
 
-/// A file of a model beside its weights, or one of its further chat templates.
+/// Whether a file belongs to a model: one of its files beside the weights, or an additional chat template.
 fn belongs_to_model(name: &str) -> bool {
     let template = name
         .strip_prefix("additional_chat_templates/")
         .is_some_and(|rest| rest.ends_with(".jinja") && !rest.contains('/'));
-    template || MODEL_FILES.contains(&name)
+    template || MODEL_DESCRIPTIONS.contains(&name) || MODEL_FILES.contains(&name)
 }
 
 /// The files that a model is loaded from.

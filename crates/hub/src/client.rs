@@ -55,7 +55,7 @@ struct Found {
 pub(super) struct Client {
     agent: Agent,
     endpoint: String,
-    /// The endpoint as it may be shown.
+    /// The endpoint with redacted credentials, for messages.
     shown: String,
     token: Option<String>,
     /// A connection that says nothing for so long is dead.
@@ -69,7 +69,7 @@ impl Client {
             .http_status_as_error(false)
             .accept_encoding("identity")
             .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
-            // Redirections are followed here: the token goes to the hub's own origin alone.
+            // [`Self::get`] follows redirections: ureq would send the token to another port of the same host.
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(config.silence))
@@ -191,7 +191,7 @@ impl Client {
                     bar.abandon();
                     fs::remove_file(part).map_err(|source| HubError::Cache { path: part.to_owned(), source })?;
                     let (id, file) = (id.to_owned(), file.name.clone());
-                    return Err(HubError::TooLong { id, file, announced: expected, limit: UNSTATED });
+                    return Err(HubError::TooLong { id, file, announced: expected, limit: MAX_UNANNOUNCED });
                 }
                 Err(Failed::Connection(problem)) => Some(self.without_secrets(&problem)),
                 Ok(()) => None,
@@ -228,11 +228,10 @@ impl Client {
             return Err(Failed::Status(Box::new(response)));
         }
         *expected = expected.or_else(|| announced(&response));
-        copy(response, start, part, expected.unwrap_or(UNSTATED), bar, Pace::new(self.silence))
+        copy(response, start, part, expected.unwrap_or(MAX_UNANNOUNCED), bar, Pace::new(self.silence))
     }
 
-    /// Asks for an address and follows redirections, from byte `start` on. The token is sent to the hub's own scheme, host and port
-    /// alone.
+    /// Requests a URL from byte `start` on, and follows redirections. The token is sent only to the endpoint's origin.
     fn get(&self, address: &str, start: u64) -> Result<Response<Body>, String> {
         let own = Origin::of(&self.endpoint);
         let mut address = address.to_owned();
@@ -253,7 +252,7 @@ impl Client {
         Err(format!("more than {REDIRECTIONS} redirections"))
     }
 
-    /// A text without the token and the credentials of addresses.
+    /// Redacts the token, and the credentials of URLs.
     fn without_secrets(&self, text: &str) -> String {
         let secrets = self.token.as_deref().into_iter().chain(credentials(&self.endpoint));
         secrets.fold(redacted(text), |text, secret| text.replace(secret, "***"))
@@ -334,11 +333,11 @@ impl Client {
     }
 }
 
-/// Redirections that are followed in a row.
+/// Largest number of redirections of one request.
 const REDIRECTIONS: usize = 10;
 
-/// Most bytes of a file whose length is stated nowhere.
-const UNSTATED: u64 = 1 << 30;
+/// Largest size in bytes of a file of unknown length.
+const MAX_UNANNOUNCED: u64 = 1 << 30;
 
 fn is_redirection(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
@@ -347,7 +346,7 @@ fn is_redirection(status: StatusCode) -> bool {
 /// Why an attempt to fetch a file did not succeed.
 #[derive(Debug)]
 enum Failed {
-    /// More bytes came than were announced.
+    /// The body is longer than announced.
     TooLong,
     /// Worth another attempt; what had arrived stays.
     Connection(String),
@@ -359,7 +358,7 @@ enum Failed {
     Cache(io::Error),
 }
 
-/// Writes a response's body to `part` from byte `start` on, and stops at the first byte beyond a length of `most`.
+/// Writes a response's body to `part` from byte `start` on, up to `most` bytes in all.
 fn copy(
     response: Response<Body>,
     start: u64,
@@ -398,7 +397,7 @@ fn copy(
     received
 }
 
-/// Length of the whole file that a response announces; a packed body has another.
+/// The length of the whole file that a response announces; `None` for a compressed body, whose length differs.
 fn announced(response: &Response<Body>) -> Option<u64> {
     if header(response.headers(), "content-encoding").is_some_and(|packing| packing != "identity") {
         return None;
@@ -441,7 +440,7 @@ fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Where nobody says how long a file is, it is not read without end.
+    /// A body of unknown length is not read without limit.
     #[test]
     fn a_body_is_cut_at_the_first_byte_too_many() {
         let folder = tempfile::tempdir().expect("a temporary folder");

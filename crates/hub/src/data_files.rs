@@ -1,12 +1,23 @@
-//! Data files by their names: formats, compression, descriptions that hold no records.
+//! Data files by their names: formats, compression, descriptions without records.
 
 /// What a data file's name ends with when a directory or a hub data set is searched, packing aside.
 const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
 const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
 const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];
 
-/// JSON files that describe a data set, or a model that was saved beside it, rather than hold records.
-const DESCRIPTIONS: [&str; 18] = [
+/// JSON files of a model.
+pub const MODEL_DESCRIPTIONS: [&str; 7] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter_config.json",
+];
+
+/// JSON files that describe a data set or a training run.
+const DESCRIPTIONS: [&str; 11] = [
     "dataset_infos.json",
     "dataset_info.json",
     "dataset_dict.json",
@@ -15,25 +26,18 @@ const DESCRIPTIONS: [&str; 18] = [
     "dataset-metadata.json",
     "datapackage.json",
     "croissant.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "adapter_config.json",
     "trainer_state.json",
     "package.json",
     "package-lock.json",
 ];
 
-/// Whether a file of this name describes a data set, packed or not.
+/// Whether a file of this name, packed or not, describes a data set or a model, and so has no records.
 pub fn is_description(name: &str) -> bool {
     let base = unpacked(name.rsplit('/').next().unwrap_or(name)).to_lowercase();
-    DESCRIPTIONS.contains(&base.as_str())
+    DESCRIPTIONS.contains(&base.as_str()) || MODEL_DESCRIPTIONS.contains(&base.as_str())
 }
 
-/// The same records often lie there in several layouts: JSON is taken where it is there, then Parquet, then tables.
+/// Files of one layout, since repositories often have the same records in several: JSON, else Parquet, else tables.
 pub fn one_family<'n>(names: &[&'n str]) -> Vec<&'n str> {
     let of = |wanted: usize| names.iter().filter(move |name| family(name) == wanted).copied().collect::<Vec<_>>();
     (0..3).map(of).find(|family| !family.is_empty()).unwrap_or_default()
@@ -50,7 +54,8 @@ pub fn family(name: &str) -> usize {
     }
 }
 
-/// The split or set that a file's name tells: `train` of `data/train-00000-of-00002-0af3.parquet` and of `train.jsonl.gz`.
+/// The file name without folder, suffixes and shard number: `train` of `data/train-00000-of-00002-0af3.parquet` and of
+/// `train.jsonl.gz`.
 pub fn stem(name: &str) -> &str {
     let base = unpacked(name.rsplit('/').next().unwrap_or(name));
     let base = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
@@ -61,7 +66,12 @@ pub fn stem(name: &str) -> &str {
     }
 }
 
-/// Whether a file of this name is taken for data where no pattern says which are.
+/// Whether the glob `files` matches a file, by its whole path or by its name.
+pub fn matches_file(pattern: &glob::Pattern, path: &str) -> bool {
+    pattern.matches(path) || pattern.matches(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// Whether a file is read without a `files` pattern, by the suffix of its name.
 pub fn is_data_file(name: &str) -> bool {
     is_json_file(name) || TABLES.iter().any(|end| unpacked(name).ends_with(end))
 }

@@ -147,20 +147,20 @@ pub enum HubError {
         /// Hash that the hub announced.
         expected: String,
     },
-    /// More arrived than was announced.
+    /// The download is longer than announced.
     #[error(
-        "`{file}` of `{id}` is longer than {} and was thrown away\n  hint: run it again; HF_ENDPOINT names the hub or mirror, which \
-         sends something else than it lists",
-        announced.map_or_else(|| format!("{limit} bytes, and the hub says nowhere how long it is"), |bytes| format!("the {bytes} bytes that the hub announced"))
+        "`{file}` of `{id}` is longer than {} and was discarded\n  hint: run it again; if that fails, the hub or mirror in \
+         HF_ENDPOINT sends other content than it lists",
+        announced.map_or_else(|| format!("{limit} bytes, the limit for a file of unknown length"), |bytes| format!("the {bytes} bytes that the hub announced"))
     )]
     TooLong {
         /// The repository.
         id: String,
         /// The file.
         file: String,
-        /// Bytes that the hub announced.
+        /// The announced length in bytes.
         announced: Option<u64>,
-        /// Most bytes that are taken where it announced nothing.
+        /// The limit in bytes for a file of unknown length.
         limit: u64,
     },
     /// The hub answers with something unexpected.

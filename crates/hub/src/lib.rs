@@ -72,7 +72,7 @@ pub struct HubConfig {
 }
 
 impl std::fmt::Debug for HubConfig {
-    /// Without the token and the credentials of the address.
+    /// Redacts the token and the credentials of the endpoint.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("HubConfig")

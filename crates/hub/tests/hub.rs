@@ -411,7 +411,7 @@ fn hub_at(endpoint: String, token: Option<&str>, cache: &Path) -> Hub {
     Hub::new(HubConfig { endpoint, token, cache_dir, offline: false, silence: Duration::from_secs(10) })
 }
 
-/// Another port of the same host is another server.
+/// Another port of the same host is another origin.
 #[test]
 fn the_token_is_sent_to_the_hubs_own_origin_alone() {
     let (data, large) = dataset();
@@ -440,13 +440,13 @@ fn redirections_without_end_are_given_up() {
     let cache = tempfile::tempdir().expect("temporary directory");
     let server = HubServer::start();
     server.dataset("owner/data", data.path());
-    // `/large` is no repository's name there, so the next answer redirects again.
+    // The redirected request is for the same file, so the answer redirects again.
     server.send_from(&format!("{}/datasets/owner/data/resolve/main/train/large.jsonl?", server.endpoint()));
     let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, None)).expect_err("a circle");
     assert!(error.to_string().contains("redirections"), "{error}");
 }
 
-/// Neither in errors nor in what they are made of.
+/// Neither in messages nor in the `Debug` output of errors.
 #[test]
 fn credentials_of_the_endpoint_are_not_shown() {
     let (data, _) = dataset();
@@ -473,7 +473,7 @@ fn credentials_of_the_endpoint_are_not_shown() {
     assert!(!format!("{:?}", hub.config()).contains("hunter2"));
 }
 
-/// A hub that sends more than it lists must not fill the disk.
+/// A hub that sends more bytes than it lists must not fill the disk.
 #[test]
 fn a_download_ends_at_the_first_byte_too_many() {
     let (data, large) = dataset();
@@ -492,7 +492,7 @@ fn a_download_ends_at_the_first_byte_too_many() {
     }
 }
 
-/// Bytes of all files below a folder.
+/// The size in bytes of all files below a folder.
 fn walk(folder: &Path) -> u64 {
     let of = |entry: fs::DirEntry| {
         let found = entry.metadata().expect("readable");

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use medley_import::{ImportOptions, import};
-use medley_recipe::parse;
 use medley_mixer::{MixContext, mix};
 use medley_mixture::Ledger;
+use medley_recipe::parse;
 
 /// Real sets, unpacked under the names that the descriptions use.
 const SETS: [(&str, &str); 10] = [

@@ -1,7 +1,7 @@
-//! Keeping exam items out of the training data.
+//! Finding exam items in the training data, by the letters of their questions.
 //!
-//! Most records have nothing to do with the exam, and are told by pieces: a text that contains a question's first letters,
-//! contains in whole one of the pieces that it is cut into, whatever the place, if a piece is at most half as long.
+//! A q-gram prefilter rejects most records: the record is split into q-grams of half the window; wherever the window matches, it
+//! contains one of them whole.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -115,7 +115,7 @@ impl ExamItems {
             return None;
         }
         let mut hash = 0u64;
-        // Letters that may be compared before the automaton takes over.
+        // Comparisons left before the automaton takes over.
         let mut left = COMPARED_PER_LETTER * characters.len();
         for (end, character) in characters.iter().enumerate() {
             hash = with_letter(hash, *character);
@@ -141,15 +141,15 @@ impl ExamItems {
         None
     }
 
-    /// Finds all long questions in one pass over a text. Made when a text is met that repeats the first letters of questions over
-    /// and over: comparing question by question would then take time in the product of their lengths.
+    /// An Aho-Corasick automaton of all long questions, built for the first text that repeats the beginnings of questions: comparing
+    /// it with each question would take time proportional to the product of the lengths. `None` if it would be too large.
     fn automaton(&self) -> Option<&Automaton> {
         let make = || {
             let mut questions: Vec<(usize, String)> =
                 self.windows.values().flatten().map(|(question, item)| (*item, question.iter().collect())).collect();
             questions.sort_unstable();
             let (items, patterns): (Vec<usize>, Vec<String>) = questions.into_iter().unzip();
-            // At the same place the first item is meant, whichever is longer.
+            // Of several questions at one position, the first item wins, as in the comparison.
             let search = AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostFirst)
                 .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -160,13 +160,13 @@ impl ExamItems {
     }
 }
 
-/// Letters that are compared with questions for each letter of a text before the automaton is made.
+/// Comparisons of letters per letter of a text, beyond which the automaton is used.
 const COMPARED_PER_LETTER: usize = 64;
 
-/// All long questions as one automaton.
+/// The automaton and the items of its patterns.
 struct Automaton {
     search: AhoCorasick,
-    /// The item of each pattern.
+    /// Indices of the items, by pattern.
     items: Vec<usize>,
 }
 
@@ -336,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The longer the text and the questions, the longer it may take, but not their product.
+    /// Time is proportional to the sum of the lengths of text and questions, not to the product.
     #[test]
     fn repeated_words_take_time_in_the_length_of_the_text() {
         let asked = |number: usize| format!("{}{number}号", "头痛".repeat(200 + number));
@@ -348,11 +348,11 @@ mod tests {
         // 800,000 letters times 500 questions of 1,000 letters would take minutes.
         assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
         let hidden = format!("{text}7号，{}", asked(300));
-        assert_eq!(items.item_asked(&hidden, None), Some(7), "the first that begins");
+        assert_eq!(items.item_asked(&hidden, None), Some(7), "the leftmost match");
     }
 
     proptest! {
-        /// The automaton finds what the comparison finds, also where questions are parts of each other.
+        /// Automaton and comparison agree, also for questions that contain each other.
         #[test]
         fn the_automaton_finds_the_same(
             parts in proptest::collection::vec((0usize..4, 1usize..6), 1..8),

@@ -1,7 +1,7 @@
-//! The folder that a mix or a shard is written to: locked by one process, and refused where it holds other things.
+//! Output folders of mixes and shards: exclusive to one process, and refused if they contain foreign files.
 //!
-//! A mix is written into its folder, file by file; the lock file lies in the folder. A shard's folder appears whole or not at all:
-//! it is filled under a temporary name beside its place, where the lock file lies, too.
+//! A mix is written file by file, with the lock file in its folder. A shard's folder appears atomically: it is filled under a
+//! temporary name beside its final path, and so the lock file is there, too.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use crate::mix::Mix;
 
-/// What is written to a folder.
+/// The kind of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OutKind {
-    /// `manifest.json` is written last.
+    /// Identified by `manifest.json`, which is written last.
     Mix,
-    /// Named by `shard.json`.
+    /// Identified by `shard.json`.
     Shard,
 }
 
@@ -33,7 +33,7 @@ impl OutKind {
         }
     }
 
-    /// The file that says what the folder is.
+    /// The file that identifies a folder of this kind.
     fn manifest(self) -> &'static str {
         match self {
             Self::Mix => "manifest.json",
@@ -48,13 +48,13 @@ impl OutKind {
         }
     }
 
-    /// Whether this program writes a file of this name; of a shard's folder everything is replaced.
+    /// Whether writing replaces a file of this name. A shard replaces its whole folder.
     fn writes(self, name: &str) -> bool {
         self == Self::Shard
             || ["mix.jsonl", "validation.jsonl", "ledger.json", "manifest.json", "report.html"].contains(&name)
     }
 
-    /// Whether the folder's manifest is one of this program, of whatever version.
+    /// Whether the folder has a manifest of this kind, of any version.
     fn is_in(self, folder: &Path) -> bool {
         let Ok(bytes) = fs::read(folder.join(self.manifest())) else { return false };
         let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return false };
@@ -69,66 +69,65 @@ impl OutKind {
     }
 }
 
-/// Work in a lock file while the files of an earlier result are being replaced: they may be there without a manifest.
+/// Suffix of the work in the lock file while files are replaced: a killed process then leaves files without a manifest.
 const REPLACING: &str = " (replacing files)";
 
-/// What a folder holds before anything is written to it.
+/// The content of an output folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    /// Nothing, or what a killed process had not finished under temporary names.
+enum Content {
+    /// Nothing, or temporary files of a killed process.
     Nothing,
-    /// A whole result of this kind.
-    Result,
-    /// What was left when a process was killed while it replaced files.
-    Remains,
+    /// A complete result.
+    Complete,
+    /// Files without a manifest, of a process that was killed while it replaced them.
+    Partial,
 }
 
-/// A folder that is about to hold a mix. Nobody else writes to it while this value lives; on drop, a folder that was made for
-/// it goes again if nothing was written.
+/// The output folder of a mix, exclusive to this value. On drop, a folder that was created for it is removed if nothing was
+/// written.
 #[derive(Debug)]
 pub struct OutFolder {
     path: PathBuf,
-    holds: Holds,
+    content: Content,
     lock: Option<FolderLock>,
     is_new: bool,
 }
 
 impl OutFolder {
-    /// Claims `path`, which is made if it does not exist. What a killed process left half-written in it is removed.
+    /// Claims `path`, which is created if need be, and removes temporary files of killed processes.
     ///
     /// # Errors
-    /// [`MixError::File`] when another process writes to it, or when it holds files that are not of a mix; nothing is changed
-    /// then.
+    /// [`MixError::File`] if another process writes to it or it has foreign files; nothing is changed then.
     pub fn claim(path: &Path) -> Result<Self, MixError> {
-        let holds = Self::look(path)?;
+        let content = Self::inspect(path)?;
         let is_new = !path.exists();
         let lock = locked(|| {
             atomic::make_folder(path).map_err(|error| LockError::Io { path: path.to_owned(), error })?;
             FolderLock::take_for(path, OutKind::Mix.name())
         });
         let mut out =
-            Self { path: path.to_owned(), holds, lock: Some(lock.map_err(|error| refused(path, error))?), is_new };
-        match holds {
-            Holds::Result => check_unchanged(path)?,
-            // The next process must know, too, if this one ends early.
-            Holds::Remains => out.begin_replacing()?,
-            Holds::Nothing => {}
+            Self { path: path.to_owned(), content, lock: Some(lock.map_err(|error| refused(path, error))?), is_new };
+        match content {
+            Content::Complete => check_unchanged(path)?,
+            // If this process fails, the lock file must still mark the folder for the next one.
+            Content::Partial => out.begin_replacing()?,
+            Content::Nothing => {}
         }
         atomic::remove_leftovers(path)?;
         Ok(out)
     }
 
-    /// What the folder holds. Another process may be writing to it: what looks foreign is looked at again.
-    fn look(path: &Path) -> Result<Holds, MixError> {
+    /// The folder's content. An error is retried: another process may be writing to the folder.
+    fn inspect(path: &Path) -> Result<Content, MixError> {
         let mut attempt = 0;
         loop {
             let holder = FolderLock::holder(path).or_else(|| FolderLock::holder_at(&lock_beside(path)?));
             if let Some(holder) = holder {
-                return Err(held(path, &holder));
+                return Err(refused(path, LockError::Held { holder }));
             }
             attempt += 1;
-            match holds(path, OutKind::Mix) {
-                Err(_) if attempt < LOOKS => std::thread::sleep(PAUSE),
+            match content_of(path, OutKind::Mix) {
+                Err(_) if attempt < INSPECTIONS => std::thread::sleep(PAUSE),
                 found => return found,
             }
         }
@@ -139,8 +138,8 @@ impl OutFolder {
         &self.path
     }
 
-    /// Writes a mix: every file under a temporary name first, then all renamed, `manifest.json` last. An error before the
-    /// renames leaves an earlier mix as it is. Files named `outdated` describe the earlier mix and go with it.
+    /// Writes a mix: all files under temporary names, then all renamed, `manifest.json` last. An error before the renames leaves
+    /// an earlier mix unchanged. Files named `outdated` describe the earlier mix and are removed with it.
     ///
     /// # Errors
     /// Whatever the file system says, with the path.
@@ -149,16 +148,16 @@ impl OutFolder {
         self.begin_replacing()?;
         outdated.iter().try_for_each(|name| remove_if_there(&self.path.join(name)))?;
         mix.commit(&self.path, staged)?;
-        self.holds = Holds::Result;
+        self.content = Content::Complete;
         Ok(())
     }
 
-    /// From here on a killed process leaves files without a manifest: the lock file says so.
+    /// Marks in the lock file that files may be left without a manifest, in case this process is killed.
     fn begin_replacing(&mut self) -> Result<(), MixError> {
         if let Some(lock) = &mut self.lock {
             lock.set_work(&format!("{}{REPLACING}", OutKind::Mix.name()))?;
         }
-        self.holds = Holds::Remains;
+        self.content = Content::Partial;
         Ok(())
     }
 
@@ -176,28 +175,28 @@ impl OutFolder {
 impl Drop for OutFolder {
     fn drop(&mut self) {
         if let Some(mut lock) = self.lock.take() {
-            // Without it, what remains would be taken for somebody else's.
-            if self.holds == Holds::Remains {
+            // Without the lock file, the remaining files would be foreign to the next process.
+            if self.content == Content::Partial {
                 lock.keep_file();
             }
         }
         if self.is_new {
-            // One that holds something stays.
+            // Fails if it is not empty.
             let _ = fs::remove_dir(&self.path);
         }
     }
 }
 
-/// The place of a shard's folder. Nobody else writes a shard there while this value lives.
+/// The path of a shard's folder, exclusive to this value.
 pub(crate) struct ShardPlace {
     path: PathBuf,
-    /// Beginning of the temporary names beside the place.
+    /// Prefix of the temporary names beside it.
     temporary: String,
     _lock: FolderLock,
 }
 
 impl ShardPlace {
-    /// Claims `path`. What killed processes left half-written beside it is removed.
+    /// Claims `path`, and removes temporary folders of killed processes beside it.
     pub fn claim(path: &Path) -> Result<Self, MixError> {
         // The folder itself is replaced, not a link to it.
         let follow = path.is_symlink() || path.file_name().is_none();
@@ -205,7 +204,7 @@ impl ShardPlace {
         let (path, file) = match real.map(|path| (lock_beside(&path), path)) {
             Ok((Some(file), path)) => (path, file),
             Ok((None, path)) => return Err(not_a_place(&path)),
-            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())).into()),
+            Err(error) => return Err(atomic::named(path, error).into()),
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let beside = or_here(path.parent().unwrap_or(&path)).to_owned();
@@ -215,9 +214,9 @@ impl ShardPlace {
         });
         let lock = lock.map_err(|error| refused(&path, error))?;
         if let Some(holder) = FolderLock::holder(&path) {
-            return Err(held(&path, &holder));
+            return Err(refused(&path, LockError::Held { holder }));
         }
-        if holds(&path, OutKind::Shard)? == Holds::Result {
+        if content_of(&path, OutKind::Shard)? == Content::Complete {
             let known = known_files(&path);
             let mut others = names_in(&path)?;
             others.retain(|name| !known.contains(name));
@@ -238,26 +237,26 @@ impl ShardPlace {
         Ok(Self { path, temporary, _lock: lock })
     }
 
-    /// Fills the folder under a temporary name and puts it in its place.
+    /// Fills the folder under a temporary name and renames it.
     pub fn write(&self, fill: impl FnOnce(&Path) -> Result<(), MixError>) -> Result<(), MixError> {
         atomic::write_folder_as(&self.path, &self.temporary, fill)
     }
 
-    /// Refuses sources that lie in the folder that is replaced.
+    /// Refuses sources in the folder that is replaced.
     pub fn check_sources<'a>(&self, files: impl IntoIterator<Item = &'a SourceFile>) -> Result<(), MixError> {
         let Ok(own) = fs::canonicalize(&self.path) else { return Ok(()) };
         check_sources(OutKind::Shard, files, |path| path.starts_with(&own))
     }
 }
 
-/// Refuses sources that lie where `is_own` says that something is written.
+/// Refuses sources at paths that are written, by `is_own`.
 fn check_sources<'a>(
     kind: OutKind,
     files: impl IntoIterator<Item = &'a SourceFile>,
     is_own: impl Fn(&Path) -> bool,
 ) -> Result<(), MixError> {
     for SourceFile { path, name, .. } in files {
-        // The file itself, and a link to another file that stands where a file is to be written.
+        // Both the file and, if it is a symbolic link, the link: renaming replaces the link.
         let link = path.parent().and_then(|folder| fs::canonicalize(or_here(folder)).ok());
         let link = link.zip(path.file_name()).map(|(folder, name)| folder.join(name));
         if [fs::canonicalize(path).ok(), link].iter().flatten().any(|path| is_own(path)) {
@@ -271,7 +270,7 @@ fn check_sources<'a>(
     Ok(())
 }
 
-/// Takes a lock whose folder a process that wrote nothing may remove at any moment.
+/// Takes a lock, and retries if another process removes the folder that it had created and not used.
 fn locked(take: impl Fn() -> Result<FolderLock, LockError>) -> Result<FolderLock, LockError> {
     for _ in 1..MAKING_ATTEMPTS {
         match take() {
@@ -286,16 +285,20 @@ const MAKING_ATTEMPTS: usize = 5;
 
 fn refused(path: &Path, error: LockError) -> MixError {
     match error {
-        LockError::Held { holder } => held(path, &holder),
-        LockError::Io { error, path } => io::Error::new(error.kind(), format!("{}: {error}", path.display())).into(),
+        LockError::Held { .. } => MixError::File {
+            file: path.display().to_string(),
+            problem: error.to_string(),
+            hint: "wait for it or stop it, or choose another folder with --out".to_owned(),
+        },
+        LockError::Io { error, path } => atomic::named(&path, error).into(),
     }
 }
 
-/// Looks at a folder that seems to hold other things, and the pause between two of them.
-const LOOKS: usize = 3;
+/// Inspections of a folder with foreign files, and the pause between two of them.
+const INSPECTIONS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// The lock file of a shard's place.
+/// The lock file of a shard's folder.
 fn lock_beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy();
     Some(or_here(path.parent()?).join(format!(".{name}{LOCK_FILE}")))
@@ -313,11 +316,11 @@ fn or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
-/// What the folder holds; an error where it is not for this kind of result.
-fn holds(path: &Path, kind: OutKind) -> Result<Holds, MixError> {
+/// The content of an output folder; an error if a result of this kind must not be written to it.
+fn content_of(path: &Path, kind: OutKind) -> Result<Content, MixError> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holds::Nothing),
-        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())).into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::Nothing),
+        Err(error) => return Err(atomic::named(path, error).into()),
         Ok(found) if !found.is_dir() => {
             return Err(MixError::File {
                 file: path.display().to_string(),
@@ -331,28 +334,28 @@ fn holds(path: &Path, kind: OutKind) -> Result<Holds, MixError> {
     let mut names = names_in(path)?;
     names.retain(|name| name != LOCK_FILE && !name.starts_with(atomic::TEMPORARY));
     if names.is_empty() {
-        return Ok(Holds::Nothing);
+        return Ok(Content::Nothing);
     }
     if kind.other().is_in(path) {
         return Err(MixError::File {
             file: path.display().to_string(),
-            problem: format!("this folder holds a {}, not a {}", kind.other().name(), kind.name()),
+            problem: format!("this folder contains a {}, not a {}", kind.other().name(), kind.name()),
             hint: "choose a new or empty folder with --out".to_owned(),
         });
     }
     if kind.is_in(path) {
-        return Ok(Holds::Result);
+        return Ok(Content::Complete);
     }
     let has_manifest = names.iter().any(|name| name == kind.manifest());
     match interrupted_work(path)? {
-        Some(work) if work == format!("{}{REPLACING}", kind.name()) && !has_manifest => Ok(Holds::Remains),
-        // It was killed before it had written anything of its own.
-        Some(work) if work == kind.name() && !names.iter().any(|name| kind.writes(name)) => Ok(Holds::Nothing),
+        Some(work) if work == format!("{}{REPLACING}", kind.name()) && !has_manifest => Ok(Content::Partial),
+        // Killed before it wrote any file of a result.
+        Some(work) if work == kind.name() && !names.iter().any(|name| kind.writes(name)) => Ok(Content::Nothing),
         _ => Err(foreign_files(path, kind, &names)),
     }
 }
 
-/// A run's folder and its `mix` are written by training alone.
+/// Refuses the folder of a run and its `mix`, which training alone writes.
 fn refuse_run(path: &Path) -> Result<(), MixError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let is_run = |folder: &Path| folder.join("run.json").exists();
@@ -367,14 +370,6 @@ fn refuse_run(path: &Path) -> Result<(), MixError> {
     })
 }
 
-fn held(path: &Path, holder: &str) -> MixError {
-    MixError::File {
-        file: path.display().to_string(),
-        problem: format!("another process ({holder}) works in this folder"),
-        hint: "wait for it or stop it, or choose another folder with --out".to_owned(),
-    }
-}
-
 fn foreign_files(path: &Path, kind: OutKind, names: &[String]) -> MixError {
     let mut named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     if names.len() > NAMED {
@@ -383,16 +378,16 @@ fn foreign_files(path: &Path, kind: OutKind, names: &[String]) -> MixError {
     let (named, manifest) = (named.join(", "), kind.manifest());
     MixError::File {
         file: path.display().to_string(),
-        problem: format!("holds files that are not of a {} ({named}) and no {manifest} that names them", kind.name()),
+        problem: format!("the folder has files that do not belong to a {} ({named}), and no {manifest}", kind.name()),
         hint: "choose an empty or new folder with --out; nothing was changed".to_owned(),
     }
 }
 
-/// Names of a folder that are listed in a message.
+/// File names in a message.
 const NAMED: usize = 3;
 
 fn names_in(folder: &Path) -> Result<Vec<String>, MixError> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let named = |error| atomic::named(folder, error);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(named)? {
         names.push(entry.map_err(named)?.file_name().to_string_lossy().into_owned());
@@ -401,7 +396,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, MixError> {
     Ok(names)
 }
 
-/// The files that the shard in `folder` lists.
+/// The files of the shard in `folder`, by its manifest.
 fn known_files(folder: &Path) -> Vec<String> {
     let manifest = fs::read(folder.join(OutKind::Shard.manifest())).ok();
     let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
@@ -410,7 +405,7 @@ fn known_files(folder: &Path) -> Vec<String> {
     listed.chain([OutKind::Shard.manifest().to_owned()]).collect()
 }
 
-/// The records of an earlier mix must be what was written: others were put there by somebody.
+/// Checks the records of an earlier mix against the hashes in its manifest: files that changed since are not overwritten.
 fn check_unchanged(path: &Path) -> Result<(), MixError> {
     let Ok(bytes) = fs::read(path.join(OutKind::Mix.manifest())) else { return Ok(()) };
     let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(()) };
@@ -420,13 +415,13 @@ fn check_unchanged(path: &Path) -> Result<(), MixError> {
         let mut hasher = blake3::Hasher::new();
         match File::open(path.join(split.file())).and_then(|mut file| io::copy(&mut file, &mut hasher)) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", split.file())).into()),
+            Err(error) => return Err(atomic::named(&path.join(split.file()), error).into()),
             Ok(_) => {}
         }
         if hasher.finalize().to_hex().as_str() != written {
             return Err(MixError::File {
                 file: path.join(split.file()).display().to_string(),
-                problem: "this is not the file that the mix wrote: it was changed or put there since".to_owned(),
+                problem: "this is not the file that the mix wrote: it changed since".to_owned(),
                 hint: "move it away, or choose another folder with --out; nothing was changed".to_owned(),
             });
         }
@@ -436,9 +431,7 @@ fn check_unchanged(path: &Path) -> Result<(), MixError> {
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(atomic::named(path, error)),
         _ => Ok(()),
     }
 }

@@ -26,7 +26,7 @@ impl Text {
         }
     }
 
-    /// Bytes of memory that it takes, about.
+    /// Approximate size in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Read(messages) => {

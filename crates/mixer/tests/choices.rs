@@ -1,10 +1,11 @@
-//! How the numbers of a file's answers are counted is a decision of the whole file: the same for every thread, batch and shard.
+//! Whether a file's numeric answers count from 0 or from 1 is decided once for the file: alike in every thread, batch and shard.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use medley_mixer::{BLOCK, MixContext, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
+use medley_source::read_records;
 use serde_json::json;
 
 fn spec(size: usize, columns: Columns) -> MixSpec {
@@ -35,7 +36,7 @@ fn answers(mixed: &medley_mixer::Mix) -> std::collections::BTreeSet<String> {
     mixed.train.iter().map(|record| record.messages[1].content.clone()).collect()
 }
 
-/// Only the very last record tells that numbers count from 1; the shard that reads the first blocks alone does not see it.
+/// Only the last record shows that numbers count from 1; the shard with the first blocks does not contain it.
 #[test]
 fn every_shard_counts_as_the_whole_file_does() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -78,4 +79,29 @@ fn a_file_that_does_not_tell_is_refused_until_the_recipe_says_it() {
     put(folder, [0, 1, 4].into_iter());
     let refused = mix(&spec(10, Columns::default()), &MixContext::new(folder)).expect_err("both").to_string();
     assert!(refused.contains("from 0 in some records and from 1 in others"), "{refused}");
+}
+
+/// A file of one object is one record, also if the record has a key twice; it is not taken for a table by column.
+#[test]
+fn a_file_of_one_item_with_a_key_twice_is_a_broken_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    fs::create_dir(folder.join("set")).expect("a folder");
+    for item in [
+        r#"{"question": "?", "options": ["甲", "乙"], "answer": "A", "answer": "B"}"#,
+        r#"{"question": ["?", "!"], "options": ["甲", "乙"], "answer": "A", "Answer": "B"}"#,
+        "{\n  \"题目\": \"?\",\n  \"选项\": {\"A\": \"甲\", \"B\": \"乙\"},\n  \"answer\": \"A\",\n  \"answer\": \"B\"\n}\n",
+    ] {
+        fs::write(folder.join("set/item.json"), item).expect("written");
+        let expected = "set/item.json:1: record 1: `answer` stands in the record twice";
+        let source = mix(&spec(1, Columns::default()), &MixContext::new(folder)).expect_err(item).to_string();
+        assert!(source.starts_with(expected), "{source}");
+        if item.contains("\"Answer\"") {
+            // As fields of a paper, the two keys differ.
+            continue;
+        }
+        let part = SourcePart { path: "set".to_owned(), ..SourcePart::default() };
+        let paper = read_records(&[part], folder, None).expect_err(item).to_string();
+        assert!(paper.starts_with(expected), "{paper}");
+    }
 }

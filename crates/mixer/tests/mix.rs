@@ -535,7 +535,7 @@ fn an_empty_text_is_no_history() {
     assert!(error.contains("a.jsonl:1") && error.contains("`history` is a text"), "{error}");
 }
 
-/// What is read of one file: its turns joined, in the file's order, and how the file and its records are recognised.
+/// The records of one file in its order, their turns joined by `|`, and the recognised layout.
 fn read_of(name: &str, content: &str) -> Result<(Vec<String>, String), String> {
     let folder = folder();
     put(folder.path(), name, content);
@@ -551,7 +551,7 @@ fn read_of(name: &str, content: &str) -> Result<(Vec<String>, String), String> {
     Ok((records.iter().map(turns).collect(), layouts.collect::<Vec<_>>().join("; ")))
 }
 
-/// Files that other programs write as one object, or whose records are lists.
+/// Files of one object as other programs write them, and records that are lists.
 #[test]
 fn files_of_one_object_and_of_lists_are_read() {
     let pairs = vec!["一|二".to_owned(), "三|四".to_owned()];
@@ -605,7 +605,7 @@ fn files_of_one_object_and_of_lists_are_read() {
     assert_eq!(read_of("a.csv", history).expect("a cell of JSON").0, ["一|二|三|四"]);
 }
 
-/// An object that is longer than what the layout is told by.
+/// An object longer than the sample by which the layout is recognised.
 #[test]
 fn a_large_file_of_one_object_is_read_whole() {
     let question = |number: usize| format!("{number}{}", "问".repeat(1000));
@@ -652,7 +652,7 @@ fn what_no_record_can_be_made_of_is_named_for_what_it_is() {
     }
 }
 
-/// However it comes that nothing is left, it is an error.
+/// A mix without samples is an error, whatever the reason.
 #[test]
 fn a_mix_without_samples_is_refused() {
     let folder = folder();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::spec::Unit;
 
-/// Bytes of a gibibyte.
+/// Bytes in a GiB.
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// Why there is no mix.
@@ -53,10 +53,10 @@ pub enum MixError {
     /// Pools with fewer records than their share.
     #[error("{}", shortage_message(.0))]
     Shortage(Vec<Shortage>),
-    /// Nothing is left to mix.
+    /// A mix without samples.
     #[error("the mix has no samples\n{}\n  hint: {hint}", .sources.join("\n"))]
     Empty {
-        /// Each source with what became of its records.
+        /// Each source with the counts of its records.
         sources: Vec<String>,
         /// How to mend it.
         hint: String,
@@ -107,20 +107,20 @@ pub enum MixError {
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
     Write(#[from] std::io::Error),
-    /// More samples than memory holds.
+    /// The samples exceed the memory.
     #[error(
         "a mix of {samples} samples takes at least {:.1} GiB of memory, and {origin} has {:.1} GiB\n  hint: make `mix.size` (or \
-         `mix.epochs`) smaller: repeated records are held in memory as often as they are taken",
+         `mix.epochs`) smaller: each repetition of a record takes memory",
         *needed as f64 / GIB, *limit as f64 / GIB
     )]
     Memory {
         /// Samples of the mix.
         samples: u128,
-        /// Bytes that they take at least.
+        /// Lower bound of their size in bytes.
         needed: u64,
-        /// Bytes that there are.
+        /// The limit in bytes.
         limit: u64,
-        /// Whose the limit is.
+        /// The owner of the limit.
         origin: &'static str,
     },
     /// The threads cannot be started.

@@ -286,7 +286,7 @@ fn chaining_values(bytes: &[u8], chunks: &[Chunk], values: &mut [ChainingValue])
     }
 }
 
-/// The vectors that are used.
+/// The instruction set for hashing.
 fn vectors() -> Vectors {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -304,7 +304,7 @@ fn has_lanes() -> bool {
 /// Compresses one block in every lane.
 fn compress(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, lengths: &Words, flags: &Words) {
     match vectors() {
-        // SAFETY (both): the features were detected.
+        // SAFETY (both arms): [`vectors`] detected the features.
         #[cfg(target_arch = "x86_64")]
         Vectors::Avx512 => unsafe { compress_avx512(state, block, counters, lengths, flags) },
         #[cfg(target_arch = "x86_64")]
@@ -434,7 +434,7 @@ fn compress_avx2(state: &mut [Words; 8], block: &[Words; 16], counters: &Words, 
 fn load_block(bytes: &[u8], begins: &Words, block: &mut [Words; 16]) {
     #[cfg(target_arch = "x86_64")]
     if vectors() != Vectors::None {
-        // SAFETY: all vectors that are used include AVX2.
+        // SAFETY: [`vectors`] detected AVX2, which every set but `None` includes.
         return unsafe { load_block_avx2(bytes, begins, block) };
     }
     for (lane, begin) in begins.iter().enumerate() {
@@ -530,7 +530,7 @@ mod tests {
     use super::*;
     use crate::vectors::with_each;
 
-    /// Every way to compress gives the same, whatever the state, block and flags are.
+    /// All instruction sets compress alike.
     #[test]
     fn every_instruction_set_compresses_alike() {
         let word =

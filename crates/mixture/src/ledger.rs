@@ -294,10 +294,10 @@ impl Ledger {
         }
     }
 
-    /// Whether there is any sample.
+    /// Refuses a mix without samples.
     ///
     /// # Errors
-    /// [`MixError::Empty`] with what became of every source's records.
+    /// [`MixError::Empty`] with the counts of every source.
     pub fn check_not_empty(&self) -> Result<(), MixError> {
         if self.chosen > 0 {
             return Ok(());
@@ -306,7 +306,7 @@ impl Ledger {
         let rejected = self.sources.values().flat_map(|line| &line.rejected);
         let most = rejected.max_by_key(|(_, counted)| counted.count).map(|(reason, _)| *reason);
         let hint = most.and_then(remedy).unwrap_or(
-            "`medley mix --recipe FILE --explain FILE:LINE` tells why a record is left out; `size` and `epochs` say how many are taken",
+            "`medley mix --recipe FILE --explain FILE:LINE` shows why a record is left out; `size` and `epochs` set how many are taken",
         );
         Err(MixError::Empty { sources: self.sources.iter().map(line).collect(), hint: hint.to_owned() })
     }
@@ -333,11 +333,11 @@ impl Ledger {
     }
 }
 
-/// What to do where records are left out for this reason.
+/// The hint for records that are left out for this reason.
 fn remedy(reason: Rejection) -> Option<&'static str> {
     Some(match reason {
         Rejection::UnsupportedRole => {
-            "say what the speakers are called: `columns = { roles = { user = [\"…\"], assistant = [\"…\"] } }`"
+            "name the speakers: `columns = { roles = { user = [\"…\"], assistant = [\"…\"] } }`"
         }
         Rejection::TurnsOutOfOrder => "a conversation begins with the user, alternates, and ends with the assistant",
         Rejection::TwoSystemMessages => "keep one system message in each conversation, before its turns",

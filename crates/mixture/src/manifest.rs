@@ -244,7 +244,7 @@ fn exam_hash<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
 
-    /// A manifest of another program, or one that was edited.
+    /// As in an edited manifest.
     #[test]
     fn an_unknown_order_is_refused() {
         for order in ["shuffled", "sequential", "interleaved", "medical-last"] {

@@ -18,11 +18,11 @@ pub enum Rejection {
     UnsupportedContent,
     /// Turns that are not user and assistant by turns, or do not end with the assistant.
     TurnsOutOfOrder,
-    /// Two system messages that differ.
+    /// Two different system messages.
     TwoSystemMessages,
     /// Questions and answers are lists of the same length: a table by column in one record.
     ListsOfTexts,
-    /// The record marks its answer as bad.
+    /// The record marks its answer as bad (`label`, `kto_tag`).
     MarkedBad,
     /// The record has the keys of no known layout, unlike other records of its file.
     Unrecognised,
@@ -30,9 +30,9 @@ pub enum Rejection {
     FailedGeneration,
     /// The answer of an exam item is none of its options.
     AnswerNotAmongOptions,
-    /// The answer of an exam item can be read as one option's letter or number and as another's text.
+    /// The answer of an exam item is the letter or number of one option and the text of another.
     AnswerAmbiguous,
-    /// The answers that an exam item has under several keys are not the same.
+    /// The answers of an exam item under several keys differ.
     AnswersDisagree,
     /// An exam item with fewer than two options.
     TooFewOptions,

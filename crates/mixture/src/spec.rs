@@ -92,10 +92,10 @@ pub struct Columns {
     /// is then `instruction`, the answer `output`, a passage `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<OptionColumns>,
-    /// Of exam items: why the answer is right.
+    /// Of exam items: the explanation of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// Of exam items whose answers are numbers: the number of the first option, 0 or 1 (default: told by the file's records).
+    /// Of exam items whose answers are numbers: the number of the first option, 0 or 1 (default: inferred from the file's records).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1))]
     pub answers_from: Option<u8>,
@@ -112,7 +112,7 @@ pub enum OptionColumns {
 }
 
 impl OptionColumns {
-    /// Their names.
+    /// The columns' names.
     pub fn names(&self) -> &[String] {
         match self {
             Self::All(name) => std::slice::from_ref(name),
@@ -122,14 +122,14 @@ impl OptionColumns {
 }
 
 impl Columns {
-    /// Whether they say how a conversation is written; empty names do not, but for `train`.
+    /// Whether they name keys of a conversation. Empty names do not count, except `train`.
     pub fn of_conversations(&self) -> bool {
         let names = [&self.messages, &self.role, &self.content];
         let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         names.into_iter().any(is_named) || self.roles.is_some() || self.train.is_some()
     }
 
-    /// Whether they name fields; how numbers are counted does not.
+    /// Whether they name fields, which `answers_from` alone does not.
     pub fn name_fields(&self) -> bool {
         Self { answers_from: None, ..self.clone() } != Self::default()
     }

@@ -1,9 +1,9 @@
-//! The processor's vector instructions, and a limit on them, so that tests run every path that the machine has.
+//! Vector instruction sets of the processor, and a limit on them, so that tests run every code path that the machine supports.
 
-/// Sets of vector instructions, each of which a processor with the next has, too.
+/// Vector instruction sets; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vectors {
-    /// None: plain code.
+    /// None: scalar code.
     None,
     /// AVX2.
     Avx2,
@@ -12,7 +12,7 @@ pub enum Vectors {
 }
 
 impl Vectors {
-    /// This set, or the largest that a test allows on this thread.
+    /// This set, or the largest that the test on this thread allows.
     #[inline]
     pub fn allowed(self) -> Self {
         #[cfg(test)]
@@ -35,7 +35,7 @@ mod limit {
         pub(super) static LIMIT: Cell<Vectors> = const { Cell::new(Vectors::Avx512) };
     }
 
-    /// Runs `check` with every set up to `best`, the one that the processor has.
+    /// Runs `check` with every set up to `best`.
     pub fn with_each(best: Vectors, check: impl Fn(Vectors)) {
         struct Reset;
         impl Drop for Reset {

@@ -59,16 +59,16 @@ fn widest(encoding: &'static Encoding) -> &'static Encoding {
     if encoding == GBK { GB18030 } else { encoding }
 }
 
-/// Letters beyond ASCII and faults of a text that is taken for UTF-8.
+/// Counts of non-ASCII letters and of faults in a text decoded as UTF-8.
 #[derive(Clone, Copy, Debug, Default)]
 struct Utf8 {
     /// Letters of two bytes or more.
     letters: usize,
     /// Letters of three bytes or more.
     long_letters: usize,
-    /// Letters of two bytes of no living alphabet: GB18030 reads so ("头痛" is U+0377 U+0374).
+    /// Letters of two bytes outside living alphabets, which GB18030 decodes to ("头痛" is U+0377 U+0374).
     odd_letters: usize,
-    /// Bytes that are no UTF-8.
+    /// Invalid bytes.
     wrong: usize,
     /// Runs of such bytes.
     faults: usize,
@@ -101,8 +101,8 @@ impl Utf8 {
         found
     }
 
-    /// Whether the text is UTF-8: sound, or with damaged places or records in another encoding. In GB18030 one letter of two bytes
-    /// comes with four wrong bytes by chance, and one of three bytes with 25.
+    /// Whether the text is UTF-8, possibly with damaged places or records in another encoding. In GB18030 text, one letter of two
+    /// bytes occurs by chance per four invalid bytes, and one of three bytes per 25.
     fn is_likely(self) -> bool {
         let sound = self.wrong == 0 && (self.long_letters > 0 || self.odd_letters * 2 <= self.letters);
         sound
@@ -111,7 +111,7 @@ impl Utf8 {
             || (self.long_letters >= 4 && self.long_letters * 6 >= self.wrong)
     }
 
-    /// Whether a few bytes of a text in ASCII are damaged: other encodings have more bytes beyond ASCII.
+    /// Whether the text is ASCII with a few damaged bytes: other encodings have more non-ASCII bytes.
     fn is_damaged_ascii(self) -> bool {
         self.faults <= FEW_FAULTS && self.longest_fault <= 2
     }
@@ -126,12 +126,12 @@ fn is_of_alphabet(letter: char) -> bool {
         | '\u{5d0}'..='\u{5ea}' | '\u{621}'..='\u{652}' | '\u{660}'..='\u{6d3}')
 }
 
-/// Whether bytes are the beginning of a letter.
+/// Whether bytes are the beginning of a UTF-8 sequence.
 fn is_cut_short(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
-/// The encoding of a text that is not UTF-8 beyond doubt: the letters decide where they are clear, the detector where they are not.
+/// The encoding of a text that is not certainly UTF-8: by letter frequency where that is certain, by `chardetng` otherwise.
 fn guess(sample: &[u8]) -> Result<&'static Encoding, Problem> {
     let found = Utf8::of(sample);
     let clear = Reading::clear(sample, 2);
@@ -145,7 +145,7 @@ fn guess(sample: &[u8]) -> Result<&'static Encoding, Problem> {
     let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
     detector.feed(sample, false);
     let encoding = widest(detector.guess(None, chardetng::Utf8Detection::Deny));
-    // Texts of rare letters: Chinese only where the detector says so, too.
+    // Chinese texts of rare letters need the detector's vote, too.
     let is_rare = |reading: Reading| is_chinese(encoding) && reading.common >= RARE;
     let agree = clear.is_none_or(|reading| reading.encoding == encoding);
     if agree && Reading::of(sample, encoding).is_some_and(is_rare) {
@@ -155,16 +155,16 @@ fn guess(sample: &[u8]) -> Result<&'static Encoding, Problem> {
     Err(another(named, false))
 }
 
-/// From this share of common letters on, the letters alone decide.
+/// Share of common letters from which the detector is not asked.
 const SURE: f64 = 0.6;
-/// Share of common letters in Chinese texts of rare ones.
+/// Smallest share of common letters in a Chinese text.
 const RARE: f64 = 0.2;
 
 fn is_chinese(encoding: &'static Encoding) -> bool {
     encoding == GB18030 || encoding == BIG5
 }
 
-/// A text in an encoding that is not read unasked. Its name goes into the hint only where the letters leave no doubt.
+/// The problem of a text in an encoding that the recipe must name. The hint names it only where it is certain.
 fn another(encoding: &'static Encoding, is_clear: bool) -> Problem {
     let name = encoding.name();
     let hint = match is_clear {
@@ -174,7 +174,7 @@ fn another(encoding: &'static Encoding, is_clear: bool) -> Problem {
     Problem::new(format!("the text is not UTF-8; it looks like {name}"), hint)
 }
 
-/// Escape sequences of encodings that have bytes of ASCII alone, and so pass for UTF-8.
+/// Escape sequences of the 7-bit encodings ISO-2022, which are valid UTF-8.
 const ESCAPES: [(&[u8], &str); 5] = [
     (b"\x1b$B", "ISO-2022-JP"),
     (b"\x1b$@", "ISO-2022-JP"),
@@ -183,7 +183,7 @@ const ESCAPES: [(&[u8], &str); 5] = [
     (b"\x1b$)A", "ISO-2022-CN"),
 ];
 
-/// Refuses a text that is ASCII only by its bytes.
+/// Refuses a text in ISO-2022.
 fn refuse_escapes(sample: &[u8]) -> Result<(), Problem> {
     if memchr::memchr(0x1b, sample).is_none() {
         return Ok(());
@@ -194,7 +194,7 @@ fn refuse_escapes(sample: &[u8]) -> Result<(), Problem> {
     })
 }
 
-/// A record that is not UTF-8 at byte `at`, from 0.
+/// The problem of a record that is invalid UTF-8 from byte index `at` on.
 pub fn not_utf8(record: &[u8], at: usize) -> Problem {
     let found = Utf8::of(record);
     let fault = record.get(at..).and_then(|rest| rest.utf8_chunks().next()).map_or(&[][..], |chunk| chunk.invalid());
@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(recognised(&encoded(BIG5, "問題,回答\n頭痛怎麼辦,多休息")), "Big5");
     }
 
-    /// What is said of a record that is not UTF-8.
+    /// The problem of a record that is not UTF-8 tells damage from another encoding.
     #[test]
     fn a_damaged_byte_is_told_apart_from_another_encoding() {
         let said = |record: &[u8]| {

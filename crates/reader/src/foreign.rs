@@ -1,8 +1,8 @@
-//! Files that are no text of records: told by their first bytes or their name, with the way to a file that is read.
+//! Formats that are not read, recognised by their magic bytes or the file's name, with a hint for converting each.
 
 use super::Problem;
 
-/// A kind of file that is not read.
+/// A format that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named for its format")]
 pub enum Foreign {
@@ -32,11 +32,11 @@ pub enum Foreign {
     Rar,
 }
 
-/// First bytes of each kind.
-const MAGIC: [(&[u8], Foreign); 25] = [
+/// Magic bytes of the formats.
+const MAGIC: [(&[u8], Foreign); 24] = [
     (b"ARROW1\0\0", Foreign::Feather),
     (b"FEA1\0", Foreign::Feather),
-    // A stream of messages, as `datasets` writes it: a mark, then the length of the first one.
+    // Arrow IPC stream, as `datasets` writes it: continuation marker, then the length of the first message.
     (b"\xff\xff\xff\xff", Foreign::Arrow),
     (b"\x80\x02", Foreign::Pickle),
     (b"\x80\x03", Foreign::Pickle),
@@ -59,10 +59,9 @@ const MAGIC: [(&[u8], Foreign); 25] = [
     (b"\x04\x22\x4d\x18", Foreign::Lz4),
     (b"7z\xbc\xaf\x27\x1c", Foreign::SevenZip),
     (b"Rar!\x1a\x07", Foreign::Rar),
-    (b"<!DOCTYPE html", Foreign::Html),
 ];
 
-/// Ends of names of each kind.
+/// File name suffixes of the formats.
 const ENDS: [(&str, Foreign); 26] = [
     (".arrow", Foreign::Arrow),
     (".feather", Foreign::Feather),
@@ -92,11 +91,11 @@ const ENDS: [(&str, Foreign); 26] = [
     (".pdf", Foreign::Pdf),
 ];
 
-/// Where the mark of a tar archive stands.
+/// Offset of the magic bytes of a tar archive.
 const TAR_MARK: usize = 257;
 
 impl Foreign {
-    /// Tells what a file of this name is that begins with `start`; `None` where it may hold records.
+    /// The format of a file with this name and beginning; `None` for a file that may hold records.
     pub fn recognise(start: &[u8], name: &str) -> Option<Self> {
         let by_content = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind);
         match by_content.or_else(|| Self::by_structure(start)) {
@@ -106,7 +105,7 @@ impl Foreign {
         }
     }
 
-    /// What its name says of a file.
+    /// The format that a file's name implies.
     pub fn by_name(name: &str) -> Option<Self> {
         let name = name.to_lowercase();
         ENDS.iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| *kind)
@@ -116,7 +115,7 @@ impl Foreign {
         if start.get(TAR_MARK..).is_some_and(|mark| mark.starts_with(b"ustar")) {
             return Some(Self::Tar);
         }
-        // The length of a JSON head, in eight bytes, and the head.
+        // The length of the JSON header in eight bytes, and the header.
         let length = start.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
         if length.is_some_and(|length| (2..100 << 20).contains(&length)) && start[8..].starts_with(b"{\"") {
             return Some(Self::Safetensors);
@@ -131,7 +130,7 @@ impl Foreign {
         matches!(self, Self::Zip | Self::Excel | Self::Torch | Self::Numpy | Self::Word)
     }
 
-    /// What it is called.
+    /// The format as a noun phrase: "an Arrow file".
     pub fn what(self) -> &'static str {
         match self {
             Self::Arrow => "an Arrow file, as `datasets` saves it",
@@ -152,7 +151,7 @@ impl Foreign {
             Self::Image => "an image",
             Self::Word => "a Word document",
             Self::TfRecord => "a TFRecord file",
-            Self::LfsPointer => "a Git LFS pointer and not the data that it stands for",
+            Self::LfsPointer => "a Git LFS pointer and not the data itself",
             Self::Html => "an HTML page and not data, such as the error page of a download",
             Self::Bzip2 => "packed as bzip2, which is not read",
             Self::Lz4 => "packed as lz4, which is not read",
@@ -161,7 +160,7 @@ impl Foreign {
         }
     }
 
-    /// How to come to a file that is read.
+    /// How to convert it.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Arrow => {

@@ -24,7 +24,7 @@ pub(super) fn holds_records(text: &[u8]) -> bool {
         serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&text[start..end]).unwrap_or_default()
     };
     let Some([one, other]) = first_two().map(|both| both.map(keys)) else { return false };
-    // Rows by their numbers: pandas writes its columns so.
+    // pandas' orient="columns": rows by their numbers.
     let numbered = one.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
     if numbered {
         return false;
@@ -82,7 +82,7 @@ pub(super) fn string_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The text with `null` for the numbers that Python writes although JSON has none of them: `NaN`, `Infinity`, `-Infinity`.
+/// The text with `null` for `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON lacks; `None` where there is none.
 pub fn without_nan(text: &str) -> Option<String> {
     let (mut rest, mut mended, mut in_string) = (text, String::new(), false);
     while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {

@@ -19,7 +19,7 @@ pub(crate) enum Layout {
     Entries,
     /// A header and rows, with this delimiter.
     Table(u8),
-    /// Rows of a question, so many options and a letter without a header, with this delimiter, as MMLU has them.
+    /// MMLU's table without a header: question, options, letter of the answer. Delimiter and number of options.
     Questions(u8, usize),
 }
 
@@ -70,7 +70,7 @@ impl Layout {
     }
 }
 
-/// The layout of lists one after another, each a record: conversations as lists of turns.
+/// The layout of a sequence of lists, each a conversation; `None` for a single list.
 fn list_of_turns(text: &[u8]) -> Option<Layout> {
     let length = object_length(text)?;
     let next = text[length..].iter().find(|byte| !byte.is_ascii_whitespace())?;

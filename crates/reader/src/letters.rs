@@ -1,7 +1,7 @@
-//! Telling the encodings of East Asian texts apart by their letters: decoded rightly, most letters are common ones of the language;
-//! decoded wrongly, few are.
+//! Detection of East Asian encodings by letter frequency: decoded correctly, most letters are common ones of the language; decoded
+//! in another encoding, few are.
 //!
-//! Measured on 36 sets of Chinese texts: 46 % to 82 % are common in the right encoding, at most 19 % in any other.
+//! Measured on 36 Chinese data sets: 46 % to 82 % of the letters are common in the right encoding, at most 19 % in any other.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -37,21 +37,21 @@ const HANGUL: &str = "\
 여열오와요용우원위유으은을음의이인일있자장적전정제조주중증지진질치통트파하학\
 한해환";
 
-/// A text in one of the encodings that are told apart here.
+/// A text decoded in one of the candidate encodings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub encoding: &'static Encoding,
     /// Letters beyond ASCII.
     pub letters: usize,
-    /// How many of them are common, 0 to 1.
+    /// The share of common letters among them, 0 to 1.
     pub common: f64,
 }
 
-/// From this share of common letters on there is no doubt about the encoding.
+/// Share of common letters from which the encoding is certain.
 const CLEAR: f64 = 0.3;
 
 impl Reading {
-    /// How `text` reads in `encoding`; `None` where it is malformed. It may end inside a letter.
+    /// Decodes `text`, which may end inside a letter; `None` where it is malformed in `encoding`.
     pub fn of(text: &[u8], encoding: &'static Encoding) -> Option<Self> {
         let decoded = decoded(text, encoding)?;
         let letters = decoded.chars().filter(|letter| !letter.is_ascii() && letter.is_alphabetic());
@@ -64,7 +64,7 @@ impl Reading {
         Some(Self { encoding, letters: count, common: share })
     }
 
-    /// The reading with the largest share of common letters, of at least `letters` letters, where it is beyond doubt.
+    /// The reading with the largest share of common letters, among those of at least `letters` letters; `None` unless certain.
     pub fn clear(text: &[u8], letters: usize) -> Option<Self> {
         let readings =
             [GB18030, BIG5, EUC_KR, EUC_JP, SHIFT_JIS].into_iter().filter_map(|encoding| Self::of(text, encoding));
@@ -72,7 +72,7 @@ impl Reading {
         best.sort_by(|one, other| other.common.total_cmp(&one.common));
         let [first, rest @ ..] = best.as_slice() else { return None };
         let rival = rest.first().map_or(0.0, |second| second.common);
-        // A single letter may be common in several; Chinese comes first there, and who asks for one shows how it reads.
+        // One letter may be common in several encodings: Chinese is preferred, and the message shows the decoded letter.
         let is_best = first.common > rival || (letters == 1 && first.encoding == GB18030);
         (first.common >= CLEAR && is_best).then_some(*first)
     }
@@ -100,7 +100,7 @@ fn is_common(encoding: &'static Encoding, letter: char) -> bool {
     if encoding == EUC_KR {
         return hangul.contains(&letter);
     }
-    // Half-width katakana are no sign of Japanese: any text of single bytes reads so in Shift_JIS.
+    // Half-width katakana do not count: in Shift_JIS, any single bytes decode to them.
     let is_kana = ('\u{3041}'..='\u{30ff}').contains(&letter) && (encoding == EUC_JP || encoding == SHIFT_JIS);
     is_kana || han.contains(&letter)
 }

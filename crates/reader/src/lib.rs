@@ -111,7 +111,7 @@ pub struct Records(RecordSource);
 enum RecordSource {
     /// A text, split while it is read.
     Text(Splitter),
-    /// A text that is one JSON object, already split.
+    /// Of a text that is one JSON object, already in memory.
     Unfolded(std::vec::IntoIter<Batch>),
     /// A Parquet file.
     Parquet(Box<ParquetReader>),

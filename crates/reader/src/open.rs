@@ -71,7 +71,7 @@ const BUFFER: usize = 64 * 1024;
 /// Unpacked bytes that encoding and layout are told by.
 const SAMPLE: usize = 256 * 1024;
 
-/// Opens a file of `part`; `wants` tells which columns of its records are looked at, `knows` whether an object is a record.
+/// Opens a file of `part`. `wants`: whether a column is read; `knows`: whether an object is a record.
 pub fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool, knows: Knows<'_>) -> Result<Opened, Problem> {
     let unreadable =
         |error: io::Error| Problem::new(format!("cannot be read: {error}"), "check the path and its permissions");
@@ -96,14 +96,14 @@ pub fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool, knows:
     Ok(Opened { records, fingerprinter: Fingerprinter(state), layout })
 }
 
-/// Refuses what is no file on a disk: a pipe would wait for a writer for ever, and can be read only once.
+/// Refuses pipes, sockets and devices: a pipe would block until there is a writer, and can be read only once.
 fn refuse_special(path: &Path) -> Result<(), Problem> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
             let what = special_name(&found);
             Err(Problem::new(format!("this is {what} and not a file"), "write the records to a file and name that"))
         }
-        // What cannot be looked at is reported when it is opened.
+        // Opening the file reports the error.
         _ => Ok(()),
     }
 }
@@ -201,7 +201,7 @@ impl Peeked {
         Self { whole: read.as_ref().is_ok_and(|read| *read < SAMPLE), failed: read.err(), sample }
     }
 
-    /// The object that is all there is, with the line it begins on: the sample grows until it is whole, or something follows it.
+    /// The object that is the whole text, with its line. The sample grows until the object ends; `None` if anything follows it.
     fn only_object(&mut self, reader: &mut dyn Read) -> Option<(u64, &[u8])> {
         let start = self.sample.iter().position(|byte| !byte.is_ascii_whitespace())?;
         if self.sample[start] != b'{' {
@@ -224,7 +224,7 @@ impl Peeked {
         }
     }
 
-    /// Reads as much again.
+    /// Doubles the sample.
     fn grow(&mut self, reader: &mut dyn Read) {
         let wanted = self.sample.len().max(SAMPLE);
         match reader.take(wanted as u64).read_to_end(&mut self.sample) {

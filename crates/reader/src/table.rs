@@ -111,8 +111,8 @@ pub(super) fn field_counts(sample: &[u8], delimiter: u8, whole: bool, limit: usi
     counts
 }
 
-/// The number of options of a table of questions without a header: each of its first `limit` rows ends with the letter of one of
-/// the fields between its first and its last. `None` for any other table.
+/// The number of options in MMLU's table without a header: question, options, and the letter of the right one, in each of the first
+/// `limit` rows. `None` for any other table.
 pub(super) fn options_without_header(sample: &[u8], delimiter: u8, whole: bool, limit: usize) -> Option<usize> {
     let (mut options, mut rows, mut at) = (0, 0, 0);
     while at < sample.len() && rows < limit {
@@ -139,7 +139,7 @@ pub(super) fn options_without_header(sample: &[u8], delimiter: u8, whole: bool, 
 }
 
 impl Table {
-    /// The table of questions with so many options that has no header.
+    /// MMLU's table without a header: `question`, the options as `A`, `B`, …, `answer`.
     pub fn of_questions(delimiter: u8, options: usize) -> Self {
         let letters = (b'A'..=b'Z').take(options).map(|letter| char::from(letter).to_string());
         let columns = std::iter::once("question".to_owned()).chain(letters).chain(["answer".to_owned()]);

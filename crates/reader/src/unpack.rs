@@ -43,7 +43,7 @@ impl Packing {
         }
     }
 
-    /// Refuses a file that begins with `start` and needs more memory to be unpacked than the system gives.
+    /// Refuses an xz file whose dictionary cannot be allocated: the decoder would abort.
     pub fn check_memory(self, start: &[u8]) -> Result<(), Problem> {
         let Some(dictionary) = Some(start).filter(|_| self == Self::Xz).and_then(xz_dictionary) else { return Ok(()) };
         let mut memory: Vec<u8> = Vec::new();
@@ -68,8 +68,8 @@ impl Packing {
     }
 }
 
-/// Bytes of the dictionary that the first block of an xz stream declares (xz file format 1.2, sections 3.1 and 5.3.1); `None` where it
-/// is not there.
+/// Size in bytes of the dictionary of an xz stream's first block (xz file format 1.2, sections 3.1 and 5.3.1); `None` where the
+/// header is incomplete.
 fn xz_dictionary(start: &[u8]) -> Option<usize> {
     let block = start.get(12..)?;
     let (size, flags) = (usize::from(*block.first()?) * 4 + 4, *block.get(1)?);
@@ -100,7 +100,7 @@ fn xz_dictionary(start: &[u8]) -> Option<usize> {
     None
 }
 
-/// Number of the filter LZMA2.
+/// Filter ID of LZMA2.
 const LZMA2: u64 = 0x21;
 
 /// Tells a truncated or corrupt stream from a failing disk.

@@ -68,7 +68,7 @@ fn the_dictionary_of_an_xz_file_is_known_before_it_is_unpacked() {
     let found = xz_dictionary(&bytes).expect("a dictionary");
     assert!(found.is_power_of_two() && found >= 1 << 16, "{found}");
     assert!(Packing::Xz.check_memory(&bytes).is_ok());
-    // The properties of LZMA2 stand behind its number and their length.
+    // The properties of LZMA2 follow its filter ID and their length.
     let at = bytes.windows(2).position(|pair| pair == [0x21, 1]).expect("the filter") + 2;
     bytes[at] = 40;
     assert_eq!(xz_dictionary(&bytes), Some(u32::MAX as usize));

@@ -1,5 +1,6 @@
-//! A file that is one JSON object and no record: records in a list, a table by column, an object of pandas.
+//! Files that are one JSON object of many records: a list under a key, a table by column, pandas' `split` and `columns`.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -7,45 +8,43 @@ use serde_json::{Map, Value};
 use super::json::{object_length, string_length, without_nan};
 use super::{BATCH, Batch, Problem, Span};
 
-/// The records that such a file holds.
+/// The records of such a file.
 pub(super) struct Unfolded {
     pub batches: Vec<Batch>,
-    /// What the file is.
+    /// The layout's name in messages.
     pub layout: String,
 }
 
 /// Whether an object, or a list of turns, is a record.
 pub(super) type Knows<'a> = &'a dyn Fn(&[u8]) -> bool;
 
-/// Finds the records of a file that is `object`, which begins on `line`; `None` where it is a record, or nothing that is known.
+/// Objects inside each other, each the only entry of the one outside, that are searched for records.
+const MAX_DEPTH: usize = 8;
+
+/// Finds the records of a file that is `object`, which begins on `line`; `None` where it is a record, or has an unknown layout.
 ///
 /// # Errors
-/// There are several lists of records, or rows that do not fit their columns.
+/// Several lists of records, or rows that do not fit their columns.
 pub(super) fn unfold(object: &[u8], line: u64, knows: Knows<'_>) -> Result<Option<Unfolded>, Problem> {
-    if knows(object) {
-        return Ok(None);
-    }
-    let Some(entries) = children(object) else { return Ok(None) };
-    let found = Found { object, line, entries: &entries, knows };
-    // Names, numbers and rows may be as many, so that they look like columns.
-    if let Some(rows) = found.split()? {
-        return Ok(Some(rows));
-    }
-    if let Some(rows) = found.by_column(true) {
-        return Ok(Some(rows));
-    }
-    if let Some(list) = found.list()? {
-        return Ok(Some(list));
-    }
-    if let Some(rows) = found.by_column(false).or_else(|| found.by_index()).or_else(|| found.values()) {
-        return Ok(Some(rows));
-    }
-    match &entries[..] {
-        [Child { value, .. }] if object[value.start] == b'{' => {
-            unfold(&object[value.clone()], line_of(object, line, value.start), knows)
+    let (mut object, mut line) = (object, line);
+    for _ in 0..MAX_DEPTH {
+        if knows(object) {
+            return Ok(None);
         }
-        _ => Ok(None),
+        let Some(entries) = children(object) else { return Ok(None) };
+        let found = Found { object, line, entries: &entries, knows, parsed: OnceCell::new() };
+        if let Some(records) = found.records()? {
+            return Ok(Some(records));
+        }
+        match &entries[..] {
+            [Child { value, .. }] if object[value.start] == b'{' => {
+                line = line_of(object, line, value.start);
+                object = &object[value.clone()];
+            }
+            _ => return Ok(None),
+        }
     }
+    Ok(None)
 }
 
 /// An entry of an object or an element of a list.
@@ -55,15 +54,17 @@ struct Child {
     value: Range<usize>,
 }
 
-/// What is known of the object.
+/// An object that may hold records.
 struct Found<'a> {
     object: &'a [u8],
     line: u64,
     entries: &'a [Child],
     knows: Knows<'a>,
+    /// The parsed object, once a layout needs it.
+    parsed: OnceCell<Option<Map<String, Value>>>,
 }
 
-/// Keys of what a list of questions would be about: an object with one of them is a record in itself.
+/// Keys of a text that a list of questions is about: an object with one of them is itself a record.
 const CONTENT: [&str; 14] = [
     "context",
     "passage",
@@ -82,26 +83,44 @@ const CONTENT: [&str; 14] = [
 ];
 
 impl Found<'_> {
+    /// The records, in the first layout that fits.
+    fn records(&self) -> Result<Option<Unfolded>, Problem> {
+        // First: column names, index and rows of equal number would look like columns.
+        if let Some(rows) = self.split()? {
+            return Ok(Some(rows));
+        }
+        if let Some(rows) = self.by_column(true) {
+            return Ok(Some(rows));
+        }
+        if let Some(list) = self.list()? {
+            return Ok(Some(list));
+        }
+        Ok(self.by_column(false).or_else(|| self.by_index()).or_else(|| self.values()))
+    }
+
     fn bytes(&self, child: &Child) -> &[u8] {
         &self.object[child.value.clone()]
     }
 
-    fn parsed(&self) -> Option<Map<String, Value>> {
-        let text = std::str::from_utf8(self.object).ok()?;
-        serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&without_nan(text)?).ok())
+    fn parsed(&self) -> Option<&Map<String, Value>> {
+        let parse = || {
+            let text = std::str::from_utf8(self.object).ok()?;
+            serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&without_nan(text)?).ok())
+        };
+        self.parsed.get_or_init(parse).as_ref()
     }
 
-    /// The one list of objects, or of lists of turns: `{"version": 1, "data": [{…}, …]}`.
+    /// The only list of objects, or of lists of turns: `{"version": 1, "data": [{…}, …]}`.
     fn list(&self) -> Result<Option<Unfolded>, Problem> {
-        let about = |child: &Child| CONTENT.contains(&child.key.to_lowercase().as_str());
-        if self.entries.iter().any(about) {
+        let is_content = |child: &Child| CONTENT.contains(&child.key.to_lowercase().as_str());
+        if self.entries.iter().any(is_content) {
             return Ok(None);
         }
         let lists = self.entries.iter().filter_map(|entry| {
             let elements = children(self.bytes(entry)).filter(|_| self.object[entry.value.start] == b'[')?;
             let start = |child: &Child| self.object[entry.value.start + child.value.start];
-            let holds = |byte| !elements.is_empty() && elements.iter().all(|child| start(child) == byte);
-            (holds(b'{') || holds(b'[')).then_some((entry, elements))
+            let all_begin = |byte| !elements.is_empty() && elements.iter().all(|child| start(child) == byte);
+            (all_begin(b'{') || all_begin(b'[')).then_some((entry, elements))
         });
         let lists: Vec<(&Child, Vec<Child>)> = lists.collect();
         let is_known =
@@ -110,7 +129,7 @@ impl Found<'_> {
         let objects = |(entry, elements): &&(&Child, Vec<Child>)| self.bytes(entry)[elements[0].value.start] == b'{';
         let (entry, elements) = match (&known[..], &lists[..]) {
             ([one], _) => one,
-            ([], [one]) if objects(&one) && holds_texts(&self.bytes(one.0)[one.1[0].value.clone()]) => one,
+            ([], [one]) if objects(&one) && has_two_texts(&self.bytes(one.0)[one.1[0].value.clone()]) => one,
             ([first, ..], _) => {
                 let names: Vec<String> =
                     known.iter().map(|(entry, list)| format!("`{}` ({})", entry.key, list.len())).collect();
@@ -130,8 +149,8 @@ impl Found<'_> {
         Ok(Some(unfolded(records, format!("JSON object, records in `{}`", entry.key))))
     }
 
-    /// A table by column: lists of the same length, and what holds for all rows. Where nothing is `known` of its rows, nothing but
-    /// lists of plain values.
+    /// A table by column: lists of the same length, and values that all rows share. `known`: its rows are records; otherwise every
+    /// entry must be a list of plain values.
     fn by_column(&self, known: bool) -> Option<Unfolded> {
         let is_list = |child: &&Child| self.object[child.value.start] == b'[';
         let lists = self.entries.iter().filter(is_list).count();
@@ -161,16 +180,14 @@ impl Found<'_> {
         Some(self.rows((0..length).map(row), "JSON by column"))
     }
 
-    /// What pandas writes with orient="split": names of the columns, and rows as lists.
+    /// pandas' orient="split": names of the columns, and rows as lists.
     fn split(&self) -> Result<Option<Unfolded>, Problem> {
         let has = |key: &str| self.entries.iter().any(|child| child.key == key);
         if !has("columns") || !has("data") {
             return Ok(None);
         }
-        let Some(object) = self.parsed() else { return Ok(None) };
-        let (Some(names), Some(rows)) = (object["columns"].as_array(), object["data"].as_array()) else {
-            return Ok(None);
-        };
+        let list = |key: &str| self.parsed()?.get(key)?.as_array();
+        let (Some(names), Some(rows)) = (list("columns"), list("data")) else { return Ok(None) };
         let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
         let (Some(names), false) = (names, rows.is_empty() || !rows.iter().all(Value::is_array)) else {
             return Ok(None);
@@ -187,7 +204,7 @@ impl Found<'_> {
         Ok(Some(self.rows(records.into_iter(), "JSON of pandas, split")))
     }
 
-    /// What pandas writes with orient="columns": an object for each column, whose keys are the numbers of the rows.
+    /// pandas' orient="columns": an object for each column, with the rows' numbers as keys.
     fn by_index(&self) -> Option<Unfolded> {
         let columns = self.parsed()?;
         let columns: Option<Vec<(String, &Map<String, Value>)>> =
@@ -202,7 +219,7 @@ impl Found<'_> {
         Some(self.rows(columns[0].1.keys().map(row), "JSON of pandas, columns"))
     }
 
-    /// Records as the values of the object's entries.
+    /// Records as the values of the entries, where [`super::json::holds_records`] leaves it open.
     fn values(&self) -> Option<Unfolded> {
         let is_object = |child: &Child| self.object[child.value.start] == b'{';
         let all = !self.entries.is_empty() && self.entries.iter().all(is_object);
@@ -218,8 +235,8 @@ impl Found<'_> {
     }
 }
 
-/// Whether an object holds two texts, as a question and an answer would be: lists of numbers and names describe other files.
-fn holds_texts(object: &[u8]) -> bool {
+/// Whether an object has two texts, like a question and an answer: lists of numbers and names describe other files.
+fn has_two_texts(object: &[u8]) -> bool {
     let entries = children(object).unwrap_or_default();
     entries.iter().filter(|entry| object[entry.value.start] == b'"').count() > 1
 }
@@ -228,7 +245,7 @@ fn text(row: &Map<String, Value>) -> String {
     serde_json::to_string(row).unwrap_or_default()
 }
 
-/// The lines on which records begin, one after another.
+/// Line numbers of increasing positions.
 struct Lines {
     line: u64,
     at: usize,
@@ -246,7 +263,7 @@ fn line_of(bytes: &[u8], line: u64, at: usize) -> u64 {
     line + memchr::memchr_iter(b'\n', &bytes[..at]).count() as u64
 }
 
-/// Records, each with its line, in batches.
+/// Puts records, each with its line, into batches.
 fn unfolded(records: impl Iterator<Item = (u64, Vec<u8>)>, layout: String) -> Unfolded {
     let mut batches = vec![Batch::default()];
     for (index, (line, record)) in records.enumerate() {
@@ -262,7 +279,7 @@ fn unfolded(records: impl Iterator<Item = (u64, Vec<u8>)>, layout: String) -> Un
     Unfolded { batches, layout }
 }
 
-/// The entries of an object or the elements of a list; `None` where it is no JSON.
+/// The entries of an object or the elements of a list; `None` for malformed JSON.
 fn children(bytes: &[u8]) -> Option<Vec<Child>> {
     let is_object = *bytes.first()? == b'{';
     let close = if is_object { b'}' } else { b']' };
@@ -356,8 +373,21 @@ mod tests {
         assert_eq!(records.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 7]);
     }
 
+    /// Objects in objects need neither stack nor time in proportion to their depth.
     #[test]
-    fn what_is_a_record_or_nothing_known_stays() {
+    fn deep_objects_are_given_up() {
+        for depth in [MAX_DEPTH + 1, 300_000] {
+            let object = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+            assert_eq!(records(&object), None, "{depth}");
+        }
+        let wrapped =
+            |depth| format!(r#"{}{{"q":["1","3"],"a":["2","4"]}}{}"#, r#"{"x":"#.repeat(depth), "}".repeat(depth));
+        assert_eq!(records(&wrapped(MAX_DEPTH - 1)).map(|(_, records)| records.len()), Some(2));
+        assert_eq!(records(&wrapped(MAX_DEPTH)), None);
+    }
+
+    #[test]
+    fn records_and_unknown_layouts_are_left_alone() {
         for object in [
             r#"{"q":"1","a":"2","data":[{"q":"1","a":"2"}]}"#,
             r#"{"context":"…","qas":[{"q":"1","a":"2"}]}"#,

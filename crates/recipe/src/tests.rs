@@ -982,3 +982,48 @@ fn a_list_of_papers_is_a_list() {
     assert_eq!(papers("[\"a.jsonl\", \"json\"]"), ["a.jsonl", "json"]);
     assert_eq!(papers("{ path = \"a.csv\" }"), ["a.csv"]);
 }
+
+/// A derived struct also deserializes from a list of its fields in order, so that a misplaced list could become options: the schema
+/// refuses it first.
+#[test]
+fn a_list_is_not_a_table() {
+    for (set, expected) in [
+        ("sources.general.path=[[\"a.jsonl\", \"alpaca\"]]", "`sources.general.path.0` is a list; expected a string"),
+        ("sources.general.columns=[\"q\", \"a\"]", "`sources.general.columns` is a list; expected a table"),
+        (
+            "sources.general.columns.options=[[\"a\"]]",
+            "`sources.general.columns.options.0` is a list; expected a string",
+        ),
+        ("sources.general.filter=[]", "`sources.general.filter` is a list; expected a table"),
+        ("mix.filter.keywords=[\"tcm\"]", "`mix.filter.keywords` is a list; expected a table"),
+        ("mix.filter.keywords.list=[[\"tcm\"]]", "`mix.filter.keywords.list.0` is a list; expected a string"),
+        ("exam.papers=[[\"a.jsonl\", \"messages\"]]", "`exam.papers.0` is a list; expected a string"),
+        ("exam.papers=[[]]", "`exam.papers.0` is a list; expected a string"),
+        ("exam.books=[[\"open\"]]", "`exam.books.0` is a list; expected one of"),
+        ("train.lora.target=[[\"q_proj\"]]", "`train.lora.target.0` is a list; expected one of"),
+        ("train.early_stopping=[3]", "`train.early_stopping` is a list; expected a table"),
+    ] {
+        let message = errors(SMALL, &[set]);
+        assert!(message.contains(expected), "{set}: {message}");
+    }
+}
+
+/// Lists of one element are read as lists where a single value is accepted, too.
+#[test]
+fn a_list_of_one_is_a_list() {
+    let recipe = |sets: &[&str]| read(SMALL, sets).expect("a sound recipe").recipe;
+    for (list, single) in [
+        ("sources.general.path=[\"a.jsonl\"]", "sources.general.path=\"a.jsonl\""),
+        ("sources.general.path=[{ path = \"a.jsonl\" }]", "sources.general.path=\"a.jsonl\""),
+        ("exam.papers=[\"a.jsonl\"]", "exam.papers=\"a.jsonl\""),
+        ("exam.papers=[{ path = \"a.jsonl\" }]", "exam.papers={ path = \"a.jsonl\" }"),
+        ("exam.books=[\"closed\"]", "exam.books=\"closed\""),
+        ("train.lora.target=[\"all-linear\"]", "train.lora.target=\"all-linear\""),
+    ] {
+        assert_eq!(recipe(&[list]), recipe(&[single]), "{list}");
+    }
+    let words = recipe(&["mix.filter.keywords.list=[\"tcm\"]"]).to_toml();
+    assert!(words.contains("list = [\"tcm\"]"), "a list of words, and not the built-in list: {words}");
+    let options = recipe(&["sources.general.columns.options=[\"choices\"]"]).to_toml();
+    assert!(options.contains("options = [\"choices\"]"), "{options}");
+}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use medley_hub::data_files::{family, is_data_file, is_dataset_id, is_description, one_family, stem};
+use medley_hub::data_files::{family, is_data_file, is_dataset_id, is_description, matches_file, one_family, stem};
 use medley_hub::{DatasetHub, DatasetRequest};
 use medley_mixture::MixError;
 use medley_mixture::spec::{SourcePart, SourceSpec};
@@ -28,8 +28,8 @@ impl SourceFile {
     }
 }
 
-/// A local folder's files without the copies of others in another layout: in a clone of a hub's data set one layout is taken, as of
-/// the data set on the hub; elsewhere a copy has the very name of the file that is taken.
+/// The files of a local folder without copies in another layout. In a clone of a hub's data set, only one layout is read, as from
+/// the hub; in other folders, a copy has the same stem as the file that is read.
 fn without_copies<'n>(names: &[&'n str], is_clone: bool) -> Vec<&'n str> {
     if is_clone {
         return one_family(names);
@@ -41,7 +41,7 @@ fn without_copies<'n>(names: &[&'n str], is_clone: bool) -> Vec<&'n str> {
     names.iter().filter(|name| !is_copy(name)).copied().collect()
 }
 
-/// Whether a folder is a copy of a hub's repository: what Git or the hub's own tools leave in it, or a data set card.
+/// Whether a folder is a copy of a hub's repository: it has files of Git or of the hub's tools, or a data set card.
 fn is_clone(folder: &Path) -> bool {
     let card = || fs::read(folder.join("README.md")).is_ok_and(|text| text.trim_ascii_start().starts_with(b"---"));
     folder.join(".gitattributes").is_file()
@@ -76,7 +76,7 @@ pub fn locate(
     Ok(files)
 }
 
-/// The local files of a source, without asking a hub; what cannot be found is passed over.
+/// The local files of a source, without the hub; parts that cannot be found are skipped.
 pub fn locate_local(spec: &SourceSpec, base_dir: &Path) -> Vec<SourceFile> {
     let located = |(index, part)| {
         let files = locate_part(part, base_dir, None).unwrap_or_default().into_iter();
@@ -159,12 +159,9 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     found.sort();
     let readme = request.part().is_named().then(|| fs::read_to_string(path.join("README.md")).ok()).flatten();
     let all: Vec<(PathBuf, String)> = found.into_iter().map(|file| (file.clone(), name_of(&file, path))).collect();
-    let is_data = |name: &str| {
-        let base = name.rsplit('/').next().unwrap_or(name);
-        match &pattern {
-            Some(pattern) => pattern.matches(name) || pattern.matches(base),
-            None => is_data_file(base) && !is_description(base),
-        }
+    let is_data = |name: &str| match &pattern {
+        Some(pattern) => matches_file(pattern, name),
+        None => is_data_file(name) && !is_description(name),
     };
     let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
     let data: Vec<&str> = names.iter().filter(|name| is_data(name)).copied().collect();
@@ -180,7 +177,7 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     if let Some(copy) = chosen.iter().find(|name| !taken.contains(name)) {
         let count = chosen.len() - taken.len();
         tracing::warn!(
-            "{}: {count} files in another layout are passed over as copies (such as {copy}); name them with `files` to read them",
+            "{}: {count} files are skipped as copies in another layout (such as {copy}); name them with `files` to read them",
             name_of(path, base_dir)
         );
     }
@@ -190,14 +187,14 @@ fn directory(path: &Path, base_dir: &Path, request: &DatasetRequest<'_>) -> Resu
     Ok(files.map(|(file, _)| (file.clone(), name_of(file, base_dir))).collect())
 }
 
-/// A folder without data: what it holds instead, and what to do with that.
+/// The error for a folder without data files, with a hint by the files that it has.
 fn no_data(folder: &str, names: &[&str]) -> Wrong {
     let problem = format!("the directory `{folder}` holds no data files");
     if let Some((name, kind)) = names.iter().find_map(|name| Some((name, Foreign::by_name(name)?))) {
         return (format!("{problem}; `{name}` is {}", kind.what()), kind.hint().to_owned());
     }
     if let Some(name) = names.iter().find(|name| is_description(name)) {
-        let hint = "where it holds records all the same, name the file itself in `path`";
+        let hint = "if it has records, name the file itself in `path`";
         return (format!("{problem}; `{name}` is taken for a description"), hint.to_owned());
     }
     let ends = "data files end with .json, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .xz) or .parquet; name others by a glob";
@@ -220,7 +217,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
 
 fn globbed(given: &str, base_dir: &Path, roots: &[&Path]) -> Result<Located, Wrong> {
     for root in roots {
-        // The root's own characters are no pattern.
+        // Characters of the root's own path are literal.
         let root_pattern = glob::Pattern::escape(&root.to_string_lossy());
         let pattern = Path::new(&root_pattern).join(given);
         let paths = glob::glob(&pattern.to_string_lossy())

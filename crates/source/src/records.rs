@@ -1,4 +1,4 @@
-//! Files of records read whole, for what looks at every record as it stands: exam papers.
+//! Reads all fields of all records of files, for exam papers.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,30 @@ use medley_reader::{Problem, open};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::import::{Importer, whole};
+use crate::import::{Importer, all_fields};
 use crate::locate::{SourceFile, locate};
 
 /// A file with all of its records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordFile {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// As it is named in messages: relative to `base_dir` or the working directory, or `hub:owner/name@commit/path`.
+    /// Its name in messages: relative to `base_dir` or the working directory, or `hub:owner/name@commit/path`.
     pub name: String,
-    /// Which of the parts it belongs to, from 0.
+    /// The index of its part.
     pub part: usize,
-    /// What it was recognised as: `JSON Lines, gzip, gb18030`.
+    /// The recognised layout: `JSON Lines, gzip, gb18030`.
     pub layout: String,
-    /// Whether a record's place is a line of the file; else it is a number (arrays, Parquet).
+    /// Whether records are located by line; otherwise by number (arrays, Parquet).
     pub by_line: bool,
     /// In the file's order.
     pub records: Vec<FileRecord>,
 }
 
-/// A record as it stands in its file.
+/// A record with all of its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileRecord {
-    /// Its fields; those of a table are texts.
+    /// The fields; those of a table are texts.
     pub fields: Map<String, Value>,
     /// Line of the (unpacked) file on which it begins, from 1.
     pub line: u64,
@@ -44,7 +44,7 @@ pub struct FileRecord {
 /// of the parts.
 ///
 /// # Errors
-/// A part that leads nowhere, a file that cannot be read, a record that is no object.
+/// A part without files, an unreadable file, a record that is not an object or has a key twice.
 pub fn read_records(
     parts: &[SourcePart],
     base_dir: &Path,
@@ -85,7 +85,7 @@ fn read_file(file: &SourceFile, part: &SourcePart) -> Result<RecordFile, MixErro
         })?;
         let Some(batch) = batch else { break };
         for span in &batch.spans {
-            let fields = whole(batch.record(span)).map_err(|problem| of_record(span.place(), problem))?;
+            let fields = all_fields(batch.record(span)).map_err(|problem| of_record(span.place(), problem))?;
             records.push(FileRecord { fields, line: span.line, record: span.record });
         }
         opened.records.reuse(batch);

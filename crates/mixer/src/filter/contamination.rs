@@ -233,13 +233,13 @@ impl ExamRuns {
     }
 
     fn longest_in(&self, text: &str, message: usize) -> Option<Shared> {
-        let own = Extent::new(collect(text), &self.weights);
-        let mut exams: HashMap<u32, Extent> = HashMap::new();
+        let own = Prefixes::new(collect(text), &self.weights);
+        let mut exams: HashMap<u32, Prefixes> = HashMap::new();
         let mut best: Option<(u32, Range<usize>, u32, usize)> = None;
         for (first, end, exam, start) in self.all_hits(text, &own.units) {
             let theirs = exams
                 .entry(exam)
-                .or_insert_with(|| Extent::new(self.texts[exam as usize].units.clone(), &self.weights));
+                .or_insert_with(|| Prefixes::new(self.texts[exam as usize].units.clone(), &self.weights));
             let start = start as usize;
             let before = own.common_before(first, theirs, start);
             let behind = own.common_behind(end, theirs, start + end - first);
@@ -265,16 +265,19 @@ impl ExamRuns {
     }
 }
 
-/// A text's units with the sums of their weights and hashes up to each, so that two texts are compared from a place on in
-/// logarithmic time: repeated words would otherwise cost the product of the texts' lengths.
-struct Extent {
+/// Units of a text with prefix sums of their weights and prefix hashes, so that the common run around a position is found by binary
+/// search. Extending it unit by unit would take time proportional to the product of the lengths for repeated words.
+struct Prefixes {
     units: Vec<Unit>,
+    /// Total weight of the first n units, modulo 2³².
     weights: Vec<u32>,
+    /// Polynomial hash of the first n units.
     hashes: Vec<u64>,
+    /// Powers of the hash's base.
     powers: Vec<u64>,
 }
 
-impl Extent {
+impl Prefixes {
     fn new(units: Vec<Unit>, weigh: &Weights) -> Self {
         let (mut weights, mut hashes, mut powers) = (vec![0u32], vec![0u64], vec![1u64]);
         for (at, unit) in units.iter().enumerate() {
@@ -293,22 +296,21 @@ impl Extent {
         self.hashes[run.end].wrapping_sub(self.hashes[run.start].wrapping_mul(self.powers[run.len()]))
     }
 
-    /// Units from `at` on that are those of `other` from `from` on.
+    /// Length of the common run from `at` on here and from `from` on in `other`.
     fn common_behind(&self, at: usize, other: &Self, from: usize) -> usize {
         let most = (self.units.len() - at).min(other.units.len() - from);
         largest(most, |length| self.hash(at..at + length) == other.hash(from..from + length))
     }
 
-    /// Units before `at` that are those of `other` before `from`.
+    /// Length of the common run before `at` here and before `from` in `other`.
     fn common_before(&self, at: usize, other: &Self, from: usize) -> usize {
         largest(at.min(from), |length| self.hash(at - length..at) == other.hash(from - length..from))
     }
 }
 
-/// The largest length up to `most` of which `holds` is true, which is true of all that are shorter.
+/// The largest length up to `most` for which the monotone predicate `holds` is true, by galloping, since most runs are short.
 fn largest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut known, mut step) = (0, 1);
-    // Most runs end soon.
     while known + step <= most && holds(known + step) {
         known += step;
         step *= 2;
@@ -360,7 +362,7 @@ mod tests {
         assert_eq!(runs.first(&said("感冒")), None);
     }
 
-    /// The longest run of texts that repeat a word is found in time of their length.
+    /// The longest run of repeated words is found in time proportional to the lengths of the texts.
     #[test]
     fn repeated_words_take_time_in_the_length_of_the_text() {
         let question = "头痛".repeat(20_000);

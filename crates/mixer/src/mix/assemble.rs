@@ -126,14 +126,14 @@ fn tokens_of(sample: &[(Key, Candidate)], count: usize) -> TokenCounts {
     tokens
 }
 
-/// How often the sample at `index` of `length` is taken when `count` are, going round where they are more.
+/// Copies of the sample at `index` when `count` samples are taken cyclically from `length`.
 fn copies(index: usize, length: usize, count: usize) -> usize {
     count / length.max(1) + usize::from(index < count % length.max(1))
 }
 
-/// Refuses a mix of more samples than memory holds: all are held at once, repeated ones too.
+/// Refuses a mix that exceeds the memory limit: all samples are in memory at once, with a copy for each repetition.
 fn check_memory(counts: &Counts, drawn: &IndexMap<&str, Drawn>, leaves: &Leaves) -> Result<(), MixError> {
-    // The samples themselves, and what sorting them takes.
+    // A sample, and its entry while sorting.
     let of_each = size_of::<Sample>() + size_of::<(u128, Key, u32, usize)>();
     let needed = leaves.leaves.iter().zip(&counts.taken).map(|(leaf, taken)| {
         let sample = drawn.get(leaf.source.as_str()).map(|drawn| drawn.sample.as_slice()).unwrap_or_default();

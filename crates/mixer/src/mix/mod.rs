@@ -43,9 +43,9 @@ pub struct MixContext<'a> {
     pub hub: Option<&'a dyn DatasetHub>,
     /// Threads to use; the result does not depend on it. Default: one per core.
     pub threads: Option<usize>,
-    /// Told how far it is, from several threads.
+    /// Progress callback; may be called concurrently.
     pub progress: Option<&'a (dyn Fn(MixProgress<'_>) + Sync)>,
-    /// Where the result is to be written: sources that this would overwrite are refused.
+    /// The output folder, so that sources which it would overwrite are refused.
     pub out: Option<&'a OutFolder>,
 }
 
@@ -146,17 +146,18 @@ pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>,
     })
 }
 
-/// No machine has a use for more threads.
+/// Largest number of threads that may be asked for.
 pub const MOST_THREADS: usize = 1024;
 
-/// Does it with this many threads, or one per core.
+/// Runs `work` in a pool of this many threads, or in rayon's global pool of one per core.
 pub(crate) fn in_threads<T: Send>(
     threads: Option<usize>,
     work: impl FnOnce() -> Result<T, MixError> + Send,
 ) -> Result<T, MixError> {
     let Some(threads) = threads else {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // Once for the whole process; one that is there already is no error.
+        // Started here to report a failure: rayon panics where it starts the pool itself. Only a failure to start threads has a
+        // source; the error for a pool that already exists has none.
         return match rayon::ThreadPoolBuilder::new().build_global() {
             Err(error) if error.source().is_some() => {
                 Err(MixError::Threads { threads: cores, problem: error.to_string() })

@@ -12,41 +12,41 @@ use super::Mix;
 use crate::samples::Samples;
 
 impl Mix {
-    /// Writes `mix.jsonl`, `validation.jsonl`, `ledger.json` and `manifest.json` to `dir`, which is made if need be. A
-    /// manifest is only there when all the rest is. Nobody else may write to `dir` meanwhile, and what has these names is
-    /// replaced: [`crate::OutFolder`] sees to both.
+    /// Writes `mix.jsonl`, `validation.jsonl`, `ledger.json` and, last, `manifest.json` to `dir`, which is created if need be. Files
+    /// of these names are replaced, and `dir` must not be written to concurrently: use [`crate::OutFolder`] for a user's folder.
     ///
     /// # Errors
-    /// Whatever the file system says, with the path; what is there stays until all files are on the disk.
+    /// The error of the file system, with the path. Earlier files are unchanged if it occurs before all new ones are on the disk.
     pub fn write(&self, dir: &Path) -> Result<(), MixError> {
         make_folder(dir)?;
         let staged = self.stage(dir)?;
         self.commit(dir, staged)
     }
 
-    /// Writes all files to `dir` under temporary names, in the order in which they are to be renamed.
-    pub(crate) fn stage(&self, dir: &Path) -> Result<Vec<StagedFile>, MixError> {
+    /// Writes all files to `dir` under temporary names; the manifest is the last of them.
+    pub(crate) fn stage(&self, dir: &Path) -> Result<[StagedFile; 4], MixError> {
         let (mix, train) = stage_hashed(&dir.join("mix.jsonl"), &self.train)?;
         let (held_out, validation) = stage_hashed(&dir.join("validation.jsonl"), &self.validation)?;
         self.manifest.get_or_init(|| self.hashed([train, validation]));
         let ledger = stage_file(&dir.join("ledger.json"), |file| write_json(&self.ledger, file))?;
         let manifest = stage_file(&dir.join("manifest.json"), |file| write_json(self.manifest(), file))?;
-        Ok(vec![mix, held_out, ledger, manifest])
+        Ok([mix, held_out, ledger, manifest])
     }
 
-    /// Puts the files in place of those of an earlier mix, whose manifest goes first.
-    pub(crate) fn commit(&self, dir: &Path, staged: Vec<StagedFile>) -> Result<(), MixError> {
-        let manifest = dir.join("manifest.json");
-        if manifest.exists() {
-            std::fs::remove_file(&manifest)?;
+    /// Renames the files to their final names, after removing the manifest of an earlier mix. The others' names are durable before
+    /// the new manifest has its own.
+    pub(crate) fn commit(
+        &self,
+        dir: &Path,
+        [mix, held_out, ledger, manifest]: [StagedFile; 4],
+    ) -> Result<(), MixError> {
+        let earlier = dir.join("manifest.json");
+        if earlier.exists() {
+            std::fs::remove_file(&earlier)?;
         }
-        // The last one is the manifest: the names of all others are durable before its own.
-        for (number, file) in staged.into_iter().enumerate() {
-            if number == 3 {
-                sync_folder(dir)?;
-            }
-            file.commit()?;
-        }
+        [mix, held_out, ledger].into_iter().try_for_each(StagedFile::commit)?;
+        sync_folder(dir)?;
+        manifest.commit()?;
         Ok(sync_folder(dir)?)
     }
 
@@ -84,7 +84,7 @@ fn each_block(samples: &Samples, mut each: impl FnMut(&[u8]) -> io::Result<()>) 
     ready.iter().try_for_each(|block| each(block))
 }
 
-/// Writes the lines of the samples under a temporary name and hashes them on the way.
+/// Writes the lines of the samples under a temporary name, and hashes them.
 fn stage_hashed(path: &Path, samples: &Samples) -> io::Result<(StagedFile, Written)> {
     let mut hasher = blake3::Hasher::new();
     let staged = stage_file(path, |file| {

@@ -1,4 +1,4 @@
-//! Looking at the records of a batch: most are told by their bytes, many together; the others are read one by one.
+//! Examining the records of a batch: plain ones are identified by their bytes and hashed together, the others imported one by one.
 
 use medley_mixture::canonical::{ContentId, Draft};
 use medley_mixture::key::Key;
@@ -14,11 +14,11 @@ use super::tally::Tally;
 use crate::filter::{Filter, Sketch};
 use crate::select::{Candidate, Text};
 
-/// What a thread uses again for every batch.
+/// Buffers that a thread reuses for every batch.
 #[derive(Default)]
 struct Memory {
     inputs: Inputs,
-    /// What each record was read as, if it is plain.
+    /// The shape of each record, if it is plain.
     plain: Vec<Option<Shape>>,
     draws: Vec<Key>,
     validations: Vec<Key>,
@@ -28,7 +28,7 @@ struct Memory {
 const TOGETHER: usize = 256;
 
 impl PoolScan<'_> {
-    /// Looks at a file's batches, one after another, until there are no more.
+    /// Examines the batches of file `index` until there are no more. `keys` is the evidence of the file's exam items.
     pub(super) fn look(&self, (index, keys): (usize, &FileKeys<'_>), batches: &InOrder, progress: &dyn Fn(u64)) {
         let mut memory = Memory::default();
         let mut done = None;
@@ -48,7 +48,7 @@ impl PoolScan<'_> {
         }
     }
 
-    /// Counts a batch and offers what may be chosen of it.
+    /// Counts the records of a batch, and offers those that may be chosen.
     fn look_at(
         &self,
         (index, keys): (usize, &FileKeys<'_>),
@@ -73,8 +73,8 @@ impl PoolScan<'_> {
         Ok(tally)
     }
 
-    /// Plain records are told by their canonical contents, hashed together; the others are read one by one, and so is every
-    /// record whose text is asked about.
+    /// Plain records are identified by their canonical contents, hashed together. Others are imported one by one, and so are all
+    /// records where a filter or a sketch needs the text.
     fn look_at_some(
         &self,
         (index, batch, spans): (usize, &Batch, &[Span]),
@@ -123,7 +123,7 @@ impl PoolScan<'_> {
         Ok(())
     }
 
-    /// Reads a record and counts what became of it.
+    /// Imports a record and counts its outcome.
     fn look_closely(
         &self,
         (index, batch, span): (usize, &Batch, &Span),

@@ -57,8 +57,7 @@ pub struct ShardSummary {
 /// share of candidates that are kept beyond what the mix needs.
 ///
 /// # Errors
-/// What [`crate::mix`] says of the sources, and whatever the file system says, with the path; a folder that holds other things,
-/// or that another process writes to, as [`crate::OutFolder::claim`] says.
+/// Those of [`crate::mix`], of [`crate::OutFolder::claim`] for the shard's folder, and of the file system, with the path.
 pub fn mix_shard(
     spec: &MixSpec,
     context: &MixContext<'_>,

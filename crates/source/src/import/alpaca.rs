@@ -24,7 +24,7 @@ pub(super) fn columns(columns: &Columns, names: &mut Names) -> Vec<Column> {
     ]
 }
 
-/// What is seen of a record whose questions and answers are lists of the same length: a table by column.
+/// The columns of a table by column, whose questions and answers are lists of the same length; `None` for other records.
 pub(super) fn by_column(fields: &Fields, columns: &[Column]) -> Option<Seen> {
     let (question, answer) = (columns[INSTRUCTION].value(fields)?, columns[OUTPUT].value(fields)?);
     marks::is_by_column(question, answer).then_some(1 << INSTRUCTION | 1 << OUTPUT)

@@ -39,23 +39,24 @@ impl Column {
         if let Some(value) = fields.get(self.whole) {
             return Some(value);
         }
-        let mut value = fields.get(self.first?)?;
-        for key in self.name.split('.').skip(1) {
-            value = match value {
-                Value::Object(object) => object.get(key)?,
-                Value::Array(list) => list.get(key.parse::<usize>().ok()?)?,
-                // What is no list counts as a list of one: sets differ in how deep they nest a single text.
-                single if key == "0" && !single.is_null() => single,
-                _ => return None,
-            };
-        }
-        Some(value)
+        follow(fields.get(self.first?)?, self.name.split('.').skip(1))
     }
 
     /// The text; `None` where a key on the way is missing.
     pub fn text(&self, fields: &Fields) -> Option<Result<String, Problem>> {
         self.value(fields).map(|value| text_of(value, &self.name))
     }
+}
+
+/// The value at the end of a path of keys and list indices; `None` where one of them is missing.
+pub(super) fn follow<'a, 'k>(value: &'a Value, mut path: impl Iterator<Item = &'k str>) -> Option<&'a Value> {
+    path.try_fold(value, |value, key| match value {
+        Value::Object(object) => object.get(key),
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        // A single value counts as a list of one: sets differ in how deep they nest a single text.
+        single if key == "0" && !single.is_null() => Some(single),
+        _ => None,
+    })
 }
 
 /// The text of a value: a string, null, or a list of these joined by line breaks.

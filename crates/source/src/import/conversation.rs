@@ -45,7 +45,7 @@ pub(super) fn unless_empty(messages: Vec<Message>) -> Imported {
     }
 }
 
-/// Earlier turns: a list of `[user, assistant]` pairs or of messages, which a table holds as JSON text.
+/// Earlier turns: a list of `[user, assistant]` pairs or of messages; in a table, as JSON text.
 pub(super) fn earlier_turns(history: &Value, name: &str) -> Result<Vec<Message>, Problem> {
     let hint = "earlier turns are a list of [user, assistant] pairs";
     let turns = match history {
@@ -71,16 +71,16 @@ pub(super) fn earlier_turns(history: &Value, name: &str) -> Result<Vec<Message>,
     Ok(messages)
 }
 
-/// Earlier turns as messages: whole pairs of user and assistant.
+/// Earlier turns as messages, alternating and ending with the assistant.
 fn earlier_messages(history: &Value, name: &str) -> Result<Vec<Message>, Problem> {
     match messages::import(history, name, None)? {
         Imported::Conversation(messages) if messages.iter().all(|message| message.role != Role::System) => Ok(messages),
         Imported::Rejected(reason) => {
             let problem = format!("`{name}` cannot be read as messages: {}", reason.as_str());
-            Err(Problem::new(problem, "earlier turns are user and assistant by turns, ending with the assistant"))
+            Err(Problem::new(problem, "earlier turns alternate between user and assistant and end with the assistant"))
         }
         Imported::Conversation(_) => {
-            let problem = format!("`{name}` holds a system message");
+            let problem = format!("`{name}` has a system message");
             Err(Problem::new(problem, "a system message is a field of its own, `system`"))
         }
     }

@@ -1,4 +1,4 @@
-//! The fields of a record that somebody asks for; the rest is checked but not built.
+//! The fields of a record that an importer reads. Values of other fields are checked to be JSON, and not built.
 
 use std::fmt;
 
@@ -8,18 +8,28 @@ use serde_json::{Map, Value};
 
 use medley_reader::{Problem, RawRecord, without_nan};
 
-/// The names of fields that are looked at, each with its index.
+/// Names of the fields that an importer reads, each with its index.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     names: Vec<String>,
-    /// Indices of the names of each length.
-    by_length: Vec<Vec<usize>>,
-    /// Capitals make no difference.
+    /// Indices of the names in each bucket (see [`bucket`]), in the order in which they were added.
+    buckets: Vec<Vec<usize>>,
+    /// Names are compared case-insensitively.
     any_case: bool,
 }
 
+/// Last bytes that a bucket tells apart: the low five bits, equal for a letter's two cases.
+const LAST_BYTES: usize = 32;
+
+/// The bucket of a name, by its length and its last byte. Most of the ~300 names are columns of options (`option_a`, `option_b`,
+/// …), which share everything but the last byte: without it, every unknown key of eight letters would be compared with 50 names.
+fn bucket(name: &str) -> usize {
+    let last = name.as_bytes().last().map_or(0, |byte| usize::from(*byte) % LAST_BYTES);
+    name.len() * LAST_BYTES + last
+}
+
 impl Names {
-    /// Names that are found in capitals too.
+    /// Names that are compared case-insensitively.
     pub fn in_any_case(names: &[&str]) -> Self {
         let mut wanted = Self { any_case: true, ..Self::default() };
         for name in names {
@@ -28,55 +38,59 @@ impl Names {
         wanted
     }
 
-    /// Names that are added from now on share the last bit of [`Fields::mask`].
+    /// All names added after this call share the last bit of [`Fields::mask`].
     pub fn share_last_bit(&mut self) {
         self.names.resize(self.names.len().max(LAST_BIT), String::new());
     }
 
-    /// The index of `name`, which is wanted from now on.
+    /// Adds `name`, unless it is there, and returns its index.
     pub fn add(&mut self, name: &str) -> usize {
         if let Some(index) = self.names.iter().position(|known| known == name) {
             return index;
         }
         let index = self.names.len();
         self.names.push(name.to_owned());
-        self.by_length.resize_with(self.by_length.len().max(name.len() + 1), Vec::new);
-        self.by_length[name.len()].push(index);
+        let bucket = bucket(name);
+        self.buckets.resize_with(self.buckets.len().max(bucket + 1), Vec::new);
+        self.buckets[bucket].push(index);
         index
     }
 
-    /// The index of `name` if it is wanted.
+    /// The index of `name`; `None` for a field that is not read.
     pub fn find(&self, name: &str) -> Option<usize> {
         let same = |index: &&usize| {
             let wanted = &self.names[**index];
             wanted == name || (self.any_case && wanted.eq_ignore_ascii_case(name))
         };
-        self.by_length.get(name.len())?.iter().find(same).copied()
+        self.buckets.get(bucket(name))?.iter().find(same).copied()
     }
 }
 
-/// Bit of the mask that all further fields share.
+/// Bit of the mask for all fields with an index of 127 or more.
 pub(super) const LAST_BIT: usize = 127;
 
-/// A record's wanted fields.
+/// The fields of a record that have one of the names.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     values: Vec<(usize, Value)>,
-    /// Bits by index; all from 127 on share the last.
+    /// A bit for each index; those from [`LAST_BIT`] on share one.
     pub mask: u128,
-    /// A field that stands in the record twice.
-    twice: Option<usize>,
+    /// The last field that the record has more than once.
+    repeated: Option<usize>,
 }
 
 impl Fields {
-    /// The wanted fields of a record. The rest of it is checked to be JSON.
+    /// Reads the fields with one of `names`.
     pub fn read(record: RawRecord<'_>, names: &Names) -> Result<Self, Problem> {
-        let fields = match record {
-            RawRecord::Json(bytes) => {
-                let text = text(bytes)?;
-                let again = |error| without_nan(text).map_or(Err(error), |text| parse(&text, names));
-                parse(text, names).or_else(again).map_err(|error| invalid(&error))?
-            }
+        let fields = Self::parse(record, names)?;
+        fields.repeated.map_or(Ok(()), |index| Err(repeated_key(&names.names[index])))?;
+        Ok(fields)
+    }
+
+    /// Like [`Fields::read`], for a record that may have a field more than once (see [`Fields::has_repeated_key`]).
+    pub fn parse(record: RawRecord<'_>, names: &Names) -> Result<Self, Problem> {
+        Ok(match record {
+            RawRecord::Json(bytes) => deserialized(bytes, |text| parse(text, names))?,
             RawRecord::Row(bytes, table) => {
                 let mut fields = Self::default();
                 let row = table.fields(bytes)?;
@@ -87,19 +101,17 @@ impl Fields {
                 }
                 fields
             }
-        };
-        match fields.twice {
-            None => Ok(fields),
-            Some(index) => Err(Problem::new(
-                format!("`{}` stands in the record twice", names.names[index]),
-                "which of the two is meant is not known: rename or remove one",
-            )),
-        }
+        })
+    }
+
+    /// Whether the record has one of the fields more than once.
+    pub fn has_repeated_key(&self) -> bool {
+        self.repeated.is_some()
     }
 
     fn add(&mut self, index: usize, value: Value) {
         if self.get(index).is_some() {
-            self.twice = Some(index);
+            self.repeated = Some(index);
         }
         self.mask |= 1u128 << index.min(LAST_BIT);
         self.values.push((index, value));
@@ -110,7 +122,8 @@ impl Fields {
     }
 }
 
-/// Every key of a record, in its order, with its value; a table's columns hold texts.
+/// All keys of a record with their values, in the record's order, for hints: empty for invalid JSON, and without the texts of a
+/// table's row.
 pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
     match record {
         RawRecord::Row(_, table) => {
@@ -123,20 +136,17 @@ pub(super) fn entries(record: RawRecord<'_>) -> Vec<(String, Value)> {
     }
 }
 
-/// A whole record; of a table, its columns as texts.
-pub fn whole(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> {
-    let hint = "which of the two is meant is not known: rename or remove one";
+/// All fields of a record, in its order; those of a table are texts.
+pub fn all_fields(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> {
     let mut fields = Map::new();
-    let mut twice = None;
     match record {
         RawRecord::Json(bytes) => {
-            let text = text(bytes)?;
-            let again = |error| without_nan(text).map_or(Err(error), |text| serde_json::from_str::<Pairs>(&text));
-            let Pairs(pairs) = serde_json::from_str(text).or_else(again).map_err(|error| invalid(&error))?;
+            let Pairs(pairs) = deserialized(bytes, |text| serde_json::from_str(text))?;
             for (key, value) in pairs {
-                if fields.insert(key.clone(), value).is_some() {
-                    twice.get_or_insert(key);
+                if fields.contains_key(&key) {
+                    return Err(repeated_key(&key));
                 }
+                fields.insert(key, value);
             }
         }
         RawRecord::Row(bytes, table) => {
@@ -145,10 +155,23 @@ pub fn whole(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> {
             fields.extend(table.columns.iter().cloned().zip(values));
         }
     }
-    twice.map_or(Ok(fields), |key| Err(Problem::new(format!("`{key}` stands in the record twice"), hint)))
+    Ok(fields)
 }
 
-/// The fields of an object, in its order, those that stand there twice included.
+/// A record with two values under one key.
+fn repeated_key(key: &str) -> Problem {
+    let hint = "which of the two is meant is not known: rename or remove one";
+    Problem::new(format!("`{key}` stands in the record twice"), hint)
+}
+
+/// Parses a record, and a second time with `null` for Python's `NaN` and `Infinity` where that fails.
+fn deserialized<T>(bytes: &[u8], parse: impl Fn(&str) -> serde_json::Result<T>) -> Result<T, Problem> {
+    let text = text(bytes)?;
+    let again = |error| without_nan(text).map_or(Err(error), |text| parse(&text));
+    parse(text).or_else(again).map_err(|error| invalid(&error))
+}
+
+/// The fields of an object in its order, repeated keys included.
 struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -226,7 +249,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// The index of a wanted key.
+/// Deserializes a key to its index; `None` for one that is not read.
 struct Key<'a>(&'a Names);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {

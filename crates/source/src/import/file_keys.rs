@@ -1,4 +1,4 @@
-//! What the exam items of a whole file tell of how their answers are written, gathered once and only where it is asked for.
+//! Evidence of how a whole file writes the answers of its exam items, gathered once, at the first ambiguous record.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use super::choice::KeyEvidence;
 
 type Gather<'a> = dyn Fn() -> KeyEvidence + Send + Sync + 'a;
 
-/// The evidence of one file. A reader of a part of the file (a shard) asks all of it all the same.
+/// The evidence of one file; always of all its records, also for a shard, which imports only some.
 #[derive(Default)]
 pub struct FileKeys<'a> {
     evidence: OnceLock<KeyEvidence>,
@@ -19,18 +19,18 @@ pub struct FileKeys<'a> {
 }
 
 impl<'a> FileKeys<'a> {
-    /// Of a file that `importer` reads.
+    /// The evidence of a file that `importer` reads.
     pub fn of(path: &'a Path, part: &'a SourcePart, importer: &'a Importer) -> Self {
         Self { evidence: OnceLock::new(), gather: Some(Box::new(move || gather(path, part, importer))) }
     }
 
-    /// The evidence; the first time the file is read for it, by one thread, so that no thread waits for another task.
+    /// The evidence. The first call reads the file, on one thread: a parallel read could wait for a task of this same scan.
     pub fn evidence(&self) -> &KeyEvidence {
         self.evidence.get_or_init(|| self.gather.as_ref().map(|gather| gather()).unwrap_or_default())
     }
 }
 
-/// Reads a file's records up to its end or its first error, which whoever imports the file reports.
+/// Reads a file's records up to its end or its first error, which the import of the file reports.
 fn gather(path: &Path, part: &SourcePart, importer: &Importer) -> KeyEvidence {
     let mut evidence = KeyEvidence::default();
     let (wants, knows) = (|column: &str| importer.wants(column), |object: &[u8]| importer.knows(object));

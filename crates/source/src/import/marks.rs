@@ -1,4 +1,4 @@
-//! What a record says about its own answers: turns that are not to be learned, and answers that are bad.
+//! Marks of a record on its own answers: turns without loss, and answers of low preference.
 
 use medley_mixture::spec::Columns;
 use medley_reader::Problem;
@@ -8,8 +8,8 @@ use super::Seen;
 use super::columns::{Column, kind};
 use super::fields::{Fields, Names};
 
-/// Keys of a turn that say that it is learned: OpenAI's `weight`, LLaMA-Factory's `loss_weight`, Axolotl's `train` and `training`,
-/// `loss` of AgentInstruct, XTuner and ms-swift, ms-swift's `loss_scale`, XTuner's `output_with_loss`, Megatron's `loss_mask`.
+/// Keys of a turn whose true or 1 means that it is learned: OpenAI's `weight`, LLaMA-Factory's `loss_weight`, Axolotl's `train`
+/// and `training`, `loss` of AgentInstruct, XTuner and ms-swift, ms-swift's `loss_scale`, XTuner's `output_with_loss`, Megatron's `loss_mask`.
 const LEARNED: [&str; 10] = [
     "weight",
     "loss_weight",
@@ -22,9 +22,9 @@ const LEARNED: [&str; 10] = [
     "is_train",
     "trainable",
 ];
-/// Keys of a turn that say that it is not learned.
+/// Keys of a turn whose true or 1 means that it is not learned.
 const MASKED: [&str; 2] = ["mask", "masked"];
-/// Words in a key by which an unknown flag is suspected to say whether a turn is learned.
+/// Words in the name of an unknown flag that may be such a mark.
 const SUSPECT: [&str; 12] = [
     "loss",
     "train",
@@ -39,13 +39,13 @@ const SUSPECT: [&str; 12] = [
     "supervise",
     "supervised",
 ];
-/// Axolotl's list of parts of a turn, each learned or not.
+/// Axolotl's list of marks for parts of a turn.
 const PARTS: &str = "train_detail";
 
 const HINT: &str = "write true or false (1 or 0); `columns = { train = \"KEY\" }` reads that key alone (false: not learned), \
                     `columns = { train = \"\" }` none: every answer is learned";
 
-/// What a flag says.
+/// The truth value of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truth {
     Yes,
@@ -55,7 +55,7 @@ enum Truth {
     Unclear,
 }
 
-/// A flag as JSON, Python and tables write it: true, 1, 1.0, "True", "1".
+/// Reads a flag as JSON, Python and tables write it: true, 1, 1.0, "True", "1".
 fn truth(value: &Value) -> Truth {
     let number = |number: f64| match number {
         0.0 => Truth::No,
@@ -76,10 +76,10 @@ fn truth(value: &Value) -> Truth {
     }
 }
 
-/// Whether an assistant's turn is not to be learned, by the key `named` in the recipe or by the usual ones.
+/// Whether an assistant's turn is excluded from the loss, by the key that the recipe names or by the usual ones.
 ///
 /// # Errors
-/// A flag that is neither yes nor no, or one that is unknown and may be meant so.
+/// A flag that is neither true nor false, or an unknown flag with a name like that of a mark.
 pub(super) fn is_unlearned(turn: &Value, named: Option<&str>) -> Result<bool, String> {
     let Value::Object(turn) = turn else { return Ok(false) };
     let says_no = |key: &str, value: &Value| match truth(value) {
@@ -145,16 +145,16 @@ pub(super) struct AnswerMarks {
     kto_tag: Column,
 }
 
-/// What is beside a mark.
+/// The fields of a record on which the meaning of `label` depends.
 pub(super) struct Beside<'a> {
-    /// The record is a conversation or has `prompt` and `completion`, where `label` is known to be a mark of good or bad.
+    /// The record is a conversation or has `prompt` and `completion`, where `label` is a preference mark (TRL, ms-swift).
     pub preferences: bool,
     /// The last answer.
     pub answer: &'a str,
 }
 
 impl AnswerMarks {
-    /// `None` where the recipe reads these fields itself, in `columns` or in a condition.
+    /// `None` where the recipe uses these fields in `columns` or in a condition.
     pub fn new<'a>(columns: &'a Columns, conditions: impl Iterator<Item = &'a str>, names: &mut Names) -> Option<Self> {
         let Columns { instruction, input, output, history, system, messages, .. } = columns;
         let named = [instruction, input, output, history, system, messages].into_iter().flatten().map(String::as_str);
@@ -166,7 +166,7 @@ impl AnswerMarks {
         Some(Self { label: column("label"), kto_tag: column("kto_tag") })
     }
 
-    /// Whether the record's answer is marked as bad, and what is seen of its marks.
+    /// Whether the record's answer is marked as bad, with the bits of [`LABELS`].
     ///
     /// # Errors
     /// `kto_tag` is neither true nor false.
@@ -185,7 +185,7 @@ impl AnswerMarks {
         if label.is_boolean() || !beside.preferences {
             return Ok((label == &Value::Bool(false), 0));
         }
-        // The class that is asked for is no mark.
+        // A label equal to the answer is the class to predict, and no mark.
         let text = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
         let is_answer = text.trim().eq_ignore_ascii_case(beside.answer.trim());
         Ok(match truth(label) {
@@ -196,18 +196,18 @@ impl AnswerMarks {
     }
 }
 
-/// What is wrong with a file in which `label` marks bad answers in some records and is a class in others.
+/// The problem of a file in which `label` is a preference mark in some records and a class in others.
 pub fn contradiction(seen: Seen) -> Option<Problem> {
     (seen & LABELS == LABELS).then(|| {
         Problem::new(
             "`label` is 0 or \"false\" in some records, as for bad answers, and neither 0 nor 1 in others, as for classes",
-            "say which records are learned: `where = [\"label == 1\"]` takes the good answers, `where = [\"label != -1\"]` \
+            "choose the records to learn: `where = [\"label == 1\"]` takes the good answers, `where = [\"label != -1\"]` \
              every class",
         )
     })
 }
 
-/// Whether a question and an answer are columns of a table, written as lists of the same length.
+/// Whether a question and an answer are columns of a table: lists of the same length.
 pub(super) fn is_by_column(question: &Value, answer: &Value) -> bool {
     match (question, answer) {
         (Value::Array(questions), Value::Array(answers)) => {
@@ -217,7 +217,7 @@ pub(super) fn is_by_column(question: &Value, answer: &Value) -> bool {
     }
 }
 
-/// A turn's own system message, as XTuner has it.
+/// The text under a key of a turn; `None` where it is blank or missing.
 pub(super) fn text_under<'a>(turn: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     turn.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
 }

@@ -18,7 +18,7 @@ use super::{Imported, Seen, marks};
 /// The keys that hold the turns.
 pub(super) const KEYS: [&str; 3] = ["messages", "conversations", "conversation"];
 
-/// How the recipe says that conversations are written.
+/// The keys and roles of turns that the recipe names.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     role: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Turns {
     train: Option<String>,
 }
 
-/// The columns that [`read`] looks at: those that may hold the turns, and a system message beside them.
+/// The columns of conversations: the candidates for the turns, and a system message beside them.
 pub(super) struct Conversations {
     pub columns: Vec<Column>,
     system: Column,
@@ -58,7 +58,7 @@ impl Conversations {
 const HINT: &str = "a turn is {\"role\": …, \"content\": …} or {\"from\": …, \"value\": …}; `columns = { role = …, content = … \
                     }` names other keys";
 
-/// Keys of a pair of turns: what is asked, what is answered.
+/// Keys of a question and its answer in one element of the list.
 const PAIRS: [(&str, &str); 9] = [
     ("human", "assistant"),
     ("input", "output"),
@@ -85,8 +85,7 @@ pub(super) fn is_messages(value: &Value) -> bool {
     value.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(is_message))
 }
 
-/// TRL's conversational prompt and completion, each a list of messages or a text; the prompt's answers are not learned, as TRL
-/// does not learn them.
+/// TRL's conversational prompt and completion, each a list of messages or a text. Answers in the prompt have no loss, as in TRL.
 pub(super) fn prompt_and_completion(
     (question, prompt): (&str, &Value),
     (answer, completion): (&str, &Value),
@@ -155,7 +154,7 @@ impl Turns {
         Ok(Ok(messages))
     }
 
-    /// Question and answer of a turn that holds both.
+    /// Question and answer of an element that has both.
     fn pair<'a>(&self, turn: &'a Value) -> Option<(&'a Value, &'a Value)> {
         if self.role(turn).is_some() {
             return None;
@@ -170,7 +169,7 @@ impl Turns {
         PAIRS.into_iter().find_map(|(question, answer)| Some((turn.get(question)?, turn.get(answer)?)))
     }
 
-    /// Adds the system message of a pair, which may be said again in each.
+    /// Adds the system message of a pair (XTuner), unless it repeats the first one.
     fn system_of_pair(&self, turn: &Value, messages: &mut Vec<Message>) {
         let system = turn.as_object().and_then(|turn| marks::text_under(turn, "system"));
         let is_new = |system: &&str| {
@@ -220,7 +219,7 @@ fn list<'a>(turns: &'a Value, key: &str) -> Result<Cow<'a, [Value]>, Problem> {
     }
 }
 
-/// The problem of a table's cell that should hold JSON.
+/// The problem of a table's cell with invalid JSON.
 pub(super) fn not_json(key: &str, error: &serde_json::Error) -> Problem {
     let hint = "a list in a table's cell is JSON, with double quotes: Python's `json.dumps` writes it, `str` does not";
     Problem::new(format!("`{key}` is a text that is not valid JSON: {error}"), hint)
@@ -249,8 +248,8 @@ fn content_text(content: &Value, key: &str) -> Result<Option<String>, Problem> {
     Ok(parts.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join("\n")))
 }
 
-/// At most one system turn, first; then user and assistant by turns, ending with the assistant. A system turn that says the same
-/// again is dropped.
+/// A conversation of at most one system turn, first, then user and assistant alternating, ending with the assistant. An equal
+/// second system turn is dropped.
 pub(super) fn checked(mut messages: Vec<Message>) -> Imported {
     if messages.first().is_some_and(|first| first.role == Role::System && is_blank(&first.content)) {
         messages.remove(0);
@@ -280,10 +279,10 @@ pub(super) fn checked(mut messages: Vec<Message>) -> Imported {
     unless_empty(messages)
 }
 
-/// What stands before the texts of a list that takes turns.
+/// Prefixes of the user's and the assistant's texts in a list of texts.
 const MARKS: [[&str; 2]; 2] = [["问：", "问:"], ["答：", "答:"]];
 
-/// Whether a value is a list of texts that take turns, each with its mark.
+/// Whether a value is a list of alternating texts, each with its prefix.
 pub(super) fn are_marked_texts(texts: &Value) -> bool {
     let has_mark = |(index, text): (usize, &Value)| {
         text.as_str().is_some_and(|text| MARKS[index % 2].iter().any(|mark| text.trim_start().starts_with(mark)))
@@ -291,7 +290,7 @@ pub(super) fn are_marked_texts(texts: &Value) -> bool {
     texts.as_array().is_some_and(|texts| texts.len() > 1 && texts.iter().enumerate().all(has_mark))
 }
 
-/// Texts that take turns, the user first: `["…", "…"]`, also with 问： and 答： before them.
+/// A list of alternating texts, the user's first, with or without 问： and 答： before them.
 pub(super) fn texts_in_turn(texts: &[Value]) -> Option<Imported> {
     let mut messages = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {

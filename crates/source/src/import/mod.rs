@@ -1,4 +1,4 @@
-//! From a record as it stands in its file to a conversation.
+//! Importers: from a raw record of a file to a conversation.
 
 mod alpaca;
 mod choice;
@@ -7,10 +7,12 @@ mod conversation;
 mod fields;
 mod file_keys;
 mod identify;
+mod keys;
 mod marks;
 mod messages;
 mod moss;
 mod packed;
+mod pair;
 mod shape;
 mod suggest;
 
@@ -24,7 +26,7 @@ use serde_json::Value;
 
 pub use choice::{Choice, ChoiceQuestion, KeyEvidence, RecordProblem, Unanswered, named_letters};
 use columns::Column;
-pub use fields::whole;
+pub use fields::all_fields;
 use fields::{Fields, Names};
 pub use file_keys::FileKeys;
 pub use identify::Identified;
@@ -40,7 +42,7 @@ pub enum Imported {
     Rejected(Rejection),
 }
 
-/// The columns that were met, as bits by their index in the importer.
+/// Mask of the columns found in records, a bit for each index in the importer.
 pub type Seen = u8;
 
 /// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import`].
@@ -49,7 +51,7 @@ pub fn read_plain(record: &[u8]) -> Vec<Message> {
     identify::messages(record).unwrap_or_default()
 }
 
-/// What is seen of a record that [`Importer::identify`] knows.
+/// The columns of a record that [`Importer::identify`] recognises.
 pub const PLAIN_SEEN: Seen = 1;
 
 /// A record that was read.
@@ -70,13 +72,13 @@ pub struct Importer {
     plan: Plan,
     names: Names,
     supervise: Supervise,
-    /// How the answers of exam items count options, where the recipe says it.
+    /// The number of the first option in numeric answers of exam items, where the recipe sets it.
     answers_from: Option<u8>,
-    /// What the recipe asks of the record's own fields.
+    /// The recipe's conditions on fields of the record.
     conditions: Vec<(Column, Condition)>,
-    /// Marks of good and bad answers, unless the recipe reads them itself.
+    /// Preference marks, unless the recipe uses their columns.
     marks: Option<marks::AnswerMarks>,
-    /// The columns are named `prompt` and `completion`.
+    /// Whether the recipe names the columns `prompt` and `completion` (KTO).
     names_preferences: bool,
 }
 
@@ -86,7 +88,7 @@ enum Plan {
     Recognise,
     /// By these columns; packed questions are taken apart.
     Named(Vec<Column>),
-    /// By these columns, as they stand.
+    /// By these columns, texts unchanged.
     Alpaca(Vec<Column>),
     /// As conversations.
     Messages(messages::Conversations),
@@ -94,11 +96,14 @@ enum Plan {
     Items(ItemColumns),
 }
 
-/// The columns of exam items: question, answer, and the options first, then the others.
+/// The named columns of exam items: question, answer, options, then passage and explanation.
 struct ItemColumns {
     columns: Columns,
     paths: Vec<Column>,
 }
+
+/// Named columns of exam items that a file must have: question, answer and two options.
+const CHECKED_COLUMNS: usize = 4;
 
 impl ItemColumns {
     fn new(columns: &Columns, names: &mut Names) -> Self {
@@ -107,12 +112,11 @@ impl ItemColumns {
         let mut paths =
             vec![column(instruction.as_deref(), "question", true), column(output.as_deref(), "answer", true)];
         let options = options.as_ref().map(OptionColumns::names).unwrap_or_default();
-        // The options that every record has; further ones may be missing from a file.
-        let required = |index: usize| index < 2;
-        paths.extend(options.iter().enumerate().map(|(index, name)| column(Some(name), "", required(index))));
+        paths.extend(options.iter().map(|name| column(Some(name), "", true)));
         paths.push(column(input.as_deref(), "", false));
         paths.push(column(explanation.as_deref(), "explanation", false));
-        paths.iter_mut().skip(4).for_each(|column| column.required = false);
+        // Every question has two options; a file may lack the columns of the others.
+        paths.iter_mut().skip(CHECKED_COLUMNS).for_each(|column| column.required = false);
         Self { columns: columns.clone(), paths }
     }
 
@@ -122,10 +126,15 @@ impl ItemColumns {
         })
     }
 
-    /// The first columns that the record has, as bits.
+    /// The mask of the columns that a file must have.
     fn seen(&self, fields: &Fields) -> Seen {
         let is_there = |(_, column): &(usize, &Column)| column.value(fields).is_some();
-        self.paths.iter().take(4).enumerate().filter(is_there).fold(0, |seen, (index, _)| seen | 1 << index)
+        self.paths
+            .iter()
+            .take(CHECKED_COLUMNS)
+            .enumerate()
+            .filter(is_there)
+            .fold(0, |seen, (index, _)| seen | 1 << index)
     }
 }
 
@@ -142,7 +151,7 @@ impl Importer {
             _ if part.columns.options.is_some() => Plan::Items(ItemColumns::new(&part.columns, &mut names)),
             _ if part.columns.name_fields() => Plan::Named(alpaca::columns(&part.columns, &mut names)),
             _ => {
-                names = shape::names();
+                names = keys::names();
                 Plan::Recognise
             }
         };
@@ -158,7 +167,7 @@ impl Importer {
         Self { plan, names, supervise: part.supervise, answers_from, conditions, marks, names_preferences }
     }
 
-    /// Whether the column is looked at.
+    /// Whether the importer reads the column.
     pub fn wants(&self, column: &str) -> bool {
         self.names.find(column).is_some()
     }
@@ -169,14 +178,14 @@ impl Importer {
         self.import_of(record, &FileKeys::default())
     }
 
-    /// Adds what a record tells of how the answers of its file's exam items are written.
+    /// Adds a record to the evidence of how its file's answers name options.
     pub fn observe(&self, record: RawRecord<'_>, evidence: &mut KeyEvidence) {
-        // What cannot be read is an error where the record is imported.
+        // A record that cannot be read is reported by its import.
         let Ok(fields) = Fields::read(record, &self.names) else { return };
         match &self.plan {
             Plan::Recognise => {
                 let none = KeyEvidence::default();
-                let exam = shape::Exam { answers_from: self.answers_from, evidence: &|| &none };
+                let exam = keys::Exam { answers_from: self.answers_from, evidence: &|| &none };
                 shape::observe(&fields, &self.names, exam, evidence);
             }
             Plan::Items(columns) => {
@@ -212,7 +221,7 @@ impl Importer {
         (identified.shape == Shape::Alpaca || self.supervise == Supervise::All).then_some(identified)
     }
 
-    /// Whether an object is a record as this importer knows them, if a broken one, and no file of records.
+    /// Whether a file that is this object alone holds one record, sound or broken, and not several in a layout of one object.
     pub fn knows(&self, object: &[u8]) -> bool {
         let record = RawRecord::Json(object);
         match self.import_of(record, &FileKeys::default()).map(|read| read.imported) {
@@ -221,18 +230,19 @@ impl Importer {
             }
             Ok(Imported::Rejected(Rejection::MissingColumn | Rejection::ListsOfTexts)) => false,
             Ok(_) => true,
-            Err(_) => self.has_turns(record),
+            Err(_) => self.is_broken_record(record),
         }
     }
 
-    /// Whether a record has a list of turns, whatever is wrong with them.
-    fn has_turns(&self, record: RawRecord<'_>) -> bool {
-        let Ok(fields) = Fields::read(record, &self.names) else { return false };
+    /// Whether an object that cannot be imported is a record all the same: it has a key twice, or a list of turns.
+    fn is_broken_record(&self, record: RawRecord<'_>) -> bool {
+        let Ok(fields) = Fields::parse(record, &self.names) else { return false };
         let is_list = |value: &Value| value.get(0).is_some_and(Value::is_object);
-        match &self.plan {
+        let has_turns = match &self.plan {
             Plan::Messages(turns) => turns.columns.iter().filter_map(|column| column.value(&fields)).any(is_list),
             _ => messages::KEYS.iter().filter_map(|key| fields.get(self.names.find(key)?)).any(is_list),
-        }
+        };
+        has_turns || fields.has_repeated_key()
     }
 
     fn read(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<Read, Problem> {
@@ -258,7 +268,7 @@ impl Importer {
         Ok(read)
     }
 
-    /// The object that stands for a record that is a list of turns: its `messages`, or `data` for texts with marks before them.
+    /// A record that is a list of turns, as an object with the list under `messages`, or under `data` for texts with prefixes.
     fn object_of_list(&self, record: RawRecord<'_>) -> Result<Option<Vec<u8>>, Problem> {
         let RawRecord::Json(bytes) = record else { return Ok(None) };
         let Some(b'[') = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Ok(None) };
@@ -293,7 +303,7 @@ impl Importer {
     fn converted(&self, fields: &Fields, file: &FileKeys<'_>) -> Result<Read, Problem> {
         match &self.plan {
             Plan::Recognise => {
-                let exam = shape::Exam { answers_from: self.answers_from, evidence: &|| file.evidence() };
+                let exam = keys::Exam { answers_from: self.answers_from, evidence: &|| file.evidence() };
                 let (imported, shape) = shape::import(fields, &self.names, exam)?;
                 Ok(Read { imported, unmet: None, seen: Seen::from(shape != Shape::Unknown), shape })
             }
@@ -304,7 +314,7 @@ impl Importer {
                 }
                 let (parts, seen) = alpaca::parts(fields, columns)?;
                 let named = matches!(self.plan, Plan::Named(_));
-                let conversation = if named { shape::unpacked } else { conversation::Parts::conversation };
+                let conversation = if named { pair::unpacked } else { conversation::Parts::conversation };
                 let imported = parts.map_or(Imported::Rejected(Rejection::MissingColumn), conversation);
                 Ok(Read { imported, unmet: None, seen, shape: if named { Shape::Columns } else { Shape::Alpaca } })
             }
@@ -319,7 +329,7 @@ impl Importer {
         }
     }
 
-    /// What is wrong with a file whose records have the columns `seen` between them, `record` being the first of them.
+    /// Checks the columns of a file, `seen` being the union of its records' masks and `record` the first record.
     pub fn check_columns(&self, seen: Seen, record: RawRecord<'_>) -> Result<(), Problem> {
         match self.lacks(seen) {
             Some(missing) => Err(self.missing_everywhere(&missing, record)),
@@ -327,7 +337,7 @@ impl Importer {
         }
     }
 
-    /// What is in no record of a file whose records have the columns `seen` between them.
+    /// The column that no record of a file has, `seen` being the union of the records' masks.
     pub fn lacks(&self, seen: Seen) -> Option<String> {
         let seen = seen & !marks::LABELS;
         match &self.plan {

@@ -1,4 +1,4 @@
-//! MOSS's conversations: an object of turns, each an object of what was said, thought, called and returned.
+//! MOSS's conversations: an object of turns, each an object of utterances, inner thoughts, tool calls and tool responses.
 
 use medley_chat::{Message, Role};
 use medley_mixture::Rejection;
@@ -11,7 +11,7 @@ use super::messages::checked;
 
 const HINT: &str = "MOSS writes {\"turn_1\": {\"Human\": …, \"MOSS\": …}, …}";
 
-/// Reads `chat`, with `meta_instruction` as the system message. A conversation that calls tools is not read.
+/// Reads `chat`, with `meta_instruction` as the system message. Conversations with tool calls are rejected.
 pub(super) fn import(chat: &Value, meta_instruction: Option<&Value>) -> Result<Imported, Problem> {
     let mut messages = Vec::new();
     if let Some(system) = meta_instruction.and_then(Value::as_str).filter(|text| !is_blank(text)) {
@@ -32,7 +32,7 @@ pub(super) fn import(chat: &Value, meta_instruction: Option<&Value>) -> Result<I
     Ok(checked(messages))
 }
 
-/// The turns with their names, by the numbers in these.
+/// The turns with their names, sorted by the number in the name.
 fn turns(chat: &Value) -> Result<Vec<(String, &Value)>, Problem> {
     match chat {
         Value::Object(turns) => {
@@ -48,7 +48,7 @@ fn turns(chat: &Value) -> Result<Vec<(String, &Value)>, Problem> {
     }
 }
 
-/// A text without its mark and its end: `<|Human|>: …<eoh>`.
+/// A text without the speaker tag and the end token: `<|Human|>: …<eoh>`.
 fn bare(text: &str) -> &str {
     let text = text.trim();
     let behind_mark = text.strip_prefix("<|").and_then(|rest| rest.split_once("|>:")).map_or(text, |(_, rest)| rest);
@@ -56,7 +56,7 @@ fn bare(text: &str) -> &str {
     ends.iter().find_map(|end| behind_mark.strip_suffix(end)).unwrap_or(behind_mark).trim()
 }
 
-/// Whether a value is a conversation of MOSS.
+/// Whether a value is a MOSS conversation.
 pub(super) fn is_chat(chat: &Value) -> bool {
     let first = match chat {
         Value::Object(turns) => turns.values().next(),

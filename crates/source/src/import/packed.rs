@@ -1,21 +1,21 @@
-//! Several things packed into one text: a dialogue, a question in its wrapping, a passage with its question, a list.
+//! Structures packed into one text: a dialogue, a question with speaker marks, a passage with its question, a printed list.
 
 use medley_chat::{Message, Role};
 
 use super::columns::is_blank;
 
-/// Where marks count.
+/// Where a speaker mark begins a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counts {
-    /// Anywhere, even the user's alone: they cannot be prose.
+    /// Anywhere, even without the other speaker's: such a mark is never prose.
     Anywhere,
-    /// Anywhere, but one side's alone may be a heading.
+    /// Anywhere, if both speakers' marks occur: one alone may be a heading.
     Together,
-    /// At the beginning of a line, and the user's beside the assistant's: in a line they may be prose.
+    /// At the beginning of a line, if both speakers' marks occur: within a line it may be prose.
     AtLineStart,
 }
 
-/// What introduces the user's and the assistant's turns.
+/// Marks before the user's and the assistant's turns.
 const MARKS: [([&str; 2], Counts); 9] = [
     (["<user>:", "<bot>:"], Counts::Anywhere),
     (["<human>:", "<bot>:"], Counts::Anywhere),
@@ -35,8 +35,8 @@ pub(super) fn may_be_packed(text: &[u8]) -> bool {
         .any(|start| text.starts_with(start.as_bytes()))
 }
 
-/// The turns of a dialogue that is packed into one text and begins with the user's mark. An empty last answer, left for
-/// the model to write, is dropped. `None` where not every mark begins a turn: then the text stays as it is.
+/// The turns of a dialogue in one text that begins with the user's mark, without an empty last answer (the place for the model's).
+/// `None` unless every mark begins a turn: the text is then kept as one turn.
 pub(super) fn dialogue(text: &str) -> Option<Vec<Message>> {
     let text = text.trim();
     let (marks, counts) = MARKS.into_iter().find(|([user, assistant], counts)| {
@@ -69,7 +69,7 @@ fn next_mark(text: &str, mark: &str, counts: Counts) -> Option<usize> {
     text.match_indices(mark).map(|(at, _)| at).find(begins_line)
 }
 
-/// Whether a mark stands in a turn where it counts, or both do where they do not.
+/// Whether a turn contains a mark where it begins another turn, or both marks anywhere.
 fn holds_another_turn(turn: &str, marks: [&str; 2], counts: Counts) -> bool {
     marks.iter().any(|mark| next_mark(turn, mark, counts).is_some()) || marks.iter().all(|mark| turn.contains(mark))
 }
@@ -90,7 +90,7 @@ fn holds_mark(text: &str) -> bool {
     MARKS.iter().flat_map(|(marks, _)| marks).any(|mark| text.contains(mark))
 }
 
-/// The question in `问题：…\n回答：`, whose answer stands elsewhere.
+/// The question in `问题：…\n回答：`, whose answer is in another field.
 pub(super) fn wrapped_question(text: &str) -> Option<&str> {
     let starts = ["问题：", "问题:", "问：", "问:"];
     let inside = starts.iter().find_map(|mark| text.trim_start().strip_prefix(mark))?;

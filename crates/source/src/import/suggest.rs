@@ -1,5 +1,4 @@
-//! What to do about a file none of whose records is recognised: what it is, or a `columns` line, tried on a record before it is
-//! suggested.
+//! Hints for a file without a recognised record: the name of its layout, or a `columns` line that was tried on a record.
 
 use indexmap::IndexSet;
 use medley_chat::Role;
@@ -17,12 +16,12 @@ const INPUTS: [&str; 3] = ["input", "context", "passage"];
 const ANSWERS: [&str; 9] =
     ["output", "response", "answer", "target", "completion", "answers", "reply", "solution", "chosen"];
 
-/// Keys of a turn by which speakers are told.
+/// Keys of a turn's speaker.
 const SPEAKERS: [&str; 10] =
     ["role", "from", "speaker", "sender", "author", "participant", "identity", "说话人", "角色", "身份"];
-/// Keys of a turn that hold what is said.
+/// Keys of a turn's text.
 const SAID: [&str; 8] = ["content", "value", "message", "text", "utterance", "sentence", "内容", "文本"];
-/// Words in the names of speakers who answer, and of those who ask.
+/// Words in the names of answering speakers.
 const ANSWERING: [&str; 18] = [
     "assistant",
     "bot",
@@ -43,10 +42,11 @@ const ANSWERING: [&str; 18] = [
     "咨询师",
     "机器人",
 ];
+/// Words in the names of asking speakers.
 const ASKING: [&str; 11] =
     ["user", "human", "patient", "client", "customer", "student", "患者", "病人", "用户", "家属", "来访者"];
 
-/// What to do about a record like this one, whose keys are none of a known layout.
+/// The hint for a record without the keys of a known layout.
 pub(super) fn hint(record: RawRecord<'_>, entries: &[(String, Value)]) -> String {
     let known = preferences(entries).or_else(|| single_turn(entries)).or_else(|| paragraphs(entries));
     known.or_else(|| of_turns(record, entries)).unwrap_or_else(|| of_columns(record, entries))
@@ -57,7 +57,7 @@ fn value<'a>(entries: &'a [(String, Value)], names: &[&str]) -> Option<(&'a str,
     entries.iter().find(same).map(|(key, value)| (key.as_str(), value))
 }
 
-/// Answers that are preferred to others.
+/// Preference data: a chosen and a rejected answer.
 fn preferences(entries: &[(String, Value)]) -> Option<String> {
     let ((chosen, answer), _) = (value(entries, &["chosen"])?, value(entries, &["rejected"])?);
     let whole = answer.as_array().is_some_and(|turns| turns.len() > 1) && is_messages(answer);
@@ -71,7 +71,7 @@ fn preferences(entries: &[(String, Value)]) -> Option<String> {
     Some(format!("answers are ranked, for preference training; to learn the chosen ones alone: {how}"))
 }
 
-/// Paragraphs with questions about each, as SQuAD has them.
+/// SQuAD's nested paragraphs with questions.
 fn paragraphs(entries: &[(String, Value)]) -> Option<String> {
     let has = |value: &Value| value.get("paragraphs").is_some();
     let nested = entries.iter().any(|(key, value)| key == "paragraphs" || value.get(0).is_some_and(has));
@@ -82,7 +82,7 @@ fn paragraphs(entries: &[(String, Value)]) -> Option<String> {
     })
 }
 
-/// One turn of a conversation whose other turns are other records.
+/// A record that is one turn of a conversation.
 fn single_turn(entries: &[(String, Value)]) -> Option<String> {
     let ((role, speaker), (said, text)) = (value(entries, &SPEAKERS)?, value(entries, &SAID)?);
     (speaker.is_string() && text.is_string()).then(|| {
@@ -93,8 +93,8 @@ fn single_turn(entries: &[(String, Value)]) -> Option<String> {
     })
 }
 
-/// Whether a key ends with a word that says `name`: `QUESTION`, `zh_question` and `userQuestions` say `question`.
-fn says(key: &str, name: &str) -> bool {
+/// Whether the last word of a key is `name`, singular or plural: `QUESTION`, `zh_question` and `userQuestions` for `question`.
+fn ends_with_word(key: &str, name: &str) -> bool {
     let begins = |(at, character): (usize, char)| {
         let before = key[..at].chars().next_back()?;
         let border = !before.is_alphanumeric() || (before.is_lowercase() && character.is_uppercase());
@@ -104,27 +104,27 @@ fn says(key: &str, name: &str) -> bool {
     word.to_lowercase().trim_end_matches('s') == name.trim_end_matches('s')
 }
 
-/// Whether a record is read by these columns as a source's records would be.
+/// Imports a record by these columns.
 fn try_columns(columns: &Columns, record: RawRecord<'_>) -> Option<Imported> {
     let importer = Importer::new(&SourcePart { columns: columns.clone(), ..SourcePart::default() });
     importer.import_of(record, &FileKeys::default()).ok().map(|read| read.imported)
 }
 
-/// A `columns` line that fits a record with texts under these keys as well as can be told.
+/// The most plausible `columns` line for a record of texts.
 fn of_columns(record: RawRecord<'_>, entries: &[(String, Value)]) -> String {
     let texts = entries.iter().filter(|(_, value)| text_of(value, "").is_ok());
     let keys: Vec<&str> = texts.map(|(key, _)| key.as_str()).collect();
     let find = |names: &[&str], beside: Option<&str>| {
         let free = |key: &&&str| Some(**key) != beside;
         let exact = names.iter().find_map(|name| keys.iter().filter(free).find(|key| key.eq_ignore_ascii_case(name)));
-        let near = || names.iter().find_map(|name| keys.iter().filter(free).rfind(|key| says(key, name)));
+        let near = || names.iter().find_map(|name| keys.iter().filter(free).rfind(|key| ends_with_word(key, name)));
         exact.or_else(near).map(|key| (*key).to_owned())
     };
     let (instruction, output) = (find(&QUESTIONS, None), find(&ANSWERS, None));
     let input = find(&INPUTS, instruction.as_deref());
     let columns = Columns { instruction, input, output, ..Columns::default() };
     let is_whole = columns.instruction.is_some() && columns.output.is_some();
-    // A record may say nothing, but its columns must be there and be texts.
+    // The record may be empty, but its columns must exist and be texts.
     let reads = match try_columns(&columns, record) {
         None | Some(Imported::Rejected(Rejection::MissingColumn | Rejection::ListsOfTexts)) => false,
         Some(_) => true,
@@ -133,12 +133,10 @@ fn of_columns(record: RawRecord<'_>, entries: &[(String, Value)]) -> String {
     let input = input.map(|input| format!(" input = \"{input}\",")).unwrap_or_default();
     let or_dots = |name: Option<String>| name.unwrap_or_else(|| "…".to_owned());
     let (instruction, output) = (or_dots(instruction), or_dots(output));
-    format!(
-        "say which columns hold what: `columns = {{ instruction = \"{instruction}\",{input} output = \"{output}\" }}`"
-    )
+    format!("name the columns: `columns = {{ instruction = \"{instruction}\",{input} output = \"{output}\" }}`")
 }
 
-/// A `columns` line for a record with a list of turns under names of its own, each with a speaker and a text.
+/// A `columns` line for a record with a list of turns under unknown keys, each with a speaker and a text.
 pub(super) fn of_turns(record: RawRecord<'_>, entries: &[(String, Value)]) -> Option<String> {
     entries.iter().find_map(|(name, value)| {
         let turns = value.as_array()?;
@@ -165,26 +163,26 @@ pub(super) fn of_turns(record: RawRecord<'_>, entries: &[(String, Value)]) -> Op
             roles,
             ..Columns::default()
         };
-        // A conversation that the user ends is one all the same, but not one that the assistant begins.
+        // A conversation may end with the user, but not begin with the assistant.
         let asks_first = fields.iter().any(|(key, texts)| key == role && texts.first() == Some(&asking));
         let reads = match try_columns(&columns, record) {
             Some(Imported::Conversation(_)) => true,
             Some(Imported::Rejected(Rejection::TurnsOutOfOrder)) => asks_first,
             _ => false,
         };
-        reads.then(|| format!("say how the conversation is written: `{line}`"))
+        reads.then(|| format!("name the keys of the conversation: `{line}`"))
     })
 }
 
-/// The speaker who asks and the one who answers, where the texts are the names of two speakers: they have a speaker's key or are
-/// known words, come again, and are short.
+/// The asking and the answering speaker, if `texts` are the names of two speakers: short, and either known words or repeated under a
+/// speaker's key.
 fn speakers<'a>(key: &str, texts: &[&'a str]) -> Option<[&'a str; 2]> {
     let names: IndexSet<&str> = texts.iter().copied().collect();
     let (first, second) = (names.get_index(0)?, names.get_index(1)?);
     let short = |name: &&str| !name.is_empty() && name.chars().count() <= 16 && !name.contains(['\n', '?', '？', '。']);
     let [one, other] = [*first, *second].map(side);
     let known = one.is_some() && other.is_some();
-    let has_key = SPEAKERS.iter().any(|speaker| key.eq_ignore_ascii_case(speaker)) || says(key, "role");
+    let has_key = SPEAKERS.iter().any(|speaker| key.eq_ignore_ascii_case(speaker)) || ends_with_word(key, "role");
     if names.len() != 2
         || !names.iter().all(short)
         || !(known || (has_key && texts.len() > 2))
@@ -192,12 +190,12 @@ fn speakers<'a>(key: &str, texts: &[&'a str]) -> Option<[&'a str; 2]> {
     {
         return None;
     }
-    // Who speaks first asks, where the names do not tell otherwise.
+    // The first speaker asks, unless the names say otherwise.
     let swapped = one == Some(Role::Assistant) || other == Some(Role::User);
     Some(if swapped { [second, first] } else { [first, second] })
 }
 
-/// Whose turns a speaker of this name has, where the name tells.
+/// The role of a speaker, if the name shows it.
 fn side(name: &str) -> Option<Role> {
     let name = name.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
@@ -209,7 +207,7 @@ fn side(name: &str) -> Option<Role> {
     }
 }
 
-/// Why a list is no conversation.
+/// The problem of a list that is not a conversation.
 pub(super) fn list_problem(list: &Value) -> (String, &'static str) {
     let first = list.get(0).map_or("nothing", kind);
     let is_plain = |value: &Value| !value.is_object() && !value.is_array();

@@ -265,9 +265,8 @@ fn a_column_that_no_record_has_names_those_there_are() {
     };
     assert_eq!(
         check(&plain, br#"{"zh_question":"q","zh_context":"c","zh_answer":"a"}"#).expect_err("unknown"),
-        "no record has the keys of a known layout; this one has `zh_question`, `zh_context`, `zh_answer` | say which \
-         columns hold what: `columns = { instruction = \"zh_question\", input = \"zh_context\", output = \
-         \"zh_answer\" }`"
+        "no record has the keys of a known layout; this one has `zh_question`, `zh_context`, `zh_answer` | name the \
+         columns: `columns = { instruction = \"zh_question\", input = \"zh_context\", output = \"zh_answer\" }`"
     );
     let alpaca = of_format(SourceFormat::Alpaca);
     assert!(check(&alpaca, br#"{"query":"q"}"#).expect_err("no Alpaca").starts_with("no record has `instruction`"));

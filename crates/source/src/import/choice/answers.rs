@@ -1,4 +1,4 @@
-//! Every way in which an answer may name options: by letters, by texts, by labels, by numbers, by marks.
+//! All readings of an answer: by letters, texts, labels or numbers of options, or by a mark for each option.
 
 use medley_mixture::canonical::fold;
 use serde_json::Value;
@@ -8,16 +8,16 @@ use super::super::columns::is_blank;
 use super::evidence::{How, Named};
 use super::{Choice, ChoiceQuestion, letters};
 
-/// An answer as it may be read.
+/// An answer with its readings.
 pub(in crate::import) struct Source {
-    /// Every reading that names options of the question.
+    /// The readings that name options of the question.
     pub(super) readings: Vec<(How, Named)>,
-    /// The numbers that it consists of.
+    /// The numbers in it, if it consists of numbers alone.
     pub(super) numbers: Vec<u64>,
 }
 
 impl ChoiceQuestion<'_> {
-    /// Every way to read each of the answers that name options at all.
+    /// The answers with at least one reading.
     pub(in crate::import) fn readings(&self) -> Vec<Source> {
         let sources = self.answers.iter().filter(|value| !says_nothing(value)).map(|value| self.source(value));
         sources.filter(|source| !source.readings.is_empty()).collect()
@@ -68,7 +68,7 @@ impl ChoiceQuestion<'_> {
         }
     }
 
-    /// By what the record calls its options: `option2`, and numbers where it gives them.
+    /// By the options' labels in the record: `option2`, or numbers where the labels are numbers.
     fn by_labels(&self, answer: &Value) -> Option<Named> {
         if let Value::Array(list) = answer {
             return self.all_of(list, Self::by_labels);
@@ -88,7 +88,7 @@ impl ChoiceQuestion<'_> {
         labels(answer.as_str()?)
     }
 
-    /// By places counted from `first`, or by a mark of each option: `[0, 1, 0, 0]`.
+    /// By indices counted from `first`, or by a mark for each option: `[0, 1, 0, 0]`.
     fn by_numbers(&self, answer: &Value, first: u64) -> Option<Named> {
         let with_position = |position: u64| {
             self.choices.iter().find(|choice| choice.position as u64 == position).map(|choice| choice.letter)
@@ -107,8 +107,8 @@ impl ChoiceQuestion<'_> {
         named.filter(|named| !named.is_empty() && !is_repeated)
     }
 
-    /// `[false, true, false]`, `[0, 1, 0]`: a mark for each option. `None` where the answer is something else. Whether 0 and 1
-    /// for two options are marks or numbers is not known: they name none.
+    /// By a mark for each option: `[false, true, false]`, `[0, 1, 0]`; `None` where the answer is something else. `[0, 1]` for two
+    /// options may be marks or indices, so it names none.
     fn marked_by(&self, answer: &Value) -> Option<Option<Named>> {
         let marks = answer.as_array().filter(|marks| marks.len() > 1)?;
         let mark = |value: &Value| {
@@ -138,7 +138,7 @@ impl ChoiceQuestion<'_> {
         named.map(|named| named.concat()).filter(|named| !named.is_empty())
     }
 
-    /// The option that says this: to the letter, or else but for case, width and white space where that is one option alone.
+    /// The option with this text; if none has exactly this text, the only one that has it up to case, width and white space.
     pub(super) fn with_text(&self, text: &str) -> Option<Named> {
         let exact = fold(text);
         if let Some(choice) = self.choices.iter().find(|choice| fold(&choice.text) == exact) {
@@ -164,14 +164,14 @@ impl ChoiceQuestion<'_> {
     }
 }
 
-/// A text without what makes no difference to a reader: width, case, white space, a stop at the end.
+/// A text normalised for comparison: NFKC, lower case, no white space, no punctuation at the end.
 pub(super) fn loose(text: &str) -> String {
     let plain: String =
         text.nfkc().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect();
     plain.trim_end_matches(['.', '。', ';', ',']).to_owned()
 }
 
-/// The numbers that an answer consists of; `None` where it says anything besides.
+/// The numbers of an answer; `None` where it contains anything else.
 fn numbers(answer: &Value) -> Option<Vec<u64>> {
     let whole = |number: f64| (number.fract() == 0.0 && (0.0..1e9).contains(&number)).then_some(number as u64);
     match answer {
@@ -200,7 +200,7 @@ pub(super) fn says_nothing(value: &Value) -> bool {
         Value::Null => true,
         Value::String(text) => is_blank(text),
         Value::Array(list) => list.iter().all(says_nothing),
-        // Hidden keys of test splits.
+        // -1 stands for the hidden keys of test splits.
         Value::Number(number) => number.as_f64().is_some_and(|number| number < 0.0),
         _ => false,
     }

@@ -1,51 +1,51 @@
-//! How the answers of a file name options, told by all of its records together.
+//! Evidence of how the answers of a file name options, from all of its records.
 //!
-//! An answer may be read in several ways: a number counts from 0 or from 1, `B` is a letter or the text of an option (blood
-//! groups). Most records leave one reading. Those that do are counted, and the others are read as they are. The counts are a
-//! sum over the file's records, so every reader of a file takes the same decision, whatever part of it is read in what order.
+//! An answer may have several readings: a number counts from 0 or from 1, `B` is a letter or the text of an option (blood groups).
+//! Records with one reading are counted, and ambiguous ones follow them. The counts are a sum over the file's records, so the
+//! decision does not depend on the part of the file that is read, or on the order.
 
 use medley_mixture::Rejection;
 
 use super::ChoiceQuestion;
 
-/// A way to read an answer.
+/// A kind of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// The letters of options.
+    /// Letters of options.
     Letters,
-    /// The texts of options.
+    /// Texts of options.
     Texts,
-    /// The options' own numbers, as the record has them.
+    /// Labels of options, such as numbers in the record.
     Labels,
-    /// Numbers of options, counted from 0.
+    /// Indices of options, counted from 0.
     From0,
-    /// Numbers of options, counted from 1.
+    /// Indices of options, counted from 1.
     From1,
 }
 
 /// Letters of options, in the options' order.
 pub(super) type Named = Vec<char>;
 
-/// What the records of a file tell of how its answers are to be read.
+/// Evidence of how the answers of one file are to be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyEvidence {
-    /// Records that can be read in one way only, by [`How`].
+    /// Answers with a single reading, by [`How`].
     only: [u64; 5],
-    /// The least and the greatest of the numbers, and the most options that one of their questions has.
+    /// The smallest and the largest number in an answer, and the largest number of options of those questions.
     numbers: Option<(u64, u64, usize)>,
 }
 
 /// Why a question has no right option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// The record is left out.
+    /// The record is rejected.
     Record(Rejection),
-    /// The file cannot be read before it is said how its answers are written.
+    /// The file's numbers are ambiguous, and the recipe does not set `answers_from`.
     File(super::RecordProblem),
 }
 
 impl KeyEvidence {
-    /// Adds what a record tells.
+    /// Adds a record.
     pub fn observe(&mut self, question: &ChoiceQuestion<'_>) {
         let sources = question.readings();
         for (index, source) in sources.iter().enumerate() {
@@ -70,7 +70,7 @@ impl KeyEvidence {
         self.only[how as usize] > 0
     }
 
-    /// The reading that the file decides for.
+    /// The reading that the evidence supports.
     pub(super) fn choose(&self, readings: &[(How, Named)]) -> Result<Named, Unanswered> {
         let is = |how: How| readings.iter().any(|(other, _)| *other == how);
         if is(How::From0) && is(How::From1) && self.has(How::From0) && self.has(How::From1) {
@@ -93,7 +93,7 @@ impl KeyEvidence {
         }
     }
 
-    /// The question that only the recipe can answer.
+    /// The error that asks for `answers_from`.
     fn undecided(&self) -> Unanswered {
         let (least, most, options) = self.numbers.unwrap_or_default();
         let range = if least == most { format!("always {least}") } else { format!("{least} to {most}") };
@@ -103,10 +103,11 @@ impl KeyEvidence {
             )
         } else {
             format!(
-                "the file's answers are numbers ({range} of {options} options), and none of them tells whether they count the options from 0 or from 1"
+                "the file's answers are numbers ({range} of {options} options), and no record shows whether they count the options from 0 or from 1"
             )
         };
-        let hint = "say what the number of the first option is: `columns = { answers_from = 0 }` or `columns = { answers_from = 1 }`";
+        let hint =
+            "set the number of the first option: `columns = { answers_from = 0 }` or `columns = { answers_from = 1 }`";
         Unanswered::File(super::RecordProblem { problem, hint: hint.to_owned() })
     }
 }

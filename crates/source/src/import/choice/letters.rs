@@ -1,4 +1,4 @@
-//! The grammar of keys that name options by their letters: `B`, `b`, `(B)`, `B. <its text>`, `答案：B`, `A|B`, `A/C`, `A and C`.
+//! The grammar of answers that name options by letters: `B`, `b`, `(B)`, `B. <its text>`, `答案：B`, `A|B`, `A/C`, `A and C`.
 
 use std::sync::LazyLock;
 
@@ -12,26 +12,26 @@ fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// What may stand before the letters without saying anything else: `答案：`, `正确答案是`, `The answer is`.
+/// Prefixes of the letters without a meaning of their own: `答案：`, `正确答案是`, `The answer is`.
 static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
     compile(
         r"(?i)^(?:(?:因此|所以|故|本题|此题|该题|的|正确|标准|最终|参考|答案|选项|选择|选|应|该|为|是|答|(?:the|correct|right|best|final|answers?|ans|options?|choices?|key|is|are)(?:\b|_)\.?)[\s:=,#_*-]*)+",
     )
 });
 
-/// Characters around the letters that say nothing.
+/// Quotes, brackets and markup around the letters.
 const WRAPPING: [char; 15] = ['"', '\'', '“', '”', '‘', '’', '*', '_', '`', '$', '[', ']', '(', '{', '}'];
-/// What may stand between two letters, and behind the last.
+/// Separators between two letters, and punctuation behind the last.
 const BETWEEN: &str = " \t\r\n、,;/|&+.:()[]{}\"'“”‘’*。$`【】和及与!";
 
-/// The letters of the options that `key` names, in the key's order, each once; `None` where it says anything besides.
+/// The letters of the options that `key` names, in the key's order, without duplicates; `None` where it contains anything else.
 pub(super) fn letters(key: &str, choices: &[Choice]) -> Option<Vec<char>> {
     let options: Vec<(char, &str)> = choices.iter().map(|choice| (choice.letter, choice.text.as_str())).collect();
     named_letters(key, &options)
 }
 
-/// The letters of the options that an answer names, in its order, each once, if it says nothing else: `B`, `(b)`, `B. <its
-/// text>`, `答案：B`, `A|C`, `A and C`, `**B**`, `\boxed{B}`. `options` are letters with their texts.
+/// The letters of the options that an answer names, in its order, without duplicates: `B`, `(b)`, `B. <its text>`, `答案：B`,
+/// `A|C`, `A and C`, `**B**`, `\boxed{B}`; `None` where the answer contains anything else. `options` are letters with their texts.
 pub fn named_letters(key: &str, options: &[(char, &str)]) -> Option<Vec<char>> {
     let folded: String = key.nfkc().collect();
     let mut rest = unwrapped(&folded);
@@ -51,7 +51,7 @@ pub fn named_letters(key: &str, options: &[(char, &str)]) -> Option<Vec<char>> {
             continue;
         }
         let found: Vec<char> = word.chars().map(|letter| letter.to_ascii_uppercase()).collect();
-        // Small letters in a row are a word, unless they are all there is and go up as a key does.
+        // Lower-case letters in a row are a word, unless they are the whole answer and in ascending order.
         if run > 1 && word.chars().any(|letter| letter.is_ascii_lowercase()) {
             let is_key = word.chars().all(|letter| letter.is_ascii_lowercase())
                 && found.windows(2).all(|pair| pair[0] < pair[1]);
@@ -75,7 +75,7 @@ pub fn named_letters(key: &str, options: &[(char, &str)]) -> Option<Vec<char>> {
     (rest.is_empty() && !named.is_empty()).then_some(named)
 }
 
-/// Without what is wrapped around a key: quotes, brackets, Markdown, `\boxed{…}`.
+/// A key without quotes, brackets, Markdown or `\boxed{…}` around it.
 fn unwrapped(text: &str) -> &str {
     let mut text = text.trim();
     loop {
@@ -91,8 +91,7 @@ fn unwrapped(text: &str) -> &str {
     }
 }
 
-/// What follows an option's own text where it stands at the beginning, and otherwise `rest`. Width, case and white space make
-/// no difference.
+/// `rest` without the option's own text at its beginning, which is compared up to width, case and white space.
 fn behind_text<'a>(rest: &'a str, text: &str) -> &'a str {
     let wanted = loose(text);
     if wanted.is_empty() {
@@ -101,7 +100,7 @@ fn behind_text<'a>(rest: &'a str, text: &str) -> &'a str {
     let start = rest.trim_start_matches(|character: char| character.is_whitespace() || ".、:,)]*-".contains(character));
     let ends = start.char_indices().map(|(at, character)| at + character.len_utf8());
     let longest = text.len() * 3 + 16;
-    // The last place up to which it reads the same, so that white space behind the text belongs to it.
+    // The longest prefix that is equal, so that white space behind the text belongs to it.
     let same = ends.take_while(|end| *end <= longest).filter(|end| loose(&start[..*end]) == wanted).last();
     same.map_or(rest, |end| &start[end..])
 }

@@ -1,4 +1,4 @@
-//! The options of a question: an object, a list, two lists, columns of their own, or lines of one text.
+//! The options of a question: an object, a list, two parallel lists, columns of their own, or lines of one text.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use super::super::columns::{is_blank, kind, text_of};
-use super::{Choice, Get};
+use super::Choice;
+use super::python::python_literal;
+use super::record::Get;
 
 pub(super) const HINT: &str =
     "options are an object {\"A\": …}, a list of texts, or lines that begin with their letters";
 
-/// Names that columns of options have, each a row in the options' order.
+/// Usual names of columns that hold one option each; a row is a naming scheme, in the options' order.
 pub(super) static COLUMNS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
     let letters = || ('a'..='h').map(String::from).collect::<Vec<_>>();
     let numbers = |from: usize| (from..from + 8).map(|number| number.to_string()).collect::<Vec<_>>();
@@ -24,7 +26,7 @@ pub(super) static COLUMNS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
     std::iter::once(letters()).chain(rows).collect()
 });
 
-/// The options that stand in columns of their own, at least the first two of a row.
+/// Options in columns of their own, by the first naming scheme of which the record has the first two columns.
 pub(super) fn in_columns(get: Get<'_, '_>) -> Result<Vec<Choice>, Problem> {
     let is_there = |row: &&Vec<String>| get(&row[0]).is_some() && get(&row[1]).is_some();
     let Some(row) = COLUMNS.iter().find(is_there) else { return Ok(Vec::new()) };
@@ -44,7 +46,7 @@ pub(super) fn option_text(value: &Value, name: &str) -> Result<String, Problem> 
     }
 }
 
-/// The options that a value holds; empty ones are none.
+/// The options in a value of any layout, without empty ones.
 pub(super) fn choices_of(value: &Value, name: &str) -> Result<Vec<Choice>, Problem> {
     let choices = match value {
         Value::Null => Vec::new(),
@@ -84,7 +86,7 @@ fn parallel_lists(options: &Map<String, Value>, name: &str) -> Result<Option<Vec
     with_labels(labels.into_iter().zip(texts).collect(), name).map(Some)
 }
 
-/// Options by their labels: their letters where all labels are letters, and by their places otherwise.
+/// Options with labels. Their letters are the labels where all labels are letters, and follow the order otherwise.
 fn with_labels(options: Vec<(String, String)>, name: &str) -> Result<Vec<Choice>, Problem> {
     let mut letters = Vec::new();
     for (label, _) in &options {
@@ -107,7 +109,7 @@ fn with_labels(options: Vec<(String, String)>, name: &str) -> Result<Vec<Choice>
     Ok(options.into_iter().enumerate().map(choice).collect())
 }
 
-/// What tells an option from the others in a label: a capital letter, or a number. `(b)`, `Option B`, `选项B` are B.
+/// The distinguishing part of a label, a letter (upper case) or a number: `B` of `(b)`, `Option B`, `选项B`.
 fn end_of_label(label: &str) -> Option<String> {
     let folded: String =
         label.nfkc().filter(|character| character.is_alphanumeric()).collect::<String>().to_lowercase();
@@ -118,7 +120,7 @@ fn end_of_label(label: &str) -> Option<String> {
     (is_number || is_letter).then(|| bare.to_ascii_uppercase())
 }
 
-/// Whether an object holds options by their letters or numbers: `answers` of FrenchMedMCQA.
+/// Whether a value is an object of options by their letters or numbers, like `answers` of FrenchMedMCQA.
 pub(in crate::import) fn is_lettered(value: &Value) -> bool {
     let Value::Object(options) = value else { return false };
     options.len() > 1 && options.keys().all(|label| end_of_label(label).is_some())
@@ -127,7 +129,7 @@ pub(in crate::import) fn is_lettered(value: &Value) -> bool {
 const TEXTS: [&str; 7] = ["text", "value", "content", "atext", "option", "choice", "answer"];
 const LABELS: [&str; 7] = ["label", "letter", "key", "aid", "id", "index", "prefix"];
 
-/// Whether a list holds options rather than answers: several objects with a text each.
+/// Whether a list is one of options and not of answers: several objects with a text each.
 pub(super) fn is_list_of_options(value: &Value) -> bool {
     let Value::Array(list) = value else { return false };
     let is_option = |value: &Value| TEXTS.iter().any(|key| value.get(*key).is_some());
@@ -147,7 +149,7 @@ fn of_list(options: &[Value], name: &str) -> Result<Vec<Choice>, Problem> {
         return of_objects(options, name);
     }
     let texts = options.iter().map(|option| option_text(option, name)).collect::<Result<Vec<_>, Problem>>()?;
-    // Texts may begin with their own letters: all of them or none, for "A fever" is a text as well.
+    // Letters at the beginning are stripped only if all texts have theirs: "A fever" is a text.
     let bare = |(index, text): (usize, &String)| {
         if is_blank(text) { Some(String::new()) } else { after_letter(text, letter_at(index)).map(str::to_owned) }
     };
@@ -174,7 +176,7 @@ fn of_objects(options: &[Value], name: &str) -> Result<Vec<Choice>, Problem> {
     let choices = if labelled.iter().all(|(label, _)| end_of_label(label).is_some()) {
         with_labels(labelled, name)?
     } else if labelled.iter().any(|(label, _)| end_of_label(label).is_some_and(|end| end.len() == 1)) {
-        // Some have a letter: which the others have is not known.
+        // Some options have a letter, and the letters of the others are unknown.
         let (odd, _) = labelled.iter().find(|(label, _)| end_of_label(label).is_none()).cloned().unwrap_or_default();
         return Err(Problem::new(format!("`{name}` has an option called `{odd}`"), "options are called A, B, C, …"));
     } else {
@@ -193,12 +195,12 @@ fn is_yes(value: &Value) -> bool {
     }
 }
 
-/// The letter of an option by its place in a list.
+/// The letter of the option at an index.
 pub(super) fn letter_at(index: usize) -> char {
     char::from(b'A' + (index % 26) as u8)
 }
 
-/// What follows `letter` and its stop: `A.…`, `A、…`, `(A) …`, `A …`; a small letter needs a stop that is no white space.
+/// The text behind `letter` and its delimiter: `A.…`, `A、…`, `(A) …`, `A …`. White space delimits an upper-case letter only.
 fn after_letter(line: &str, letter: char) -> Option<&str> {
     let line = line.trim_start();
     let small = letter.to_ascii_lowercase();
@@ -214,15 +216,14 @@ fn after_letter(line: &str, letter: char) -> Option<&str> {
     rest.starts_with(&stops[..7]).then(|| rest.trim_start_matches(stops))
 }
 
-/// What follows the number of an option and its stop: `1. …`, `2) …`.
+/// The text behind the number of an option and its delimiter: `1. …`, `2) …`.
 fn after_number(line: &str, index: usize) -> Option<&str> {
     let rest = line.trim_start().strip_prefix(&(index + 1).to_string())?;
     let rest = rest.strip_prefix(['.', '．', '、', ')', '）', ':', '：'])?;
     (!rest.starts_with(|next: char| next.is_ascii_digit())).then(|| rest.trim_start())
 }
 
-/// Options as the lines of a text, in the alphabet's order; a line that begins no option belongs to the one before. Several on
-/// one line are taken apart.
+/// Options as lines of a text that begin with A, B, …; other lines continue the option before. Options on one line are split.
 fn lines(text: &str) -> Vec<Choice> {
     let choices = question_and_lines(text).1;
     if choices.len() > 1 {
@@ -289,48 +290,6 @@ pub(super) fn question_and_lines(text: &str) -> (String, Vec<Choice>) {
     }
     choices.iter_mut().for_each(|choice| choice.text.truncate(choice.text.trim_end().len()));
     (question, choices)
-}
-
-/// A list or an object as Python prints it: `['甲', "乙's"]`, `{'A': '甲', 'B': None}`.
-fn python_literal(text: &str) -> Option<Value> {
-    let mut json = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        if next == '\'' || next == '"' {
-            let (literal, behind) = python_string(rest, next)?;
-            json.push_str(&serde_json::to_string(&literal).ok()?);
-            rest = behind;
-            continue;
-        }
-        let word = [("None", "null"), ("True", "true"), ("False", "false"), ("nan", "null")];
-        if let Some((python, plain)) = word.iter().find(|(python, _)| rest.starts_with(python)) {
-            json.push_str(plain);
-            rest = &rest[python.len()..];
-            continue;
-        }
-        json.push(next);
-        rest = &rest[next.len_utf8()..];
-    }
-    serde_json::from_str(&json).ok()
-}
-
-/// The text of the literal that `rest` begins with, and what follows it.
-fn python_string(rest: &str, quote: char) -> Option<(String, &str)> {
-    let mut text = String::new();
-    let mut characters = rest.char_indices().skip(1);
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => match characters.next()?.1 {
-                'n' => text.push('\n'),
-                't' => text.push('\t'),
-                other if other == '\\' || other == '\'' || other == '"' => text.push(other),
-                other => text.extend(['\\', other]),
-            },
-            _ if character == quote => return Some((text, &rest[at + 1..])),
-            _ => text.push(character),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
+use medley_mixture::spec::Columns;
 use serde_json::json;
 
+use super::options::choices_of;
+use super::record::kind_of_question;
 use super::*;
 
 fn item<'a>(options: &Value, answers: Vec<&'a Value>, multiple: Option<bool>) -> ChoiceQuestion<'a> {
@@ -125,7 +128,7 @@ fn numbers_count_from_what_the_file_shows() {
     // An option without text does not count as one, and does not move the others.
     let four = |answer: i64| json!({"question": "q", "A": "w", "B": "", "C": "y", "D": "z", "E": "", "answer": answer});
     assert_eq!(all_keys(&[four(1), four(3), four(4)]), ["A", "C", "D"]);
-    // Another key of the same record may tell.
+    // Another key of the same record may resolve it.
     let both = json!({"question": "q", "choices": ["w", "x", "y"], "answer": "B", "answer_index": 1});
     assert_eq!(all_keys(&[both, json!({"question": "q", "choices": ["w", "x", "y"], "answer_index": 1})]), ["B", "B"]);
 }
@@ -142,7 +145,7 @@ fn numbers_that_no_record_explains_are_asked_about() {
         let keys: Vec<_> = keys(&[kor(json!(2)), kor(json!(3))], &columns).into_iter().flatten().collect();
         assert_eq!(keys, expected, "from {first}");
     }
-    // What the recipe says holds for what cannot be right as well.
+    // The recipe's setting also applies to a number that is out of its range.
     let columns = Columns { answers_from: Some(1), ..Columns::default() };
     assert_eq!(keys(&[kor(json!(0))], &columns), [Err(Unanswered::Record(Rejection::AnswerNotAmongOptions))]);
 }

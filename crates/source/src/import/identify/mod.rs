@@ -12,6 +12,8 @@ mod tests;
 mod turns;
 mod wide;
 
+use std::cell::Cell;
+
 use medley_chat::Message;
 use medley_mixture::canonical::{self, Draft};
 
@@ -34,8 +36,11 @@ pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Dr
     draft.truncate(0);
     draft.extend(canonical::HEADER);
     let is_known = |name: &str| names.find(name).is_some();
-    // Beside an instruction and its output, a text in `label` is a class and no mark of a bad answer.
-    let means_something = |name: &str| is_known(name) && !name.eq_ignore_ascii_case("label");
+    // Beside an instruction and its output, a text in `label` is a class and no mark of a bad answer. The importer refuses a
+    // second one.
+    let has_label = Cell::new(false);
+    let means_something =
+        |name: &str| is_known(name) && (!name.eq_ignore_ascii_case("label") || has_label.replace(true));
     if let Some(input) = alpaca::identify(text, length, means_something, draft) {
         return Some(Identified { shape: Shape::Alpaca, input });
     }

@@ -134,6 +134,8 @@ fn whatever_is_not_plain_is_left_to_the_importer() {
         r#"{"instruction":"a","output":"b","Input":"c"}"#,
         r#"{"instruction":"a","output":"b","history":[]}"#,
         r#"{"instruction":"a","output":"b","label":false}"#,
+        r#"{"instruction":"a","output":"b","label":"x","label":"y"}"#,
+        r#"{"label":"x","instruction":"a","Label":"y","output":"b"}"#,
         r#"{"instruction":"a","output":"b","kto_tag":"false"}"#,
         r#"{"instruction":"a","output":["b"]}"#,
         r#"{"instruction":"问：a\n答：","output":"b"}"#,

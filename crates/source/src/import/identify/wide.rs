@@ -11,7 +11,7 @@ const BEHIND: usize = 2;
 /// Room that [`fold_string`] wants behind the text.
 pub(super) const ROOM: usize = WIDTH;
 
-/// The vectors that are used.
+/// The instruction set for folding.
 fn vectors() -> Vectors {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("avx2") {
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
     use crate::vectors::with_each;
 
-    /// By every instruction set of this machine, which must agree; where one leaves a text to others, so may the next.
+    /// Folds with every instruction set of this machine. All must agree, also on which texts they leave to scalar code.
     fn folded(text: &str, behind: &str) -> Option<(usize, String)> {
         let raw = serde_json::to_string(text).expect("JSON")[1..].to_owned() + behind;
         let found = Cell::new(None);

@@ -1,4 +1,4 @@
-//! Layouts of other programs, and what is said where there is none.
+//! Layouts of other programs, and hints for unknown ones.
 
 use super::*;
 
@@ -194,9 +194,9 @@ fn a_suggested_line_reads_the_record() {
     }
 }
 
-/// A file may be one record: what is wrong with its turns is said of it, and not of what it holds.
+/// A file of one broken record is reported as that record, and not searched for records.
 #[test]
-fn a_broken_conversation_is_a_record() {
+fn a_broken_record_is_a_record() {
     let plain = importer(Columns::default());
     let broken = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","weight":0.5}]}"#;
     assert!(plain.knows(broken.as_bytes()) && wrong(&plain, broken.as_bytes()).contains("`weight` is 0.5"));
@@ -204,4 +204,29 @@ fn a_broken_conversation_is_a_record() {
     assert!(other.knows(br#"{"d":[{"role":"user","text":"q"}]}"#));
     assert!(!plain.knows(br#"{"messages":[[{"role":"user","content":"q"}]]}"#), "a column of conversations");
     assert!(!plain.knows(br#"{"instruction":["q",1],"output":["a","b"]}"#));
+    for repeated in [
+        r#"{"question":"q","options":["a","b"],"answer":"A","answer":"B"}"#,
+        r#"{"instruction":"q","output":"a","Output":"b"}"#,
+    ] {
+        assert!(plain.knows(repeated.as_bytes()), "{repeated}");
+        assert!(wrong(&plain, repeated.as_bytes()).contains("stands in the record twice"), "{repeated}");
+    }
+    assert!(!plain.knows(br#"{"question":"q","answer":"a"#), "no JSON");
+}
+
+/// Keys of passages and answers alone do not make an exam item: wordings of a question are read as in other records.
+#[test]
+fn a_key_of_exam_items_beside_a_plain_pair_changes_nothing() {
+    let plain = importer(Columns::default());
+    for beside in
+        [r#""passage":"文""#, r#""article":["文"]"#, r#""gold":1"#, r#""rationale":"因为""#, r#""correct":true"#]
+    {
+        for (question, asked) in [(r#"[["一","又一"],["二"]]"#, "一"), (r#""一""#, "一")] {
+            let record = format!(r#"{{"question":{question},"answer":"三",{beside}}}"#);
+            let read: Vec<String> = turns(&plain, &record).into_iter().map(|(_, text)| text).collect();
+            assert_eq!(read, [asked, "三"], "{record}");
+        }
+    }
+    let record = r#"{"question":[["一","又一"],["二"]],"answers":["三"]}"#;
+    assert_eq!(turns(&plain, record)[0].1, "一");
 }

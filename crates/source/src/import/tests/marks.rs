@@ -1,25 +1,25 @@
-//! What records say about their own answers.
+//! Marks of records on their own answers: turns without loss, preference marks.
 
 use super::*;
 
 #[test]
 fn turns_that_are_marked_are_not_learned() {
-    let (told, untold) = (("答".to_owned(), true), ("答".to_owned(), false));
+    let (learned_turn, masked_turn) = (("答".to_owned(), true), ("答".to_owned(), false));
     for (flag, expected) in [
-        (r#""loss":false"#, &untold),
-        (r#""loss":null"#, &told),
-        (r#""loss":true"#, &told),
-        (r#""loss_scale":0.0"#, &untold),
-        (r#""loss_mask":0"#, &untold),
-        (r#""masked":true"#, &untold),
-        (r#""mask":false"#, &told),
-        (r#""training":false"#, &untold),
-        (r#""is_train":"False""#, &untold),
-        (r#""trainable":"0""#, &untold),
-        (r#""train":0"#, &untold),
-        (r#""weight":false"#, &untold),
-        (r#""weight":"0""#, &untold),
-        (r#""loss_weight":"1.0""#, &told),
+        (r#""loss":false"#, &masked_turn),
+        (r#""loss":null"#, &learned_turn),
+        (r#""loss":true"#, &learned_turn),
+        (r#""loss_scale":0.0"#, &masked_turn),
+        (r#""loss_mask":0"#, &masked_turn),
+        (r#""masked":true"#, &masked_turn),
+        (r#""mask":false"#, &learned_turn),
+        (r#""training":false"#, &masked_turn),
+        (r#""is_train":"False""#, &masked_turn),
+        (r#""trainable":"0""#, &masked_turn),
+        (r#""train":0"#, &masked_turn),
+        (r#""weight":false"#, &masked_turn),
+        (r#""weight":"0""#, &masked_turn),
+        (r#""loss_weight":"1.0""#, &learned_turn),
     ] {
         for turn in [
             format!(r#"{{"role":"user","content":"问"}},{{"role":"assistant","content":"答",{flag}}}"#),
@@ -103,7 +103,7 @@ fn answers_that_are_marked_as_bad_are_left_out() {
     assert_eq!(turns(&named("prompt", "label"), r#"{"prompt":"q","label":"false"}"#)[1].1, "false");
 }
 
-/// Whether 0 is a bad answer or a class, one record does not tell.
+/// Whether 0 is a preference mark or a class shows only in the whole file.
 #[test]
 fn a_label_that_is_mark_and_class_is_named() {
     let plain = importer(Columns::default());
