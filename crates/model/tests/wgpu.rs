@@ -44,7 +44,7 @@ fn with_dropout(mut model: Decoder) -> Decoder {
 }
 
 #[test]
-fn passes_agree_with_the_cpu() {
+fn wgpu_passes_agree_with_the_cpu() {
     let Some(device) = adapter() else { return };
     // One model: a software adapter compiles and tries kernels for minutes.
     let expected = Expected::read("grouped");
@@ -61,7 +61,7 @@ fn passes_agree_with_the_cpu() {
 }
 
 #[test]
-fn greedy_text_is_the_same() {
+fn wgpu_greedy_text_is_the_same() {
     let Some(device) = adapter() else { return };
     let expected = Expected::read("grouped");
     let model = load("grouped", &device);
