@@ -260,6 +260,8 @@ mod tests {
             ("{{ '%.70000f' % 1.5 }}".to_owned(), "width"),
             ("{{ '{:.70000f}'.format(1.5) }}".to_owned(), "width"),
             ("{{ '%999999999d' % 1 }}".to_owned(), "width"),
+            ("{{ [[1]]|tojson(indent='x' * 1001) }}".to_owned(), "indent is beyond"),
+            ("{{ [[1]]|tojson(indent=1001) }}".to_owned(), "indent is beyond"),
             ("{{ '%(a)65000d' * 1000000 % {'a': 1} }}".to_owned(), "grows beyond"),
             ("{{ ('{0:65000}' * 1000000).format(1) }}".to_owned(), "grows beyond"),
             ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_owned(), "recursion is deeper"),
