@@ -43,7 +43,7 @@ impl Needs {
         let keys = config.num_key_value_heads * config.head_dim;
         let queries = config.num_attention_heads * config.head_dim;
         let per_token = 3 * config.hidden_size + 3 * config.intermediate_size + 2 * queries + 2 * keys;
-        // While an adapter is added, a weight, its sum and its new value are on the host together.
+        // While an adapter is merged, a weight, its sum and its new value are on the host together.
         let copies = if described.adapter.is_some() { 3 } else { 1 };
         Self {
             weights: described.weight_bytes(dtype),

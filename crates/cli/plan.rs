@@ -54,10 +54,11 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let (samples, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let budget = args.budget.map(Budget::given).or_else(|| Budget::of(kind));
+    let dtype = kind.dtype(requested(recipe.model.dtype)).map_err(report)?;
     let input = PlanInput {
         spec: &recipe.train,
         config: &config,
-        dtype: kind.dtype(requested(recipe.model.dtype)).map_err(report)?,
+        dtype,
         device: kind,
         samples: &samples,
         order: &order,
@@ -66,6 +67,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
         budget: budget.as_ref(),
         root: &args.out,
         saves_base: base.is_new(),
+        save_dtype: base.save_dtype(&recipe.train, dtype).map_err(report)?,
     };
     let plan = Plan::new(&input).ok_or_else(|| miette!("there is nothing to train on: the mix has no samples"))?;
     let remedies = if plan.fits() { Vec::new() } else { input.remedies() };
@@ -130,6 +132,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
         budget: budget.as_ref(),
         root: start.root,
         saves_base: start.base.is_new(),
+        save_dtype: start.base.save_dtype(start.spec, start.dtype).map_err(report)?,
     };
     // Training itself says best what is wrong with an empty mix.
     let Some(plan) = Plan::new(&input) else { return Ok(start.spec.clone()) };

@@ -66,6 +66,9 @@ pub enum ChatError {
     /// There is no sample at all.
     #[error("there is no sample to train on")]
     NoSamples,
+    /// A text template does not compile or render; names the line.
+    #[error("{0}")]
+    Template(String),
     /// The tokenizer fails on a text.
     #[error("the tokenizer cannot encode or decode a text: {0}")]
     Tokenizer(String),

@@ -1,4 +1,4 @@
-//! What a model's directory says about its tokenizer, apart from `tokenizer.json`.
+//! Tokenizer settings of a model's directory beside `tokenizer.json`: chat template, special tokens, stop ids.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::ChatError;
 
-/// Every file of a model directory that belongs to the tokenizer; what a shipped model must carry along.
+/// The tokenizer's files in a model directory, copied along with a trained model.
 const TOKENIZER_FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) bos_token: Option<String>,
     pub(crate) eos_token: Option<String>,
     pub(crate) pad_token: Option<String>,
-    /// Every special token that a template sees, by its name.
+    /// Special tokens by their variable name in templates.
     pub(crate) special_tokens: Vec<(&'static str, String)>,
     /// Ids that `generation_config.json` stops at.
     pub(crate) stop_ids: Vec<u32>,
@@ -65,11 +65,11 @@ impl Settings {
     }
 }
 
-/// The tokens that transformers names to a template, in its order.
+/// Special tokens that transformers passes to templates, in its order.
 const SPECIAL_TOKENS: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// What the classes of transformers' tokenizers assume where `tokenizer_config.json` is silent.
+/// Defaults of transformers' tokenizer classes for tokens that `tokenizer_config.json` does not set.
 const CLASS_DEFAULTS: [(&str, &[(&str, &str)]); 3] = [
     (
         "Qwen2Tokenizer",
@@ -88,7 +88,7 @@ const CLASS_DEFAULTS: [(&str, &[(&str, &str)]); 3] = [
     ),
 ];
 
-/// The special tokens that a template sees: those of the files, then those of the tokenizer's class.
+/// Special tokens for templates: from `tokenizer_config.json`, `special_tokens_map.json`, then the tokenizer class's default.
 fn special_tokens(
     directory: &Path,
     config: &JsonFile,
@@ -96,14 +96,14 @@ fn special_tokens(
 ) -> Result<Vec<(&'static str, String)>, ChatError> {
     let named = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
     let named = named.strip_suffix("Fast").unwrap_or(named);
-    // transformers reads every tokenizer of such a model with Qwen2's class.
+    // transformers loads every tokenizer of a qwen2 model with this class.
     let is_qwen2 =
         JsonFile::read(directory.join("config.json")).is_ok_and(|model| model.value["model_type"] == "qwen2");
     let class = if is_qwen2 { "Qwen2Tokenizer" } else { named };
     let defaults = CLASS_DEFAULTS.iter().find(|(known, _)| *known == class).map_or(&[][..], |(_, tokens)| *tokens);
     let mut tokens = Vec::new();
     for name in SPECIAL_TOKENS {
-        // An explicit null takes a class's token away.
+        // An explicit null overrides the class's default.
         let silent = config.value.get(name).is_none();
         let default =
             || defaults.iter().find(|(known, _)| *known == name && silent).map(|(_, token)| (*token).to_owned());
@@ -116,11 +116,10 @@ fn special_tokens(
     Ok(tokens)
 }
 
-/// Where transformers keeps a model's further templates, each in a file of its name.
+/// transformers' directory of additional templates, one file per name.
 const NAMED_TEMPLATES: &str = "additional_chat_templates";
 
-/// As in transformers: a file wins over the configuration's key; of several templates that of the name `default` is
-/// used.
+/// As in transformers, a template file takes precedence over `tokenizer_config.json`; of several templates, `default` is used.
 fn read_template(directory: &Path, config: &JsonFile) -> Result<(String, PathBuf), ChatError> {
     let path = directory.join("chat_template.jinja");
     let files = [directory.join(NAMED_TEMPLATES).join("default.jinja"), path.clone()];

@@ -22,5 +22,6 @@ pub use message::{Message, Role};
 pub use preview::{Preview, PreviewStyle, preview_text};
 pub use sample::{EncodedPrompt, EncodedSample, IGNORED};
 pub use screen::{escaped, screened, visible, visible_in_place, visible_line};
+pub use template::TextTemplate;
 pub use tokenizer::ChatTokenizer;
 pub use truncate::{Cut, CutPart};

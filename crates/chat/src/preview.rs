@@ -1,4 +1,4 @@
-//! A sample as a reader sees it: what the model reads, what it learns, what was cut.
+//! Preview of a sample: context, supervised and cut text in different styles.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,14 +54,14 @@ impl ChatTokenizer {
     }
 }
 
-/// A text that is only read, as a preview shows it.
+/// Previews a text without supervised parts.
 pub fn preview_text(text: &str, style: PreviewStyle) -> String {
     let mut canvas = Canvas::new(style);
     canvas.write(Part::Read, text);
     canvas.finish()
 }
 
-/// The rendered text in its parts, with what was cut put back in its place.
+/// The rendered text as runs of one kind, with cut text inserted at its original place.
 fn segments(traced: &TracedSample, cut_width: usize) -> Vec<(Part, String)> {
     let text = &traced.text;
     let parts = parts(traced);
@@ -81,7 +81,7 @@ fn segments(traced: &TracedSample, cut_width: usize) -> Vec<(Part, String)> {
     segments
 }
 
-/// For every byte of the text what becomes of it.
+/// The kind of every byte of the text.
 fn parts(traced: &TracedSample) -> Vec<Part> {
     let mut parts = vec![Part::Read; traced.text.len()];
     for (number, (start, end)) in traced.offsets.iter().enumerate() {
@@ -97,8 +97,7 @@ fn parts(traced: &TracedSample) -> Vec<Part> {
     parts
 }
 
-/// What was cut out of messages, by the byte of the text before which it stood. (The answer's cut end is still in the
-/// text.)
+/// Text cut out of messages, keyed by its byte position in the rendered text, which still has the answer's cut end.
 fn insertions(traced: &TracedSample, cut_width: usize) -> BTreeMap<usize, Vec<String>> {
     let shown = |cut: &Cut| shorten(&traced.messages[cut.message].content[cut.range.clone()], cut_width);
     let places = places_in_text(traced);
@@ -111,7 +110,7 @@ fn insertions(traced: &TracedSample, cut_width: usize) -> BTreeMap<usize, Vec<St
             }
             _ => {
                 let place = places.get(&cut.message).map(|(start, leading)| {
-                    // A template may have trimmed what stands before the cut.
+                    // The template may have trimmed the message's leading white space.
                     start + cut.range.start.saturating_sub(*leading)
                 });
                 (place.filter(|place| traced.text.is_char_boundary(*place)).unwrap_or(0), shown(cut))
@@ -122,8 +121,8 @@ fn insertions(traced: &TracedSample, cut_width: usize) -> BTreeMap<usize, Vec<St
     insertions
 }
 
-/// Where in the text each message is, and the bytes of white space that it begins with: messages stand in their order,
-/// and what is left of one as it is.
+/// For every message its byte position in the rendered text and the length of its leading white space. Messages are
+/// searched in order, trimmed and after cutting.
 fn places_in_text(traced: &TracedSample) -> HashMap<usize, (usize, usize)> {
     let mut places = HashMap::new();
     if traced.sample.cuts.iter().all(|cut| matches!(cut.part, CutPart::History | CutPart::Answer)) {

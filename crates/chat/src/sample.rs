@@ -144,10 +144,10 @@ impl ChatTokenizer {
         Ok(TracedSample { sample, text: layout.text, offsets: tokens.offsets, messages, kept })
     }
 
-    /// Labels every token that lies in a supervised range; `unlearned` tells the messages whose range is none.
+    /// Labels every token in a supervised range, except in the messages marked `unlearned`.
     fn label(&self, layout: &Layout, tokens: &Tokens, unlearned: &[bool]) -> EncodedSample {
         let mut labels = vec![IGNORED; tokens.ids.len()];
-        // Tokens stand in the order of their bytes, and answers too: each is looked for where the last one began.
+        // Tokens and answers are sorted by position, so one pass over the tokens suffices.
         let in_order = tokens.offsets.is_sorted_by_key(|(start, _)| *start);
         let mut first = 0;
         for answer in layout.answers.iter().filter(|answer| !unlearned[answer.message]) {
@@ -183,14 +183,14 @@ impl ChatTokenizer {
     }
 }
 
-/// Whether a token belongs to `range`: it begins there. One that begins in the template's words and only reaches into
-/// the answer can never be predicted from the prompt, so it does not count. Some tokenizers trim white space off a
-/// token's bytes; one of white space alone is then empty and lies where the next begins.
+/// Whether a token begins in `range`. A token that begins before and extends into the answer is excluded, since the prompt
+/// contains its first part. Some tokenizers trim white space off offsets; a token of white space alone is then empty, at the
+/// start of the next.
 fn is_within((start, end): (usize, usize), range: &Range<usize>) -> bool {
     if start == end { range.start < start && start <= range.end } else { range.contains(&start) }
 }
 
-/// What is left is too long by its last answer alone: that loses its end, and with it its end of turn.
+/// Cuts the end of the last answer, including its end-of-turn token, where nothing else is left to cut.
 fn cut_answer(layout: &Layout, tokens: &Tokens, sample: &EncodedSample, max_tokens: usize) -> Result<Cut, Rejection> {
     let answer = layout.answers.last().ok_or(Rejection::NoAnswer)?;
     let begin = tokens.offsets.iter().position(|offsets| is_within(*offsets, &answer.supervised));

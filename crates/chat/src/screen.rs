@@ -1,30 +1,28 @@
-//! Foreign text on a terminal: control characters are shown instead of sent.
+//! Untrusted text on a terminal: control characters are replaced by visible ones.
 //!
-//! Records, templates, file names and what a model writes may hold escape sequences that move the cursor, set the title,
-//! fill the clipboard or reverse the order of a line. Whatever is printed goes through [`screened`], which lets none of
-//! them pass; text that is styled afterwards goes through [`visible`] before.
+//! Records, templates, file names and model output may contain escape sequences that move the cursor, set the title, write
+//! the clipboard or reorder a line. All output passes through [`screened`]; untrusted text within styled output passes
+//! through [`visible`] first.
 
 use std::borrow::Cow;
 
-/// `text` with a picture of every control character but line feed and tab (`␛` for escape), U+FFFD for the C1 controls
-/// and for the characters that override the direction of text.
+/// Replaces control characters except line feed and tab by their control pictures (`␛` for escape), and C1 controls and
+/// bidirectional overrides by U+FFFD.
 pub fn visible(text: &str) -> Cow<'_, str> {
     screened(text, false)
 }
 
-/// As [`visible`], on one line: line feeds and tabs are shown as well.
+/// As [`visible`], for one line: replaces line feeds and tabs too.
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     replaced(text, false, |character| picture(character).or_else(|| inline_picture(character)))
 }
 
-/// As [`visible`]; with `styled` the sequences that set colours and weights (`ESC [ … m`) pass, which are the program's
-/// own.
+/// As [`visible`]; `styled` keeps SGR sequences (`ESC [ … m`: colours and weights), which are the program's own.
 pub fn screened(text: &str, styled: bool) -> Cow<'_, str> {
     replaced(text, styled, picture)
 }
 
-/// JSON or TOML text in which every such character is written as an escape (`\u009b`), so that what is read from it stays
-/// the same.
+/// JSON or TOML text with these characters as escapes (`\u009b`), which parsers read as the same value.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let hidden = |character: char| picture(character).is_some() && character != '\r';
     if !text.contains(hidden) {
@@ -36,8 +34,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// As [`visible`], where every byte stays in its place: labels of an error point at bytes. A control character becomes
-/// a `?` of as many bytes.
+/// As [`visible`], preserving byte offsets, which an error's labels refer to: each replacement has the length of the
+/// original character.
 pub fn visible_in_place(text: &str) -> Cow<'_, str> {
     replaced(text, false, |character| {
         let _ = picture(character)?;
@@ -50,7 +48,7 @@ pub fn visible_in_place(text: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, styled: bool, picture: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
-    // Printable ASCII is most of what is printed.
+    // Fast path for printable ASCII.
     let suspicious = |character: char| !(' '..='~').contains(&character) && picture(character).is_some();
     let Some(first) = text.find(suspicious) else { return Cow::Borrowed(text) };
     let mut result = String::with_capacity(text.len() + 16);
@@ -63,7 +61,7 @@ fn replaced(text: &str, styled: bool, picture: impl Fn(char) -> Option<char>) ->
             continue;
         }
         rest = &rest[character.len_utf8()..];
-        // A line feed of Windows is one line feed.
+        // CRLF becomes LF.
         if character == '\r' && rest.starts_with('\n') {
             continue;
         }
@@ -72,7 +70,7 @@ fn replaced(text: &str, styled: bool, picture: impl Fn(char) -> Option<char>) ->
     Cow::Owned(result)
 }
 
-/// Length of a sequence that sets colours and weights, where one begins `text`.
+/// Length of the SGR sequence at the beginning of `text`.
 fn style_length(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let length = parameters.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
@@ -108,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn only_colours_pass_where_the_program_writes_them() {
+    fn styled_output_keeps_colours_only() {
         let text = "\u{1b}[1;32mgreen\u{1b}[0m\u{1b}[2J\u{1b}]8;;x\u{7}\u{1b}[m\u{1b}[31";
         assert_eq!(screened(text, true), "\u{1b}[1;32mgreen\u{1b}[0m␛[2J␛]8;;x␇\u{1b}[m␛[31");
         assert_eq!(screened(text, false), "␛[1;32mgreen␛[0m␛[2J␛]8;;x␇␛[m␛[31");
     }
 
     #[test]
-    fn json_says_the_same_in_escapes() {
+    fn escapes_do_not_change_the_value_of_json() {
         let value = "a\u{9b}b\u{202e}c\u{7f}\u{1b}";
         let json = serde_json::to_string(value).expect("writes");
         let shown = escaped(&json);
@@ -124,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_stay_in_their_place_where_labels_point_at_them() {
+    fn replacements_in_place_keep_byte_offsets() {
         let text = "a\u{1b}b\u{9b}c\u{202e}d";
         let shown = visible_in_place(text);
         assert_eq!(shown, "a?b\u{bf}c\u{fffd}d");

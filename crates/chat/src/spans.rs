@@ -1,13 +1,14 @@
-//! Where the assistant's words stand in a rendered conversation.
+//! Byte ranges of the assistant's turns in a rendered conversation.
 //!
-//! A template is a program: it may trim what it is given, leave out turns or put words of its own before an answer. So
-//! the conversation is rendered a second time with every answer replaced by a mark of its own; what stands between the
-//! marks is the template's, and the rest of the real text is the assistant's.
+//! A template is a program: it may trim contents, drop turns or insert text before an answer. So the conversation is
+//! rendered a second time with every answer replaced by a unique mark; the text between the marks is the template's, the
+//! rest of the first rendering is the assistant's.
 //!
-//! Where the model's writing begins is told by the generation prompt before each answer. Rendering the conversation up
-//! to every answer costs the square of its turns, so in a long one the prompts are rendered within windows of a few
-//! turns (`windows`), and prompts at places that double, the first and the last are rendered in whole. Where the two
-//! differ anywhere, all are rendered in whole.
+//! An answer's supervised range begins where its generation prompt ends: the conversation before it is rendered with
+//! `add_generation_prompt` and must be a prefix of the whole text. Rendering every prefix takes quadratic time. In
+//! conversations of more than [`WHOLE_ANSWERS`] answers, prefixes are rendered within windows of a few turns (`windows`).
+//! The first four answers, the last, and those at halving positions are compared with whole prefixes; on any difference,
+//! every prefix is rendered in whole.
 
 use std::ops::Range;
 
@@ -16,10 +17,10 @@ use crate::message::{Message, Role};
 use crate::template::{ChatTemplate, Turns};
 use crate::windows;
 
-/// A private-use character, which no text of the world contains on purpose.
+/// Delimiter of marks: a private-use character.
 const MARK: char = '\u{e0fe}';
 
-/// Conversations of so many answers have every prompt rendered in whole.
+/// Largest number of answers whose prefixes are all rendered in whole.
 const WHOLE_ANSWERS: usize = 12;
 
 fn mark(number: usize) -> String {
@@ -45,12 +46,12 @@ pub(crate) struct Answer {
     pub(crate) supervised: Range<usize>,
 }
 
-/// A conversation's text and the contents of its answers in it.
+/// A rendered conversation and the content ranges of its answers.
 pub(crate) struct Rendered<'a> {
     pub(crate) messages: &'a [Message],
     pub(crate) turns: Turns,
     pub(crate) text: String,
-    /// The place of every answer's message that the template kept, and the bytes of its content.
+    /// Message index and content range of every answer that the template kept.
     pub(crate) contents: Vec<(usize, Range<usize>)>,
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn layout(
     Ok(complete(template, rendered(template, messages, closing)?, closing))
 }
 
-/// The layout of a conversation that was rendered before, with the same `closing`.
+/// The layout of a conversation rendered with the same `closing`.
 pub(crate) fn complete(template: &ChatTemplate, rendered: Rendered<'_>, closing: Option<&str>) -> Layout {
     let begins = begins(template, &rendered);
     let Rendered { text, contents, .. } = rendered;
@@ -78,8 +79,8 @@ pub(crate) fn complete(template: &ChatTemplate, rendered: Rendered<'_>, closing:
     Layout { text, answers }
 }
 
-/// Renders `messages` and finds the contents of every assistant turn. `closing` is what ends one; a last turn that the
-/// template leaves open is closed with it.
+/// Renders `messages` and locates the content of every assistant turn. `closing` is the end of a turn; it is appended
+/// where the template leaves the last turn open.
 pub(crate) fn rendered<'a>(
     template: &ChatTemplate,
     messages: &'a [Message],
@@ -170,32 +171,32 @@ fn content_length(text: &str, content: &str, next: &str, last: bool) -> Option<u
         .or_else(|| if last { text.strip_suffix(next).map(str::len) } else { text.find(next) })
 }
 
-/// Where the model's writing begins, for every answer.
+/// Start of the supervised range of every answer.
 fn begins(template: &ChatTemplate, rendered: &Rendered<'_>) -> Vec<usize> {
     let whole = |number| whole_begin(template, rendered, number);
     let count = rendered.contents.len();
     if count > WHOLE_ANSWERS
         && let Some(begins) = windows::begins(template, rendered)
     {
-        // Their lengths sum up to twice that of the conversation.
-        let doubling = std::iter::successors(Some(count - 1), |place| (*place > 0).then_some(place / 2));
-        if (0..4).chain(doubling).all(|number| whole(number) == begins[number]) {
+        // These prefixes add up to twice the conversation's length.
+        let halving = std::iter::successors(Some(count - 1), |place| (*place > 0).then_some(place / 2));
+        if (0..4).chain(halving).all(|number| whole(number) == begins[number]) {
             return begins;
         }
     }
     (0..count).map(whole).collect()
 }
 
-/// Where the model's writing of one answer begins, told by the whole conversation before it.
+/// Start of the supervised range of one answer, from the whole conversation before it.
 fn whole_begin(template: &ChatTemplate, rendered: &Rendered<'_>, number: usize) -> usize {
     let (message, content) = &rendered.contents[number];
     begin(template, &rendered.turns.part(0, 0..*message), &rendered.text, content.start)
 }
 
-/// Where the model's writing begins: right after the generation prompt, where the template has one that ends before the
-/// content; white space that only parts the two is the model's as well.
+/// Start of the supervised range: the end of the generation prompt if that is a prefix of `text` and ends before the
+/// content, else the content's start. Without a generation prompt, white space before the content is supervised too.
 pub(crate) fn begin(template: &ChatTemplate, before: &Turns, text: &str, content: usize) -> usize {
-    // A template may refuse a prefix of the conversation; then the content itself is the beginning.
+    // A template may refuse a prefix of the conversation.
     let Ok(prompt) = template.render_turns(before, true) else { return content };
     if prompt.len() > content || !text.starts_with(&prompt) {
         return content;
@@ -299,14 +300,14 @@ mod tests {
     }
 
     const NUMBERED: &str = "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ ' ' ~ loop.index ~ '\n' ~ m.content ~ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant ' ~ (messages|length + 1) ~ '\n' }}{% endif %}";
-    /// Its last question is marked, so no prompt but the last is a part of the text.
+    /// Marks the last question, so only the last prompt is a prefix of the text.
     const LAST_QUESTION: &str = "{% set users = messages|selectattr('role', 'equalto', 'user')|list %}{% for m in messages %}{% if m.role == 'user' and m == users[-1] %}[LAST]{% endif %}{{ '<' + m.role + '>' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
     const ALTERNATING: &str = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}{% endif %}{{ '<' + m.role + '>' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
-    /// The first prompts differ from the later ones.
+    /// Generation prompts of the first answers differ from later ones.
     const EARLY: &str = "{% for m in messages %}{{ '<' + m.role + '> ' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' if messages|length > 50 else '<other>' }}{% endif %}";
 
     #[test]
-    fn a_long_conversation_is_told_as_if_every_prompt_were_rendered_in_whole() {
+    fn windows_of_a_long_conversation_give_the_same_ranges_as_whole_prefixes() {
         for (source, windowed) in [
             (EARLY_QWEN, true),
             (LLAMA2, true),
@@ -338,6 +339,62 @@ mod tests {
                 let fast = windows::begins(&template, &rendered) == Some(whole);
                 assert_eq!(fast, windowed, "{source}");
             }
+        }
+    }
+
+    /// Keeps the reasoning of answers to the last question, as Qwen3 does.
+    const LAST_REASONING: &str = "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}{{ '<' + m.role + '>\n' }}{{ m.content if loop.index0 > ns.last else m.content.split('</think>')[-1] }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+
+    #[test]
+    fn windows_do_not_end_within_answers_to_one_question() {
+        let template = ChatTemplate::new(LAST_REASONING, &[]).expect("compiles");
+        let turn = |number: usize| match number % 4 {
+            0 => Message::new(Role::User, format!("question {number}")),
+            1 => Message::new(Role::Assistant, format!("<think>t</think>answer {number}")),
+            _ => Message::new(Role::Assistant, format!("more {number}")),
+        };
+        let messages: Vec<Message> = (0..80).map(turn).collect();
+        let rendered = rendered(&template, &messages, None).expect("renders");
+        let whole: Vec<usize> = (0..60).map(|number| whole_begin(&template, &rendered, number)).collect();
+        // The prompt of a second answer still has the reasoning of the first, which the conversation drops.
+        let starts: Vec<usize> = rendered.contents.iter().map(|(_, content)| content.start).collect();
+        assert_eq!((whole[6], whole[7]), (starts[6] - 1, starts[7]));
+        assert_eq!(windows::begins(&template, &rendered), Some(whole));
+    }
+
+    /// `/no_think` in a user's turn holds until `/think`, and is seen in generation prompts only.
+    const SWITCH: &str = "{% set ns = namespace(think=true) %}{% for m in messages %}{% if m.role == 'user' %}{% if '/think' in m.content %}{% set ns.think = true %}{% elif '/no_think' in m.content %}{% set ns.think = false %}{% endif %}{% endif %}{{ '<' + m.role + '>' }}{% if m.role == 'assistant' %}{{ '<think></think>' }}{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' if ns.think else '<assistant><think></think>' }}{% endif %}";
+    /// A reminder before one answer, which the generation prompt does not show.
+    const REMINDER: &str = "{% for m in messages %}{{ '<' + m.role + '>' }}{% if loop.index == 242 %}{{ '[be brief]' }}{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+    /// Marks every question that is equal to the last one.
+    const EQUAL_QUESTIONS: &str = "{% set users = messages|selectattr('role', 'equalto', 'user')|list %}{% for m in messages %}{% if m == users[-1] %}[LAST]{% endif %}{{ '<' + m.role + '> ' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+
+    #[test]
+    fn a_dependence_on_more_than_a_window_is_noticed_between_the_compared_answers() {
+        let question = |number: usize| match number {
+            204 => "/no_think".to_owned(),
+            300 => "/think".to_owned(),
+            160 | 398 => "the same".to_owned(),
+            _ => format!("question {number}"),
+        };
+        let turn = |number: usize| match number % 2 {
+            0 => Message::new(Role::User, question(number)),
+            _ => Message::new(Role::Assistant, format!("answer {number}")),
+        };
+        let messages: Vec<Message> = (0..400).map(turn).collect();
+        for source in [SWITCH, REMINDER, EQUAL_QUESTIONS] {
+            let template = ChatTemplate::new(source, &[]).expect("compiles");
+            let rendered = rendered(&template, &messages, None).expect("renders");
+            assert_eq!(windows::begins(&template, &rendered), None, "{source}");
+            let content = |number: usize| rendered.contents[number].1.start;
+            let whole: Vec<usize> = (0..200).map(|number| whole_begin(&template, &rendered, number)).collect();
+            let odd: Vec<usize> = (0..200).filter(|number| whole[*number] == content(*number)).collect();
+            match source {
+                SWITCH => assert_eq!(odd, (102..150).collect::<Vec<_>>()),
+                REMINDER => assert!(!odd.contains(&120) && odd.len() == 199),
+                _ => assert!(!odd.contains(&80) && odd.contains(&79)),
+            }
+            assert_eq!(begins(&template, &rendered), whole, "{source}");
         }
     }
 

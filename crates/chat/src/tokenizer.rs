@@ -60,7 +60,7 @@ impl ChatTokenizer {
         let pad = id("pad_token", &settings.pad_token)?;
         let specials = special_tokens(&tokenizer, settings.eos_token.as_deref());
         let (bos_token, eos_token) = (settings.bos_token.as_ref(), settings.eos_token.as_ref());
-        // A token that begins a text ends no turn, unless the model has but one for both.
+        // `bos_token` ends no turn, unless it is also the `eos_token`.
         let may_end = |token: &&String| Some(*token) != bos_token || bos_token == eos_token;
         let ends: Vec<String> = specials.iter().filter(may_end).cloned().collect();
         let closings = spans::closings(&template, &ends);
@@ -128,7 +128,7 @@ impl ChatTokenizer {
         Ok(ids)
     }
 
-    /// A model cannot go on from nothing.
+    /// Refuses an empty prompt.
     pub(crate) fn check_prompt(ids: &[u32]) -> Result<(), Rejection> {
         if ids.is_empty() {
             return Err(Rejection::TemplateRefused {
@@ -154,8 +154,7 @@ impl ChatTokenizer {
         self.tokenizer.decode(ids, skip_special_tokens).unwrap_or_else(|_| "\u{fffd}".to_owned())
     }
 
-    /// Ids that end what the model writes: first those that the template closes an assistant turn with, then the
-    /// tokenizer's end of sequence and the ids of `generation_config.json`.
+    /// Stop ids: the template's end of an assistant turn first, then `eos_token` and the ids of `generation_config.json`.
     pub fn end_of_turn(&self) -> &[u32] {
         &self.end_of_turn
     }
@@ -187,7 +186,7 @@ impl ChatTokenizer {
         system.into_iter().chain(messages.iter().cloned()).collect()
     }
 
-    /// Refuses what would be read otherwise than it was meant.
+    /// Refuses messages that spell control tokens or have an invalid passage.
     pub(crate) fn check_messages(&self, messages: &[Message]) -> Result<(), Rejection> {
         for (place, message) in messages.iter().enumerate() {
             if let Some(token) = self.control_token(&message.content) {
@@ -216,7 +215,7 @@ impl ChatTokenizer {
         Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
-    /// A conversation to train on as text, with the contents of its answers.
+    /// Renders a training conversation and locates its answers.
     pub(crate) fn rendered<'a>(&self, messages: &'a [Message]) -> Result<Rendered<'a>, Rejection> {
         spans::rendered(&self.template, messages, self.closing.as_deref())
     }
@@ -246,7 +245,7 @@ fn read_tokenizer(path: &Path) -> Result<Tokenizer, ChatError> {
     Ok(tokenizer)
 }
 
-/// Every token that controls rather than says something, longest first so that none hides behind its own prefix.
+/// All special tokens, longest first so that a match is never a mere prefix of a longer token.
 fn special_tokens(tokenizer: &Tokenizer, eos: Option<&str>) -> Vec<String> {
     let added = tokenizer.get_added_tokens_decoder();
     let mut tokens: Vec<String> = added

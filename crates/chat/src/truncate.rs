@@ -1,4 +1,4 @@
-//! Making a conversation fit, at the cost of what matters least.
+//! Truncation of conversations to a token limit, least important text first.
 
 use std::ops::Range;
 
@@ -9,11 +9,11 @@ use crate::error::Rejection;
 use crate::message::{Message, Role};
 use crate::tokenizer::ChatTokenizer;
 
-/// Stands where text was cut out of the middle.
+/// Replaces text cut out of the middle.
 pub(crate) const ELLIPSIS: &str = "…";
 
-/// Tokens that a shortened passage or user turn keeps at each end, as long as there is something else to cut: a question
-/// stands at one of them.
+/// Tokens kept at each end of a shortened passage or user turn, where the question usually is, while anything else can be
+/// cut.
 const MARGIN: usize = 32;
 
 /// Which part of a sample was cut.
@@ -66,8 +66,8 @@ pub(crate) struct Fitted {
 /// How many tokens a conversation has, template and all.
 type Measure<'a> = &'a dyn Fn(&[Message]) -> Result<usize, Rejection>;
 
-/// Cuts passages, long user turns and old turns until `measure` gives at most `max_tokens` or nothing is left that may
-/// go. `tokens` is what it gives before.
+/// Cuts passages, long user turns and old turns until `measure` returns at most `max_tokens` or nothing more may be cut.
+/// `tokens` is the measure of the whole.
 pub(crate) fn fit(
     tokenizer: &ChatTokenizer,
     messages: &[Message],
@@ -121,7 +121,7 @@ struct Cutter<'a> {
     /// Places of the messages that are left.
     turns: Vec<usize>,
     regions: Vec<Region>,
-    /// For each message its region, if it has one.
+    /// Index into `regions` for every message that has one.
     region_of: Vec<Option<usize>>,
     measure: Measure<'a>,
     /// Tokens that the current conversation has.
@@ -131,7 +131,7 @@ struct Cutter<'a> {
 
 impl Cutter<'_> {
     fn find_regions(&mut self) -> Result<(), Rejection> {
-        // A short turn without a marked passage is never cut, so its tokens need not be known.
+        // Skips tokenizing short turns, which are never cut.
         let may_be_cut = |message: &Message| message.passage.is_some() || message.content.len() > MARGIN;
         let users = self.messages.iter().enumerate().filter(|(_, message)| message.role == Role::User);
         self.regions = users
@@ -188,8 +188,8 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// Cuts as many of the first of `eligible` in whole as surely must be, with one measurement for all of them: how
-    /// many that were.
+    /// Cuts as many of the first `eligible` regions down to their margins as certainly necessary, measuring once for all of
+    /// them. Returns their number.
     fn cut_whole(&mut self, eligible: &[usize], most: impl Fn(&Region) -> usize) -> Result<usize, Rejection> {
         let mut tokens = self.tokens;
         let needed = eligible.iter().take_while(|index| {
@@ -199,7 +199,7 @@ impl Cutter<'_> {
             whole
         });
         let needed = needed.count();
-        // Tokens merge and split at every cut, so the estimate is not followed to its end.
+        // Tokens merge and split at every cut, so stay below the estimate.
         let mut count = needed.saturating_sub(needed / 8 + 4);
         while count > 1 {
             let before: Vec<usize> = eligible[..count].iter().map(|index| self.regions[*index].cut).collect();
@@ -224,7 +224,7 @@ impl Cutter<'_> {
         let is_user = |place: usize| self.messages[place].role == Role::User;
         let first = self.turns.iter().position(|place| self.messages[*place].role != Role::System);
         let Some(first) = first.filter(|_| self.tokens > self.max_tokens) else { return Ok(Vec::new()) };
-        // Where the turns that may be left begin.
+        // Candidate starts of the remaining turns.
         let ends: Vec<usize> = (first + 1..self.turns.len()).filter(|turn| is_user(self.turns[*turn])).collect();
         if ends.is_empty() {
             return Ok(Vec::new());
@@ -245,7 +245,7 @@ impl Cutter<'_> {
         Ok((first..end).map(cut).collect())
     }
 
-    /// The first of `ends` from which on the turns fit, or the last, and the tokens that they have then.
+    /// The first of `ends` from which the remaining turns fit, else the last, and their number of tokens.
     fn least_history(
         &mut self,
         first: usize,
@@ -253,7 +253,7 @@ impl Cutter<'_> {
         all: &[usize],
         lengths: &[usize],
     ) -> Result<(usize, usize), Rejection> {
-        // What the template writes around a message is taken to be the same for all.
+        // Assumes the same template overhead for every message.
         let around = self.tokens.saturating_sub(lengths.iter().sum()) / all.len();
         let mut estimate = self.tokens;
         let mut from = first;
@@ -263,7 +263,7 @@ impl Cutter<'_> {
             estimate <= self.max_tokens
         });
         let mut place = guess.unwrap_or(ends.len() - 1);
-        // `low` does not fit, `high` does; both are counted from 1, as nothing dropped does not fit.
+        // Invariant: dropping up to `low` does not fit, up to `high` does; both are 1-based, 0 drops nothing.
         let (mut low, mut high, mut step) = (0, ends.len() + 1, 1);
         let mut fitting = None;
         let mut last = self.tokens;
@@ -278,7 +278,7 @@ impl Cutter<'_> {
                 low = place + 1;
                 last = if place + 1 == ends.len() { tokens } else { last };
             }
-            // Gallop away from the guess, then halve.
+            // Exponential search from the guess, then bisection.
             let bounded = low > 0 && high <= ends.len();
             let next = if bounded {
                 low + (high - low) / 2

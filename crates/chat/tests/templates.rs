@@ -1,19 +1,22 @@
-//! Chat templates are rendered as transformers renders them: golden outputs of `tests/parity/make_templates.py`.
+//! Parity of chat templates with transformers: golden outputs of `tests/parity/make_templates.py`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-use medley_chat::{ChatTokenizer, Message, Role};
+use medley_chat::{ChatTokenizer, Message, Role, TextTemplate};
+use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::{Value, json};
 
-/// What the engine refuses although transformers renders it; everything else must be equal or refused by both.
+/// Snippets that transformers renders and this engine refuses; all others must be equal or refused by both.
 const REFUSED_HERE: [&str; 2] = ["{{ 99999999999 * 99999999999 }}", "{{ 'a'.encode() }}"];
 
 fn parity() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity")
 }
 
-/// The snippets of `snippets.txt`, as the script reads them.
+/// The snippets of `snippets.txt`, parsed as in the script.
 fn snippets() -> Vec<String> {
     let text = std::fs::read_to_string(parity().join("templates/snippets.txt")).expect("reads");
     let unescape = |line: &str| {
@@ -27,7 +30,7 @@ fn messages() -> Vec<Message> {
     vec![Message::new(Role::User, "Q ü?"), Message::new(Role::Assistant, "答 \"a\"\n")]
 }
 
-/// A model folder whose template is `template`.
+/// The tokenizer of a model folder with `template`.
 fn model(directory: &Path, template: &str) -> Result<ChatTokenizer, String> {
     let vocabulary = json!({ "<s>": 0, "</s>": 1, "<unk>": 2 });
     let tokenizer =
@@ -43,7 +46,7 @@ fn render(directory: &Path, template: &str) -> Result<String, String> {
     model(directory, template)?.render(&messages(), false).map_err(|error| error.to_string())
 }
 
-/// Every snippet that differs, one a line.
+/// One line per snippet that differs.
 fn differences<'a>(cases: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Vec<String> {
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut differences = Vec::new();
@@ -68,6 +71,30 @@ fn every_snippet_renders_as_in_transformers_or_is_refused_by_both() {
     let cases = snippets.iter().map(String::as_str).zip(outputs.iter().map(Value::as_str));
     let differences = differences(cases);
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Edits: a few characters of a snippet replaced by some of another one.
+    #[test]
+    fn edited_snippets_never_panic(
+        (base, other) in any::<(Index, Index)>(),
+        edits in proptest::collection::vec((any::<Index>(), 0..4usize, any::<Index>(), 0..6usize), 1..4),
+    ) {
+        static SNIPPETS: LazyLock<Vec<Vec<char>>> =
+            LazyLock::new(|| snippets().iter().map(|snippet| snippet.chars().collect()).collect());
+        let other = other.get(&SNIPPETS);
+        let mut text = base.get(&SNIPPETS).clone();
+        for (place, removed, from, added) in edits {
+            let (place, from) = (place.index(text.len() + 1), from.index(other.len()));
+            let (end, to) = ((place + removed).min(text.len()), (from + added).min(other.len()));
+            text.splice(place..end, other[from..to].iter().copied());
+        }
+        let text: String = text.into_iter().collect();
+        let variables = json!({ "messages": [{ "role": "user", "content": "Q ü?" }], "x": 1.5 });
+        let _ = TextTemplate::new(&text).and_then(|template| template.render(&variables));
+    }
 }
 
 /// Combinations of operands, operators, filters, tests and methods, too many to keep as golden outputs.
@@ -231,7 +258,7 @@ fn combinations_render_as_in_transformers_when_it_is_at_hand() {
         .iter()
         .enumerate()
         .map(|(number, template)| (template.as_str(), expected[number.to_string()].as_str()));
-    // What the engine names as not supported is refused, never another text.
+    // Unsupported features are refused by name, never rendered differently.
     let differences: Vec<String> =
         differences(cases).into_iter().filter(|difference| !difference.contains("is not supported")).collect();
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));

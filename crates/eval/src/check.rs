@@ -1,19 +1,19 @@
-//! What would stop an exam, found before anything is trained or asked.
+//! Checks of an exam's settings, before anything is trained or asked.
 
 use medley_recipe::ExamSpec;
 use rayon::prelude::*;
 
-use crate::error::{CONTEXT, EvalError, LONGEST_PROMPT};
+use crate::error::{EvalError, PromptLimit};
 use crate::item::Item;
 use crate::model_solver::fit_context;
 use crate::papers::Papers;
 use crate::prompt::{Codec, PromptTemplate};
 
-/// Checks that every item of the papers can be asked as `spec` says, by a model whose context has `context` tokens: the template
-/// shows its question and options in every book, and its prompt without passages fits.
+/// Checks that `spec` fits every item and a model with a context of `context` tokens: the template shows question and options
+/// in every book, and the prompt without passages fits.
 ///
 /// # Errors
-/// The first item that cannot be asked with the setting that forbids it; no items; a context without room for an answer.
+/// The first item that does not fit, with the setting; no items; a context without room for an answer.
 pub fn check_exam(
     papers: &Papers,
     spec: &ExamSpec,
@@ -44,12 +44,12 @@ fn check_item(
     let refused = |reason| EvalError::Encode { id: item.id.clone(), reason };
     let tokens = codec.encode(&template.render(item, &[], spec.answer)?).map_err(refused)?.len();
     let limit = fitted.max_prompt_tokens;
-    // Passages are cut to fit, the question never.
+    // Passages may be cut, the question never.
     if tokens <= limit {
         return Ok(());
     }
-    let setting = if limit < spec.max_prompt_tokens { CONTEXT } else { LONGEST_PROMPT };
-    Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, setting })
+    let bound = if limit < spec.max_prompt_tokens { PromptLimit::Context } else { PromptLimit::Setting };
+    Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, bound })
 }
 
 #[cfg(test)]
@@ -60,19 +60,7 @@ mod tests {
 
     use super::*;
     use crate::item::{AnswerOption, Kind};
-
-    /// One token a character.
-    struct Characters;
-
-    impl Codec for Characters {
-        fn encode(&self, prompt: &str) -> Result<Vec<u32>, String> {
-            Ok(prompt.chars().map(u32::from).collect())
-        }
-
-        fn decode(&self, tokens: &[u32]) -> String {
-            tokens.iter().filter_map(|token| char::from_u32(*token)).collect()
-        }
-    }
+    use crate::test_codec::Characters;
 
     fn papers() -> Papers {
         let item = |(id, kind, question): (&str, Kind, String)| Item {
@@ -121,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn an_exam_that_can_be_sat_passes() {
+    fn an_exam_whose_passages_are_cut_to_fit_passes() {
         assert_eq!(checked(&papers(), &spec(), "zh", 4096), "", "long passages are cut");
     }
 
     #[test]
-    fn what_stops_an_exam_is_told_with_item_and_setting() {
+    fn prompts_beyond_the_limit_are_refused_with_item_and_setting() {
         let short = ExamSpec { max_prompt_tokens: 200, ..spec() };
         let message = checked(&papers(), &short, "zh", 4096);
         assert!(message.starts_with("item long: ") && message.contains("exam.max_prompt_tokens = 200"), "{message}");

@@ -39,15 +39,15 @@ pub enum EvalError {
         /// How to mend it.
         hint: String,
     },
-    /// Papers that cannot be found or read.
+    /// Papers that are missing or unreadable.
     #[error("{problem}\n  hint: {hint}")]
     Papers {
-        /// What is wrong, with the file and the line.
+        /// The problem with file and line.
         problem: String,
         /// How to mend it.
         hint: String,
     },
-    /// The prompt template leaves a part of an item out.
+    /// The prompt template omits a part of an item.
     #[error(
         "item {id}: the prompt template {template} does not show its {part} ({book} book)\n  \
          hint: write the whole {part} into the template (exam.prompt), for every kind of item and book"
@@ -57,7 +57,7 @@ pub enum EvalError {
         id: String,
         /// `exam.prompt`.
         template: String,
-        /// What is left out.
+        /// The omitted part.
         part: String,
         /// `open` or `closed`.
         book: &'static str,
@@ -73,12 +73,12 @@ pub enum EvalError {
         /// Tokens of an answer.
         answer: usize,
     },
-    /// Another process sits this exam.
+    /// Another process holds the exam's folder.
     #[error("{}: another process ({holder}) sits an exam in this folder\n  hint: wait for it or stop it, or choose another folder with --out", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
-        /// What the lock says of its holder.
+        /// The lock's holder.
         holder: String,
     },
     /// The answers that are already there belong to another exam.
@@ -91,9 +91,9 @@ pub enum EvalError {
     },
     /// A prompt does not fit even without its passages.
     #[error(
-        "item {id}: its prompt without passages has {tokens} tokens, more than {setting} = {limit}\n  \
+        "item {id}: its prompt without passages has {tokens} tokens, more than {bound} = {limit}\n  \
          hint: {}, or leave the item out",
-        longer_prompts(setting)
+        bound.hint()
     )]
     PromptTooLong {
         /// The item.
@@ -102,8 +102,8 @@ pub enum EvalError {
         tokens: usize,
         /// Tokens allowed.
         limit: usize,
-        /// What allows them: a setting, or the model's context.
-        setting: &'static str,
+        /// The source of the limit.
+        bound: PromptLimit,
     },
     /// The tokenizer or the chat template refuses a prompt.
     #[error("item {id}: {reason}\n  hint: mend the item's text, or leave the item out")]
@@ -121,16 +121,31 @@ pub enum EvalError {
     Exchange(String),
 }
 
-/// The setting that limits prompts where the model's context does not.
-pub(crate) const LONGEST_PROMPT: &str = "exam.max_prompt_tokens";
-/// What limits them where the context is smaller.
-pub(crate) const CONTEXT: &str = "the model's context less exam.max_new_tokens";
+/// Source of the limit on a prompt's tokens: the smaller of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptLimit {
+    /// `exam.max_prompt_tokens`.
+    Setting,
+    /// The model's context without `exam.max_new_tokens`.
+    Context,
+}
 
-fn longer_prompts(setting: &str) -> &'static str {
-    if setting == CONTEXT {
-        "lower exam.max_new_tokens"
-    } else {
-        "raise exam.max_prompt_tokens, as far as the model's context goes"
+impl PromptLimit {
+    /// How to allow longer prompts.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Setting => "raise exam.max_prompt_tokens, as far as the model's context goes",
+            Self::Context => "lower exam.max_new_tokens",
+        }
+    }
+}
+
+impl std::fmt::Display for PromptLimit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Setting => "exam.max_prompt_tokens",
+            Self::Context => "the model's context less exam.max_new_tokens",
+        })
     }
 }
 

@@ -1,7 +1,6 @@
-//! The layouts that real exams come in, recognised by their keys; question, options and answer are found as in training
-//! data.
+//! Layouts of public exams, recognised by their keys. Question, options and answer are extracted as in training data.
 //!
-//! In files of others an unusable item is refused and counted, not an error; in Medley's own layout it is an error.
+//! An unusable item is refused and counted, except in Medley's own layout, where it is an error.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -33,21 +32,21 @@ pub(crate) enum Layout {
     Pharmacist,
     /// TCMChat's table: `question, A, B, C, D, E, answer, parse`.
     TcmChat,
-    /// Any other question with options, found by the keys that training data is found by, or by the columns named: C-Eval, CMMLU,
-    /// MMLU, MedMCQA, PubMedQA, KorMedMCQA, HEAD-QA, ARC.
+    /// Any other multiple-choice layout that the importers of training data recognise, or with `columns`: C-Eval, CMMLU, MMLU,
+    /// MedMCQA, PubMedQA, KorMedMCQA, HEAD-QA, ARC.
     Choice,
 }
 
-/// What becomes of a record.
+/// Result of importing a record.
 pub(crate) enum Imported {
-    /// It is asked.
+    /// A usable item.
     Item {
         /// The item.
         item: Item,
-        /// What had to be done to it, for the count.
+        /// The repair it needed, for the count.
         mended: Option<&'static str>,
     },
-    /// It cannot be asked, for this reason.
+    /// Unusable, for this reason.
     Refused(&'static str),
 }
 
@@ -55,7 +54,7 @@ const CUT_KEY: &str = "multiple choice with a key of one letter (cut short)";
 const TOO_FEW: &str = "fewer than two options";
 const LEAKING: &str = "explanation dropped: it still names option letters";
 const STRIPPED: &str = "option letters taken out of the explanation";
-/// The exam of items whose source does not tell it.
+/// Exam of items whose source names none.
 const UNKNOWN_EXAM: &str = "uncategorised";
 
 impl Layout {
@@ -70,8 +69,8 @@ impl Layout {
         (Self::Medley, &["id", "exam"]),
     ];
 
-    /// Tells the layout by the keys of a file's first record, or by any of its records where it is none of the known ones. `Err` are
-    /// the first record's keys.
+    /// Recognises a file's layout by the keys of its first record, else [`Layout::Choice`] by any record. `Err` has the first
+    /// record's keys.
     pub fn recognise(
         first: &Map<String, Value>,
         columns: &Columns,
@@ -83,7 +82,7 @@ impl Layout {
         if let Some(layout) = known().filter(|_| own) {
             return Ok(layout);
         }
-        // What cannot be read is an error where the record is read.
+        // Malformed records count here; `Reading::import` reports them.
         let asks =
             |record: &Map<String, Value>| ChoiceQuestion::of(record, columns).map_or(true, |found| found.is_some());
         let any = records.iter().any(|(record, _)| asks(record));
@@ -105,13 +104,13 @@ impl Layout {
     }
 }
 
-/// How the records of a file are read.
+/// Settings for reading the records of one file.
 pub(crate) struct Reading<'a> {
     pub layout: Layout,
     pub columns: &'a Columns,
-    /// What the file's records tell of how its answers are written.
+    /// Evidence from the whole file on how its answers are encoded.
     pub evidence: &'a KeyEvidence,
-    /// What ids begin with.
+    /// Prefix of ids.
     pub stem: &'a str,
 }
 
@@ -143,7 +142,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The item and what had to be done to it.
+    /// The item and the repair it needed.
     fn item(
         &self,
         mut asked: ChoiceQuestion<'_>,
@@ -186,7 +185,7 @@ impl Reading<'_> {
             false => Kind::Single,
         };
         let passage = asked.passage.trim();
-        // An explanation beside a passage is the passage's conclusion: the answer itself.
+        // An explanation beside a passage is the passage's conclusion, which gives the answer away.
         let (passages, mended) = if passage.is_empty() || self.layout != Layout::Choice {
             clean_passage(&fold_radicals(&asked.explanation))
         } else {
@@ -198,11 +197,11 @@ impl Reading<'_> {
     }
 }
 
-/// Why a record is no item.
+/// Why a record gives no item.
 enum Unanswered {
-    /// It is refused and counted.
+    /// The record is refused and counted.
     Record(&'static str),
-    /// Its file cannot be read.
+    /// The file cannot be read as it is.
     File(RecordProblem),
 }
 
@@ -210,7 +209,7 @@ fn unreadable(place: &Place, RecordProblem { problem, hint }: RecordProblem) -> 
     EvalError::Record { place: place.to_string(), problem, hint }
 }
 
-/// What a text alone cannot be understood without.
+/// Keys of media that a text-only exam cannot show.
 const MEDIA: [&str; 6] = ["image", "images", "audio", "audios", "video", "videos"];
 
 fn says_something(value: &Value) -> bool {
@@ -234,7 +233,7 @@ fn options(choices: &[Choice]) -> Result<Vec<AnswerOption>, &'static str> {
     Ok(options)
 }
 
-/// The explanation as a passage without option letters, and what was done to it.
+/// The explanation as a passage without option letters, and the repair it needed.
 fn clean_passage(explanation: &str) -> (Vec<String>, Option<&'static str>) {
     let stripped = strip_answer_markers(explanation);
     if letter_leak(&stripped.text).is_some() {

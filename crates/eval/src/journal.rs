@@ -39,7 +39,7 @@ pub(crate) struct AnswerRecord {
     pub prompt_tokens: usize,
     /// True where its passages were cut.
     pub truncated: bool,
-    /// The prompt as the model read it, where `exam.keep_prompts` asks for it.
+    /// The prompt with special tokens, if `exam.keep_prompts` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// What was written.

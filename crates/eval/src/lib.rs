@@ -20,7 +20,7 @@ mod suggest;
 
 pub use baselines::{guess_credit, string_match_credit};
 pub use check::check_exam;
-pub use error::EvalError;
+pub use error::{EvalError, PromptLimit};
 pub use exchange::exchange_passages;
 pub use grade::{Failure, Grade, grade};
 pub use item::{AnswerOption, Item, Kind};
@@ -36,3 +36,5 @@ pub use solver::Solver;
 
 #[cfg(test)]
 mod shapes_tests;
+#[cfg(test)]
+mod test_codec;

@@ -175,7 +175,7 @@ const TERM_TAILS: [&str; 47] = [
 
 /// True where the letters belong to a term, a formula or a Latin name rather than to an option.
 fn is_term(before: &str, letters: &str, after: &str) -> bool {
-    // "CE" before 型 is a run of options far less often than a name; "B. subtilis", "C. albicans" are names.
+    // Species names: "B. subtilis", "C. albicans".
     let latin =
         after.strip_prefix('.').is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_lowercase()));
     latin || is_part_of_term(before, letters, after)

@@ -1,4 +1,4 @@
-//! Files of items: Medley's own layout and the layouts that real exams come in, read as sources of training data are.
+//! Exam papers, in Medley's own layout or those of public exams, read through the reader of training data.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -42,18 +42,18 @@ impl Papers {
         chosen.into_iter().map(|index| self.items[index].clone()).collect()
     }
 
-    /// The questions, by which a mix leaves out what the exam asks.
+    /// The questions, for removing exam text from a mix.
     pub fn questions(&self) -> impl Iterator<Item = &str> {
         self.items.iter().map(|item| item.question.as_str())
     }
 }
 
-/// Reads every paper, in any layout, packing and encoding that a source of training data may have. A relative path is looked for
-/// in `base_dir`, then in the working directory; `hub` is where `owner/name` data sets come from.
+/// Reads all papers, in every layout, compression and encoding that sources of training data support. Relative paths are
+/// resolved in `base_dir`, then in the working directory; `hub` provides `owner/name` data sets.
 ///
 /// # Errors
-/// A path that leads nowhere, a file that cannot be read or holds no usable item, a record that is malformed, an id that stands
-/// twice, answers whose numbers may count from 0 or from 1.
+/// A path without a match, an unreadable file or one without a usable item, a malformed record, a duplicate id, numeric answers
+/// that may count from 0 or from 1.
 pub fn load_papers(parts: &[SourcePart], base_dir: &Path, hub: Option<&dyn DatasetHub>) -> Result<Papers, EvalError> {
     if let Some(empty) = parts.iter().position(|part| part.path.trim().is_empty()) {
         let problem = format!("exam paper {} has an empty path", empty + 1);
@@ -79,8 +79,7 @@ pub fn load_papers(parts: &[SourcePart], base_dir: &Path, hub: Option<&dyn Datas
     Ok(papers)
 }
 
-/// What the ids of each file's items begin with: the file's name without its endings, and as many of the folders above it as tell
-/// it from the other files.
+/// Prefix of each file's item ids: the file name without extensions, after as many parent folders as make it unique.
 fn stems(files: &[RecordFile]) -> Vec<String> {
     let parts = |file: &RecordFile| {
         let mut parts: Vec<String> =
@@ -94,19 +93,23 @@ fn stems(files: &[RecordFile]) -> Vec<String> {
         above.iter().map(String::as_str).chain([stem.as_str()]).collect::<Vec<_>>().join("/")
     };
     let all: Vec<_> = files.iter().map(parts).collect();
-    let own = |index: usize| {
-        let alone = |depth: &usize| {
-            let name = named(&all[index], *depth);
-            all.iter().enumerate().all(|(other, parts)| other == index || named(parts, *depth) != name)
-        };
-        let deepest = all[index].0.len();
-        match (0..=deepest).find(alone) {
-            Some(depth) => named(&all[index], depth),
-            // Two files that differ in their endings.
-            None => all[index].1.clone(),
+    let mut stems: Vec<Option<String>> = vec![None; all.len()];
+    let deepest = all.iter().map(|(folders, ..)| folders.len()).max().unwrap_or(0);
+    for depth in 0..=deepest {
+        if stems.iter().all(Option::is_some) {
+            break;
         }
-    };
-    (0..all.len()).map(own).collect()
+        let names: Vec<String> = all.iter().map(|parts| named(parts, depth)).collect();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        names.iter().for_each(|name| *counts.entry(name).or_default() += 1);
+        for ((stem, name), (folders, ..)) in stems.iter_mut().zip(&names).zip(&all) {
+            if stem.is_none() && depth <= folders.len() && counts.get(name.as_str()) == Some(&1) {
+                *stem = Some(name.clone());
+            }
+        }
+    }
+    // Files that differ only in their extensions keep them.
+    stems.into_iter().zip(all).map(|(stem, (_, name, _))| stem.unwrap_or(name)).collect()
 }
 
 type Record = (Map<String, Value>, Place);
@@ -126,8 +129,10 @@ fn read_paper(file: RecordFile, stem: &str, columns: &Columns) -> Result<(PaperI
         .records
         .into_iter()
         .filter(|record| !record.fields.values().all(is_empty))
-        .map(|record| (place(&record), record.fields))
-        .map(|(place, fields)| (fields, place))
+        .map(|record| {
+            let place = place(&record);
+            (record.fields, place)
+        })
         .collect();
     let Some((first, place)) = records.first() else {
         return Err(EvalError::file(name, "holds no record", HINT));
@@ -173,7 +178,7 @@ fn unknown_layout(place: &Place, keys: &[String], records: &[Record]) -> EvalErr
     place.item_error("record", format!("has the keys {}, of no known layout", keys.join(", ")), hint)
 }
 
-/// A `columns` line that reads these records, tried on all of them.
+/// Hint with a `columns` line that was tried on all records.
 fn suggestion(records: &[Record]) -> Option<String> {
     let records: Vec<&Map<String, Value>> = records.iter().map(|(record, _)| record).collect();
     let (columns, read) = suggested_columns(&records)?;

@@ -2,41 +2,40 @@
 
 use std::path::{Path, PathBuf};
 
+use medley_chat::{ChatError, TextTemplate};
 use medley_recipe::{AnswerForm, Book};
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use crate::error::{EvalError, LONGEST_PROMPT};
+use crate::error::{EvalError, PromptLimit};
 use crate::item::{AnswerOption, Item, Kind};
 use crate::journal::book_folder;
 
 /// Turns a prompt's wording into the model's tokens and tokens into an answer.
 pub trait Codec {
-    /// Tokens of one user turn, up to where the model begins to answer.
+    /// Tokens of one user turn with the generation prompt.
     ///
     /// # Errors
-    /// What the tokenizer or the chat template refuses, in words.
+    /// The refusal of the tokenizer or the chat template.
     fn encode(&self, prompt: &str) -> Result<Vec<u32>, String>;
 
     /// The text of an answer's tokens, without special tokens.
     fn decode(&self, tokens: &[u32]) -> String;
 
-    /// A prompt's tokens as the model reads them, special tokens included.
+    /// The text of a prompt's tokens, with special tokens.
     fn show(&self, tokens: &[u32]) -> String {
         self.decode(tokens)
     }
 }
 
-/// The wording of a question: a minijinja template.
+/// The wording of a question: a Jinja template.
 ///
-/// It sees `passages` (a list, empty closed-book), `question`, `options` (each with `letter` and `text`), `kind`
+/// Its variables are `passages` (a list, empty closed-book), `question`, `options` (each with `letter` and `text`), `kind`
 /// (`single` or `multiple`), `answer` (`letter` or `text`) and `exam`.
 #[derive(Debug)]
 pub struct PromptTemplate {
     name: String,
     hash: String,
-    environment: Environment<'static>,
+    template: TextTemplate,
 }
 
 #[derive(Serialize)]
@@ -64,7 +63,7 @@ impl PromptTemplate {
     /// A built-in template (`zh`, `en`), or a file, looked for in `base_dir` and then in the working directory.
     ///
     /// # Errors
-    /// There is no such file, it is no template, or it leaves out the question or the options.
+    /// No such file, a template that does not compile or render, or one that omits question, options or passages.
     pub fn load(name: &str, base_dir: &Path) -> Result<Self, EvalError> {
         match name {
             "zh" => Self::parse(name, include_str!("../templates/zh.txt.jinja")),
@@ -80,18 +79,14 @@ impl PromptTemplate {
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, EvalError> {
-        let hint = "a template is minijinja and may use passages, question, options, kind, answer and exam";
-        let failed = |error: minijinja::Error| EvalError::file(name, format!("{error:#}"), hint);
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.add_template_owned("prompt.txt", text.to_owned()).map_err(failed)?;
-        let template =
-            Self { name: name.to_owned(), hash: blake3::hash(text.as_bytes()).to_hex().to_string(), environment };
+        let template = TextTemplate::new(text).map_err(|error| template_error(name, &error))?;
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        let template = Self { name: name.to_owned(), hash, template };
         template.prove()?;
         Ok(template)
     }
 
-    /// A template that drops a part of the question would go unnoticed until the score is seen.
+    /// Renders a probe: a template that drops a part of the question would otherwise only show in the score.
     fn prove(&self) -> Result<(), EvalError> {
         let option = |letter, text: &str| AnswerOption { letter, text: text.to_owned() };
         let item = Item {
@@ -117,10 +112,10 @@ impl PromptTemplate {
         }
     }
 
-    /// Checks that an item's question and all of its options stand in its prompt.
+    /// Checks that an item's prompt contains its question and all of its options.
     ///
     /// # Errors
-    /// [`EvalError::PartNotShown`] with the part that does not.
+    /// [`EvalError::PartNotShown`] with the missing part.
     pub(crate) fn shows(&self, item: &Item, book: Book, answer: AnswerForm) -> Result<(), EvalError> {
         let passages = if book == Book::Open { item.passages.as_slice() } else { &[] };
         let shown = self.render(item, passages, answer)?;
@@ -152,7 +147,7 @@ impl PromptTemplate {
     /// The wording of one question with these passages.
     ///
     /// # Errors
-    /// The template uses what there is not.
+    /// The template does not render, e.g. for an undefined variable.
     pub fn render(&self, item: &Item, passages: &[String], answer: AnswerForm) -> Result<String, EvalError> {
         let values = PromptValues {
             passages,
@@ -162,10 +157,7 @@ impl PromptTemplate {
             answer,
             exam: &item.exam,
         };
-        let hint = "a template may use passages, question, options, kind, answer and exam";
-        let shown =
-            self.environment.get_template("prompt.txt").and_then(|found| found.render(Value::from(Serde(&values))));
-        let shown = shown.map_err(|error| EvalError::file(&self.name, format!("{error:#}"), hint))?;
+        let shown = self.template.render(&values).map_err(|error| template_error(&self.name, &error))?;
         Ok(shown.trim().to_owned())
     }
 
@@ -193,7 +185,7 @@ impl PromptTemplate {
         let bare = encode(&[])?;
         if bare.len() > max_tokens {
             let (tokens, limit) = (bare.len(), max_tokens);
-            return Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, setting: LONGEST_PROMPT });
+            return Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, bound: PromptLimit::Setting });
         }
         // The longest start of the passages that fits: nearly proportional to tokens, so bisect over characters.
         let (mut fits, mut too_long) = (0, passages.iter().map(|passage| passage.chars().count()).sum());
@@ -209,6 +201,11 @@ impl PromptTemplate {
         }
         Ok(Prompt::new(best, true))
     }
+}
+
+fn template_error(name: &str, error: &ChatError) -> EvalError {
+    let hint = "a template is Jinja with the variables passages, question, options, kind, answer and exam";
+    EvalError::file(name, error, hint)
 }
 
 impl Prompt {

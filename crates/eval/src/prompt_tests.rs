@@ -1,17 +1,5 @@
 use super::*;
-
-/// One token a character: easy to count and to turn back.
-struct Characters;
-
-impl Codec for Characters {
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, String> {
-        Ok(prompt.chars().map(u32::from).collect())
-    }
-
-    fn decode(&self, tokens: &[u32]) -> String {
-        tokens.iter().filter_map(|token| char::from_u32(*token)).collect()
-    }
-}
+use crate::test_codec::Characters;
 
 fn item() -> Item {
     let option = |letter, text: &str| AnswerOption { letter, text: text.to_owned() };
@@ -89,12 +77,31 @@ fn cutting_takes_passages_from_the_end_and_never_the_question() {
 }
 
 #[test]
+fn templates_of_files_keep_jinjas_white_space() {
+    let exams = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/exams");
+    let template = PromptTemplate::load("prompt.jinja", &exams).expect("shipped");
+    let item = item();
+    insta::assert_snapshot!(template.render(&item, &item.passages, AnswerForm::Text).expect("renders"), @r#"
+    考试资料：白术归脾、胃经。黄连归心经。
+    备选答案：脾、胃经、肝经
+    请写出正确选项的原文。
+    题目：白术的归经是？
+    "#);
+    insta::assert_snapshot!(template.render(&item, &[], AnswerForm::Text).expect("renders"), @r#"
+    备选答案：脾、胃经、肝经
+    请写出正确选项的原文。
+    题目：白术的归经是？
+    "#);
+}
+
+#[test]
 fn a_bad_template_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     for (text, expected) in [
         ("{{ passages }} {{ question }}", "does not show `options`"),
-        ("{{ quesiton }}", "undefined"),
-        ("{% if %}", "syntax error"),
+        ("{{ question }}\n{{ quesiton }}", "'quesiton' is undefined (line 2 of the template)"),
+        ("{{ question }}\n{% if pasages %}{% endif %}", "'pasages' is undefined (line 2 of the template)"),
+        ("{% if %}", "syntax error: expected an expression, found '%}' (line 1 of the template)"),
     ] {
         std::fs::write(folder.path().join("my.txt"), text).expect("written");
         let error = PromptTemplate::load("my.txt", folder.path()).expect_err("the template is bad").to_string();

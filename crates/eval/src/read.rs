@@ -1,4 +1,4 @@
-//! Reading an answer: which options does it choose, and does it do so in the form that was asked for?
+//! Parsing of answers: the chosen options, and whether the answer has the requested form.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -18,10 +18,10 @@ pub enum Reading {
     Chosen {
         /// Letters of the options.
         letters: BTreeSet<char>,
-        /// True where nothing but what was asked for stands in the answer.
+        /// True if the answer has the requested form and nothing else.
         well_formed: bool,
     },
-    /// It names options in a way that does not tell which it chooses.
+    /// It names options without a clear choice.
     Ambiguous,
     /// It names no option.
     NoOption,
@@ -35,7 +35,7 @@ impl Reading {
     }
 }
 
-/// Reads an answer in the form asked for; what is in the other form, or wrapped in a sentence, counts for its content.
+/// Parses an answer in the requested form, then in the other form, then within a sentence; only the first is well formed.
 pub fn read_answer(answer: &str, item: &Item, form: AnswerForm) -> Reading {
     if answer.trim().is_empty() {
         return Reading::Empty;
@@ -69,14 +69,13 @@ fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// "B", "B.", "答案：B", "B、C", "BC", "B. 脾经", "**B**", "\\boxed{B}": letters, each with its own option's text or none, and nothing
-/// else.
+/// Letters alone, optionally followed by their option's text: "B", "B.", "答案：B", "B、C", "BC", "B. 脾经", "**B**", "\\boxed{B}".
 fn directly_by_letter(answer: &str, options: &[AnswerOption]) -> Option<BTreeSet<char>> {
     let options: Vec<(char, &str)> = options.iter().map(|option| (option.letter, option.text.as_str())).collect();
     named_letters(answer, &options).map(|letters| letters.into_iter().collect())
 }
 
-/// Form that ignores what does not matter: width, case, white space, punctuation at the ends.
+/// Normal form for comparisons: NFKC, lower case, without white space and without punctuation at the ends.
 fn fold(text: &str) -> String {
     let plain: String =
         text.nfkc().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect();
@@ -115,31 +114,31 @@ fn directly_by_text(answer: &str, item: &Item) -> Option<BTreeSet<char>> {
 
 static LETTER_RUN: LazyLock<Regex> = LazyLock::new(|| compile(r"(?-u:\b)[A-Z](?:\s*[、,/和及与]?\s*[A-Z])*(?-u:\b)"));
 
-/// "the answer is", "答案是": what declares the letters behind it to be the answer.
+/// Phrases that declare the following letters to be the answer: "the answer is", 答案是.
 static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
     compile(
         r"(?i)(?:\banswer\b(?:\s+(?:is|are|would be|must be|should be)\b)?|\bcorrect\s+(?:option|choice)\b(?:\s+is\b)?|答案)(?:应该|应|选|为|是)*(?:\s*[:：])?[\s*$({\[]*(?:option\s+|choice\s+|选项|\\boxed\{)?[({\[*]*$",
     )
 });
 
-/// What may follow a letter that is an option, small as it is: "A is right", "A and C".
+/// Words after a letter that names an option: "A is right", "A and C".
 static GOES_ON: LazyLock<Regex> =
     LazyLock::new(|| compile(r"^\s+(?:is|are|and|or|because|since|would|seems|appears|matches|fits|was|but|not)\b"));
 
-/// Words before a letter that it belongs to: vitamin C, hepatitis B, type A.
+/// Words before a letter that form a term with it: vitamin C, hepatitis B, type A.
 static TERM_WORD: LazyLock<Regex> = LazyLock::new(|| {
     compile(
         r"(?i)\b(?:vitamins?|hepatitis|type|types|group|groups|factor|factors|class|grade|stage|phase|protein|influenza|interferon|troponin|coenzyme|ha?emophilia|complex|plan|part|level|apolipoprotein|immunoglobulin)[\s-]*$",
     )
 });
 
-/// Words behind a letter that it belongs to: B cells, B virus.
+/// Words after a letter that form a term with it: B cells, B virus.
 static OF_TERM: LazyLock<Regex> = LazyLock::new(|| {
     compile(r"(?i)^(?:[\s-](?:cells?|lymphocytes?|viruse?s?|waves?|type|scan|fib(?:er|re)s?)\b|[-'’][a-z0-9])")
 });
 
-/// Whether the run of letters between `before` and `after` names options: it is no article ("A fever"), pronoun ("I think") or
-/// part of a term ("vitamin C", 维生素C).
+/// Whether the letters between `before` and `after` name options, rather than being an article ("A fever"), a pronoun
+/// ("I think"), part of a term ("vitamin C", 维生素C) or negated.
 fn names_options(before: &str, run: &str, after: &str) -> bool {
     if NEGATED.is_match(before)
         || TERM_WORD.is_match(before)
@@ -158,15 +157,15 @@ fn names_options(before: &str, run: &str, after: &str) -> bool {
 /// A word or a number behind an article or a pronoun: "A fever", "A Gram stain", "A 45-year-old man".
 static WORD: LazyLock<Regex> = LazyLock::new(|| compile(r"^[ \t]+(?:[a-z0-9]|[A-Z][a-z])"));
 
-/// "not B", 不是B: what takes the letters behind it back.
+/// Negations of the following letters: "not B", 不是B.
 static NEGATED: LazyLock<Regex> =
     LazyLock::new(|| compile(r"(?i)(?:\bnot\s+(?:option\s+|choice\s+)?|不是|并非|而非|不选|排除)[\s(\[*]*$"));
 
-/// What an answer says of one run of letters.
+/// A run of letters in an answer that names options.
 struct Run {
     letters: BTreeSet<char>,
     is_declared: bool,
-    /// The text behind it is that of another option, or another letter is offered beside it.
+    /// Followed by another option's text, or by an alternative ("or C").
     is_doubtful: bool,
 }
 
@@ -189,24 +188,24 @@ fn runs(answer: &str, item: &Item) -> Vec<Run> {
     runs
 }
 
-/// "or B", "还是B": another option beside the one before.
+/// An alternative after a letter: "or B", 还是B.
 static OFFERS: LazyLock<Regex> = LazyLock::new(|| compile(r"^\s*(?:or|或者?|还是|/)\s*[A-Z](?-u:\b)"));
 
-/// Whether the option's own text stands right behind its letter.
+/// Whether the option's own text follows its letter.
 fn has_own_text(letter: char, after: &str, item: &Item) -> bool {
     let own = item.option(letter).map(fold).unwrap_or_default();
     !own.is_empty() && fold(after.trim_start_matches(|character: char| !character.is_alphanumeric())).starts_with(&own)
 }
 
-/// Whether the text right behind letters is that of an option that they do not name: "B. 肝经" where 肝经 is C.
+/// Whether the text of an option other than `letters` follows them: "B. 肝经" where 肝经 is C.
 fn has_other_text(letters: &BTreeSet<char>, after: &str, item: &Item) -> bool {
     let behind = fold(after.trim_start_matches(|character: char| !character.is_alphanumeric()));
     let first = folded_options(item).into_iter().find(|(_, text)| behind.starts_with(text.as_str()));
     first.is_some_and(|(letter, _)| !letters.contains(&letter))
 }
 
-/// The only run of option letters that stands alone in a sentence, or that the sentence declares to be the answer, unless the
-/// text beside it is another option's.
+/// The single run of option letters in a sentence, or the one declared to be the answer. Ambiguous if runs differ, or if
+/// another option's text is beside it.
 fn letters_in_sentence(answer: &str, item: &Item) -> Reading {
     let folded: String = answer.nfkc().collect();
     let runs = runs(&folded, item);
@@ -226,14 +225,14 @@ fn letters_in_sentence(answer: &str, item: &Item) -> Reading {
     }
 }
 
-/// The options whose text stands in a sentence: exactly one in single choice, all of them in multiple choice.
+/// The options whose text a sentence contains: exactly one for single choice, any number for multiple choice.
 fn texts_in_sentence(answer: &str, item: &Item) -> Reading {
     let mut rest = fold(answer);
     let mut letters = BTreeSet::new();
     for (letter, text) in folded_options(item) {
         if is_short(&text) {
-            // "a" stands in every word: it must be one by itself, as the option writes it.
-            if item.option(letter).is_some_and(|own| stands_alone(own.trim(), answer)) {
+            // Substring search would find "a" in most words, so short texts must match as a word, case-sensitively.
+            if item.option(letter).is_some_and(|own| is_word_of(own.trim(), answer)) {
                 letters.insert(letter);
             }
             continue;
@@ -251,13 +250,13 @@ fn texts_in_sentence(answer: &str, item: &Item) -> Reading {
     }
 }
 
-/// A text of so few letters of ASCII that it stands inside other words.
+/// Whether a text is so short (at most 3 ASCII letters or digits) that it occurs within other words.
 fn is_short(text: &str) -> bool {
     text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Whether a short text stands in an answer as a word, and as no article.
-fn stands_alone(text: &str, answer: &str) -> bool {
+/// Whether an answer contains a short text as a word of its own that is not an article, pronoun or part of a term.
+fn is_word_of(text: &str, answer: &str) -> bool {
     let folded: String = answer.nfkc().collect();
     let wanted: String = text.nfkc().collect();
     folded.match_indices(&wanted).any(|(at, _)| {

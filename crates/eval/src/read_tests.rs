@@ -146,10 +146,8 @@ fn english(texts: &[&str], answer: &str) -> Item {
     Item { question: "Which?".to_owned(), options, answer: answer.chars().collect(), ..item(Kind::Single, answer) }
 }
 
-/// What English and Chinese answers choose: an article, a pronoun and a part of a term are no option letters, and what a sentence
-/// declares to be the answer is.
 #[test]
-fn letters_of_prose_are_told_from_letters_of_options() {
+fn articles_pronouns_and_terms_are_not_option_letters_and_declared_answers_are() {
     let diseases = ["malaria", "typhoid", "dengue", "vitamin C deficiency", "hepatitis B"];
     let item = english(&diseases, "B");
     for (answer, chosen, reason) in [
@@ -237,7 +235,7 @@ fn letters_of_prose_are_told_from_letters_of_options() {
 }
 
 #[test]
-fn options_of_a_letter_are_words_of_their_own() {
+fn options_of_one_letter_match_whole_words_only() {
     let groups = english(&["O", "A", "B", "AB"], "C");
     for (answer, chosen, reason) in [
         ("a fever", "", "no option found"),

@@ -1,5 +1,5 @@
-//! Papers in the layouts of public exams (`tests/papers/make.py`): each is read with the right key, or refused with the line that
-//! reads it.
+//! Papers in the layouts of public exams (`tests/papers/make.py`): each is read with the right key, or refused with a `columns`
+//! line that reads it.
 
 use std::path::{Path, PathBuf};
 
@@ -77,7 +77,7 @@ fn papers_of_public_layouts_are_read_with_their_keys() {
 }
 
 #[test]
-fn what_a_question_is_about_is_its_passage_and_no_conclusion() {
+fn passages_exclude_the_conclusion() {
     for name in ["pubmedqa.json", "pubmedqa.parquet"] {
         let papers = load(name, "").expect("read");
         assert_eq!(papers.items[0].passages, ["Rest was tried.\nIn ten people."], "{name}");
@@ -87,7 +87,7 @@ fn what_a_question_is_about_is_its_passage_and_no_conclusion() {
 }
 
 #[test]
-fn numbers_that_may_count_from_0_or_1_are_asked_about_and_said() {
+fn numeric_answers_of_unclear_base_need_answers_from() {
     let refusal = load("ambiguous.jsonl", "").expect_err("nobody knows");
     assert!(refusal.contains("ambiguous.jsonl:1: the file's answers are numbers (1 to 2 of 4 options)"), "{refusal}");
     assert!(refusal.contains("`columns = { answers_from = 1 }`"), "{refusal}");
@@ -96,7 +96,7 @@ fn numbers_that_may_count_from_0_or_1_are_asked_about_and_said() {
 }
 
 #[test]
-fn names_that_are_not_known_are_refused_with_a_line_that_reads_them() {
+fn unknown_names_are_refused_with_a_columns_line_that_reads_them() {
     let refusal = load("unknown.jsonl", "").expect_err("nobody knows the names");
     let line = "columns = { instruction = \"Vraag\", options = [\"Keuze1\", \"Keuze2\", \"Keuze3\", \"Keuze4\"], output = \"Juiste_sleutel\" }";
     assert!(refusal.contains(line), "{refusal}");
@@ -105,7 +105,7 @@ fn names_that_are_not_known_are_refused_with_a_line_that_reads_them() {
 }
 
 #[test]
-fn files_of_one_name_in_several_folders_have_ids_of_their_own() {
+fn files_of_one_name_in_several_folders_have_distinct_ids() {
     let folder = tempfile::tempdir().expect("a folder");
     let line = r#"{"question": "？", "options": ["甲", "乙"], "answer": "B"}"#;
     for place in ["anatomy", "biology"] {

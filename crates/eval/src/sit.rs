@@ -39,7 +39,7 @@ pub struct Sitting<'a> {
     pub exchange_passages: bool,
     /// At most so many items, spread over the exams.
     pub limit: Option<usize>,
-    /// Told after every batch: book, items answered, items in all.
+    /// Progress callback after every batch: book, items answered, total.
     pub progress: &'a dyn Fn(Book, usize, usize),
 }
 
@@ -47,7 +47,7 @@ pub struct Sitting<'a> {
 /// `folder` holds an answer to are not asked again.
 ///
 /// # Errors
-/// A prompt does not fit, the solver fails, `folder` holds the answers of another exam, or another process sits one there.
+/// A prompt does not fit, the solver fails, `folder` has answers of another exam, or another process holds it.
 pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<ExamReport, EvalError> {
     let mut items = sitting.limit.map_or_else(|| sitting.papers.items.clone(), |limit| sitting.papers.limited(limit));
     if items.is_empty() {
@@ -80,7 +80,7 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
     Ok(report)
 }
 
-/// The folder, made if there is none, is this process's; what killed ones left half-written is removed.
+/// Creates and locks the folder, and removes temporary files of killed processes.
 fn lock(folder: &Path) -> Result<FolderLock, EvalError> {
     let failed = |error: std::io::Error| EvalError::file(folder, error, "check the path and its permissions");
     std::fs::create_dir_all(folder).map_err(failed)?;

@@ -5,21 +5,9 @@ use medley_recipe::AnswerForm;
 
 use super::*;
 use crate::item::{AnswerOption, Kind};
+use crate::test_codec::Characters;
 
-/// One token a character.
-struct Characters;
-
-impl Codec for Characters {
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, String> {
-        Ok(prompt.chars().map(u32::from).collect())
-    }
-
-    fn decode(&self, tokens: &[u32]) -> String {
-        tokens.iter().filter_map(|token| char::from_u32(*token)).collect()
-    }
-}
-
-/// Reads: chooses the first option whose text stands in the material, else answers "A"; may die after some prompts.
+/// Chooses the first option whose text the material contains, else "A"; may die after some prompts.
 #[derive(Default)]
 struct Reader {
     asked: usize,
@@ -238,7 +226,7 @@ impl Solver for Silent {
 }
 
 #[test]
-fn a_folder_is_one_exams_at_a_time_and_leftovers_go() {
+fn a_folder_is_locked_during_an_exam_and_cleaned_of_leftovers() {
     let folder = folder();
     let lock = FolderLock::take_for(folder.path(), "exam").expect("free");
     let refused = Setup::new(4).sit(&mut Reader::default(), folder.path()).expect_err("another exam is sat here");

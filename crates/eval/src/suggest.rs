@@ -1,4 +1,7 @@
-//! A `columns` line for papers of unknown names, tried on all of their records before it is said.
+//! Suggestion of a `columns` line for papers with unknown column names, verified on all records.
+//!
+//! Beside the suggestion for training data (`medley_mixer`'s `import/suggest`), which judges one record by its texts: options and
+//! keys can only be recognised over many records.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +11,9 @@ use serde_json::{Map, Value};
 
 type Record = Map<String, Value>;
 
-/// Records that candidates are found in.
+/// Number of records searched for candidates.
 const SAMPLE: usize = 200;
-/// Of the records, the share that a line must read to be said.
+/// Share of the records that a line must read to be suggested.
 const ENOUGH: f64 = 0.9;
 
 const ANSWERS: [&str; 13] = [
@@ -18,7 +21,7 @@ const ANSWERS: [&str; 13] = [
 ];
 const QUESTIONS: [&str; 10] = ["question", "query", "stem", "prompt", "problem", "ask", "题目", "题干", "问题", "题"];
 
-/// The inside of a `columns` table and how many of the records it reads; `None` where no line reads nearly all of them.
+/// The inside of a `columns` table and the number of records it reads; `None` if no line reads [`ENOUGH`] of them.
 pub(crate) fn suggested_columns(records: &[&Record]) -> Option<(String, usize)> {
     let sample = &records[..records.len().min(SAMPLE)];
     let keys: Vec<&String> = sample.first()?.keys().collect();
@@ -35,7 +38,7 @@ pub(crate) fn suggested_columns(records: &[&Record]) -> Option<(String, usize)> 
             read.extend(read_with(sample, &options, answer).map(|count| (count, answer)));
         }
         read.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-        // Of columns that read as many records, the first one in the record.
+        // Ties go to the first column (the sort is stable).
         let best = match read.as_slice() {
             [(best, answer), ..] if *best as f64 >= ENOUGH * sample.len() as f64 => *answer,
             _ => continue,
@@ -74,14 +77,14 @@ fn line(question: &str, options: &OptionColumns, answer: &str) -> String {
 }
 
 fn read_with(records: &[&Record], options: &OptionColumns, answer: &str) -> Option<usize> {
-    // The question does not matter yet: any text will do.
+    // The question is chosen later.
     count_read(
         records,
         &Columns { options: Some(options.clone()), output: Some(answer.to_owned()), ..Columns::default() },
     )
 }
 
-/// How many of the records have a key; `None` where the file must say more than names.
+/// Number of records whose key can be read; `None` if the file needs settings beyond column names.
 fn count_read(records: &[&Record], columns: &Columns) -> Option<usize> {
     let asked: Vec<_> =
         records.iter().filter_map(|record| ChoiceQuestion::of(record, columns).ok().flatten()).collect();
@@ -98,7 +101,7 @@ fn count_read(records: &[&Record], columns: &Columns) -> Option<usize> {
     Some(count)
 }
 
-/// Columns that may hold the options: one with all of them, or several whose names differ in a letter or a number.
+/// Candidate option columns: one with all options, or several whose names differ in a letter or digit.
 fn option_candidates(sample: &[&Record], keys: &[&String]) -> Vec<OptionColumns> {
     let holds_all = |name: &String| {
         let columns = Columns { options: Some(OptionColumns::All(name.clone())), ..Columns::default() };
@@ -130,8 +133,8 @@ fn option_candidates(sample: &[&Record], keys: &[&String]) -> Vec<OptionColumns>
     candidates
 }
 
-/// Where a name may count options, as a letter or a digit at a border of the name or of one of its words: the byte, the place that
-/// it names, and its length.
+/// Letters and digits at either end of a name that may number options: byte offset, the letter's index or the digit's value, length in
+/// bytes.
 fn ends(key: &str) -> Vec<(usize, u32, usize)> {
     let place = |character: char| match character {
         'a'..='h' => Some(character as u32 - 'a' as u32),
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_said_that_reads_the_records() {
+    fn a_line_that_reads_the_records_is_suggested() {
         let columns = json!([
             {"Vraag": "Welk van deze?", "Keuze1": "w", "Keuze2": "x", "Keuze3": "y", "Juist_key": "3"},
             {"Vraag": "En deze dan?", "Keuze1": "w", "Keuze2": "x", "Keuze3": "y", "Juist_key": "1"},
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_that_does_not_read_them() {
+    fn no_line_is_suggested_that_does_not_read_them() {
         for records in [
             json!([{"text": "which?", "opts": ["w", "x"], "gold": "z"}]),
             json!([{"text": "which?", "gold": "z"}]),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_eval::{ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, fit_context, load_papers, sit};
+use medley_eval::{EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, fit_context, load_papers, sit};
 use medley_mixture::SourcePart;
 use medley_model::{Decoder, DeviceRequest, device};
 use medley_recipe::{AnswerForm, Book, ExamSpec};
@@ -99,6 +99,16 @@ impl Candidate {
     }
 
     fn sit(&self, papers: &Papers, spec: &ExamSpec, limit: Option<usize>, out: &Path) -> ExamReport {
+        self.try_sit(papers, spec, limit, out).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_sit(
+        &self,
+        papers: &Papers,
+        spec: &ExamSpec,
+        limit: Option<usize>,
+        out: &Path,
+    ) -> Result<ExamReport, EvalError> {
         let spec = fit_context(spec, self.model.config.max_position_embeddings).expect("there is room");
         let template = PromptTemplate::load("zh", Path::new(".")).expect("built in");
         let sitting = Sitting {
@@ -114,7 +124,6 @@ impl Candidate {
             progress: &|_, _, _| {},
         };
         sit(&mut ModelSolver::new(&self.model, &self.tokenizer), &sitting, out)
-            .unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -148,6 +157,24 @@ fn answers_do_not_depend_on_the_batch() {
         .filter_map(|record| record.get("answer").and_then(|answer| answer.as_str()).map(str::to_owned))
         .collect();
     assert!(different.len() > 1, "a model that answers every prompt alike proves nothing: {different:?}");
+}
+
+#[test]
+fn an_exam_on_a_model_with_logits_that_are_not_finite_writes_no_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    write_papers(path);
+    let words = write_tokenizer(path);
+    write_init(path, words, 180);
+    let mut candidate = Candidate::new(path);
+    // Finite weights whose products overflow.
+    let down = &mut candidate.model.layers[0].mlp.down_proj.weight;
+    *down = down.clone().mul_scalar(1e38);
+    let papers = load_papers(&[paper("papers.jsonl")], path, None).expect("good papers");
+    let out = path.join("exam");
+    let error = candidate.try_sit(&papers, &spec(4, AnswerForm::Letter), None, &out).expect_err("nothing to grade");
+    assert!(error.to_string().contains("its logits are not finite"), "{error}");
+    assert!(!out.join("report.json").exists());
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Arguments of a call, bound to parameters by place and name.
+//! Call arguments, bound to parameters by position and name.
 
 use std::sync::Arc;
 
 use super::error::Error;
 use super::value::Value;
 
-/// What a function, method, filter or test was called with.
+/// Arguments of a function, method, filter or test.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     pub(super) positional: Vec<Value>,
@@ -13,8 +13,8 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// The values of `names`, in their order; the first `required` must be given. A parameter whose name begins with
-    /// `/` is given by its place alone.
+    /// The values of the parameters `names`, of which the first `required` must be given. A name that begins with `/` is
+    /// positional-only.
     pub(super) fn bind<const N: usize>(
         &self,
         function: &str,

@@ -1,10 +1,10 @@
-//! A parsed template.
+//! Syntax tree of a template.
 
 use std::sync::Arc;
 
 use super::value::Value;
 
-/// Expressions deeper than this are refused: evaluating and dropping them recurses.
+/// Maximum depth of an expression: evaluating and dropping it recurses.
 pub(super) const MAX_EXPRESSION_DEPTH: u16 = 160;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Item(Box<Expression>, Box<Expression>),
     Slice(Box<Expression>, [Option<Box<Expression>>; 3]),
     Call(Box<Expression>, Arguments),
-    /// `None` is the text of the surrounding `filter` or `set` block.
+    /// The operand is `None` in a `filter` or `set` block: the block's text.
     Filter(Option<Box<Expression>>, Arc<str>, Arguments),
     Test(Box<Expression>, Arc<str>, Arguments),
     Not(Box<Expression>),
@@ -131,7 +131,7 @@ impl Expression {
 }
 
 impl Expression {
-    /// Whether jinja2 computes it when it compiles the template: it has no name and no call.
+    /// Whether jinja2 folds it at compile time: it has no name and no call.
     pub(super) fn is_constant(&self) -> bool {
         let all = |items: &[Self]| items.iter().all(Self::is_constant);
         match &self.kind {

@@ -1,4 +1,4 @@
-//! Attributes of Python's types, as the immutable sandbox of jinja2 lets templates see them.
+//! Attributes of Python's types as jinja2's immutable sandbox exposes them.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use super::error::Error;
 use super::ops;
 use super::value::{Undefined, Value};
 
-/// What a name is on a type.
+/// Kind of an attribute.
 #[derive(Clone, Copy, PartialEq)]
 enum Attribute {
-    /// A method of `methods`.
+    /// A method, implemented in `methods`.
     Method,
-    /// Python has it, this engine does not.
+    /// Exists in Python, not implemented here.
     Unsupported,
-    /// It would change the value.
+    /// Would mutate the value.
     Unsafe,
 }
 
@@ -58,7 +58,7 @@ fn kind(value: &Value, name: &str) -> Option<Attribute> {
     }
 }
 
-/// What Python's `getattr` finds; `None` where it raises `AttributeError`.
+/// Python's `getattr`; `None` where it raises `AttributeError`.
 fn python_attribute(value: &Value, name: &Arc<str>) -> Result<Option<Value>, Error> {
     if let Value::Tuple(items) = value
         && items.is_group
@@ -69,7 +69,7 @@ fn python_attribute(value: &Value, name: &Arc<str>) -> Result<Option<Value>, Err
             _ => {}
         }
     }
-    // The sandbox hides Python's own names.
+    // The sandbox hides names with double underscores.
     if name.starts_with("__") {
         if matches!(value, Value::Dict(dict) if dict.get_text(name).is_some()) {
             return Err(Error::unsupported(format_args!("the key `{name}` as an attribute")));
@@ -87,7 +87,7 @@ fn python_attribute(value: &Value, name: &Arc<str>) -> Result<Option<Value>, Err
     }
 }
 
-/// `value.name` of a value that is no object of the renderer.
+/// `value.name`, for values other than the renderer's objects.
 pub(super) fn attribute(value: &Value, name: &Arc<str>) -> Result<Value, Error> {
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
@@ -103,12 +103,12 @@ pub(super) fn attribute(value: &Value, name: &Arc<str>) -> Result<Value, Error> 
     Ok(Value::Undefined(Undefined::Attribute(value.type_name(), name.clone())))
 }
 
-/// Whether a method of `value` goes by `name` and no key of it can hide that.
+/// Whether `name` is a method of `value`; methods take precedence over keys.
 pub(super) fn is_method(value: &Value, name: &str) -> bool {
     kind(value, name) == Some(Attribute::Method)
 }
 
-/// `value[key]` of a value that is no object of the renderer.
+/// `value[key]`, for values other than the renderer's objects.
 pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
@@ -131,7 +131,7 @@ pub(super) fn path(value: &Value, parts: &[Value]) -> Result<Value, Error> {
     parts.iter().try_fold(value.clone(), |value, part| item(&value, part))
 }
 
-/// The parts of a dotted path; those of digits are indices.
+/// The parts of a dotted path; numeric parts are indices.
 pub(super) fn path_parts(attribute: &Value) -> Vec<Value> {
     let Value::Text(text) = attribute else { return vec![attribute.clone()] };
     let part = |part: &str| match part.parse::<i64>() {
@@ -141,7 +141,7 @@ pub(super) fn path_parts(attribute: &Value) -> Vec<Value> {
     text.split('.').map(part).collect()
 }
 
-/// Whether Python's type of `value` has an attribute `name`, open to templates or not.
+/// Whether the Python type of `value` has an attribute `name`, exposed to templates or not.
 pub(super) fn is_known(value: &Value, name: &str) -> bool {
     kind(value, name).is_some()
         || name.starts_with("__")

@@ -2,8 +2,8 @@
 
 use super::error::Error;
 
-/// Templates that write today's date get this one, so that a run resumed tomorrow, and its exam, see the same tokens:
-/// the date that Llama's templates fall back to.
+/// The constant date of `strftime_now`, so that a run resumed on another day, and its exam, see the same tokens. Llama's
+/// templates fall back to this date.
 const DATE: [(char, &str); 11] = [
     ('d', "26"),
     ('e', "26"),

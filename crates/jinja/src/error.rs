@@ -1,4 +1,4 @@
-//! What goes wrong in a template.
+//! Errors of templates.
 
 /// Why a template cannot be compiled or rendered.
 #[derive(Clone, Debug)]
@@ -31,21 +31,22 @@ impl Error {
         Self { kind: Kind::Runtime, message: message.into(), line: 0 }
     }
 
-    /// A bound of the rendering is exceeded: the template does not end, or grows.
+    /// [`Kind::Bound`]: the template does not terminate, or its values grow.
     pub(super) fn bound(message: impl Into<String>) -> Self {
         Self { kind: Kind::Bound, message: message.into(), line: 0 }
     }
 
+    /// Whether a bound on steps, output, nesting or size was exceeded.
     pub fn is_bound(&self) -> bool {
         self.kind == Kind::Bound
     }
 
-    /// What jinja2 or Python may be able to do and this engine refuses.
+    /// A feature of jinja2 or Python that this engine does not implement.
     pub(super) fn unsupported(what: impl std::fmt::Display) -> Self {
-        Self::new(format!("{what} is not supported in chat templates here"))
+        Self::new(format!("{what} is not supported in templates"))
     }
 
-    /// The same with its line, unless it has one.
+    /// Sets the line unless one is set.
     pub(super) fn at(mut self, line: u32) -> Self {
         if self.line == 0 {
             self.line = line;
@@ -55,7 +56,7 @@ impl Error {
 }
 
 impl std::fmt::Display for Error {
-    /// On one line; the template's own words as they are.
+    /// One line; `raise_exception`'s message is printed verbatim.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.kind {
             Kind::Raised => write!(formatter, "{}", self.message),

@@ -1,4 +1,4 @@
-//! Expressions of a template at work.
+//! Evaluation of expressions.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::renderer::Renderer;
 use super::tests;
 use super::value::{Function, Object, Range, Undefined, Value};
 
-/// As the sandbox of jinja2 has it.
+/// Longest range, jinja2's `MAX_RANGE`.
 const MAX_RANGE: usize = 100_000;
 
 fn function(name: &str) -> Option<Function> {
@@ -32,6 +32,12 @@ fn function(name: &str) -> Option<Function> {
 
 impl Renderer {
     pub(super) fn evaluate(&mut self, expression: &Expression) -> Result<Value, Error> {
+        let value = self.operand(expression)?;
+        self.defined(value).map_err(|error| error.at(expression.line))
+    }
+
+    /// As [`evaluate`](Self::evaluate), for operands that may be undefined even under `StrictUndefined`.
+    pub(super) fn operand(&mut self, expression: &Expression) -> Result<Value, Error> {
         self.nested(|renderer| renderer.expression(expression)).map_err(|error| error.at(expression.line))
     }
 
@@ -79,7 +85,8 @@ impl Renderer {
             Kind::Call(function, arguments) => self.call_expression(function, arguments, None),
             Kind::Filter(..) => self.filtered(expression, Value::None),
             Kind::Test(inner, name, arguments) => {
-                let value = self.evaluate(inner)?;
+                let takes_undefined = matches!(&**name, "defined" | "undefined");
+                let value = if takes_undefined { self.operand(inner) } else { self.evaluate(inner) }?;
                 let arguments = self.arguments(arguments)?;
                 tests::call(name, &value, &arguments).map(Value::Bool)
             }
@@ -120,7 +127,7 @@ impl Renderer {
                     };
                 }
                 let Some(sliced) = ops::slice(&value, parts)? else {
-                    // What is constant jinja2 computes beforehand, where such an error is an undefined value.
+                    // jinja2 folds constants at compile time, where a `TypeError` gives an undefined value.
                     return if expression.is_constant() {
                         Ok(Value::Undefined(Undefined::Element(value.type_name())))
                     } else {
@@ -138,11 +145,26 @@ impl Renderer {
         expressions.iter().map(|expression| self.evaluate(expression)).collect()
     }
 
-    /// Counts what was copied into a new value.
+    /// Charges the steps of copying `value`.
     pub(super) fn charge(&mut self, value: &Value) -> Result<(), Error> {
         match value {
             Value::Text(text) => self.step(text.len() / 64),
             Value::List(items) | Value::Tuple(items) => self.step(items.items.len() / 4),
+            Value::Dict(dict) => self.step(dict.pairs.len() / 4),
+            _ => Ok(()),
+        }
+    }
+
+    /// Charges the steps of a comparison, which descends into nested values.
+    fn charge_comparison(&mut self, value: &Value) -> Result<(), Error> {
+        self.charge(value)?;
+        self.step(value.nodes() / 16)
+    }
+
+    /// Charges the steps of a key's lookup, a linear search.
+    fn charge_lookup(&mut self, value: &Value) -> Result<(), Error> {
+        match value {
+            Value::Dict(dict) => self.step(dict.pairs.len() / 16),
             _ => Ok(()),
         }
     }
@@ -170,8 +192,8 @@ impl Renderer {
     }
 
     fn holds(&mut self, comparison: Comparison, left: &Value, right: &Value) -> Result<bool, Error> {
-        self.charge(left)?;
-        self.charge(right)?;
+        self.charge_comparison(left)?;
+        self.charge_comparison(right)?;
         Ok(match comparison {
             Comparison::Equal => left.equals(right),
             Comparison::NotEqual => !left.equals(right),
@@ -186,7 +208,10 @@ impl Renderer {
 
     /// `value.name`.
     pub(super) fn attribute(&mut self, value: &Value, name: &Arc<str>) -> Result<Value, Error> {
-        let Value::Object(object, place) = *value else { return attributes::attribute(value, name) };
+        let Value::Object(object, place) = *value else {
+            self.charge_lookup(value)?;
+            return attributes::attribute(value, name);
+        };
         let found = match (object, &**name) {
             (Object::Namespace, _) => {
                 let known = self.namespaces[place].iter().find(|(known, _)| known == name);
@@ -217,7 +242,10 @@ impl Renderer {
         match (value, key) {
             (Value::Object(..), Value::Text(name)) => self.attribute(value, name),
             (Value::Object(..), _) => Ok(Value::Undefined(Undefined::Element(value.type_name()))),
-            _ => attributes::item(value, key),
+            _ => {
+                self.charge_lookup(value)?;
+                attributes::item(value, key)
+            }
         }
     }
 
@@ -259,7 +287,7 @@ impl Renderer {
     ) -> Result<Value, Error> {
         let called = if let Kind::Attribute(inner, name) = &function.kind {
             let value = self.evaluate(inner)?;
-            // A method of a plain value needs no bound method in between.
+            // Calls a method of a plain value without allocating a bound method.
             if caller.is_none() && attributes::is_method(&value, name) {
                 let arguments = self.arguments(arguments)?;
                 self.charge(&value)?;
@@ -338,7 +366,11 @@ impl Renderer {
     fn call_function(&mut self, function: Function, arguments: &Arguments) -> Result<Value, Error> {
         match function {
             Function::Range => range(arguments),
-            Function::Dict => Value::dict(dict_pairs(arguments)?),
+            Function::Dict => {
+                let dict = Value::dict(dict_pairs(arguments)?)?;
+                self.charge(&dict)?;
+                Ok(dict)
+            }
             Function::Namespace => {
                 let pairs = dict_pairs(arguments)?;
                 self.namespaces.push(Vec::new());

@@ -1,4 +1,4 @@
-//! Expressions of a template, by jinja2's precedence.
+//! Parser of expressions, with jinja2's precedence.
 
 use super::ast::{Arguments, Binary, Comparison, Expression, Kind};
 use super::error::Error;
@@ -289,7 +289,7 @@ impl Parser {
             let third = self.skip_operator(":") && !ends(self);
             let third = if third { Some(Box::new(self.expression()?)) } else { None };
             if !parts.is_empty() || !self.is_operator("]") {
-                return self.fail("a slice among several indices is not supported in chat templates here");
+                return self.fail("a slice among several indices is not supported in templates");
             }
             self.expect_operator("]")?;
             return self.build(Kind::Slice(Box::new(value), [first, second, third]), line);
@@ -351,7 +351,7 @@ impl Parser {
         Ok(name)
     }
 
-    /// A chain of filters on `value`; with `inline` the first without its bar.
+    /// A chain of filters on `value`; with `inline` the first has no `|` before it.
     pub(super) fn filter(
         &mut self,
         mut value: Option<Expression>,

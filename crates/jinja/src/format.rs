@@ -1,4 +1,4 @@
-//! Python's two ways to format: `'%s' % x` and `'{}'.format(x)`.
+//! `str.format` and the number formats that it shares with `%` (`printf`).
 
 use super::attributes;
 use super::error::Error;
@@ -6,76 +6,27 @@ use super::ops;
 use super::text;
 use super::value::Value;
 
-/// Widths and precisions beyond this are refused.
-const MAX_WIDTH: usize = 100_000;
+/// Largest width and precision: Rust's formatter takes 16 bits.
+pub(super) const MAX_WIDTH: usize = u16::MAX as usize;
 
-/// How a value is to be written.
+/// A format specification.
 #[derive(Clone, Debug, Default)]
-struct Spec {
-    fill: Option<char>,
+pub(super) struct Spec {
+    pub(super) fill: Option<char>,
     /// `<`, `>`, `^` or `=`.
-    align: Option<char>,
+    pub(super) align: Option<char>,
     /// `+`, ` ` or `-`.
-    sign: Option<char>,
-    alternate: bool,
-    zero: bool,
-    width: usize,
-    group: Option<char>,
-    precision: Option<usize>,
-    kind: Option<char>,
+    pub(super) sign: Option<char>,
+    pub(super) alternate: bool,
+    pub(super) zero: bool,
+    pub(super) width: usize,
+    pub(super) group: Option<char>,
+    pub(super) precision: Option<usize>,
+    pub(super) kind: Option<char>,
 }
 
-/// `pattern % arguments`.
-pub(super) fn printf(pattern: &str, arguments: &Value) -> Result<String, Error> {
-    let single = std::slice::from_ref(arguments);
-    let values: &[Value] = if let Value::Tuple(items) = arguments { &items.items } else { single };
-    let mut used = 0;
-    let mut result = String::new();
-    let mut rest = pattern;
-    let mut by_name = false;
-    while let Some(place) = rest.find('%') {
-        result.push_str(&rest[..place]);
-        rest = &rest[place + 1..];
-        let mut named = None;
-        if let Some(inner) = rest.strip_prefix('(') {
-            let Some(end) = inner.find(')') else { return Err(Error::new("incomplete format key")) };
-            if inner[..end].contains('(') {
-                return Err(Error::unsupported("a format key with parentheses"));
-            }
-            let Value::Dict(dict) = arguments else { return Err(Error::new("format requires a mapping")) };
-            let Some(value) = dict.get_text(&inner[..end]) else {
-                return Err(Error::new(format!("the format's key {:?} is not there", &inner[..end])));
-            };
-            named = Some(value.clone());
-            by_name = true;
-            rest = &inner[end + 1..];
-        }
-        let mut next = |named: Option<Value>| -> Result<Value, Error> {
-            if let Some(value) = named {
-                return Ok(value);
-            }
-            let value = values.get(used).cloned().ok_or_else(|| Error::new("not enough arguments for format string"));
-            used += 1;
-            value
-        };
-        let spec = printf_spec(&mut rest, &mut next)?;
-        let Some(kind) = spec.kind else { return Err(Error::new("incomplete format")) };
-        if kind == '%' {
-            result.push('%');
-            continue;
-        }
-        result.push_str(&printf_value(&next(named)?, &spec, kind)?);
-    }
-    result.push_str(rest);
-    let lenient =
-        by_name || matches!(arguments, Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_));
-    if used < values.len() && !lenient {
-        return Err(Error::new("not all arguments converted during string formatting"));
-    }
-    Ok(result)
-}
-
-fn digits(rest: &mut &str) -> Result<Option<usize>, Error> {
+/// A width or precision at the beginning of `rest`.
+pub(super) fn digits(rest: &mut &str) -> Result<Option<usize>, Error> {
     let length = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (number, after) = rest.split_at(length);
     *rest = after;
@@ -84,104 +35,6 @@ fn digits(rest: &mut &str) -> Result<Option<usize>, Error> {
         Err(_) if length == 0 => Ok(None),
         _ => Err(Error::new(format!("a format's width is beyond {MAX_WIDTH}"))),
     }
-}
-
-type Next<'a> = &'a mut dyn FnMut(Option<Value>) -> Result<Value, Error>;
-
-fn printf_spec(rest: &mut &str, next: Next<'_>) -> Result<Spec, Error> {
-    let mut spec = Spec { align: Some('>'), fill: Some(' '), ..Spec::default() };
-    while let Some(flag) = rest.chars().next().filter(|flag| matches!(flag, '-' | '+' | ' ' | '#' | '0')) {
-        match flag {
-            '-' => spec.align = Some('<'),
-            '+' => spec.sign = Some('+'),
-            ' ' => spec.sign = spec.sign.or(Some(' ')),
-            '#' => spec.alternate = true,
-            _ => spec.zero = true,
-        }
-        *rest = &rest[1..];
-    }
-    let mut starred = |rest: &mut &str| -> Result<Option<i64>, Error> {
-        let Some(after) = rest.strip_prefix('*') else { return Ok(None) };
-        *rest = after;
-        next(None)?.as_int().map(Some).ok_or_else(|| Error::new("* wants int"))
-    };
-    let limited = |number: i64| match usize::try_from(number.unsigned_abs()) {
-        Ok(number) if number <= MAX_WIDTH => Ok(number),
-        _ => Err(Error::new(format!("a format's width is beyond {MAX_WIDTH}"))),
-    };
-    match starred(rest)? {
-        Some(width) => {
-            spec.align = if width < 0 { Some('<') } else { spec.align };
-            spec.width = limited(width)?;
-        }
-        None => spec.width = digits(rest)?.unwrap_or(0),
-    }
-    if let Some(after) = rest.strip_prefix('.') {
-        *rest = after;
-        spec.precision = match starred(rest)? {
-            Some(precision) => Some(limited(precision.max(0))?),
-            None => Some(digits(rest)?.unwrap_or(0)),
-        };
-    }
-    *rest = rest.strip_prefix(['l', 'h', 'L']).unwrap_or(rest);
-    spec.kind = rest.chars().next();
-    *rest = spec.kind.map_or(*rest, |kind| &rest[kind.len_utf8()..]);
-    Ok(spec)
-}
-
-fn printf_value(value: &Value, spec: &Spec, kind: char) -> Result<String, Error> {
-    let wrong = || Error::new(format!("%{kind} format: a number is required, not {}", value.type_name()));
-    match kind {
-        's' | 'r' | 'a' => {
-            let text = match kind {
-                's' => value.text()?.into_owned(),
-                'r' => value.repr()?,
-                _ => ascii(&value.repr()?),
-            };
-            let text: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
-            Ok(pad(&text, &Spec { zero: false, ..spec.clone() }, '>'))
-        }
-        'c' => {
-            let text = match value {
-                Value::Text(text) if text.chars().count() == 1 => text.to_string(),
-                _ => {
-                    let code = value.as_int().and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32);
-                    code.ok_or_else(|| Error::new("%c requires int or char"))?.to_string()
-                }
-            };
-            Ok(pad(&text, &Spec { zero: false, ..spec.clone() }, '>'))
-        }
-        'd' | 'i' | 'u' | 'x' | 'X' | 'o' => {
-            let number = match (value.as_int(), value) {
-                (Some(number), _) => number,
-                (None, Value::Float(number)) if matches!(kind, 'd' | 'i' | 'u') => truncated(*number)?,
-                _ => return Err(wrong()),
-            };
-            let kind = if matches!(kind, 'i' | 'u') { 'd' } else { kind };
-            let mut body = radix(number.unsigned_abs(), kind);
-            let least = spec.precision.unwrap_or(0);
-            if body.len() < least {
-                body.insert_str(0, &"0".repeat(least - body.len()));
-            }
-            let prefix = if spec.alternate { radix_prefix(kind) } else { "" };
-            Ok(pad_number(number < 0, prefix, &body, spec))
-        }
-        'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
-            let number = value.as_number().ok_or_else(wrong)?;
-            let body = float_body(number.abs(), kind, spec.precision.unwrap_or(6), spec.alternate);
-            Ok(pad_number(number.is_sign_negative(), "", &body, spec))
-        }
-        _ => Err(Error::new(format!("unsupported format character '{kind}'"))),
-    }
-}
-
-fn truncated(number: f64) -> Result<i64, Error> {
-    let number = number.trunc();
-    if number.abs() < 9.2e18 {
-        #[expect(clippy::cast_possible_truncation, reason = "within the range of 64 bits")]
-        return Ok(number as i64);
-    }
-    Err(Error::unsupported("an integer beyond 64 bits"))
 }
 
 pub(super) fn ascii(text: &str) -> String {
@@ -194,7 +47,7 @@ pub(super) fn ascii(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-fn radix(number: u64, kind: char) -> String {
+pub(super) fn radix(number: u64, kind: char) -> String {
     match kind {
         'x' => format!("{number:x}"),
         'X' => format!("{number:X}"),
@@ -204,7 +57,7 @@ fn radix(number: u64, kind: char) -> String {
     }
 }
 
-fn radix_prefix(kind: char) -> &'static str {
+pub(super) fn radix_prefix(kind: char) -> &'static str {
     match kind {
         'x' => "0x",
         'X' => "0X",
@@ -214,8 +67,8 @@ fn radix_prefix(kind: char) -> &'static str {
     }
 }
 
-/// The digits of a number that is not negative.
-fn float_body(number: f64, kind: char, precision: usize, alternate: bool) -> String {
+/// The digits of a non-negative number.
+pub(super) fn float_body(number: f64, kind: char, precision: usize, alternate: bool) -> String {
     let upper = kind.is_ascii_uppercase();
     if !number.is_finite() {
         let word = if number.is_nan() { "nan" } else { "inf" };
@@ -264,7 +117,7 @@ fn float_body(number: f64, kind: char, precision: usize, alternate: bool) -> Str
     if upper { body.to_uppercase() } else { body }
 }
 
-fn pad(text: &str, spec: &Spec, default_align: char) -> String {
+pub(super) fn pad(text: &str, spec: &Spec, default_align: char) -> String {
     let missing = spec.width.saturating_sub(text.chars().count());
     let fill = |count: usize| spec.fill.unwrap_or(' ').to_string().repeat(count);
     match spec.align.unwrap_or(default_align) {
@@ -275,7 +128,7 @@ fn pad(text: &str, spec: &Spec, default_align: char) -> String {
 }
 
 /// Sign, prefix, zeros and digits. `zero` yields to `-` in `%` formats, where the alignment is `<`.
-fn pad_number(negative: bool, prefix: &str, body: &str, spec: &Spec) -> String {
+pub(super) fn pad_number(negative: bool, prefix: &str, body: &str, spec: &Spec) -> String {
     let sign = if negative {
         "-"
     } else {
@@ -321,12 +174,12 @@ fn expand(pattern: &str, fields: &Fields<'_>, automatic: &mut Option<usize>, dep
         }
         let end = closing(after).ok_or_else(|| Error::new("expected '}' before end of string"))?;
         result.push_str(&field(&after[..end], fields, automatic, depth)?);
+        if result.len() > ops::MAX_LENGTH {
+            return ops::too_long();
+        }
         rest = &after[end + 1..];
     }
     result.push_str(rest);
-    if result.len() > ops::MAX_LENGTH {
-        return ops::too_long();
-    }
     Ok(result)
 }
 

@@ -6,6 +6,9 @@ use super::ops;
 use super::text;
 use super::value::Value;
 
+/// Longest indent of one level, in bytes.
+const MAX_INDENT: usize = 1000;
+
 struct Style {
     ascii: bool,
     indent: Option<String>,
@@ -18,16 +21,15 @@ pub(super) fn dumps(value: &Value, arguments: &Arguments) -> Result<String, Erro
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [ascii, indent, separators, sort_keys] = arguments.bind("tojson", names, 0)?;
     let is_true = |value: Option<Value>| value.is_some_and(|value| value.is_true());
+    let too_wide = || Error::new(format!("tojson's indent is beyond {MAX_INDENT}"));
     let indent = match indent {
         None | Some(Value::None) => None,
-        Some(Value::Text(indent)) => Some(indent.to_string()),
-        Some(indent) => {
-            let width = usize::try_from(integer(&indent)?).unwrap_or(0);
-            if width > 1000 {
-                return Err(Error::new("tojson's indent is beyond 1000"));
-            }
-            Some(" ".repeat(width))
-        }
+        Some(Value::Text(indent)) if indent.len() <= MAX_INDENT => Some(indent.to_string()),
+        Some(Value::Text(_)) => return Err(too_wide()),
+        Some(indent) => match usize::try_from(integer(&indent)?).unwrap_or(0) {
+            width if width <= MAX_INDENT => Some(" ".repeat(width)),
+            _ => return Err(too_wide()),
+        },
     };
     let (item, key) = match separators {
         None | Some(Value::None) => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),

@@ -1,11 +1,10 @@
-//! Tokens of a template: jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
+//! Lexer: jinja2's, with or without `trim_blocks` and `lstrip_blocks`.
 
 use std::sync::Arc;
 
 use super::error::Error;
 use super::text::is_space;
 
-/// What a token is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     Data(Arc<str>),
@@ -27,13 +26,13 @@ const OPERATORS: [&str; 25] = [
     ":", "|", ",",
 ];
 
-/// The tokens of `source`, each with its line from 1.
-pub(super) fn tokenize(source: &str) -> Result<Vec<(Token, u32)>, Error> {
+/// The tokens of `source`, each with its line from 1; `trim_blocks` also stands for `lstrip_blocks`.
+pub(super) fn tokenize(source: &str, trim_blocks: bool) -> Result<Vec<(Token, u32)>, Error> {
     let mut text = source.replace("\r\n", "\n").replace('\r', "\n");
     if text.ends_with('\n') {
         text.pop();
     }
-    let mut lexer = Lexer { text: &text, position: 0, line: 1, line_starts: true, tokens: Vec::new() };
+    let mut lexer = Lexer { text: &text, trim_blocks, position: 0, line: 1, line_starts: true, tokens: Vec::new() };
     lexer.root()?;
     let line = lexer.line;
     lexer.tokens.push((Token::End, line));
@@ -42,9 +41,10 @@ pub(super) fn tokenize(source: &str) -> Result<Vec<(Token, u32)>, Error> {
 
 struct Lexer<'a> {
     text: &'a str,
+    trim_blocks: bool,
     position: usize,
     line: u32,
-    /// Whether what was matched last ends with a line break.
+    /// Whether the last match ends with a line break.
     line_starts: bool,
     tokens: Vec<(Token, u32)>,
 }
@@ -123,13 +123,13 @@ impl Lexer<'_> {
         }
     }
 
-    /// Takes `length` bytes of text that stand before a tag.
+    /// Consumes the `length` bytes of text before a tag.
     fn data(&mut self, length: usize, sign: Sign, is_block: bool) {
         let line_starts = self.line_starts;
         let whole = &self.text[self.position..self.position + length];
         let kept = match sign {
             Sign::Strip => whole.trim_end_matches(is_space),
-            Sign::None if is_block => {
+            Sign::None if is_block && self.trim_blocks => {
                 let start = whole.rfind('\n').map_or(0, |place| place + 1);
                 let blank = !whole[start..].is_empty() && whole[start..].chars().all(is_space);
                 if (start > 0 || line_starts) && blank { &whole[..start] } else { whole }
@@ -143,7 +143,7 @@ impl Lexer<'_> {
         self.advance(length);
     }
 
-    /// Length of `{% raw %}` with its opening mark of `mark` bytes, where one stands here.
+    /// Length of a `{% raw %}` tag at this position, whose opening mark has `mark` bytes.
     fn raw_begin(&self, mark: usize) -> Option<usize> {
         let name = mark + self.spaces(mark);
         self.rest()[name..].strip_prefix("raw")?;
@@ -186,13 +186,13 @@ impl Lexer<'_> {
         let more = match (strips, keeps) {
             (true, _) => self.spaces(after),
             (_, true) => 0,
-            _ => usize::from(self.rest()[after..].starts_with('\n')),
+            _ => self.trimmed(&self.rest()[after..]),
         };
         self.advance(after + more);
         Ok(())
     }
 
-    /// Length of a block's closing mark at `from`, with the white space that it takes along.
+    /// Length of a block's closing mark at `from`, including the white space that it strips.
     fn block_end(&self, from: usize) -> Option<usize> {
         let rest = &self.rest()[from..];
         if rest.starts_with("+%}") {
@@ -201,7 +201,12 @@ impl Lexer<'_> {
         if rest.starts_with("-%}") {
             return Some(3 + self.spaces(from + 3));
         }
-        rest.strip_prefix("%}").map(|after| 2 + usize::from(after.starts_with('\n')))
+        rest.strip_prefix("%}").map(|after| 2 + self.trimmed(after))
+    }
+
+    /// Bytes of the line break that `trim_blocks` removes after a tag.
+    fn trimmed(&self, after: &str) -> usize {
+        usize::from(self.trim_blocks && after.starts_with('\n'))
     }
 
     fn tag(&mut self, is_block: bool) -> Result<(), Error> {
@@ -308,7 +313,7 @@ impl Lexer<'_> {
     }
 }
 
-/// The next tag's place and the second character of its mark.
+/// Position of the next tag and the second byte of its opening mark.
 fn opening(text: &str) -> Option<(usize, u8)> {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -321,7 +326,7 @@ fn opening(text: &str) -> Option<(usize, u8)> {
     }
 }
 
-/// Length of `digit+` with single underscores between digits, from `from`.
+/// Length of the digits at `from`; single underscores may separate them.
 fn digits(text: &[u8], from: usize, allowed: fn(&u8) -> bool) -> usize {
     let mut end = from;
     while let Some(byte) = text.get(end) {
@@ -369,12 +374,12 @@ fn integer_length(text: &str) -> usize {
         Some([b'0', b'b' | b'B']) => prefixed(|byte| matches!(byte, b'0' | b'1')),
         _ => None,
     };
-    // A number that begins with 0 is 0.
+    // As in jinja2's grammar, a decimal that begins with 0 has zeros only.
     let zero = bytes.first() == Some(&b'0');
     found.unwrap_or_else(|| digits(bytes, 0, if zero { |byte| *byte == b'0' } else { u8::is_ascii_digit }))
 }
 
-/// Python's `unicode-escape`: an unknown escape stays as it is.
+/// Decodes Python's `unicode-escape`; unknown escapes are kept verbatim.
 fn unescape(text: &str) -> Result<String, String> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -405,7 +410,7 @@ fn unescape(text: &str) -> Result<String, String> {
             'U' => (1, 8, 16, true),
             '0'..='7' => (0, 3, 8, false),
             'N' => return Err("\\N{...} in a string is not supported".to_owned()),
-            // Python leaves the backslash.
+            // Python keeps the backslash.
             _ => {
                 result.push('\\');
                 continue;

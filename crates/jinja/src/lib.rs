@@ -1,9 +1,9 @@
-//! Chat templates, rendered as transformers renders them: jinja2 in its immutable sandbox, with `trim_blocks` and
-//! `lstrip_blocks`, loop controls, `{% generation %}`, `raise_exception`, `strftime_now` and transformers' `tojson`.
+//! A jinja2 engine with transformers' environment: the immutable sandbox, loop controls, `{% generation %}`,
+//! `raise_exception`, `strftime_now` and transformers' `tojson`.
 //!
-//! Values and operators are Python's. What Python or jinja2 may do and this engine does not (an integer beyond 64 bits,
-//! `include`, a filter such as `urlize`) is an error, never another text. A rendering ends: steps, output, nesting and
-//! the size of every value are bounded.
+//! Values and operators have Python's semantics. Features that are not implemented (integers beyond 64 bits, `include`,
+//! filters such as `urlize`) are errors, never a different text. Every rendering terminates: steps, output, nesting and
+//! the size of values are bounded.
 
 mod arguments;
 mod ast;
@@ -16,9 +16,13 @@ mod filters;
 mod format;
 mod json;
 mod lexer;
+mod loops;
 mod methods;
+mod names;
+mod numbers;
 mod ops;
 mod parser;
+mod printf;
 mod renderer;
 mod sequences;
 mod tests;
@@ -31,37 +35,70 @@ pub use error::Error;
 pub use renderer::Limits;
 pub use value::Value;
 
+/// Settings of jinja2's environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// `trim_blocks` and `lstrip_blocks`: a block tag takes the spaces before it on its line and the line break after it.
+    pub trim_blocks: bool,
+    /// `StrictUndefined`: using an undefined value is an error, except in `is defined`, `is undefined` and `default`.
+    pub strict_undefined: bool,
+}
+
 /// A compiled template.
 #[derive(Debug)]
 pub struct Template {
     statements: Vec<ast::Statement>,
+    options: Options,
 }
 
 impl Template {
     /// # Errors
-    /// A syntax error, a name of a filter or test that does not exist, or nesting beyond the bounds.
-    pub fn compile(source: &str) -> Result<Self, Error> {
-        let statements = parser::parse(lexer::tokenize(source)?)?;
-        Ok(Self { statements })
+    /// A syntax error, an unknown filter or test, or nesting beyond the bounds.
+    pub fn compile(source: &str, options: Options) -> Result<Self, Error> {
+        let statements = parser::parse(lexer::tokenize(source, options.trim_blocks)?)?;
+        Ok(Self { statements, options })
     }
 
-    /// The text that the template writes with `variables`.
+    /// Renders the template with `variables`.
     ///
     /// # Errors
-    /// The template's own refusal, what Python would raise, and bounds that are exceeded.
+    /// `raise_exception`, whatever Python would raise, and exceeded bounds.
     pub fn render(&self, variables: Vec<(Arc<str>, Value)>, limits: Limits) -> Result<String, Error> {
-        renderer::Renderer::new(variables, limits).render(&self.statements)
+        renderer::Renderer::new(variables, limits, self.options.strict_undefined).render(&self.statements)
     }
 }
 
 impl Value {
-    /// A list for a template; at most one level of nesting below.
+    /// A list of messages: far below the bounds of nesting and size.
     pub fn from_items(items: Vec<Self>) -> Self {
         Self::list(items).unwrap_or(Self::None)
     }
 
-    /// A mapping for a template.
+    /// A message.
     pub fn from_pairs(pairs: Vec<(&str, Self)>) -> Self {
         Self::dict(pairs.into_iter().map(|(key, value)| (Self::from(key), value)).collect()).unwrap_or(Self::None)
+    }
+
+    /// A value from JSON.
+    ///
+    /// # Errors
+    /// Nesting or size beyond the bounds, and integers beyond 64 bits.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, Error> {
+        use serde_json::Value as Json;
+        Ok(match json {
+            Json::Null => Self::None,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => match (number.as_i64(), number.as_f64().filter(|_| number.is_f64())) {
+                (Some(integer), _) => Self::Int(integer),
+                (None, Some(float)) => Self::Float(float),
+                (None, None) => return Err(Error::unsupported("an integer beyond 64 bits")),
+            },
+            Json::String(text) => Self::from(text.as_str()),
+            Json::Array(items) => Self::list(items.iter().map(Self::from_json).collect::<Result<_, _>>()?)?,
+            Json::Object(fields) => {
+                let pair = |(key, value): (&String, &Json)| Ok((Self::from(key.as_str()), Self::from_json(value)?));
+                Self::dict(fields.iter().map(pair).collect::<Result<_, Error>>()?)?
+            }
+        })
     }
 }

@@ -50,7 +50,9 @@ fn sequence_method(items: &[Value], name: &str, arguments: &Arguments) -> Result
     let [wanted, start, stop] = arguments.bind(name, ["/value", "/start", "/stop"], 1)?;
     let wanted = wanted.unwrap_or(Value::None);
     let (start, stop) = window(items.len(), start.as_ref(), stop.as_ref())?;
-    let place = items[start..stop.max(start)].iter().position(|item| item.equals(&wanted));
+    // `None` where the start lies beyond the stop or the end.
+    let within = items.get(start..stop).unwrap_or_default();
+    let place = within.iter().position(|item| item.equals(&wanted));
     place.map_or_else(|| Err(Error::new("the value is not in the list")), |place| count(start + place))
 }
 
@@ -58,7 +60,7 @@ fn count(number: usize) -> Result<Value, Error> {
     i64::try_from(number).map(Value::Int).map_err(|_| Error::unsupported("an integer beyond 64 bits"))
 }
 
-/// Start and stop of a search in `length` elements.
+/// Start and stop of a search among `length` elements.
 fn window(length: usize, start: Option<&Value>, stop: Option<&Value>) -> Result<(usize, usize), Error> {
     let bound = |bound: Option<&Value>, default: usize| -> Result<usize, Error> {
         let Some(bound) = bound.filter(|bound| !matches!(bound, Value::None)) else { return Ok(default) };
@@ -67,7 +69,7 @@ fn window(length: usize, start: Option<&Value>, stop: Option<&Value>) -> Result<
         let bound = if bound < 0 { bound.saturating_add(signed).max(0) } else { bound };
         Ok(usize::try_from(bound).unwrap_or(usize::MAX))
     };
-    // A start beyond the end finds nothing, not even an empty text.
+    // The start is not clamped: one beyond the end matches nothing, not even an empty text.
     Ok((bound(start, 0)?, bound(stop, length)?.min(length)))
 }
 
@@ -79,6 +81,9 @@ fn limit(value: Option<&Value>) -> Result<Option<usize>, Error> {
 }
 
 fn list(parts: Vec<&str>) -> Result<Value, Error> {
+    if parts.len() > ops::MAX_LENGTH / 16 {
+        return ops::too_long();
+    }
     Value::list(parts.into_iter().map(Value::from).collect())
 }
 
@@ -136,7 +141,7 @@ fn text_method(text: &str, name: &str, arguments: &Arguments) -> Result<Value, E
     }
 }
 
-/// The methods without arguments.
+/// Methods without arguments.
 fn plain_method(text: &str, name: &str) -> Result<Value, Error> {
     let cased = || text.chars().any(text::is_cased);
     Ok(match name {
@@ -167,7 +172,7 @@ fn plain_method(text: &str, name: &str) -> Result<Value, Error> {
     })
 }
 
-/// `str.isdigit`: decimal digits and those that are written small or in circles.
+/// `str.isdigit`: decimal digits, and superscript, subscript and circled ones.
 fn is_digit(text: &str) -> Result<bool, Error> {
     const SMALL: &str = "²³¹⁰⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉①②③④⑤⑥⑦⑧⑨⓪";
     let mut all = !text.is_empty();
@@ -234,7 +239,7 @@ pub(super) fn strip<'a>(text: &'a str, name: &str, characters: Option<&Value>) -
     Ok(if name == "lstrip" { text } else { text.trim_end_matches(strips) })
 }
 
-/// The bytes of the characters `start..stop` of `text`; `None` where the start lies beyond the end.
+/// Byte range of the characters `start..stop` of `text`; `None` where the start lies beyond the end.
 fn span(text: &str, start: usize, stop: usize) -> Option<(usize, usize)> {
     let byte = |place: usize| text.char_indices().nth(place).map_or(text.len(), |(byte, _)| byte);
     let length = text.chars().count();
@@ -328,7 +333,7 @@ fn adjust(text: &str, name: &str, arguments: &Arguments) -> Result<Value, Error>
         return ops::too_long();
     }
     let missing = width.saturating_sub(text.chars().count());
-    // Python's `center` puts the odd one to the left where the width is odd.
+    // CPython's `center` puts the odd fill character on the left where the width is odd.
     let left = match name {
         "ljust" => 0,
         "center" => missing / 2 + (missing & width & 1),

@@ -2,10 +2,10 @@
 
 use super::ast::Binary;
 use super::error::Error;
-use super::format;
+use super::printf;
 use super::value::{Range, Value, View};
 
-/// Strings and lists that an operator makes are no longer than this.
+/// Largest text (bytes) or sequence (items) that an operation returns.
 pub(super) const MAX_LENGTH: usize = 64 << 20;
 
 pub(super) fn too_long<T>() -> Result<T, Error> {
@@ -18,7 +18,7 @@ fn overflow() -> Error {
 
 pub(super) fn binary(operator: Binary, left: &Value, right: &Value) -> Result<Value, Error> {
     if let (Value::Undefined(undefined), _) | (_, Value::Undefined(undefined)) = (left, right) {
-        // A format with an undefined argument only writes nothing in its place.
+        // `'%s' % undefined` writes nothing for the argument.
         if !(operator == Binary::Remainder && matches!(left, Value::Text(_))) {
             return Err(undefined.error());
         }
@@ -41,7 +41,7 @@ pub(super) fn binary(operator: Binary, left: &Value, right: &Value) -> Result<Va
         }
         (Binary::Add, Value::List(left), Value::List(right)) => Value::list(chain(&left.items, &right.items)?),
         (Binary::Add, Value::Tuple(left), Value::Tuple(right)) => Value::tuple(chain(&left.items, &right.items)?),
-        (Binary::Remainder, Value::Text(pattern), arguments) => format::printf(pattern, arguments).map(Value::from),
+        (Binary::Remainder, Value::Text(pattern), arguments) => printf::printf(pattern, arguments).map(Value::from),
         (Binary::Multiply, sequence, count) | (Binary::Multiply, count, sequence)
             if count.as_int().is_some() && matches!(sequence, Value::Text(_) | Value::List(_) | Value::Tuple(_)) =>
         {
@@ -205,10 +205,11 @@ pub(super) fn length(value: &Value) -> Result<usize, Error> {
     }
 }
 
-/// The items that `for` goes over; an iterator is used up.
+/// The items of an iterable; consumes an iterator.
 pub(super) fn items(value: &Value) -> Result<Vec<Value>, Error> {
     match value {
         Value::Undefined(_) => Ok(Vec::new()),
+        Value::Text(text) if text.len() > MAX_LENGTH / 16 => too_long(),
         Value::Text(text) => {
             let mut buffer = [0; 4];
             Ok(text.chars().map(|character| Value::from(&*character.encode_utf8(&mut buffer))).collect())
@@ -245,14 +246,14 @@ pub(super) fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
     }
 }
 
-/// An index from the front or, if it is negative, from the back.
+/// Resolves an index; a negative one counts from the end.
 fn place(index: i64, length: usize) -> Option<usize> {
     let length = i64::try_from(length).ok()?;
     let index = if index < 0 { index + length } else { index };
     if (0..length).contains(&index) { usize::try_from(index).ok() } else { None }
 }
 
-/// `value[index]`; `None` where there is no such element.
+/// `value[index]`, `None` if out of range or not a key.
 pub(super) fn item(value: &Value, index: &Value) -> Option<Value> {
     if let Value::Dict(dict) = value {
         return dict.get(index).cloned();

@@ -1,21 +1,21 @@
-//! Statements of a template, as jinja2's parser reads them with transformers' extensions.
+//! Parser of statements: jinja2's grammar with transformers' extensions.
 
 use std::sync::Arc;
 
 use super::ast::{Expression, Kind, Loop, MAX_EXPRESSION_DEPTH, Macro, Statement, Target};
 use super::error::Error;
 use super::lexer::Token;
-use super::{filters, tests};
+use super::names;
 
-/// Statements nested deeper than this are refused.
+/// Maximum nesting of statements and parentheses.
 const MAX_NESTING: u16 = 60;
 
 pub(super) struct Parser {
     tokens: Vec<(Token, u32)>,
     position: usize,
-    /// How deep statements and parentheses are nested here.
+    /// Current nesting of statements and parentheses.
     nesting: u16,
-    /// Every name that was read so far, to see what a macro's body uses.
+    /// Every name read so far; tells whether a macro's body uses `caller`, `varargs` or `kwargs`.
     pub(super) names: Vec<Arc<str>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Parser {
 pub(super) fn parse(tokens: Vec<(Token, u32)>) -> Result<Vec<Statement>, Error> {
     let mut parser = Parser { tokens, position: 0, nesting: 0, names: Vec::new() };
     let statements = parser.statements(&[])?;
-    check(&statements, false)?;
+    names::check(&statements, false)?;
     Ok(statements)
 }
 
@@ -106,7 +106,7 @@ impl Parser {
         Ok(())
     }
 
-    /// One level deeper for what `inside` parses.
+    /// Runs `inside` one nesting level deeper.
     pub(super) fn nested<T>(&mut self, inside: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
@@ -125,7 +125,7 @@ impl Parser {
         Ok(expression)
     }
 
-    /// Statements up to one of `ends`, which stays unread but for its opening mark; all of them where `ends` is empty.
+    /// Statements up to the tag of one of `ends`, whose name is the next token; to the end of the template where `ends` is empty.
     fn statements(&mut self, ends: &[&str]) -> Result<Vec<Statement>, Error> {
         self.nested(|parser| {
             let mut statements = Vec::new();
@@ -150,14 +150,14 @@ impl Parser {
         })
     }
 
-    /// A tag's body: a colon may stand before it.
+    /// A tag's body after an optional colon, up to one of `ends`.
     fn body(&mut self, ends: &[&str]) -> Result<Vec<Statement>, Error> {
         self.skip_operator(":");
         self.expect(&Token::BlockEnd, "'%}'")?;
         self.statements(ends)
     }
 
-    /// A body up to its only end, which is read.
+    /// A tag's body up to `end`, consumed.
     fn whole_body(&mut self, end: &str) -> Result<Vec<Statement>, Error> {
         let body = self.body(&[end])?;
         self.position += 1;
@@ -193,7 +193,7 @@ impl Parser {
             "break" => Statement::Break,
             "continue" => Statement::Continue,
             "include" | "import" | "from" | "extends" | "autoescape" => {
-                return Err(Error::syntax(format!("`{tag}` is not supported in chat templates here"), line));
+                return Err(Error::syntax(format!("`{tag}` is not supported in templates"), line));
             }
             _ => return Err(Error::syntax(format!("unknown tag '{tag}'"), line)),
         });
@@ -250,7 +250,7 @@ impl Parser {
         Ok(Statement::For(Arc::new(Loop { target, items, test, recursive, body, otherwise, line })))
     }
 
-    /// Parameters and body of a macro or a `call` block, whose call stands between the two.
+    /// Parameters and body of a macro or `call` block; a `call` block has its call expression between them.
     fn macro_body(
         &mut self,
         name: Option<Arc<str>>,
@@ -305,7 +305,7 @@ impl Parser {
     fn block(&mut self) -> Result<Statement, Error> {
         let name = self.expect_name()?;
         if self.is_name("scoped") || self.is_name("required") {
-            return self.fail("a `scoped` or `required` block is not supported in chat templates here");
+            return self.fail("a `scoped` or `required` block is not supported in templates");
         }
         let body = self.whole_body("endblock")?;
         self.skip_name(&name);
@@ -337,7 +337,7 @@ impl Parser {
         Ok(Target::Name(name))
     }
 
-    /// One part, or several that commas separate (`Err`).
+    /// One part (`Ok`), or a comma-separated tuple (`Err`).
     pub(super) fn tuple_of<T>(
         &mut self,
         ends: &[&str],
@@ -379,110 +379,5 @@ fn stores(target: &Target, name: &str) -> bool {
         Target::Name(stored) => **stored == *name,
         Target::Attribute(..) => false,
         Target::Tuple(parts) => parts.iter().any(|part| stores(part, name)),
-    }
-}
-
-/// Refuses filters and tests that do not exist, as jinja2 does at compile time outside conditions.
-fn check(statements: &[Statement], soft: bool) -> Result<(), Error> {
-    for statement in statements {
-        match statement {
-            Statement::Data(_) | Statement::Break | Statement::Continue => {}
-            Statement::Emit(value) | Statement::Set(_, value) => check_expression(value, soft)?,
-            Statement::SetBlock { filter, body, .. } => {
-                filter.iter().try_for_each(|filter| check_expression(filter, false))?;
-                check(body, false)?;
-            }
-            Statement::If { branches, otherwise } => {
-                for (test, body) in branches {
-                    check_expression(test, true)?;
-                    check(body, true)?;
-                }
-                check(otherwise, true)?;
-            }
-            Statement::For(node) => {
-                check_expression(&node.items, soft)?;
-                node.test.iter().try_for_each(|test| check_expression(test, false))?;
-                check(&node.body, false)?;
-                check(&node.otherwise, false)?;
-            }
-            Statement::Macro(node) => check_macro(node)?,
-            Statement::CallBlock { call, body } => {
-                check_expression(call, soft)?;
-                check_macro(body)?;
-            }
-            Statement::FilterBlock { filter, body } => {
-                check_expression(filter, false)?;
-                check(body, false)?;
-            }
-            Statement::With { bindings, body } => {
-                bindings.iter().try_for_each(|(_, value)| check_expression(value, soft))?;
-                check(body, false)?;
-            }
-            Statement::Block(body) | Statement::Generation(body) => check(body, false)?,
-        }
-    }
-    Ok(())
-}
-
-fn check_macro(node: &Macro) -> Result<(), Error> {
-    let mut defaults = node.parameters.iter().filter_map(|(_, default)| default.as_ref());
-    defaults.try_for_each(|default| check_expression(default, false))?;
-    check(&node.body, false)
-}
-
-fn check_expression(expression: &Expression, soft: bool) -> Result<(), Error> {
-    let arguments = match &expression.kind {
-        Kind::Filter(_, name, arguments) => {
-            if !soft && !filters::exists(name) {
-                return Err(Error::syntax(format!("no filter named '{name}'"), expression.line));
-            }
-            Some(arguments)
-        }
-        Kind::Test(_, name, arguments) => {
-            if !soft && !tests::exists(name) {
-                return Err(Error::syntax(format!("no test named '{name}'"), expression.line));
-            }
-            Some(arguments)
-        }
-        Kind::Call(_, arguments) => Some(arguments),
-        _ => None,
-    };
-    arguments
-        .into_iter()
-        .flat_map(|arguments| arguments.expressions())
-        .try_for_each(|it| check_expression(it, soft))?;
-    match &expression.kind {
-        Kind::Constant(_) | Kind::Name(_) => Ok(()),
-        Kind::List(items) | Kind::Tuple(items) | Kind::Concatenate(items) => {
-            items.iter().try_for_each(|item| check_expression(item, soft))
-        }
-        Kind::Dict(pairs) => pairs.iter().try_for_each(|(key, value)| {
-            check_expression(key, soft)?;
-            check_expression(value, soft)
-        }),
-        Kind::Filter(inner, ..) => inner.iter().try_for_each(|inner| check_expression(inner, soft)),
-        Kind::Attribute(inner, _)
-        | Kind::Not(inner)
-        | Kind::Negate(inner)
-        | Kind::Plus(inner)
-        | Kind::Call(inner, _)
-        | Kind::Test(inner, ..) => check_expression(inner, soft),
-        Kind::Item(left, right) | Kind::And(left, right) | Kind::Or(left, right) | Kind::Binary(_, left, right) => {
-            check_expression(left, soft)?;
-            check_expression(right, soft)
-        }
-        Kind::Slice(inner, bounds) => {
-            check_expression(inner, soft)?;
-            bounds.iter().flatten().try_for_each(|bound| check_expression(bound, soft))
-        }
-        Kind::Compare(first, others) => {
-            check_expression(first, soft)?;
-            others.iter().try_for_each(|(_, other)| check_expression(other, soft))
-        }
-        Kind::Condition { test, then, otherwise } => {
-            check_expression(test, true)?;
-            check_expression(then, true)?;
-            otherwise.iter().try_for_each(|otherwise| check_expression(otherwise, true))
-        }
     }
 }

@@ -1,26 +1,27 @@
-//! Statements of a template at work.
+//! Execution of statements: scopes, output, macros.
 
 use std::sync::Arc;
 
 use super::arguments::Arguments;
-use super::ast::{Loop, Macro, Statement, Target};
+use super::ast::{Macro, Statement, Target};
 use super::error::Error;
+use super::loops::LoopState;
 use super::ops;
 use super::value::{Object, Undefined, Value};
 
-/// Expressions, statements and calls within each other.
+/// Maximum depth of nested expressions, statements and calls.
 const MAX_DEPTH: u32 = 400;
 
-/// Bounds of a rendering, so that a template that does not end or grows is an error.
+/// Bounds of a rendering: a template that does not terminate or grows without limit is an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Steps: about one an operation, and one for every 64 bytes that are copied.
+    /// Steps: about one per operation, and one per 64 bytes copied.
     pub steps: u64,
     /// Bytes written.
     pub output: usize,
 }
 
-/// What a statement does to the loop around it.
+/// Control flow after a statement.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Flow {
     Next,
@@ -33,39 +34,22 @@ struct Scope {
     variables: Vec<(Arc<str>, Value)>,
 }
 
-/// A macro with the scope that it was defined in.
+/// A macro and the scope of its definition.
 pub(super) struct MacroObject {
     pub(super) node: Arc<Macro>,
     scope: usize,
 }
 
-/// A `for` loop at work, as jinja2's `LoopContext`.
-pub(super) struct LoopState {
-    node: Arc<Loop>,
-    source: std::vec::IntoIter<Value>,
-    /// False once the filter has been applied to everything in `source`.
-    filters: bool,
-    length: Option<usize>,
-    pub(super) index: i64,
-    before: Option<Value>,
-    current: Option<Value>,
-    /// The next item, if it was looked at already; `Some(None)` is the end.
-    after: Option<Option<Value>>,
-    pub(super) depth: i64,
-    pub(super) changed: Option<Vec<Value>>,
-    /// The scope around the loop.
-    scope: usize,
-}
-
 pub(super) struct Renderer {
     scopes: Vec<Scope>,
-    current: usize,
-    /// Scopes below this are kept: a macro knows them.
+    pub(super) current: usize,
+    /// Number of scopes that macros may refer to: these are never freed.
     pinned: usize,
     out: Vec<String>,
     written: usize,
     steps: u64,
     limits: Limits,
+    strict_undefined: bool,
     depth: u32,
     pub(super) namespaces: Vec<Vec<(Arc<str>, Value)>>,
     pub(super) macros: Vec<MacroObject>,
@@ -75,7 +59,7 @@ pub(super) struct Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new(variables: Vec<(Arc<str>, Value)>, limits: Limits) -> Self {
+    pub(super) fn new(variables: Vec<(Arc<str>, Value)>, limits: Limits, strict_undefined: bool) -> Self {
         Self {
             scopes: vec![Scope { parent: None, variables }],
             current: 0,
@@ -84,6 +68,7 @@ impl Renderer {
             written: 0,
             steps: 0,
             limits,
+            strict_undefined,
             depth: 0,
             namespaces: Vec::new(),
             macros: Vec::new(),
@@ -99,7 +84,7 @@ impl Renderer {
         Ok(self.out.pop().unwrap_or_default())
     }
 
-    /// Counts `cost` steps.
+    /// Charges `cost` steps.
     pub(super) fn step(&mut self, cost: usize) -> Result<(), Error> {
         self.steps = self.steps.saturating_add(cost as u64);
         if self.steps > self.limits.steps {
@@ -107,6 +92,14 @@ impl Renderer {
             return Err(Error::bound(format!("the template does not end: stopped after {limit} steps")));
         }
         Ok(())
+    }
+
+    /// Refuses an undefined value under `StrictUndefined`.
+    pub(super) fn defined(&self, value: Value) -> Result<Value, Error> {
+        match value {
+            Value::Undefined(undefined) if self.strict_undefined && undefined.is_mistake() => Err(undefined.error()),
+            _ => Ok(value),
+        }
     }
 
     pub(super) fn nested<T>(&mut self, inside: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
@@ -132,7 +125,7 @@ impl Renderer {
         Ok(())
     }
 
-    /// What `inside` writes, apart.
+    /// Redirects the output of `inside` into a string.
     pub(super) fn captured(
         &mut self,
         inside: impl FnOnce(&mut Self) -> Result<Flow, Error>,
@@ -142,7 +135,7 @@ impl Renderer {
         Ok((self.out.pop().unwrap_or_default(), flow))
     }
 
-    /// Runs `inside` in a new scope within `parent`.
+    /// Runs `inside` in a new scope below `parent`.
     pub(super) fn scoped<T>(
         &mut self,
         parent: usize,
@@ -213,7 +206,7 @@ impl Renderer {
         Ok(())
     }
 
-    fn run(&mut self, statements: &[Statement]) -> Result<Flow, Error> {
+    pub(super) fn run(&mut self, statements: &[Statement]) -> Result<Flow, Error> {
         for statement in statements {
             let flow = self.nested(|renderer| renderer.statement(statement))?;
             if flow != Flow::Next {
@@ -269,7 +262,7 @@ impl Renderer {
         Ok(Flow::Next)
     }
 
-    /// The statements that use what their body writes.
+    /// Statements that capture the output of their body.
     fn capturing(&mut self, statement: &Statement) -> Result<Flow, Error> {
         match statement {
             Statement::SetBlock { target, filter, body, line } => {
@@ -321,7 +314,7 @@ impl Renderer {
         Value::Object(Object::Macro, self.macros.len() - 1)
     }
 
-    /// Calls a macro: what its body writes.
+    /// Calls a macro and returns its output.
     pub(super) fn call_macro(&mut self, place: usize, arguments: Arguments) -> Result<Value, Error> {
         let (node, scope) = (self.macros[place].node.clone(), self.macros[place].scope);
         let name = node.name.clone().unwrap_or_else(|| "caller".into());
@@ -381,155 +374,5 @@ impl Renderer {
             self.set(parameter, value);
         }
         Ok(())
-    }
-
-    fn for_statement(&mut self, node: &Arc<Loop>) -> Result<(), Error> {
-        let items = self.evaluate(&node.items)?;
-        if !node.recursive {
-            return self.for_loop(node, &items, 0, self.current);
-        }
-        let scope = self.current;
-        let (text, _) = self.captured(|renderer| {
-            renderer.for_loop(node, &items, 0, scope)?;
-            Ok(Flow::Next)
-        })?;
-        self.write(&text)
-    }
-
-    /// `loop(items)` of a recursive loop: what the loop writes over `items`.
-    pub(super) fn recurse(&mut self, place: usize, items: &Value) -> Result<Value, Error> {
-        let state = &self.loops[place];
-        let (node, scope, depth) = (state.node.clone(), state.scope, state.depth);
-        if !node.recursive {
-            return Err(Error::new("The loop must have the 'recursive' marker to be called recursively."));
-        }
-        let (text, _) = self.nested(|renderer| {
-            renderer.captured(|renderer| {
-                renderer.for_loop(&node, items, depth + 1, scope)?;
-                Ok(Flow::Next)
-            })
-        })?;
-        Ok(Value::from(text))
-    }
-
-    fn for_loop(&mut self, node: &Arc<Loop>, items: &Value, depth: i64, scope: usize) -> Result<(), Error> {
-        let length = ops::length(items).ok().filter(|_| node.test.is_none());
-        let source = ops::items(items).map_err(|error| error.at(node.line))?;
-        self.step(source.len() / 16)?;
-        let place = self.loops.len();
-        self.loops.push(LoopState {
-            node: node.clone(),
-            source: source.into_iter(),
-            filters: node.test.is_some(),
-            length,
-            index: -1,
-            before: None,
-            current: None,
-            after: None,
-            depth,
-            changed: None,
-            scope,
-        });
-        let mut nothing_completed = true;
-        while let Some(item) = self.advance(place)? {
-            let flow = self.scoped(scope, |renderer| {
-                renderer.set(&"loop".into(), Value::Object(Object::Loop, place));
-                renderer.assign(&node.target, item).map_err(|error| error.at(node.line))?;
-                renderer.run(&node.body)
-            })?;
-            match flow {
-                Flow::Break => break,
-                // As jinja2 compiles it, a body that was left early does not count for `else`.
-                Flow::Continue => {}
-                Flow::Next => nothing_completed = false,
-            }
-        }
-        let state = &mut self.loops[place];
-        state.source = Vec::new().into_iter();
-        (state.before, state.current, state.changed) = (None, None, None);
-        if nothing_completed && !node.otherwise.is_empty() {
-            let flow = self.scoped(scope, |renderer| renderer.run(&node.otherwise))?;
-            Self::expect_no_jump(flow)?;
-        }
-        Ok(())
-    }
-
-    /// The next item that the loop's condition lets through.
-    fn pull(&mut self, place: usize) -> Result<Option<Value>, Error> {
-        loop {
-            let state = &mut self.loops[place];
-            let Some(item) = state.source.next() else { return Ok(None) };
-            let (node, scope, filters) = (state.node.clone(), state.scope, state.filters);
-            let Some(test) = node.test.as_ref().filter(|_| filters) else { return Ok(Some(item)) };
-            let passes = self.scoped(scope, |renderer| {
-                renderer.assign(&node.target, item.clone())?;
-                renderer.evaluate(test)
-            })?;
-            if passes.is_true() {
-                return Ok(Some(item));
-            }
-        }
-    }
-
-    fn advance(&mut self, place: usize) -> Result<Option<Value>, Error> {
-        let next = match self.loops[place].after.take() {
-            Some(after) => after,
-            None => self.pull(place)?,
-        };
-        let state = &mut self.loops[place];
-        if let Some(item) = &next {
-            state.index += 1;
-            state.before = state.current.replace(item.clone());
-        }
-        Ok(next)
-    }
-
-    fn following(&mut self, place: usize) -> Result<Option<Value>, Error> {
-        if self.loops[place].after.is_none() {
-            let next = self.pull(place)?;
-            self.loops[place].after = Some(next);
-        }
-        Ok(self.loops[place].after.clone().flatten())
-    }
-
-    pub(super) fn loop_length(&mut self, place: usize) -> Result<i64, Error> {
-        if self.loops[place].length.is_none() {
-            let mut rest = Vec::new();
-            while let Some(item) = self.pull(place)? {
-                rest.push(item);
-            }
-            let state = &mut self.loops[place];
-            let seen = usize::try_from(state.index + 1).unwrap_or(0);
-            let ahead = usize::from(matches!(state.after, Some(Some(_))));
-            state.length = Some(rest.len() + seen + ahead);
-            state.source = rest.into_iter();
-            state.filters = false;
-        }
-        Ok(self.loops[place].length.and_then(|length| i64::try_from(length).ok()).unwrap_or(0))
-    }
-
-    /// An attribute of `loop`.
-    pub(super) fn loop_attribute(&mut self, place: usize, name: &str) -> Result<Option<Value>, Error> {
-        let index = self.loops[place].index;
-        Ok(Some(match name {
-            "index" => Value::Int(index + 1),
-            "index0" => Value::Int(index),
-            "revindex" => Value::Int(self.loop_length(place)? - index),
-            "revindex0" => Value::Int(self.loop_length(place)? - index - 1),
-            "first" => Value::Bool(index == 0),
-            "last" => Value::Bool(self.following(place)?.is_none()),
-            "length" => Value::Int(self.loop_length(place)?),
-            "depth" => Value::Int(self.loops[place].depth + 1),
-            "depth0" => Value::Int(self.loops[place].depth),
-            "previtem" => {
-                let before = if index == 0 { None } else { self.loops[place].before.clone() };
-                before.unwrap_or(Value::Undefined(Undefined::Hint("there is no previous item")))
-            }
-            "nextitem" => {
-                let after = self.following(place)?;
-                after.unwrap_or(Value::Undefined(Undefined::Hint("there is no next item")))
-            }
-            _ => return Ok(None),
-        }))
     }
 }

@@ -1,4 +1,4 @@
-//! Filters of lists and mappings.
+//! Filters of sequences and mappings.
 
 use super::arguments::{Arguments, integer, string};
 use super::attributes;
@@ -68,7 +68,7 @@ fn reverse(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
         _ => {
             let mut items = ops::items(value)?;
             items.reverse();
-            // What Python cannot go through backwards becomes a list.
+            // jinja2 copies what `reversed()` does not take into a list.
             if let Value::Iterator(..) = value { Value::list(items) } else { Ok(Value::iterator("reversed", items)) }
         }
     }
@@ -86,7 +86,7 @@ fn join(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
     methods::joined(&separator.text()?, texts.iter().map(AsRef::as_ref)).map(Value::from)
 }
 
-/// `item` at a path; `default` in the place of what is undefined on the way.
+/// `item` at a path; `default` replaces undefined parts.
 pub(super) fn path_or(item: &Value, parts: &[Value], default: Option<&Value>) -> Result<Value, Error> {
     parts.iter().try_fold(item.clone(), |item, part| {
         let found = attributes::item(&item, part)?;
@@ -97,7 +97,7 @@ pub(super) fn path_or(item: &Value, parts: &[Value], default: Option<&Value>) ->
     })
 }
 
-/// What items are compared by: an attribute, in lower case unless `case_sensitive`.
+/// Sort key: an attribute, lower-cased unless `case_sensitive`.
 struct Key {
     parts: Vec<Value>,
     case_sensitive: bool,
@@ -132,7 +132,7 @@ fn sum(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
     }
     let items = ops::items(value)?;
     if items.iter().any(|item| matches!(item, Value::Float(_))) && items.len() > 2 {
-        // Newer versions of Python add floats with compensation, older ones do not.
+        // Python 3.12 and later use compensated summation, earlier versions do not.
         return float_sum(&items, &key, start);
     }
     items.iter().try_fold(start, |sum, item| ops::binary(super::ast::Binary::Add, &sum, &key.of(item)?))

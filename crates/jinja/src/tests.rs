@@ -1,4 +1,4 @@
-//! Tests: what may stand behind `is`.
+//! Tests, `value is name(arguments)`.
 
 use super::arguments::Arguments;
 use super::ast::Binary;
@@ -98,7 +98,7 @@ fn remainder_is(value: &Value, divisor: &Value, wanted: i64) -> Result<bool, Err
     Ok(ops::binary(Binary::Remainder, value, divisor)?.equals(&Value::Int(wanted)))
 }
 
-/// Python's `is`, where it does not depend on how Python keeps its values.
+/// Python's `is`, where the result does not depend on CPython's object identity.
 fn same(value: &Value, other: &Value) -> Result<bool, Error> {
     Ok(match (value, other) {
         (Value::None, Value::None) => true,

@@ -1,4 +1,4 @@
-//! Python's notions of text: white space, `repr`, numbers, cases.
+//! Python's string functions: white space, `repr`, numbers, case.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ pub(super) fn is_space(character: char) -> bool {
 
 /// `str.isprintable` of one character.
 fn is_printable(character: char) -> bool {
-    // Rust escapes what is not printable, and combining marks where nothing stands before them.
+    // `escape_debug` escapes unprintable characters, and combining marks at the beginning of a text only.
     let mut pair = String::from("a");
     pair.push(character);
     matches!(character, '\\' | '\'' | '"') || pair.escape_debug().nth(1) == Some(character)
@@ -47,7 +47,7 @@ pub(super) fn write_repr(text: &str, into: &mut String) {
     into.push(quote);
 }
 
-/// `repr` of a float: the shortest digits that give it back.
+/// `repr` of a float: the shortest digits that round-trip.
 pub(super) fn float_repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
@@ -85,7 +85,7 @@ pub(super) fn is_cased(character: char) -> bool {
     character.is_lowercase() || character.is_uppercase() || matches!(character, 'ǅ' | 'ǈ' | 'ǋ' | 'ǲ' | 'ᾈ'..='ῼ')
 }
 
-/// One character in title case: as upper case, but the letters that are two in one.
+/// Titlecase mapping: upper case, except for digraphs.
 fn push_title(character: char, into: &mut String) {
     match character {
         'ß' => into.push_str("Ss"),
@@ -101,7 +101,7 @@ fn push_title(character: char, into: &mut String) {
         // Georgian letters have no title case of their own.
         'ა'..='ჿ' => into.push(character),
         _ => {
-            // A letter that becomes several in upper case is followed by small ones.
+            // Where upper case is several letters, only the first stays upper case.
             let mut upper = character.to_uppercase();
             into.extend(upper.next());
             into.extend(upper.flat_map(char::to_lowercase));
@@ -115,7 +115,7 @@ pub(super) fn capitalize(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     if let Some(first) = characters.next() {
         push_title(first, &mut result);
-        // The whole is lowered, as the final sigma depends on what stands before it.
+        // Lowers the whole text, since the form of a final sigma depends on the letter before it.
         let lowered = text.to_lowercase();
         let skipped = first.to_lowercase().count();
         result.extend(lowered.chars().skip(skipped));
@@ -149,7 +149,7 @@ pub(super) fn split_lines(text: &str, keep_ends: bool) -> Vec<&str> {
     lines
 }
 
-/// `str.split()`: at runs of white space, at most `most` times.
+/// `str.split()`: splits at runs of white space, at most `most` times.
 pub(super) fn split_spaces(text: &str, most: Option<usize>) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text.trim_start_matches(is_space);
@@ -202,7 +202,7 @@ pub(super) fn parse_int(text: &str, base: u32) -> Option<Result<i64, ()>> {
         && !digits.ends_with('_')
         && !digits.contains("__")
         && digits.chars().all(|digit| digit == '_' || digit.is_digit(radix));
-    // Base 0 reads literals, which do not begin with 0.
+    // Base 0 takes Python literals, which have no leading zeros.
     let literal =
         base != 0 || prefixed.is_some() || !digits.starts_with('0') || digits.bytes().all(|b| b"0_".contains(&b));
     if !valid || !literal {
@@ -229,14 +229,14 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
     if valid { trimmed.replace('_', "").parse().ok() } else { None }
 }
 
-/// Ideographs that Python's `str.isnumeric` takes for numbers.
+/// Ideographs that `str.isnumeric` accepts.
 pub(super) fn is_ideographic_number(character: char) -> bool {
     "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒\
      漆玖百肆萬貮貳贰阡陆陌陸零\u{f96b}\u{f973}\u{f978}\u{f9b2}\u{f9d1}\u{f9d3}\u{f9fd}\u{20001}\u{20064}\u{200e2}\u{20121}\u{2092a}\u{20983}\u{2098c}\u{2099c}\u{20aea}\u{20afd}\u{20b19}\u{22390}\u{22998}\u{23b1b}\u{2626d}\u{2f890}"
         .contains(character)
 }
 
-/// Whether `text` matches a pattern of Unicode categories.
+/// Whether `text` matches `pattern`, compiled once.
 pub(super) fn matches(pattern: &'static str, text: &str) -> bool {
     static PATTERNS: Mutex<Vec<(&'static str, Regex)>> = Mutex::new(Vec::new());
     let mut patterns = PATTERNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,15 +1,25 @@
-//! Values as Python has them.
+//! Values with Python's semantics.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::error::Error;
+use super::ops;
 use super::text;
 
-/// Lists in lists are refused beyond this depth: comparing, writing and dropping them recurses.
+/// Maximum nesting of lists and dicts: comparing, printing and dropping them recurses.
 const MAX_VALUE_DEPTH: u16 = 100;
 
+/// Maximum number of nodes of a value, shared ones counted every time: `[x, x]` repeated doubles what a comparison visits.
+const MAX_NODES: usize = 16 << 20;
+
+/// Largest dict with keys that are not text, which are searched linearly.
+const MAX_OTHER_KEYS: usize = 10_000;
+
+/// A Python value.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is named for its Python type")]
 pub enum Value {
     Undefined(Undefined),
     None,
@@ -17,16 +27,16 @@ pub enum Value {
     Int(i64),
     Float(f64),
     Text(Arc<str>),
-    /// Text that was escaped or marked as safe.
+    /// Escaped or `safe` text.
     Markup(Arc<str>),
     List(Arc<Sequence>),
     Tuple(Arc<Sequence>),
     Dict(Arc<Dict>),
     Range(Range),
-    /// Read once, as Python's generators are; what Python calls it.
+    /// A single-pass iterator and the name of its Python type.
     Iterator(&'static str, Arc<Mutex<std::vec::IntoIter<Value>>>),
     View(View, Arc<Dict>),
-    /// The handle of an object that the renderer keeps.
+    /// Index of an object in the renderer's tables.
     Object(Object, usize),
     Function(Function),
     Method(Arc<(Value, Arc<str>)>),
@@ -40,10 +50,16 @@ pub enum Undefined {
     Element(&'static str),
     Unsafe(&'static str, Arc<str>),
     Parameter(Arc<str>),
+    /// Legitimately absent: no first item, no `else`.
     Hint(&'static str),
 }
 
 impl Undefined {
+    /// Whether `StrictUndefined` refuses it.
+    pub(super) fn is_mistake(&self) -> bool {
+        !matches!(self, Self::Hint(_))
+    }
+
     pub(super) fn error(&self) -> Error {
         Error::new(match self {
             Self::Name(name) => format!("'{name}' is undefined"),
@@ -59,7 +75,7 @@ impl Undefined {
 #[derive(Debug, Default)]
 pub struct Sequence {
     pub(super) items: Vec<Value>,
-    depth: u16,
+    extent: Extent,
     /// A pair of `groupby`, whose parts have names.
     pub(super) is_group: bool,
 }
@@ -67,7 +83,33 @@ pub struct Sequence {
 #[derive(Debug, Default)]
 pub struct Dict {
     pub(super) pairs: Vec<(Value, Value)>,
+    extent: Extent,
+}
+
+/// How deep and how large a value is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extent {
     depth: u16,
+    nodes: usize,
+}
+
+impl Extent {
+    /// The extent of a container.
+    fn around<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Self, Error> {
+        let mut extent = Self { depth: 0, nodes: 1 };
+        for value in values {
+            let inner = value.extent();
+            extent.depth = extent.depth.max(inner.depth);
+            extent.nodes = extent.nodes.saturating_add(inner.nodes);
+        }
+        if extent.depth >= MAX_VALUE_DEPTH {
+            return Err(Error::new(format!("a value is nested deeper than {MAX_VALUE_DEPTH} levels")));
+        }
+        if extent.nodes > MAX_NODES {
+            return Err(Error::bound(format!("a value grows beyond {MAX_NODES} nested items")));
+        }
+        Ok(Self { depth: extent.depth + 1, ..extent })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,17 +179,10 @@ impl Range {
     }
 }
 
-fn deeper(depth: u16) -> Result<u16, Error> {
-    if depth >= MAX_VALUE_DEPTH {
-        return Err(Error::new(format!("a value is nested deeper than {MAX_VALUE_DEPTH} levels")));
-    }
-    Ok(depth + 1)
-}
-
 impl Value {
     fn sequence(items: Vec<Self>) -> Result<Arc<Sequence>, Error> {
-        let depth = deeper(items.iter().map(Self::depth).max().unwrap_or(0))?;
-        Ok(Arc::new(Sequence { items, depth, is_group: false }))
+        let extent = Extent::around(items.iter())?;
+        Ok(Arc::new(Sequence { items, extent, is_group: false }))
     }
 
     pub(super) fn list(items: Vec<Self>) -> Result<Self, Error> {
@@ -160,14 +195,14 @@ impl Value {
 
     pub(super) fn group(grouper: Self, items: Vec<Self>) -> Result<Self, Error> {
         let items = vec![grouper, Self::list(items)?];
-        let depth = deeper(items.iter().map(Self::depth).max().unwrap_or(0))?;
-        Ok(Self::Tuple(Arc::new(Sequence { items, depth, is_group: true })))
+        let extent = Extent::around(items.iter())?;
+        Ok(Self::Tuple(Arc::new(Sequence { items, extent, is_group: true })))
     }
 
     /// A later pair of an equal key replaces the value of an earlier one.
     pub(super) fn dict(pairs: Vec<(Self, Self)>) -> Result<Self, Error> {
         let mut unique: Vec<(Self, Self)> = Vec::with_capacity(pairs.len());
-        let mut by_text: std::collections::HashMap<Arc<str>, usize> = std::collections::HashMap::new();
+        let mut by_text: HashMap<Arc<str>, usize> = HashMap::new();
         for (key, value) in pairs {
             key.check_hashable()?;
             let known = match &key {
@@ -181,29 +216,40 @@ impl Value {
                         by_text.insert(text.clone(), unique.len());
                     }
                     unique.push((key, value));
+                    if unique.len() - by_text.len() > MAX_OTHER_KEYS {
+                        return Err(Error::unsupported(format_args!(
+                            "a dict of more than {MAX_OTHER_KEYS} keys that are not text"
+                        )));
+                    }
                 }
             }
         }
-        let depth = unique.iter().map(|(key, value)| key.depth().max(value.depth())).max().unwrap_or(0);
-        Ok(Self::Dict(Arc::new(Dict { pairs: unique, depth: deeper(depth)? })))
+        let extent = Extent::around(unique.iter().flat_map(|(key, value)| [key, value]))?;
+        Ok(Self::Dict(Arc::new(Dict { pairs: unique, extent })))
     }
 
     pub(super) fn iterator(name: &'static str, items: Vec<Self>) -> Self {
         Self::Iterator(name, Arc::new(Mutex::new(items.into_iter())))
     }
 
-    fn depth(&self) -> u16 {
+    fn extent(&self) -> Extent {
         match self {
-            Self::List(items) | Self::Tuple(items) => items.depth,
-            Self::Dict(dict) | Self::View(_, dict) => dict.depth,
-            Self::Method(bound) => bound.0.depth(),
-            // What an iterator still gives is bounded by the items it was made of.
+            Self::List(items) | Self::Tuple(items) => items.extent,
+            Self::Dict(dict) | Self::View(_, dict) => dict.extent,
+            Self::Method(bound) => bound.0.extent(),
             Self::Iterator(_, items) => {
                 let items = items.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                items.as_slice().iter().map(Self::depth).max().unwrap_or(0).saturating_add(1)
+                // Beyond the bounds, every container of this iterator is refused.
+                let beyond = Extent { depth: MAX_VALUE_DEPTH, nodes: MAX_NODES };
+                Extent::around(items.as_slice().iter()).unwrap_or(beyond)
             }
-            _ => 0,
+            _ => Extent { depth: 0, nodes: 1 },
         }
+    }
+
+    /// Number of values within this one, itself included.
+    pub(super) fn nodes(&self) -> usize {
+        self.extent().nodes
     }
 
     pub(super) fn check_hashable(&self) -> Result<(), Error> {
@@ -258,7 +304,7 @@ impl Value {
         }
     }
 
-    /// A whole number: an `int` or a `bool`.
+    /// The value of an `int` or `bool`.
     pub(super) fn as_int(&self) -> Option<i64> {
         match self {
             Self::Bool(value) => Some(i64::from(*value)),
@@ -316,7 +362,7 @@ impl Value {
         }
     }
 
-    /// Python's order; `None` for a comparison with NaN.
+    /// Python's ordering; `None` for a comparison with NaN.
     ///
     /// # Errors
     /// Types that Python does not compare, and undefined values.
@@ -337,7 +383,7 @@ impl Value {
             _ => match (self.as_int(), other.as_int(), self.as_number(), other.as_number()) {
                 (Some(left), Some(right), ..) => Ok(Some(left.cmp(&right))),
                 (_, _, Some(left), Some(right)) => {
-                    // A 64-bit integer beside a float is compared exactly by Python.
+                    // Python compares large integers with floats exactly.
                     let exact = |value: &Self| value.as_int().is_none_or(|value| value.unsigned_abs() <= 1 << 53);
                     if !exact(self) || !exact(other) {
                         return Err(Error::unsupported("comparing a float with an integer beyond 2^53"));
@@ -352,7 +398,7 @@ impl Value {
     /// Python's `str()`.
     ///
     /// # Errors
-    /// Values whose text would hold an address in memory.
+    /// Objects whose text in Python contains a memory address, and texts that grow too long.
     pub(super) fn text(&self) -> Result<Cow<'_, str>, Error> {
         Ok(match self {
             Self::Undefined(_) => Cow::Borrowed(""),
@@ -367,6 +413,9 @@ impl Value {
 
     /// Python's `repr()`, added to `into`.
     pub(super) fn write_repr(&self, into: &mut String) -> Result<(), Error> {
+        if into.len() > ops::MAX_LENGTH {
+            return ops::too_long();
+        }
         match self {
             Self::Undefined(_) => into.push_str("Undefined"),
             Self::None => into.push_str("None"),

@@ -62,4 +62,7 @@ pub use pack::{DropoutContext, Pack};
 pub use parameter::{Parameter, Slot};
 pub use peft::{ADAPTER_PICKLE, AdapterBias, AdapterConfig, BaseWeight, PeftAdapter};
 pub use projection::{Adapter, Module, Projection};
-pub use weights::{COMPANION_FILES, PIECE_ELEMENTS, TensorFile, copy_companions, stored_dtype, write_tensors};
+pub use weights::{
+    COMPANION_FILES, NAMED_TEMPLATES, PIECE_ELEMENTS, TensorFile, copy_companions, has_weights, stored_dtype,
+    write_tensors,
+};

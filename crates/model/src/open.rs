@@ -62,9 +62,13 @@ pub fn describe_model(directory: &Path, base: Option<&Path>) -> Result<ModelDesc
 }
 
 impl ModelDescription {
-    /// Bytes of the weights in a number format.
+    /// Bytes of the weights in a number format, with the adapter merged.
     pub fn weight_bytes(&self, dtype: DType) -> usize {
-        self.config.parameter_count() * dtype.size()
+        let mut config = self.config.clone();
+        if let Some(adapter) = &self.adapter {
+            adapter.config.untie(&mut config);
+        }
+        config.parameter_count() * dtype.size()
     }
 
     /// Elements of the largest weight, which is on the host in f32 while it is read.

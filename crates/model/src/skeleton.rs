@@ -79,3 +79,23 @@ impl Skeleton<'_> {
         RmsNorm { weight, epsilon: self.config.rms_norm_eps }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn shapes_are_those_of_the_allocated_model() {
+        for name in ["tied", "grouped"] {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures").join(name);
+            let config = DecoderConfig::from_dir(&directory).expect("the fixture is there");
+            let mut model = skeleton(config.clone(), &Device::flex(), DType::F32);
+            let slots: Vec<_> = model.slots().iter().map(|slot| (slot.name.clone(), slot.get().shape())).collect();
+            assert_eq!(shapes(&config), slots, "{name}");
+            let elements: usize = slots.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            assert_eq!(config.parameter_count(), elements, "{name}");
+        }
+    }
+}

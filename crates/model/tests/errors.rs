@@ -216,7 +216,6 @@ fn weights_that_are_not_finite_are_named_with_their_file() {
             Some((name.to_owned(), Dtype::F32, data))
         });
         let told = error(place.path());
-
         let expected = format!("the base model's weights are not finite: 1 of {elements} elements of {target}");
         assert!(told.contains(&expected) && told.contains("model.safetensors"), "{told}");
     }

@@ -283,6 +283,12 @@ fn factors_that_are_not_finite_are_named() {
     );
     let told = refusal("plain", |settings| settings["lora_alpha"] = json!(1e300));
     assert!(told.contains("not finite"), "{told}");
+    // Finite in f32, beyond the range of f16.
+    let place = tempfile::tempdir().expect("a temporary directory");
+    edited("plain", place.path(), |settings| settings["lora_alpha"] = json!(1e9));
+    assert!(open(place.path()).is_ok());
+    let told = open_model(place.path(), None, &Device::flex(), DType::F16).expect_err("refused").to_string();
+    assert!(told.contains("not finite") && told.contains("after merging"), "{told}");
 }
 
 #[test]
@@ -303,6 +309,14 @@ fn a_description_reads_no_weights() {
     let described = describe_model(&adapter("pissa"), None).expect("it fits");
     assert!(described.adapter.is_some());
     assert_eq!(described.weight_bytes(DType::F32), 4 * load("grouped", &Device::flex()).config.parameter_count());
+    for (name, unties) in [("tied-head", true), ("tied-table", true), ("tied-embedding", true), ("tied-rows", false)] {
+        let described = describe_model(&adapter(name), None).expect("it fits");
+        let tied = described.config.parameter_count();
+        let bytes = described.weight_bytes(DType::F32);
+        let merged = described.load(&Device::flex(), DType::F32).expect("it loads").model.config;
+        assert_eq!(bytes, 4 * merged.parameter_count(), "{name}");
+        assert_eq!(merged.parameter_count() > tied, unties, "{name}");
+    }
     let config = DecoderConfig::from_dir(&fixture("tied")).expect("a configuration");
     let error = PeftAdapter::open(&adapter("plain"), &config).expect_err("another model's").to_string();
     assert!(error.contains("misshapen"), "{error}");

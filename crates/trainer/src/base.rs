@@ -1,21 +1,23 @@
-//! What a run starts from: a model directory, an earlier run, a PEFT adapter, or fresh random weights.
+//! The base of a run: a model directory, an earlier run, a PEFT adapter, or fresh random weights.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_model::{
-    Decoder, DecoderConfig, InitConfig, adapter_base, describe_model, is_adapter, open_model, stored_dtype,
+    AdapterConfig, Decoder, DecoderConfig, InitConfig, adapter_base, describe_model, has_weights, is_adapter,
+    open_model, stored_dtype,
 };
+use medley_recipe::{Method, SaveDtype, TrainSpec};
 
 use crate::checkpoint::write_whole;
 use crate::error::TrainError;
 
-/// What stands in a directory that a recipe names as its base.
+/// Content of a directory that a recipe names as its base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseKind {
     /// A model in Hugging Face layout.
     Model(PathBuf),
-    /// A PEFT adapter; it belongs on top of `base`, a directory or a hub id as its configuration names it.
+    /// A PEFT adapter and its base model, a directory or hub id.
     Adapter {
         /// The adapter's directory.
         adapter: PathBuf,
@@ -24,7 +26,7 @@ pub enum BaseKind {
     },
 }
 
-/// What a run starts from, found on this machine.
+/// The base of a run, found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
     /// A model in Hugging Face layout, trained on as it is.
@@ -34,7 +36,7 @@ pub enum Base {
         /// As the recipe names it; an adapter on a hub model names this, one on a local model its absolute directory.
         name: String,
     },
-    /// A PEFT adapter: it is added to the model's weights, and training begins anew on the sum.
+    /// A PEFT adapter, merged into the weights of its base model before training starts.
     Merged {
         /// The directory of the adapter's base.
         model: PathBuf,
@@ -48,7 +50,7 @@ pub enum Base {
     },
 }
 
-/// Says what stands in `directory`; an earlier run's directory stands for its `model/`.
+/// Identifies the content of `directory`; the directory of a run means its `model/`.
 ///
 /// # Errors
 /// When it is none of these, or an adapter that does not name its base.
@@ -79,7 +81,7 @@ fn named_base(directory: &Path) -> Result<String, TrainError> {
 }
 
 impl Base {
-    /// Loads the weights, with an adapter added to them, or draws them by `seed`.
+    /// Loads the weights and merges the adapter, or initialises fresh weights from `seed`.
     ///
     /// # Errors
     /// When files are missing, damaged or do not fit each other, or a weight is NaN or infinite.
@@ -91,7 +93,7 @@ impl Base {
         })
     }
 
-    /// Holds configuration, headers of the weights and adapter against each other, before any weight is read.
+    /// Checks configuration, weight headers and adapter against each other without reading weights.
     ///
     /// # Errors
     /// When a file is missing or damaged, or they do not fit each other.
@@ -104,31 +106,47 @@ impl Base {
         Ok(())
     }
 
-    /// Whether its weights are here: of a hub model, a plan has the description only.
+    /// Whether the weights, and those of the adapter, are on this machine: for a hub model, a plan fetches only the description.
     pub fn has_weights(&self) -> bool {
-        let weights = |directory: &Path| {
-            ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| directory.join(name).exists())
-        };
         match self {
-            Self::Model { directory, .. } => weights(directory),
-            Self::Merged { model, .. } => weights(model),
+            Self::Model { directory, .. } => has_weights(directory),
+            Self::Merged { model, adapter } => has_weights(model) && has_weights(adapter),
             Self::Fresh { .. } => true,
         }
     }
 
-    /// The shape of the model, without its weights.
+    /// The shape of the model (merged, where there is an adapter), without its weights.
     ///
     /// # Errors
     /// When the configuration is missing or cannot be used.
     pub fn config(&self) -> Result<DecoderConfig, TrainError> {
         Ok(match self {
             Self::Model { directory, .. } => DecoderConfig::from_dir(directory)?,
-            Self::Merged { model, .. } => DecoderConfig::from_dir(model)?,
+            Self::Merged { model, adapter } => {
+                let mut config = DecoderConfig::from_dir(model)?;
+                AdapterConfig::from_dir(adapter)?.untie(&mut config);
+                config
+            }
             Self::Fresh { config } => InitConfig::from_file(config)?.0,
         })
     }
 
-    /// The number format of most of the weights in the base's files; `None` for fresh weights.
+    /// The number format in which a run of `spec` writes its model or adapter: that of `save_dtype`, or that of the base's files
+    /// for a model (the training's `dtype` where there are none) and f32, PEFT's format, for an adapter.
+    ///
+    /// # Errors
+    /// When the base's files cannot be read.
+    pub fn save_dtype(&self, spec: &TrainSpec, dtype: DType) -> Result<DType, TrainError> {
+        Ok(match (spec.save_dtype, &spec.method) {
+            (SaveDtype::F32, _) | (SaveDtype::Base, Method::Lora(_)) => DType::F32,
+            (SaveDtype::F16, _) => DType::F16,
+            (SaveDtype::Bf16, _) => DType::BF16,
+            (SaveDtype::Base, Method::Full) if self.has_weights() => self.stored_dtype()?.unwrap_or(dtype),
+            (SaveDtype::Base, Method::Full) => dtype,
+        })
+    }
+
+    /// The most frequent number format in the base's weight files; `None` for fresh weights.
     ///
     /// # Errors
     /// When the files cannot be read.
@@ -139,13 +157,13 @@ impl Base {
         })
     }
 
-    /// Whether its weights stand in no directory yet, so that they are written beside an adapter that is trained on them.
+    /// Whether its weights (merged or fresh) are in no directory yet: an adapter that is trained on them needs a copy beside it.
     pub fn is_new(&self) -> bool {
         !matches!(self, Self::Model { .. })
     }
 
-    /// What a new adapter names as its base. Weights that stand in no directory yet (merged or fresh ones) are written to
-    /// `place` first, with what `companions` writes beside them, so that the adapter can be used on what it was trained on.
+    /// The base that a new adapter names in its settings. Merged and fresh weights are first written to `place`, with the files
+    /// of `companions` beside them, so that the adapter can be loaded on the weights that it was trained on.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -185,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn training_begins_on_the_sum_that_the_adapter_means() {
+    fn training_starts_from_the_merged_weights() {
         let model = parity("fixtures/grouped");
         let weight = |base: &Base| -> Vec<f32> {
             base.check().expect("they fit");
@@ -209,7 +227,33 @@ mod tests {
     }
 
     #[test]
-    fn a_base_is_told_by_what_stands_in_it() {
+    fn the_shape_of_a_merged_base_has_the_head_that_its_adapter_unties() {
+        for (name, unties) in
+            [("tied-head", true), ("tied-table", true), ("tied-embedding", true), ("tied-rows", false)]
+        {
+            let base = Base::Merged { model: parity("fixtures/tied"), adapter: parity("adapters").join(name) };
+            let config = base.config().expect("readable");
+            let loaded = base.load(0, &Device::flex(), DType::F32).expect("it loads").config;
+            assert_eq!(
+                (config.parameter_count(), config.tie_word_embeddings),
+                (loaded.parameter_count(), !unties),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_adapter_that_was_not_fetched_is_no_reason_to_refuse_a_plan() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (model, adapter) = (parity("fixtures/grouped"), folder.path().to_path_buf());
+        fs::copy(parity("adapters/plain/adapter_config.json"), adapter.join("adapter_config.json")).expect("copied");
+        let base = Base::Merged { model: model.clone(), adapter };
+        assert!(!base.has_weights() && base.config().is_ok());
+        assert!(Base::Merged { model, adapter: parity("adapters/plain") }.has_weights());
+    }
+
+    #[test]
+    fn a_base_is_identified_by_its_files() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (model, adapter, run) = (folder.path().join("m"), folder.path().join("a"), folder.path().join("r"));
         for directory in [&model, &adapter, &run] {

@@ -5,20 +5,20 @@ use std::path::Path;
 
 use medley_recipe::{Method, TrainResult, TrainSpec};
 
-/// A place that a source's records come from, as the card names it.
+/// A file or data set of a source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CardSource {
     /// The source's name in the recipe.
     pub name: String,
     /// A hub data set with the commit that was read, or the path in the recipe.
     pub origin: String,
-    /// Id of the hub data set, where it is one.
+    /// Id of the data set on the hub; `None` for local files.
     pub data_set: Option<String>,
     /// Licence, where the recipe states it.
     pub licence: Option<String>,
     /// Whether commercial use is allowed, where the recipe states it.
     pub commercial_use: Option<bool>,
-    /// Training samples taken from it; `None` where they are counted with another line that reads the same files.
+    /// Training samples taken from it; `None` where another entry with the same files counts them.
     pub samples: Option<usize>,
 }
 
@@ -27,11 +27,11 @@ pub struct CardSource {
 pub struct Card {
     /// The run's name.
     pub name: String,
-    /// The base model, as the recipe names it; of a local one at most the last parts of its path.
+    /// The base model's name in the recipe; of a local path at most the last three parts.
     pub base: String,
-    /// The base on the hub, where it is from there.
+    /// The base's repository on the hub; `None` for a local model.
     pub hub: Option<HubModel>,
-    /// The base's licence, where its own card states one.
+    /// The licence that the base's own card states.
     pub base_licence: Option<String>,
     /// The sources.
     pub sources: Vec<CardSource>,
@@ -49,13 +49,14 @@ pub struct HubModel {
 /// How the training ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CardResult {
-    /// Optimizer steps taken, and those that the settings allowed.
+    /// Optimizer steps taken.
     pub(crate) steps: usize,
+    /// Optimizer steps without early stopping.
     pub(crate) total_steps: usize,
     pub(crate) tokens: u64,
-    /// Step and loss of the validation of the model's weights.
+    /// Step and loss of the validation of the written weights.
     pub(crate) validation: Option<(usize, f64)>,
-    /// How a turn ends, and how other programs come to stop there.
+    /// Note on stop tokens.
     pub(crate) end_of_turn: Option<String>,
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn render(card: &Card, spec: &TrainSpec, result: &CardResult) -> Stri
     text
 }
 
-/// What the hub reads: only what is certain, and only ids that the hub has.
+/// Metadata for the hub: only certain facts, and ids only of repositories on the hub, which refuses others.
 fn front_matter(card: &Card, spec: &TrainSpec) -> String {
     let (library, relation) = match spec.method {
         Method::Full => ("transformers", "finetune"),
@@ -111,13 +112,13 @@ fn front_matter(card: &Card, spec: &TrainSpec) -> String {
     text + "tags:\n- medley\n---\n"
 }
 
-/// The base's licence, where nothing that is known of the data speaks against passing it on.
+/// The licence of the result: the base's, unless a source has no licence or forbids commercial use.
 fn licence(card: &Card) -> Option<&str> {
     let free = |source: &CardSource| source.licence.is_some() && source.commercial_use != Some(false);
     card.base_licence.as_deref().filter(|licence| is_identifier(licence) && card.sources.iter().all(free))
 }
 
-/// Whether a licence is valid in the metadata: `apache-2.0`, `mit`, `other`.
+/// Whether a licence is an identifier as the hub's metadata requires: `apache-2.0`, `mit`, `other`.
 fn is_identifier(licence: &str) -> bool {
     !licence.is_empty() && licence.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._+".contains(letter))
 }
@@ -148,7 +149,7 @@ fn put_licence(text: &mut String, card: &Card) {
     }
 }
 
-/// How the model is loaded.
+/// Python code that loads the model.
 fn put_use(text: &mut String, card: &Card, spec: &TrainSpec) {
     let (package, class, note) = match spec.method {
         Method::Full => ("transformers", "AutoModelForCausalLM", ""),
@@ -169,12 +170,12 @@ fn put_use(text: &mut String, card: &Card, spec: &TrainSpec) {
     );
 }
 
-/// Text of one line, which no markup can begin.
+/// Text for a heading: one line without HTML.
 fn heading(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
-/// Text between backquotes.
+/// Text for a code span.
 fn code(text: &str) -> String {
     cell(text).replace('`', "'")
 }
@@ -223,14 +224,14 @@ fn put_sources(text: &mut String, sources: &[CardSource]) {
     }
 }
 
-/// A data set's page on the hub at the commit that was read, or a local path, of which at most the last parts are shown.
+/// Link to a data set at the commit that was read, or a shortened local path.
 fn origin(source: &CardSource) -> String {
     let Some(id) = &source.data_set else { return format!("`{}`", code(&short_path(&source.origin))) };
     let commit = source.origin.split_once('@').map(|(_, commit)| format!("/tree/{commit}")).unwrap_or_default();
     format!("[`{}`](https://huggingface.co/datasets/{id}{commit})", code(&source.origin))
 }
 
-/// A path for publication: of an absolute path only the last three parts, which say nothing of the machine.
+/// A path for publication: an absolute one is cut to its last three parts, which do not identify user or machine.
 pub fn short_path(path: &str) -> String {
     if !Path::new(path).is_absolute() {
         return path.to_owned();
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_base_is_no_id_of_the_hub_and_no_home_folder_is_published() {
+    fn local_bases_get_no_hub_id_and_absolute_paths_are_cut() {
         let sources = vec![source("general", "/home/someone/secret/data/general/*.jsonl", Some("MIT"), None)];
         let card = Card { name: "a\n# b".into(), base: "runs/first".into(), sources, ..Card::default() };
         let text = render(&card, &crate::tests::spec(), &CardResult::default());

@@ -49,27 +49,27 @@ pub struct RunPosition {
     pub best: Option<(usize, u64)>,
     /// Step and bits of the last validation loss.
     pub last_validation: Option<(usize, u64)>,
-    /// What early stopping looks at.
+    /// State of early stopping.
     #[serde(default, skip_serializing_if = "Plateau::is_unset")]
     pub plateau: Plateau,
 }
 
-/// Validations without improvement, for early stopping.
+/// State of early stopping: the lowest loss that counted, and the validations since then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// Bits of the lowest validation loss that counted as an improvement.
+    /// Bits of the last validation loss that was an improvement by more than `min_delta`.
     pub lowest: Option<u64>,
     /// Validations since then.
     pub validations: usize,
 }
 
 impl Plateau {
-    /// A run without early stopping, whose state is written as it always was.
+    /// Whether there is no early stopping: the field is then left out, as in checkpoints of earlier versions.
     fn is_unset(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Counts a validation; a loss that is not a number is no improvement.
+    /// Counts a validation; a loss of NaN is no improvement.
     pub(crate) fn count(&mut self, loss: f64, min_delta: f64) {
         let lowest = self.lowest.map_or(f64::INFINITY, f64::from_bits);
         if loss < lowest - min_delta {
@@ -184,11 +184,11 @@ impl Checkpoints {
         }
     }
 
-    /// The directory of the checkpoint after `step` steps, found whole and of this run.
+    /// The directory of the checkpoint after `step` steps, verified to be intact and of this run.
     ///
     /// # Errors
     /// When it is missing, damaged or of another run.
-    pub fn whole(&self, step: usize) -> Result<PathBuf, TrainError> {
+    pub fn verified(&self, step: usize) -> Result<PathBuf, TrainError> {
         let path = self.root.join(step.to_string());
         match self.read_state(&path) {
             Ok(state) => self.check_identity(&path, &state.identity).map(|()| path),
@@ -263,8 +263,8 @@ impl Checkpoints {
         }
     }
 
-    /// Keeps the last ones and the one with the lowest validation loss. [`Checkpoints::save`] does so, too; a process that was
-    /// killed before that leaves one more for the next.
+    /// Removes all checkpoints but the last ones and the one with the lowest validation loss. Called after every save, and on
+    /// resuming, because a process that is killed between saving and pruning leaves one too many.
     ///
     /// # Errors
     /// When one cannot be removed.
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_before_pruning_left_goes_when_the_run_is_resumed() {
+    fn pruning_keeps_the_last_and_the_best_and_is_idempotent() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let generous = Checkpoints::new(folder.path(), identity(), 9);
         for (step, loss) in [(10, 1.0), (20, 3.0), (30, 2.0), (40, 1.5)] {

@@ -1,14 +1,15 @@
-//! What other programs stop a trained model at.
+//! Stop tokens in the files of a trained model.
 //!
-//! A base model stops at the end of a text (`<|endoftext|>`), a model that was trained on a chat template ends its turns with the
-//! template's token (`<|im_end|>`). transformers and vLLM stop at the ids of `generation_config.json`, others at those of
-//! `config.json` or at the tokenizer's `eos_token`: with the base's files they would run past every answer.
+//! A base model ends a text with `<|endoftext|>`, a model that was trained on a chat template ends a turn with the template's
+//! token (`<|im_end|>`). transformers and vLLM take the stop ids from `generation_config.json`, other programs from `config.json`
+//! or the tokenizer's `eos_token`. With the base's files, generation would continue past the end of every answer.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use medley_model::NAMED_TEMPLATES;
 use serde_json::{Map, Value, json};
 
 use crate::error::TrainError;
@@ -19,10 +20,9 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
-/// Makes the model (or adapter) in `folder` stop at `ids`, the trained one first, besides what its files name already: in
-/// `generation_config.json`, which is written where there is none, and in `config.json`. The tokenizer's `eos_token` becomes
-/// `text`, the trained one, unless the chat template or the tokenizer itself writes the `eos_token`, which would then change what
-/// the model reads.
+/// Puts `ids`, the trained one first, before the stop ids in the files of a model or adapter: in `generation_config.json`, which
+/// is created if missing, and in `config.json`. The tokenizer's `eos_token` becomes `text`, the trained token, unless a chat
+/// template or the tokenizer itself writes the `eos_token`: another one would then change the prompts.
 ///
 /// # Errors
 /// When a file cannot be read, is not a JSON object, or cannot be written.
@@ -39,7 +39,7 @@ pub(crate) fn write(folder: &Path, ids: &[u32], text: Option<&str>) -> Result<()
 
     let mut settings = generation.unwrap_or_else(|| ids_of(config.as_ref()));
     settings.insert("eos_token_id".to_owned(), eos.clone());
-    // It says that transformers may replace these settings by what it makes of config.json.
+    // With this flag, transformers may replace the settings by ones derived from config.json.
     settings.shift_remove("_from_model_config");
     replace(&folder.join(GENERATION_CONFIG), &settings)?;
     if let Some(mut config) = config {
@@ -52,8 +52,7 @@ pub(crate) fn write(folder: &Path, ids: &[u32], text: Option<&str>) -> Result<()
     }
 }
 
-/// The other special ids of a model without generation settings: transformers takes them from `config.json` only where there is
-/// no `generation_config.json`.
+/// Other special ids for a new `generation_config.json`: once it exists, transformers does not take them from `config.json`.
 fn ids_of(config: Option<&Map<String, Value>>) -> Map<String, Value> {
     let named = ["bos_token_id", "pad_token_id"].into_iter().filter_map(|key| {
         let id = config?.get(key).filter(|id| !id.is_null())?;
@@ -77,17 +76,18 @@ fn name_token(folder: &Path, text: &str) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Whether prompts would be read otherwise with another `eos_token`.
+/// Whether prompts depend on the `eos_token`.
 fn writes_eos(folder: &Path) -> Result<bool, TrainError> {
-    let template = fs::read_to_string(folder.join(CHAT_TEMPLATE)).unwrap_or_default();
+    let named = fs::read_dir(folder.join(NAMED_TEMPLATES)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = named.chain([folder.join(CHAT_TEMPLATE)]);
+    let in_files = files.into_iter().any(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("eos_token")));
     let settings = read(&folder.join(TOKENIZER_CONFIG))?.unwrap_or_default();
     let adds = settings.get("add_eos_token").and_then(Value::as_bool).unwrap_or(false);
-    let own = settings.get("chat_template").map(Value::to_string).unwrap_or_default();
-    Ok(adds || template.contains("eos_token") || own.contains("eos_token"))
+    let in_settings = settings.get("chat_template").is_some_and(|template| template.to_string().contains("eos_token"));
+    Ok(adds || in_files || in_settings)
 }
 
-/// What a model card says of the end of a turn; `base` is the directory of the model that an adapter stands on, whose files
-/// decide where it stops.
+/// The card's note on stop tokens. `base` is the directory of an adapter's base model, whose files decide where generation stops.
 ///
 /// # Errors
 /// When one of the base's files cannot be read.
@@ -96,7 +96,7 @@ pub(crate) fn card_note(ids: &[u32], text: Option<&str>, base: Option<&Path>) ->
     let token = text.map_or_else(|| format!("token {trained}"), |text| format!("`{text}` (id {trained})"));
     let Some(base) = base else {
         let note = format!(
-            "The model ends a turn with {token}. `generation_config.json` and `config.json` hold this id and those of the base \
+            "The model ends a turn with {token}. `generation_config.json` and `config.json` name this id and those of the base \
              model."
         );
         return Ok(Some(note));
@@ -115,14 +115,14 @@ pub(crate) fn card_note(ids: &[u32], text: Option<&str>, base: Option<&Path>) ->
         format!(
             "The base model's files do not name this id, and they decide where transformers and vLLM stop when they load the \
              adapter on it: pass `eos_token_id=[{}]` to `generate()`, or `stop_token_ids=[{trained}]` in vLLM's \
-             `SamplingParams`; without it the model runs on past its answer.",
+             `SamplingParams`; otherwise generation continues past the end of the answer.",
             all.join(", ")
         )
     };
     Ok(Some(format!("The adapter ends a turn with {token}. {advice}")))
 }
 
-/// The ids that a file names: one, or a list.
+/// The stop ids of a settings file: one id or a list.
 fn stop_ids(settings: &Map<String, Value>) -> Vec<u64> {
     match settings.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).collect(),
@@ -142,7 +142,7 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>, TrainError> {
     object.map(Some).map_err(|error| TrainError::io(path)(error.into()))
 }
 
-/// Writes an object where it is not what the file holds.
+/// Writes a file unless it has this content already.
 fn replace(path: &Path, settings: &Map<String, Value>) -> Result<(), TrainError> {
     if read(path)?.as_ref() == Some(settings) {
         return Ok(());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trained_end_of_turn_comes_first_and_the_bases_stays() {
+    fn the_trained_stop_id_comes_before_the_bases() {
         let folder = folder(&[
             (CONFIG, r#"{"eos_token_id": 900, "model_type": "qwen2"}"#),
             (
@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn generation_settings_are_written_where_the_base_has_none() {
+    fn missing_generation_settings_are_created() {
         let folder = folder(&[(CONFIG, r#"{"bos_token_id": 1, "eos_token_id": [2, 7], "pad_token_id": null}"#)]);
         write(folder.path(), &[32007], None).expect("written");
         assert_eq!(json_of(&folder, GENERATION_CONFIG), json!({"bos_token_id": 1, "eos_token_id": [32007, 2, 7]}));
     }
 
     #[test]
-    fn a_model_that_stops_rightly_keeps_its_files_to_the_byte() {
+    fn files_with_the_right_stop_ids_are_not_rewritten() {
         let files = [
             (CONFIG, r#"{"eos_token_id":2}"#),
             (GENERATION_CONFIG, r#"{ "eos_token_id" : 2 }"#),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_the_template_writes_is_not_renamed() {
+    fn an_eos_token_that_prompts_contain_is_not_renamed() {
         for files in [
             [(TOKENIZER_CONFIG, r#"{"eos_token": "</s>"}"#), (CHAT_TEMPLATE, "{{ bos_token }}x<|end|>{{ eos_token }}")],
             [(TOKENIZER_CONFIG, r#"{"eos_token": "</s>", "chat_template": "{{ eos_token }}"}"#), ("x", "")],
@@ -227,10 +227,15 @@ mod tests {
             assert_eq!(json_of(&folder, TOKENIZER_CONFIG)["eos_token"], "</s>");
             assert_eq!(json_of(&folder, GENERATION_CONFIG)["eos_token_id"], json!([5, 2]));
         }
+        let folder = folder(&[(TOKENIZER_CONFIG, r#"{"eos_token": "</s>"}"#), (CHAT_TEMPLATE, TEMPLATE)]);
+        fs::create_dir(folder.path().join(NAMED_TEMPLATES)).expect("made");
+        fs::write(folder.path().join(NAMED_TEMPLATES).join("default.jinja"), "{{ eos_token }}").expect("written");
+        write(folder.path(), &[5, 2], Some("<|end|>")).expect("written");
+        assert_eq!(json_of(&folder, TOKENIZER_CONFIG)["eos_token"], "</s>");
     }
 
     #[test]
-    fn the_card_of_an_adapter_says_what_its_base_does_not() {
+    fn the_card_of_an_adapter_names_stop_ids_that_its_base_lacks() {
         let bare = folder(&[(CONFIG, r#"{"eos_token_id": 900}"#)]);
         let note = card_note(&[902, 900], Some("<|im_end|>"), Some(bare.path())).expect("read").expect("a note");
         assert!(note.contains("`<|im_end|>` (id 902)") && note.contains("eos_token_id=[902, 900]"), "{note}");

@@ -22,7 +22,7 @@ pub enum TrainError {
         /// Samples looked at.
         total: usize,
         /// The first of them.
-        example: SampleOrigin,
+        example: Box<SampleOrigin>,
     },
     /// No answer's end is supervised.
     #[error(
@@ -50,7 +50,7 @@ pub enum TrainError {
     )]
     TokenOutOfRange {
         /// Where the sample comes from.
-        origin: SampleOrigin,
+        origin: Box<SampleOrigin>,
         /// The token id.
         token: u32,
         /// Rows of the embedding.
@@ -187,7 +187,7 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
 fn non_finite_message(step: usize, what: &str, offenders: &[SampleOrigin], looked_at: usize) -> String {
     let mut text = format!("step {step}: the {what} is not a finite number; nothing of the step is kept. ");
     if step == 1 && (offenders.is_empty() || offenders.len() == looked_at) {
-        // The weights are finite, which was checked when they were read, and none has been changed yet.
+        // The weights were finite when they were read and have not been changed yet.
         text.push_str(
             "No weight has been changed yet, so the learning rate is not the cause: the base model overflows; train in f32, or \
              check the base model. ",

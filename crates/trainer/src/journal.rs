@@ -1,4 +1,4 @@
-//! What a run writes down while it goes on: metrics lines, progress, and the position that a checkpoint saves.
+//! Records of a run in progress: metrics, progress, and the position that a checkpoint saves.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::metrics::{
 use crate::observer::{Event, Observer, StepProgress};
 use crate::step::BatchSummary;
 
-/// Keeps the run's counts and tells them to metrics and observer.
+/// Counters of the run, reported to metrics and observer.
 pub(crate) struct Journal<'a> {
     position: RunPosition,
     writer: MetricsWriter,
@@ -21,8 +21,8 @@ pub(crate) struct Journal<'a> {
     spec: &'a TrainSpec,
     total_steps: usize,
     samples: usize,
-    /// Whether it was said that lines of metrics wait for room on the disk.
-    said_waiting: bool,
+    /// Whether the user was told that the disk is full.
+    noted_full_disk: bool,
     /// Seconds of the run before this process.
     seconds_before: f64,
     started: Instant,
@@ -50,7 +50,7 @@ impl<'a> Journal<'a> {
             spec,
             total_steps,
             samples,
-            said_waiting: false,
+            noted_full_disk: false,
             started: Instant::now(),
             own_tokens: 0,
             own_steps: 0,
@@ -128,15 +128,15 @@ impl<'a> Journal<'a> {
 
     fn write(&mut self, line: &Metrics) -> Result<(), TrainError> {
         self.writer.write(line)?;
-        if self.writer.is_waiting() && !self.said_waiting {
-            self.said_waiting = true;
-            self.observer
-                .observe(&Event::Note("the disk is full: lines of metrics wait for room until the next checkpoint"));
+        if self.writer.has_pending() && !self.noted_full_disk {
+            self.noted_full_disk = true;
+            let note = "the disk is full: metrics are kept in memory, and the next checkpoint needs room";
+            self.observer.observe(&Event::Note(note));
         }
         Ok(())
     }
 
-    /// Writes down a validation; the lowest loss so far is remembered.
+    /// Records a validation and the lowest loss so far.
     pub(crate) fn validated(&mut self, line: &ValidationMetrics) -> Result<(), TrainError> {
         let best = self.position.best.map_or(f64::INFINITY, |(_, bits)| f64::from_bits(bits));
         if line.loss < best {
@@ -150,18 +150,18 @@ impl<'a> Journal<'a> {
         self.write(&Metrics::Validation(line.clone()))
     }
 
-    /// Whether the validation loss has not fallen for as long as the settings allow.
+    /// Whether early stopping ends the run: `patience` validations without an improvement.
     pub(crate) fn is_on_plateau(&self) -> bool {
         let patience = self.spec.early_stopping.map(|early_stopping| early_stopping.patience.max(1));
         patience.is_some_and(|patience| self.position.plateau.validations >= patience)
     }
 
-    /// Whether the validation after the present step had the lowest loss so far.
+    /// Whether the validation of the current step has the lowest loss so far.
     pub(crate) fn is_best(&self) -> bool {
         self.position.best.is_some_and(|(step, _)| step == self.position.step)
     }
 
-    /// Waits until the lines up to here are on disk: a checkpoint must not outlive them.
+    /// Syncs the lines so far to disk: a checkpoint must not outlive them.
     pub(crate) fn sync(&mut self) -> Result<(), TrainError> {
         self.writer.sync()
     }

@@ -12,7 +12,7 @@
 //! | `schedule.rs` | learning rates |
 //! | `validation.rs` | loss on held-out samples, per source |
 //! | `checkpoint.rs` | `steps/<n>/`, whole or not at all; which one to resume from |
-//! | `end_of_turn.rs` | the ids that other programs stop a trained model at |
+//! | `end_of_turn.rs` | stop tokens in the files of a trained model |
 //! | `metrics.rs`, `tensorboard.rs` | `metrics.jsonl` and TensorBoard events |
 //! | `base.rs` | what a run starts from |
 //! | `rehearsal.rs` | the micro-batch that takes most memory, before the first step |

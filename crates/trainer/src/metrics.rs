@@ -36,37 +36,37 @@ fn scalars(line: &Metrics) -> Vec<(String, f64)> {
 #[derive(Debug)]
 pub struct MetricsWriter {
     path: PathBuf,
-    lines: PatientFile,
+    lines: RetryingFile,
     events: EventWriter,
 }
 
-/// A file whose lines wait in memory while the disk is full: a line of metrics is no reason to lose steps.
+/// An append-only file that keeps bytes in memory while the disk is full and retries with the next ones: losing training steps
+/// for a line of metrics would be worse.
 #[derive(Debug)]
-pub(crate) struct PatientFile {
+pub(crate) struct RetryingFile {
     file: File,
-    waiting: Vec<u8>,
+    pending: Vec<u8>,
 }
 
-impl PatientFile {
+impl RetryingFile {
     pub(crate) fn new(file: File) -> Self {
-        Self { file, waiting: Vec::new() }
+        Self { file, pending: Vec::new() }
     }
 
-    /// Adds bytes; a full disk makes them wait.
+    /// Appends bytes, which stay pending if the disk is full.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.waiting.extend_from_slice(bytes);
-        match self.settle() {
+        self.pending.extend_from_slice(bytes);
+        match self.write_pending() {
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(()),
-            settled => settled,
+            result => result,
         }
     }
 
-    /// Writes what waits.
-    fn settle(&mut self) -> io::Result<()> {
-        while !self.waiting.is_empty() {
-            match self.file.write(&self.waiting) {
+    fn write_pending(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            match self.file.write(&self.pending) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => drop(self.waiting.drain(..written)),
+                Ok(written) => drop(self.pending.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -76,8 +76,8 @@ impl PatientFile {
 }
 
 impl MetricsWriter {
-    /// Opens the run's metrics, keeping the lines up to `resumed_step` and cutting off what came after, so that no step stands there
-    /// twice. The events file is written anew from those lines.
+    /// Opens the run's metrics. Lines after `resumed_step` are removed, so that no step is repeated, and the events file is
+    /// rewritten from the others.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -90,33 +90,33 @@ impl MetricsWriter {
         let events_path = path.with_file_name("events.out.tfevents.1.medley");
         let events = EventWriter::create(&events_path).map_err(TrainError::io(&events_path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(TrainError::io(path))?;
-        let mut writer = Self { path: path.to_path_buf(), lines: PatientFile::new(file), events };
+        let mut writer = Self { path: path.to_path_buf(), lines: RetryingFile::new(file), events };
         for (_, line) in &kept {
             writer.write_events(line)?;
         }
         Ok(writer)
     }
 
-    /// Adds a line; it is in the file when this returns, or waits while the disk is full.
+    /// Appends a line; it is in the file when this returns, or pending if the disk is full.
     ///
     /// # Errors
-    /// When it cannot be written for another reason.
+    /// When it cannot be written for a reason other than a full disk.
     pub fn write(&mut self, line: &Metrics) -> Result<(), TrainError> {
         self.lines.write(&json_line(line)).map_err(TrainError::io(&self.path))?;
         self.write_events(line)
     }
 
-    /// Whether lines wait for room on the disk.
-    pub fn is_waiting(&self) -> bool {
-        !self.lines.waiting.is_empty()
+    /// Whether lines are pending because the disk is full.
+    pub fn has_pending(&self) -> bool {
+        !self.lines.pending.is_empty()
     }
 
-    /// Waits until every line is on disk.
+    /// Writes pending lines and syncs the file.
     ///
     /// # Errors
-    /// When the file system says no, also because it is full.
+    /// When the file system reports one, a full disk included.
     pub fn sync(&mut self) -> Result<(), TrainError> {
-        self.lines.settle().and_then(|()| self.lines.file.sync_data()).map_err(TrainError::io(&self.path))
+        self.lines.write_pending().and_then(|()| self.lines.file.sync_data()).map_err(TrainError::io(&self.path))
     }
 
     fn write_events(&mut self, line: &Metrics) -> Result<(), TrainError> {
@@ -190,7 +190,7 @@ mod tests {
         assert!(read(&path).expect("readable").is_empty());
     }
 
-    /// Readers of event files do not agree on what a step is that stands in them twice.
+    /// Readers of event files disagree on repeated steps, so there must be none.
     #[test]
     fn resuming_rewrites_the_event_file_up_to_the_checkpoint() {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -215,19 +215,22 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn lines_wait_while_the_disk_is_full() {
+    fn lines_are_pending_while_the_disk_is_full() {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("a full device");
-        let mut file = PatientFile::new(full);
-        file.write(b"one\n").expect("waits");
-        file.write(b"two\n").expect("waits");
-        assert_eq!(file.settle().expect_err("a checkpoint must not outlive its lines").kind(), ErrorKind::StorageFull);
-        let mut roomier = tempfile::tempfile().expect("a temporary file");
-        file.file = roomier.try_clone().expect("the same file");
+        let mut file = RetryingFile::new(full);
+        file.write(b"one\n").expect("pending");
+        file.write(b"two\n").expect("pending");
+        assert_eq!(
+            file.write_pending().expect_err("a checkpoint must not outlive its lines").kind(),
+            ErrorKind::StorageFull
+        );
+        let mut roomy = tempfile::tempfile().expect("a temporary file");
+        file.file = roomy.try_clone().expect("the same file");
         file.write(b"three\n").expect("written");
         let mut text = String::new();
-        io::Seek::rewind(&mut roomier).expect("rewound");
-        io::Read::read_to_string(&mut roomier, &mut text).expect("readable");
-        assert_eq!((text.as_str(), file.waiting.len()), ("one\ntwo\nthree\n", 0));
+        io::Seek::rewind(&mut roomy).expect("rewound");
+        io::Read::read_to_string(&mut roomy, &mut text).expect("readable");
+        assert_eq!((text.as_str(), file.pending.len()), ("one\ntwo\nthree\n", 0));
     }
 
     #[test]

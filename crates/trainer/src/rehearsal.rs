@@ -24,14 +24,14 @@ use crate::run::TrainInput;
 use crate::sample::Sample;
 use crate::step::GradientContext;
 
-/// Takes gradients as a step does, and forgets them.
-struct Forgotten<'a> {
+/// Gradient sink of the rehearsal: takes gradients as a step does and discards them.
+struct DiscardingSink<'a> {
     decoder: &'a Decoder,
     /// Kept to the end of the pass, unless each block's are done with at once.
     kept: Option<TensorMap>,
 }
 
-impl<'a> Forgotten<'a> {
+impl<'a> DiscardingSink<'a> {
     /// With gradients already there where the step's earlier micro-batches would have left them.
     fn new(decoder: &'a Decoder, in_backward: bool, accumulates: bool) -> Self {
         let zeros = |(name, value): (String, medley_model::Parameter)| {
@@ -42,7 +42,7 @@ impl<'a> Forgotten<'a> {
     }
 }
 
-impl GradientSink for Forgotten<'_> {
+impl GradientSink for DiscardingSink<'_> {
     fn decoder(&self) -> &Decoder {
         self.decoder
     }
@@ -78,7 +78,7 @@ pub(crate) fn rehearse(
     let step: Vec<&Sample> = batches.step(place.step).into_iter().map(|index| &input.samples[index]).collect();
     let samples = &step[place.samples.clone()];
     let pass = || {
-        let mut sink = Forgotten::new(decoder, input.spec.optimizer_in_backward, size.accumulates);
+        let mut sink = DiscardingSink::new(decoder, input.spec.optimizer_in_backward, size.accumulates);
         // A loss that is not finite stops the step itself, which says more about it.
         context.micro_batch(&mut sink, samples, place.samples.start, place.step, size.supervised.max(1));
     };
@@ -156,6 +156,7 @@ fn out_of_memory(input: &TrainInput<'_>, decoder: &Decoder, size: &BatchSize, pr
         budget: None,
         root: input.run_dir.root(),
         saves_base: false,
+        save_dtype: input.dtype,
     };
     let policy =
         if input.spec.block_policy == BlockPolicy::Auto { BlockPolicy::Recompute } else { input.spec.block_policy };

@@ -1,12 +1,11 @@
-//! What both recipes share around their loop: where a run starts, when it logs, validates, saves and stops, and what it leaves.
+//! The frame of both recipes' loops: resuming, logging, validation, checkpoints, early stopping, and the finished model.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_mixture::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
-use medley_recipe::{Keep, Method, SaveDtype, TrainResult, TrainSpec};
-use medley_run::RunDir;
+use medley_recipe::{Keep, Method, TrainResult, TrainSpec};
 
 use crate::base::Base;
 use crate::batching::Batches;
@@ -26,16 +25,16 @@ use crate::validation::validate;
 /// Optimizer state in a checkpoint.
 pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 
-/// All that a training run needs.
+/// Input of a training run.
 #[derive(Debug)]
 pub struct TrainInput<'a> {
     /// The settings.
     pub spec: &'a TrainSpec,
-    /// What is trained.
+    /// The base model.
     pub base: Base,
     /// Directory whose tokenizer and chat template the trained model keeps.
     pub tokenizer: &'a Path,
-    /// Where it is trained.
+    /// The device of the training.
     pub device: &'a Device,
     /// Number format of weights and activations.
     pub dtype: DType,
@@ -51,27 +50,26 @@ pub struct TrainInput<'a> {
     pub end_of_turn: &'a [u32],
     /// Tokens that the tokenizer knows; the embedding must have as many rows.
     pub tokenizer_tokens: usize,
-    /// Hashes of all that decides the result.
+    /// Hashes of everything that affects the result.
     pub identity: Identity,
-    /// Text of the first of `end_of_turn`, the one that the chat template ends a turn with; `None` where it has no text of its
-    /// own.
+    /// Text of the first token of `end_of_turn`, with which the chat template ends a turn; `None` for a token without a text.
     pub end_of_turn_text: Option<String>,
-    /// Go on from the newest good checkpoint, where there is one.
+    /// Whether to resume from the newest intact checkpoint, if there is one.
     pub resume: bool,
-    /// What the model card tells.
+    /// Content of the model card.
     pub card: Card,
 }
 
 /// How a training run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOutcome {
-    /// False where it was stopped on request; `--resume` goes on.
+    /// False after a stop on request; `--resume` continues the run.
     pub finished: bool,
-    /// Whether it ended before its last step because the validation loss no longer fell.
+    /// Whether early stopping ended it before its last step.
     pub stopped_early: bool,
     /// Optimizer steps taken.
     pub step: usize,
-    /// Optimizer steps in all.
+    /// Optimizer steps of the whole run.
     pub total_steps: usize,
     /// Steps that an earlier process had taken.
     pub resumed_from: Option<usize>,
@@ -88,7 +86,7 @@ pub struct TrainOutcome {
 }
 
 impl TrainInput<'_> {
-    /// The newest good checkpoint where the run is to be resumed; `None` where it starts from the beginning.
+    /// The newest intact checkpoint of a run that is resumed; `None` to start from the beginning.
     pub(crate) fn resume_point(&self, observer: &dyn Observer) -> Result<Option<Checkpoint>, TrainError> {
         let checkpoints = self.checkpoints();
         if !self.resume {
@@ -120,37 +118,29 @@ impl TrainInput<'_> {
         self.base.load(self.spec.seed, self.device, self.dtype)
     }
 
-    /// What an adapter on `decoder` names as its base.
+    /// The base that an adapter on `decoder` names in its settings.
     pub(crate) fn adapter_base(&self, decoder: &Decoder) -> Result<String, TrainError> {
         self.base.name_for_adapter(decoder, &self.run_dir.root().join("base"), |folder| self.write_companions(folder))
     }
 
-    /// Tokenizer, chat template and generation settings, with the ids that the model was trained to end a turn with.
+    /// Writes tokenizer, chat template and generation settings, with the trained stop ids.
     pub(crate) fn write_companions(&self, folder: &Path) -> Result<(), TrainError> {
         copy_companions(self.tokenizer, folder)?;
         end_of_turn::write(folder, self.end_of_turn, self.end_of_turn_text.as_deref())
     }
 
-    /// The number format that a model is written in.
+    /// The number format in which the trained model or adapter is written.
     pub(crate) fn save_dtype(&self) -> Result<DType, TrainError> {
-        Ok(match self.spec.save_dtype {
-            SaveDtype::Base => self.base.stored_dtype()?.unwrap_or(self.dtype),
-            named => named_dtype(named).unwrap_or(self.dtype),
-        })
+        self.base.save_dtype(self.spec, self.dtype)
     }
 
-    /// The number format that an adapter is written in: that of PEFT where nothing else is said.
-    pub(crate) fn adapter_dtype(&self) -> DType {
-        named_dtype(self.spec.save_dtype).unwrap_or(DType::F32)
-    }
-
-    /// Refuses data that would waste the run.
+    /// Refuses data with which the training would be wasted.
     pub(crate) fn check(&self, decoder: &Decoder) -> Result<(), TrainError> {
         if self.samples.is_empty() {
             return Err(TrainError::NoSamples);
         }
-        let looks_at_validation = self.spec.result == TrainResult::Best || self.spec.early_stopping.is_some();
-        if looks_at_validation && self.validation.iter().all(|sample| sample.supervised_tokens() == 0) {
+        let needs_validation = self.spec.result == TrainResult::Best || self.spec.early_stopping.is_some();
+        if needs_validation && self.validation.iter().all(|sample| sample.supervised_tokens() == 0) {
             return Err(TrainError::Setting(
                 "`train.result = \"best\"` and `train.early_stopping` need the validation loss, but no sample is held out: \
                  raise `mix.validation.fraction`, or leave these settings out"
@@ -163,7 +153,7 @@ impl TrainInput<'_> {
         sample::check(self.validation, rows)
     }
 
-    /// What the card says of stopping.
+    /// The card's note on stop tokens.
     fn end_of_turn_note(&self) -> Result<Option<String>, TrainError> {
         let base = match (&self.spec.method, &self.base) {
             (Method::Lora(_), Base::Model { directory, .. }) => Some(directory.as_path()),
@@ -177,18 +167,8 @@ impl TrainInput<'_> {
     }
 }
 
-/// The number format that a setting names.
-fn named_dtype(dtype: SaveDtype) -> Option<DType> {
-    match dtype {
-        SaveDtype::Base => None,
-        SaveDtype::F32 => Some(DType::F32),
-        SaveDtype::F16 => Some(DType::F16),
-        SaveDtype::Bf16 => Some(DType::BF16),
-    }
-}
-
-/// Removes the checkpoints that are not to outlive the training, once `model/` is written and `run.json` says so. Doing it twice
-/// does no harm.
+/// Removes the checkpoints that `keep` does not retain; idempotent. Only for a run whose `model/` is written and whose `run.json`
+/// says that it is trained.
 ///
 /// # Errors
 /// When a checkpoint cannot be removed.
@@ -201,17 +181,17 @@ pub fn keep_checkpoints(run_dir: &RunDir, keep: Keep, identity: &Identity) -> Re
     Checkpoints::new(&run_dir.steps(), identity.clone(), 1).keep_last(count)
 }
 
-/// A batch that is due.
+/// The next batch of a run.
 pub(crate) struct Batch<'a> {
     /// Its samples, in training order.
     pub(crate) samples: Vec<&'a Sample>,
-    /// Its step, 0-based.
+    /// The optimizer step, 0-based.
     pub(crate) step: usize,
-    /// Its learning rate.
+    /// The step's learning rate.
     pub(crate) lr: f64,
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub(crate) struct Run<'a> {
     input: &'a TrainInput<'a>,
     observer: &'a dyn Observer,
@@ -268,12 +248,12 @@ impl<'a> Run<'a> {
         Some(Batch { samples, step, lr: self.rate.at(step) })
     }
 
-    /// Counts the step that was just taken, shows it, and every `logging_steps` writes a line of metrics.
+    /// Counts and shows a finished step; writes a line of metrics every `logging_steps`.
     pub(crate) fn log(&mut self, batch: BatchSummary, lr: f64, grad_norm: f64) -> Result<(), TrainError> {
         self.journal.count_step(batch, lr, grad_norm, &self.batches)
     }
 
-    /// Passes over the held-out samples every `eval_steps` and at the end.
+    /// Computes the validation loss every `eval_steps` and at the end.
     pub(crate) fn validate_when_due(&mut self, decoder: &Decoder) -> Result<(), TrainError> {
         if !self.due(self.input.spec.eval_steps) {
             return Ok(());
@@ -285,8 +265,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes a checkpoint every `save_steps`, at the end, when the run is asked to stop and, where the best weights become the
-    /// model, whenever the validation loss is the lowest so far.
+    /// Writes a checkpoint every `save_steps`, at the end, when a stop is requested and, with `result = "best"`, whenever the
+    /// validation loss is the lowest so far.
     pub(crate) fn save_when_due(
         &mut self,
         fill: impl FnOnce(&Path) -> Result<(), TrainError>,
@@ -304,26 +284,27 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Whether the run was asked to stop, and its checkpoint is written.
+    /// Whether a stop was requested, and the checkpoint for it is written.
     pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// The checkpoint whose weights become the model, where these are not the present ones.
+    /// The checkpoint whose weights become the model; `None` for the current weights.
     pub(crate) fn best_checkpoint(&self) -> Result<Option<PathBuf>, TrainError> {
         let position = self.journal.position();
         match position.best {
             Some((step, bits)) if self.input.spec.result == TrainResult::Best && step != position.step => {
                 let loss = f64::from_bits(bits);
-                let note = format!("the model is that after step {step}, with the lowest validation loss ({loss:.4})");
+                let note =
+                    format!("model/ has the weights of step {step}, which has the lowest validation loss ({loss:.4})");
                 self.observer.observe(&Event::Note(&note));
-                self.checkpoints.whole(step).map(Some)
+                self.checkpoints.verified(step).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// Writes `model/`: what `fill` saves, tokenizer and chat template, and the model card.
+    /// Writes `model/`: the weights by `fill`, tokenizer and chat template, and the model card.
     pub(crate) fn finish(self, fill: impl FnOnce(&Path) -> Result<(), TrainError>) -> Result<TrainOutcome, TrainError> {
         let outcome = self.outcome();
         let result = CardResult {
@@ -346,7 +327,7 @@ impl<'a> Run<'a> {
         Ok(outcome)
     }
 
-    /// How the run stands.
+    /// The run's current state.
     pub(crate) fn outcome(&self) -> TrainOutcome {
         let position = self.journal.position();
         TrainOutcome {
@@ -363,7 +344,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether no step is left to take.
+    /// Whether all steps are taken or early stopping ended the run.
     fn is_over(&self) -> bool {
         self.journal.step() >= self.rate.total_steps || self.journal.is_on_plateau()
     }

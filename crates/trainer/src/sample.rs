@@ -16,11 +16,11 @@ pub struct SampleOrigin {
     pub file: String,
     /// Line of the file on which the record begins, from 1.
     pub line: u64,
-    /// Number of the record in the file, from 1; tells records apart that begin on one line.
+    /// Number of the record in the file, from 1; unique even where several records begin on one line.
     pub record: u64,
     /// The record's key.
     pub key: Key,
-    /// Which repeat of the record this is.
+    /// Number of the repeat, from 0.
     pub copy: u32,
 }
 
@@ -56,7 +56,7 @@ impl Sample {
         Self { origin, input_ids: encoded.input_ids, labels: encoded.labels }
     }
 
-    /// Tokens that must be computed: what follows the last supervised token's predecessor predicts nothing.
+    /// Tokens that need a forward pass; everything after the last position that predicts a label is dropped.
     pub fn computed_tokens(&self) -> usize {
         self.labels.iter().rposition(|&label| label != IGNORED).unwrap_or(0)
     }
@@ -102,7 +102,7 @@ fn check_supervised(samples: &[Sample]) -> Result<(), TrainError> {
     match silent.peek() {
         None => Ok(()),
         Some(first) => Err(TrainError::NothingSupervised {
-            example: first.origin.clone(),
+            example: Box::new(first.origin.clone()),
             count: silent.count(),
             total: samples.len(),
         }),
@@ -113,7 +113,7 @@ fn check_supervised(samples: &[Sample]) -> Result<(), TrainError> {
 fn check_token_range(samples: &[Sample], rows: usize) -> Result<(), TrainError> {
     for sample in samples {
         if let Some(&token) = sample.input_ids.iter().find(|&&token| token as usize >= rows) {
-            return Err(TrainError::TokenOutOfRange { origin: sample.origin.clone(), token, rows });
+            return Err(TrainError::TokenOutOfRange { origin: Box::new(sample.origin.clone()), token, rows });
         }
     }
     Ok(())
@@ -149,7 +149,7 @@ pub(crate) mod tests {
         assert_eq!((it.computed_tokens(), it.supervised_tokens()), (2, 1));
     }
 
-    /// A whole array may stand on one line.
+    /// A JSON array may be on one line.
     #[test]
     fn an_origin_tells_records_of_one_line_apart() {
         let origin = SampleOrigin { line: 1, record: 7, ..sample(0, &[1], 1).origin };

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warm_up_in_steps_counts_before_a_share_of_all() {
+    fn warmup_steps_override_warmup_ratio() {
         let spec = crate::tests::spec();
         assert_eq!(LearningRate::of(&spec, 20).warmup_steps, 2);
         let in_steps = TrainSpec { warmup_steps: Some(7), ..spec };

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::metrics::PatientFile;
+use crate::metrics::RetryingFile;
 
 /// Writes scalars to an events file.
 #[derive(Debug)]
 pub struct EventWriter {
-    file: PatientFile,
+    file: RetryingFile,
 }
 
 impl EventWriter {
@@ -19,7 +19,7 @@ impl EventWriter {
     /// # Errors
     /// When it cannot be written.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut writer = Self { file: PatientFile::new(File::create(path)?) };
+        let mut writer = Self { file: RetryingFile::new(File::create(path)?) };
         let mut event = Vec::new();
         put_bytes(&mut event, 3, b"brain.Event:2");
         writer.frame(&event)?;

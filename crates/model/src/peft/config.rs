@@ -6,8 +6,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::targets::{LayerChoice, Names, Pattern, Targets};
-use crate::config::Keys;
+use super::{HEAD, TABLE};
+use crate::config::{DecoderConfig, Keys, read_object};
 use crate::error::Result;
+use crate::lora::ADAPTER_CONFIG;
 
 /// Keys that do not affect merging.
 ///
@@ -158,6 +160,24 @@ impl AdapterConfig {
             );
         }
         Ok(config)
+    }
+
+    /// Reads the settings of an adapter without its tensors.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a key is missing, mistyped, unknown or unsupported.
+    pub fn from_dir(directory: &Path) -> Result<Self> {
+        let path = directory.join(ADAPTER_CONFIG);
+        Self::from_map(&read_object(&path)?, &path)
+    }
+
+    /// Turns the shape of the base model into that of the merged one: tied tables are untied where the adapter changes only one.
+    pub fn untie(&self, base: &mut DecoderConfig) {
+        let changed = |path: &str| self.is_saved(path) || self.targets.has(path);
+        if base.tie_word_embeddings && (changed(TABLE) || changed(HEAD)) {
+            base.tie_word_embeddings = false;
+            base.source.insert("tie_word_embeddings".to_owned(), false.into());
+        }
     }
 
     /// The rank of a module's factors; the first matching pattern decides.

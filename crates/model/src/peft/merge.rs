@@ -1,9 +1,11 @@
 //! Arithmetic of merging: products and sums in f32, rounded once to the weight's format.
 
 use burn::Tensor;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, TensorData, s};
 use half::{bf16, f16};
 use rayon::prelude::*;
+
+use crate::weights::PIECE_ELEMENTS;
 
 /// The factors of one adapter.
 pub(crate) struct Update {
@@ -41,7 +43,17 @@ impl Update {
 
 /// The elements of a tensor on the host.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.cast(DType::F32).into_data().iter::<f32>().collect()
+    tensor.cast(DType::F32).into_data().try_into_vec().expect("the elements were cast to f32")
+}
+
+/// Whether a matrix has these elements; compared in pieces, because a copy of a table would double its memory.
+pub(crate) fn equals(matrix: &Tensor<2>, values: &[f32]) -> bool {
+    let [rows, columns] = matrix.dims();
+    let step = (PIECE_ELEMENTS / columns).max(1);
+    (0..rows).step_by(step).all(|first| {
+        let end = rows.min(first + step);
+        host(matrix.clone().slice(s![first..end])) == values[first * columns..end * columns]
+    })
 }
 
 /// New elements in the shape, format and device of `old`, rounded to nearest, ties to even.
@@ -93,6 +105,7 @@ mod tests {
         let mut tie = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0];
         round_to(&mut tie, DType::BF16);
         assert_eq!(tie, [1.0, 1.015_625], "ties go to even");
+        assert!(equals(&weight, &[1.0]) && !equals(&weight, &[1.007_812_5]));
     }
 
     #[test]

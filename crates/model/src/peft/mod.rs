@@ -25,7 +25,7 @@ pub use config::{AdapterBias, AdapterConfig, BaseWeight};
 pub use file::ADAPTER_PICKLE;
 
 use self::file::{AdapterFile, Key, Part, name_of};
-use self::merge::{Update, host, like, round_to, transposed};
+use self::merge::{Update, equals, host, like, round_to, transposed};
 use self::targets::{Place, ends_with};
 use crate::config::{DecoderConfig, Keys, read_object};
 use crate::decoder::{Decoder, EMBED_TOKENS, LM_HEAD};
@@ -281,13 +281,11 @@ impl Decoder {
         Ok(())
     }
 
-    /// Gives the model a head of its own where the adapter changes only one of the tied two.
+    /// Gives the model a head of its own where the adapter changes only one of two tied tables.
     fn untie_for(&mut self, adapter: &PeftAdapter) {
-        let changed = |path: &str| adapter.config.is_saved(path) || adapter.config.targets.has(path);
-        if self.lm_head.is_none() && (changed(TABLE) || changed(HEAD)) {
-            self.lm_head = Some(self.embed_tokens.clone());
-            self.config.tie_word_embeddings = false;
-            self.config.source.insert("tie_word_embeddings".to_owned(), false.into());
+        adapter.config.untie(&mut self.config);
+        if !self.config.tie_word_embeddings {
+            self.lm_head.get_or_insert_with(|| self.embed_tokens.clone());
         }
     }
 
@@ -306,9 +304,9 @@ impl Decoder {
             };
             slot.set(new);
         }
-        if tied && let Some(head) = adapter.file.read(HEAD, Part::Weight)? {
-            let same = host(self.embed_tokens.clone()) == host(like(&self.embed_tokens, head));
-            if !same {
+        if tied && let Some(mut head) = adapter.file.read(HEAD, Part::Weight)? {
+            round_to(&mut head, self.embed_tokens.dtype());
+            if !equals(&self.embed_tokens, &head) {
                 let problem = format!("{LM_HEAD} differs from {EMBED_TOKENS}, but the base model ties them");
                 return Err(ModelError::Tensors { path: adapter.file.path.clone(), problems: vec![problem] });
             }
@@ -348,13 +346,17 @@ impl Decoder {
             _ => Update { a: read(Part::A)?, b: read(Part::B)?, scale, magnitude },
         };
         update.add_to(&mut values, shape[1]);
+        round_to(&mut values, dtype);
         finite(&adapter.file.path, &format!("{path}.weight after merging"), &values)?;
         *weight = like(weight, values);
         if config.lora_bias {
             let added = read(Part::BiasOfB)?;
             let bias =
                 self.bias_mut(place).expect("`lora_bias` without a bias was refused when the adapter was opened");
-            let sum = host(bias.clone()).into_iter().zip(added).map(|(value, added)| value + added * scale).collect();
+            let mut sum = host(bias.clone());
+            sum.iter_mut().zip(added).for_each(|(value, added)| *value += added * scale);
+            round_to(&mut sum, dtype);
+            finite(&adapter.file.path, &format!("{path}.bias after merging"), &sum)?;
             *bias = like(bias, sum);
         }
         Ok(())

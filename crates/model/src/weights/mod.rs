@@ -18,6 +18,8 @@ use burn::tensor::{DType, Device};
 use crate::config::DecoderConfig;
 use crate::decoder::Decoder;
 use crate::error::Result;
+use crate::lora::ADAPTER_WEIGHTS;
+use crate::peft::ADAPTER_PICKLE;
 use crate::skeleton::skeleton;
 
 /// Files beside the weights that belong to a model: tokenizer, chat template, generation settings.
@@ -85,6 +87,12 @@ impl Decoder {
     }
 }
 
+/// Whether a directory has the weight files of a model or an adapter.
+pub fn has_weights(directory: &Path) -> bool {
+    let names = [read::SINGLE_FILE, read::INDEX, ADAPTER_WEIGHTS, ADAPTER_PICKLE];
+    names.iter().any(|name| directory.join(name).exists())
+}
+
 /// The most frequent number format of a model directory's weights: f32, f16 or bf16 (f32 for f64).
 ///
 /// # Errors
@@ -109,7 +117,7 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Folder of transformers for a model's additional chat templates.
-const NAMED_TEMPLATES: &str = "additional_chat_templates";
+pub const NAMED_TEMPLATES: &str = "additional_chat_templates";
 
 fn copy_named_templates(from: &Path, to: &Path) -> Result<()> {
     // A model with one template has no such folder.

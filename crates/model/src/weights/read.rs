@@ -1,5 +1,5 @@
-//! Reading, in two steps: the headers are checked against the configuration, with all mismatches in one error; only then are weights
-//! allocated and read.
+//! Reading, in two steps: the headers are checked against the configuration, with all mismatches in one error; only then are
+//! weights allocated and read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -19,13 +19,18 @@ use crate::error::{ModelError, Result};
 use crate::parameter::{Parameter, Slot};
 use crate::skeleton;
 
+/// File name of a model's weights that are not sharded.
+pub(super) const SINGLE_FILE: &str = "model.safetensors";
+/// File name of the index of sharded weights.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
 /// Bytes of a file in memory at a time; a multiple of every element size.
 const PIECE: usize = 32 << 20;
 
 /// Supported formats of weights in files.
 pub(crate) const FORMATS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
 
-/// Frequencies of the rotary embedding, saved in checkpoints of the LLaMA 1 era; they are computed from the configuration instead.
+/// Frequencies of the rotary embedding in checkpoints of the LLaMA 1 era; they are computed from the configuration instead.
 const ROTARY_FREQUENCIES: &str = "rotary_emb.inv_freq";
 
 /// The safetensors files of a model.
@@ -282,8 +287,7 @@ fn file_name(path: &Path) -> String {
 
 /// The weight files of a model directory.
 pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let index = directory.join("model.safetensors.index.json");
-    let single = directory.join("model.safetensors");
+    let (single, index) = (directory.join(SINGLE_FILE), directory.join(INDEX));
     if single.exists() {
         return Ok(vec![single]);
     }

@@ -11,6 +11,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
 use serde_json::{Map, Value, json};
 
+use super::read::{INDEX, SINGLE_FILE};
 use crate::error::{ModelError, Result};
 use crate::parameter::Parameter;
 
@@ -107,7 +108,7 @@ pub(super) fn write_shards(directory: &Path, tensors: Vec<(String, Parameter)>, 
     }
     if shards.len() == 1 {
         let (_, tensors) = shards.remove(0);
-        return write_tensors(&directory.join("model.safetensors"), tensors, dtype, torch_metadata());
+        return write_tensors(&directory.join(SINGLE_FILE), tensors, dtype, torch_metadata());
     }
     let count = shards.len();
     let mut weight_map = Map::new();
@@ -117,7 +118,7 @@ pub(super) fn write_shards(directory: &Path, tensors: Vec<(String, Parameter)>, 
         write_tensors(&directory.join(&file), tensors, dtype, torch_metadata())?;
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-    write_json(&directory.join("model.safetensors.index.json"), &index)
+    write_json(&directory.join(INDEX), &index)
 }
 
 fn file_dtype(dtype: DType) -> Dtype {

@@ -75,7 +75,7 @@ fn all_units_of_this_machine_give_the_same_bits() {
 }
 
 #[test]
-#[ignore = "ten million elements, about a minute"]
+#[ignore = "all instruction sets on ten million elements, about a minute: cargo test --release -p medley-ops -- --ignored all_units"]
 fn all_units_give_the_same_bits_on_ten_million_elements() {
     assert!(compare_units(110) > 10_000_000);
 }

@@ -197,6 +197,7 @@ mod tests {
             budget: Some(&budget),
             root: Path::new("."),
             saves_base: false,
+            save_dtype: DType::F32,
         };
         let found = input.remedies();
         for remedy in &found {

@@ -16,7 +16,7 @@ use super::workload::BatchSize;
 use crate::optimizer::STACK_ELEMENTS;
 
 /// Bytes of an f32.
-const F32: usize = 4;
+pub(super) const F32: usize = 4;
 
 /// Query rows of a tile of attention on the CPU.
 const TILE_CPU: usize = 128;
@@ -405,9 +405,9 @@ impl MemoryModel {
         Parts { workspace: self.sizes.largest_trained() * F32 + PIECE_ELEMENTS * F32, ..self.fixed() }
     }
 
-    /// The same of the base, beside the first checkpoint.
+    /// The base of an adapter is merged at the start and written with the first checkpoint: one f32 weight at a time either way.
     fn base(&self) -> Parts {
-        let workspace = if self.saves_base { (self.sizes.table() + PIECE_ELEMENTS) * F32 } else { 0 };
+        let workspace = if self.saves_base { (self.sizes.largest() + PIECE_ELEMENTS) * F32 } else { 0 };
         Parts { workspace, ..self.fixed() }
     }
 }

@@ -68,6 +68,8 @@ pub struct PlanInput<'a> {
     pub root: &'a Path,
     /// Whether the base is written beside an adapter.
     pub saves_base: bool,
+    /// Number format of the trained model or adapter ([`Base::save_dtype`](crate::Base::save_dtype)).
+    pub save_dtype: DType,
 }
 
 /// What a run will take.
@@ -142,7 +144,7 @@ impl Plan {
             longest_sample: workload.longest(),
             largest_micro_batch: *largest,
             operations: operations(sizes, &batches, block_policy) * passes(input.spec),
-            disk: Disk::new(sizes, spec, input.dtype.size(), workload.steps(), input.saves_base, input.root),
+            disk: Disk::new(sizes, input, workload.steps()),
             parameters: sizes.parameters,
             trained_parameters: sizes.trained(),
         })

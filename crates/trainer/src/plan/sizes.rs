@@ -6,6 +6,7 @@ use medley_recipe::{Method, TrainSpec};
 /// Sizes of a decoder and of the adapters beside it. Everything counts numbers, not bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSizes {
+    config: DecoderConfig,
     /// Decoder layers.
     pub layers: usize,
     /// Width of the residual stream.
@@ -49,6 +50,7 @@ impl ModelSizes {
     /// The sizes of a run of `spec` on a model of this shape.
     pub fn new(config: &DecoderConfig, spec: &TrainSpec) -> Self {
         let mut sizes = Self {
+            config: config.clone(),
             layers: config.num_hidden_layers,
             hidden: config.hidden_size,
             intermediate: config.intermediate_size,
@@ -80,13 +82,7 @@ impl ModelSizes {
 
     /// [out, in] of a projection.
     pub fn shape(&self, module: Module) -> [usize; 2] {
-        match module {
-            Module::QProj => [self.queries, self.hidden],
-            Module::KProj | Module::VProj => [self.keys, self.hidden],
-            Module::OProj => [self.hidden, self.queries],
-            Module::GateProj | Module::UpProj => [self.intermediate, self.hidden],
-            Module::DownProj => [self.hidden, self.intermediate],
-        }
+        module.shape(&self.config)
     }
 
     /// Weights of a projection's matrix.
@@ -127,11 +123,13 @@ impl ModelSizes {
 
     /// Weights of the largest trained parameter.
     pub fn largest_trained(&self) -> usize {
-        let matrices = || Module::ALL.into_iter().map(|module| self.shape(module));
-        match &self.adapters {
-            None => matrices().map(|[output, input]| output * input).max().unwrap_or(0).max(self.table()),
-            Some(adapters) => matrices().map(|shape| adapters.rank * shape[0].max(shape[1])).max().unwrap_or(0),
-        }
+        let widest = || Module::ALL.into_iter().flat_map(|module| self.shape(module)).max().unwrap_or(0);
+        self.adapters.as_ref().map_or_else(|| self.largest(), |adapters| adapters.rank * widest())
+    }
+
+    /// Weights of the largest parameter of the model.
+    pub fn largest(&self) -> usize {
+        Module::ALL.into_iter().map(|module| self.matrix(module)).max().unwrap_or(0).max(self.table())
     }
 }
 

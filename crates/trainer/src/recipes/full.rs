@@ -58,7 +58,7 @@ pub fn train(input: &TrainInput<'_>, observer: &dyn Observer) -> Result<TrainOut
     }
     drop(optimizer);
 
-    // The weights with the lowest validation loss, where these become the model.
+    // With `result = "best"`, the weights with the lowest validation loss.
     if let Some(best) = run.best_checkpoint()? {
         drop(decoder);
         decoder = Decoder::load(&best, input.device, input.dtype)?;

@@ -55,14 +55,15 @@ pub fn train(input: &TrainInput<'_>, lora: &LoraSpec, observer: &dyn Observer) -
     }
     drop(optimizer);
 
-    // The adapters with the lowest validation loss, where these become the model.
+    // With `result = "best"`, the adapters with the lowest validation loss.
     if let Some(best) = run.best_checkpoint()? {
         drop(decoder);
         decoder = input.load_base()?;
         decoder.load_adapter(&best)?;
     }
     let base = input.adapter_base(&decoder)?;
-    run.finish(|folder| Ok(decoder.save_adapter_in(folder, &base, input.adapter_dtype())?))
+    let dtype = input.save_dtype()?;
+    run.finish(|folder| Ok(decoder.save_adapter_in(folder, &base, dtype)?))
 }
 
 fn config(lora: &LoraSpec) -> LoraConfig {

@@ -1,4 +1,4 @@
-//! Which weights become the model, when training ends before its last step, and what stays of a run.
+//! `train.result`, early stopping, `train.save_dtype` and `train.keep`.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::{Watcher, identity, lora, samples, spec, tiny_base, train, train_from
 use crate::metrics::{self, Metrics};
 use crate::{Base, Silent, keep_checkpoints};
 
-/// Settings under which the validation loss rises again: a high learning rate on few samples.
+/// Settings with which the validation loss rises again: a high learning rate on few samples.
 fn overfitting(method: Method) -> TrainSpec {
     TrainSpec {
         method,
@@ -42,7 +42,7 @@ fn lowest(run: &Path) -> usize {
 }
 
 #[test]
-fn the_best_weights_become_the_model_though_no_checkpoint_was_due() {
+fn the_best_weights_become_the_model_between_two_regular_checkpoints() {
     for (method, weights) in [(Method::Full, "model.safetensors"), (lora(), "adapter_model.safetensors")] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (best, last) = (folder.path().join("best"), folder.path().join("last"));
@@ -51,7 +51,7 @@ fn the_best_weights_become_the_model_though_no_checkpoint_was_due() {
         let step = lowest(&best);
         assert!(
             step < outcome.step && !step.is_multiple_of(spec.save_steps),
-            "step {step}: this test needs another one"
+            "step {step}: this test needs a best step before the last one and without a regular checkpoint"
         );
         same_files(&best.join("model"), &best.join("steps").join(step.to_string()), &[weights]);
         let card = fs::read_to_string(best.join("model/README.md")).expect("a card");
@@ -63,10 +63,10 @@ fn the_best_weights_become_the_model_though_no_checkpoint_was_due() {
 }
 
 #[test]
-fn training_stops_when_the_loss_no_longer_falls() {
+fn early_stopping_counts_validations_without_improvement() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = folder.path().join("run");
-    // Validations after steps 3, 6 and 9: the first always counts, none falls by a million.
+    // Validations after steps 3, 6 and 9: the first is always an improvement, and no other is one of a million.
     let early_stopping = Some(EarlyStopping { patience: 1, min_delta: 1e6 });
     let spec = TrainSpec { early_stopping, ..spec() };
     let outcome = train(&run, &spec, &samples(11), false, &Silent).expect("trains");
@@ -109,7 +109,7 @@ fn best_and_early_stopping_survive_interruptions_to_the_bit() {
 }
 
 #[test]
-fn settings_that_look_at_the_validation_loss_refuse_a_run_without_one() {
+fn settings_that_need_the_validation_loss_need_held_out_samples() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for spec in [
         TrainSpec { result: TrainResult::Best, ..spec() },
@@ -137,7 +137,7 @@ fn a_damaged_best_checkpoint_is_named() {
 }
 
 #[test]
-fn a_model_is_written_in_the_number_format_of_its_base_unless_told_otherwise() {
+fn a_model_is_written_in_the_format_of_its_base_or_of_save_dtype() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tiny = Decoder::load(&tiny_base(), &Device::flex(), DType::F32).expect("the fixture loads");
     let short = TrainSpec { max_steps: Some(1), ..spec() };
@@ -156,13 +156,13 @@ fn a_model_is_written_in_the_number_format_of_its_base_unless_told_otherwise() {
         assert_eq!(stored_dtype(&run.join("model")).expect("readable"), written);
         let config = fs::read_to_string(run.join("model/config.json")).expect("a configuration");
         assert!(config.contains(&format!("\"torch_dtype\": \"{name}\"")), "{config}");
-        // What a run goes on from is never rounded.
+        // Checkpoints are never rounded to the format of the model.
         assert_eq!(stored_dtype(&run.join("steps/1")).expect("readable"), DType::F32);
     }
 }
 
 #[test]
-fn a_finished_run_keeps_what_the_settings_say() {
+fn a_finished_run_keeps_the_checkpoints_of_train_keep() {
     for keep in [Keep::All, Keep::Last, Keep::Model] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         train(folder.path(), &spec(), &samples(11), false, &Silent).expect("trains");
