@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Component, Path};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use console::Term;
@@ -41,7 +42,7 @@ pub fn bar(what: &str, total: u64) -> ProgressBar {
         true => style("{prefix:9}{wide_bar:.cyan/blue} {pos}/{len} {msg} ETA {eta}"),
         false => style("{prefix:9}{elapsed} so far{left}{done} {msg}").with_key("done", done).with_key("left", left),
     });
-    bar.enable_steady_tick(Duration::from_secs(1));
+    tick(&bar, Duration::from_secs(1));
     bar
 }
 
@@ -52,8 +53,15 @@ pub fn spinner(what: &str) -> ProgressBar {
         true => style("{prefix:9}{spinner} {msg} {elapsed}"),
         false => style("{prefix:9}{elapsed} so far {msg}"),
     });
-    spinner.enable_steady_tick(Duration::from_millis(120));
+    tick(&spinner, Duration::from_millis(120));
     spinner
+}
+
+/// Redraws a bar regularly, if the system can start another thread: `enable_steady_tick` panics where it cannot.
+fn tick(bar: &ProgressBar, interval: Duration) {
+    if thread::Builder::new().spawn(|| ()).is_ok_and(|probe| probe.join().is_ok()) {
+        bar.enable_steady_tick(interval);
+    }
 }
 
 /// Columns of what a command says, and of the label before it.
