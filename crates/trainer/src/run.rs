@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device};
 use medley_mixture::TrainingOrder;
 use medley_model::{Decoder, copy_companions};
 use medley_recipe::{Keep, Method, TrainResult, TrainSpec};
+use medley_run::RunDir;
 
 use crate::base::Base;
 use crate::batching::Batches;
