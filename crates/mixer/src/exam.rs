@@ -13,7 +13,7 @@ use medley_mixture::ExamItem;
 use medley_mixture::canonical::{fold, ideograph};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
+use crate::bloom_set::{BASE, BloomSet, Identity, mixed, rolled};
 
 /// A question of at least this many characters (without punctuation and white space) is looked for inside longer
 /// texts too; shorter ones ("下列说法正确的是") would hit by chance and must be the whole text.
@@ -31,9 +31,9 @@ pub(crate) struct ExamItems {
     whole: HashMap<String, usize>,
     windows: Windows,
     /// The questions.
-    forms: Hashes,
+    forms: BloomSet,
     /// Every [`PIECE`] letters in a row of the first [`CONTAINED_FROM`] of a long question.
-    pieces: Hashes,
+    pieces: BloomSet,
     automaton: OnceLock<Option<Automaton>>,
 }
 

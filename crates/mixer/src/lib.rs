@@ -3,10 +3,10 @@
 //! A mix is read top to bottom in `mix.rs`: the crate `source` finds files and recognises records, `mixture` hashes and
 //! counts them, `scan` and `select` draw.
 
+mod bloom_set;
 mod exam;
 mod examine;
 mod filter;
-mod hashes;
 pub mod lineage;
 mod mix;
 mod near_pass;

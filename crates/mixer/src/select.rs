@@ -67,7 +67,7 @@ impl Candidate {
 
 /// Keeps the records with the smallest keys, within a limit, offered from any thread.
 #[derive(Debug)]
-pub(crate) struct Smallest {
+pub(crate) struct BottomK {
     limit: Limit,
     /// The upper half of the largest key that may still be kept, so that most records need no lock.
     bound: AtomicU64,
@@ -91,7 +91,7 @@ const BETWEEN: usize = 1024;
 /// bound falls; the guess fails, and the pool is read again, where two thirds of its records are none that can be drawn.
 const SPARE: u128 = 3;
 
-impl Smallest {
+impl BottomK {
     /// Keeps at most `records`.
     pub fn new(records: usize) -> Self {
         Self::within(Limit { records, amount: None })
@@ -213,7 +213,7 @@ mod tests {
         Candidate { text, file: 0, line: record, record, lengths: Lengths::default() }
     }
 
-    fn offer(smallest: &Smallest, key: u128, held: Candidate) {
+    fn offer(smallest: &BottomK, key: u128, held: Candidate) {
         smallest.offer(vec![(Key(key), held)]);
     }
 
@@ -222,7 +222,7 @@ mod tests {
         for read in [[true; 3], [false; 3], [true, false, false]] {
             let copies = [held("问", 9, read[0]), held("问 ", 1, read[1]), held("问", 4, read[2])];
             for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
-                let smallest = Smallest::new(2);
+                let smallest = BottomK::new(2);
                 for index in order {
                     offer(&smallest, 7, copies[index].clone());
                 }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn nothing_is_wanted_of_nothing() {
-        let smallest = Smallest::new(0);
+        let smallest = BottomK::new(0);
         assert!(!smallest.wants(Key(0)));
         offer(&smallest, 0, held("问", 1, true));
         assert_eq!(smallest.take_sorted(), []);
@@ -245,7 +245,7 @@ mod tests {
         let spread = |number: u128| number * (u128::MAX / 1000);
         for (offered, expected, right) in [(1000, 1000, true), (400, 1000, true), (250, 1000, false), (50, 1000, false)]
         {
-            let smallest = Smallest::new(100);
+            let smallest = BottomK::new(100);
             smallest.expect(expected);
             smallest.expect(1);
             (0..1000)
@@ -256,7 +256,7 @@ mod tests {
             let kept = smallest.take_sorted();
             assert!(kept.len() <= 100 && (!right || kept.len() == 100), "{offered}: {}", kept.len());
         }
-        let smallest = Smallest::new(100);
+        let smallest = BottomK::new(100);
         smallest.expect(300);
         offer(&smallest, u128::MAX, held("问", 1, false));
         assert!(!smallest.guessed_wrong(), "what is asked for is not much less than there is");
@@ -265,7 +265,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_smallest_are_kept(keys in proptest::collection::vec(0..2000u128, 0..4000), limit in prop_oneof![0..20usize, 900..1500usize], shift in 0..70) {
-            let smallest = Smallest::new(limit);
+            let smallest = BottomK::new(limit);
             for key in &keys {
                 offer(&smallest, *key << shift, held("问", 1, true));
             }
@@ -284,7 +284,7 @@ mod tests {
             guessed in 0..3000usize,
             expected in 1..6000u64,
         ) {
-            let smallest = Smallest::new(limit);
+            let smallest = BottomK::new(limit);
             for (at, key) in keys.iter().enumerate() {
                 if at == guessed.min(keys.len() - 1) {
                     smallest.expect(expected);

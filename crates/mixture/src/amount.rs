@@ -49,14 +49,14 @@ const MARGIN: u64 = 1 << 20;
 
 /// A pool that was read.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct PoolLengths<'a> {
     /// Different records that may be chosen.
     pub available: usize,
     /// Those of them that were kept, by ascending key.
     pub kept: &'a [Lengths],
 }
 
-impl Held<'_> {
+impl PoolLengths<'_> {
     /// Lengths of the sample after `count` others; from the start again at the end of the pool.
     fn next(&self, count: usize) -> Lengths {
         self.kept.get(count % self.available.max(1)).copied().unwrap_or_default()
@@ -77,11 +77,11 @@ pub struct Counts {
 pub fn settle(
     spec: &MixSpec,
     leaves: &Leaves,
-    held: &[Held<'_>],
+    held: &[PoolLengths<'_>],
     short: impl Fn(Vec<(usize, usize)>) -> MixError,
 ) -> Result<Counts, MixError> {
     if !spec.epochs.is_empty() {
-        let by_epochs = |(leaf, held): (&crate::quota::Leaf, &Held<'_>)| {
+        let by_epochs = |(leaf, held): (&crate::quota::Leaf, &PoolLengths<'_>)| {
             let epochs = spec.epochs.get(&leaf.source).copied().unwrap_or(1.0);
             (held.available as f64 * epochs).round() as usize
         };
@@ -109,7 +109,7 @@ pub fn settle(
 struct Chain<'a> {
     spec: &'a MixSpec,
     leaves: &'a Leaves,
-    held: &'a [Held<'a>],
+    held: &'a [PoolLengths<'a>],
 }
 
 impl Chain<'_> {
@@ -203,7 +203,7 @@ fn running_sums(lengths: &[Lengths], unit: Unit) -> Vec<u64> {
 }
 
 /// What the first `count` samples of a pool hold, going round where they are more than the pool has.
-fn sum_of(count: usize, sums: &[u64], held: &Held<'_>) -> u64 {
+fn sum_of(count: usize, sums: &[u64], held: &PoolLengths<'_>) -> u64 {
     let kept = sums.len() - 1;
     if kept < held.available.max(1) {
         // More was not kept because no mix of this size can need it.
@@ -233,7 +233,8 @@ mod tests {
     }
 
     fn taken(spec: &MixSpec, leaves: &Leaves, pools: &[Vec<Lengths>]) -> Result<Vec<usize>, String> {
-        let held: Vec<Held<'_>> = pools.iter().map(|pool| Held { available: pool.len(), kept: pool }).collect();
+        let held: Vec<PoolLengths<'_>> =
+            pools.iter().map(|pool| PoolLengths { available: pool.len(), kept: pool }).collect();
         let short = |missing: Vec<(usize, usize)>| MixError::Ratio(format!("{missing:?}"));
         settle(spec, leaves, &held, short).map(|counts| counts.taken).map_err(|error| error.to_string())
     }

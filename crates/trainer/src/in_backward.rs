@@ -33,12 +33,12 @@ impl Norms {
 }
 
 /// Looks at gradients and lets go of them.
-struct Looks<'a> {
+struct NormSink<'a> {
     decoder: &'a Decoder,
     norms: Norms,
 }
 
-impl GradientSink for Looks<'_> {
+impl GradientSink for NormSink<'_> {
     fn decoder(&self) -> &Decoder {
         self.decoder
     }
@@ -92,7 +92,7 @@ impl GradientContext<'_> {
         lr: f64,
     ) -> Result<(BatchSummary, f64), TrainError> {
         let clip = if self.spec.max_grad_norm > 0.0 {
-            let mut looks = Looks { decoder, norms: Norms::default() };
+            let mut looks = NormSink { decoder, norms: Norms::default() };
             self.pass(&mut looks, batch, step)?;
             clip_factor(self.finite(looks.norms.all(), decoder, batch, step)?, self.spec.max_grad_norm)
         } else {

@@ -15,7 +15,7 @@ use medley_chat::Message;
 use medley_mixture::{Contamination, ExamItem};
 
 use super::units::{Unit, WORD, collect, span, units};
-use crate::hashes::{BASE, Hashes, Identity, mixed, rolled};
+use crate::bloom_set::{BASE, BloomSet, Identity, mixed, rolled};
 
 /// A text of the exam.
 struct ExamText {
@@ -49,7 +49,7 @@ pub(crate) struct ExamRuns {
     /// Text and unit where a run begins, by its hash; of equal runs the first.
     runs: HashMap<u64, (u32, u32), BuildHasherDefault<Identity>>,
     /// Runs as long as a piece, unless runs are too short to hold one.
-    pieces: Option<Hashes>,
+    pieces: Option<BloomSet>,
 }
 
 /// What units weigh.
@@ -114,7 +114,7 @@ impl Weights {
 
     /// Whether one of the pieces that a text is cut into is among `pieces`.
     #[inline]
-    fn cut_into(&self, text: &str, pieces: &Hashes) -> bool {
+    fn cut_into(&self, text: &str, pieces: &BloomSet) -> bool {
         CUT.with_borrow_mut(|cut| {
             cut.clear();
             let (mut weight, mut hash) = (0, 0u64);

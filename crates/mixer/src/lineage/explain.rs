@@ -11,7 +11,7 @@ use medley_mixture::filter::Finding;
 use medley_mixture::key::{Key, Keyed, validation_bound};
 use medley_mixture::spec::MixSpec;
 use medley_reader::{Problem, Span, open};
-use medley_source::{FileKeys, Imported, Importer, Read, SourceFile};
+use medley_source::{FileKeys, Imported, ImportedRecord, Importer, SourceFile};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -98,7 +98,7 @@ impl fmt::Display for Explanation {
 }
 
 /// A record that was met.
-struct Met {
+struct FoundRecord {
     sighting: Sighting,
     messages: Vec<Message>,
     /// Why it is no part of its pool, where it is not.
@@ -134,8 +134,8 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// The first record that fits, in the recipe's order.
-    fn find(&self, wanted: &Target) -> Result<Option<Met>, MixError> {
-        let found: Mutex<Option<Met>> = Mutex::new(None);
+    fn find(&self, wanted: &Target) -> Result<Option<FoundRecord>, MixError> {
+        let found: Mutex<Option<FoundRecord>> = Mutex::new(None);
         let validation = Keyed::validation();
         for (order, pool) in self.pools.iter().enumerate() {
             let draw = Keyed::draw(self.spec.seed, pool.name);
@@ -150,7 +150,7 @@ impl Asked<'_> {
                 let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let sighting = sighting(order, pool, file, span);
                 if is_it && found.as_ref().is_none_or(|met| sighting < met.sighting) {
-                    *found = Some(Met { sighting, messages: messages.to_vec(), left_out });
+                    *found = Some(FoundRecord { sighting, messages: messages.to_vec(), left_out });
                 }
             })?;
         }
@@ -158,7 +158,7 @@ impl Asked<'_> {
     }
 
     /// Why a record that its pool could take is in the mix or is not.
-    fn explain_content(&self, met: &Met, mixed: &Mix) -> Result<Explanation, MixError> {
+    fn explain_content(&self, met: &FoundRecord, mixed: &Mix) -> Result<Explanation, MixError> {
         let content = content_id(&met.messages);
         let (places, contents) = self.all_of(content)?;
         let owner = &places[0];
@@ -267,7 +267,8 @@ impl Asked<'_> {
             let mut opened = open(&file.path, &pool.spec.parts[file.part], &wants, &knows).map_err(whole)?;
             while let Some(batch) = opened.records.next_batch().map_err(|(_, problem)| whole(problem))? {
                 batch.spans.par_iter().try_for_each(|span| {
-                    let Read { imported, unmet, .. } = importer.import_of(batch.record(span), &keys).map_err(whole)?;
+                    let ImportedRecord { imported, unmet, .. } =
+                        importer.import_of(batch.record(span), &keys).map_err(whole)?;
                     match imported {
                         Imported::Rejected(reason) => visit(file, span, &[], Some(reason.as_str().to_owned())),
                         Imported::Conversation(mut messages) => {

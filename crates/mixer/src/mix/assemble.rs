@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use indexmap::IndexMap;
 use medley_files::memory;
-use medley_mixture::amount::{Counts, Held, settle};
+use medley_mixture::amount::{Counts, PoolLengths, settle};
 use medley_mixture::key::{Key, Keyed};
 use medley_mixture::ledger::{Ledger, SourceLedger, TokenCounts};
 use medley_mixture::manifest::{MANIFEST_VERSION, Manifest, Written, mix_hash};
@@ -27,8 +27,8 @@ pub(super) fn settle_counts(
         drawn_of(leaf).sample.iter().map(|(_, candidate)| candidate.lengths).collect()
     };
     let kept: Vec<Vec<Lengths>> = (0..leaves.leaves.len()).map(lengths_of).collect();
-    let held = |(leaf, kept)| Held { available: drawn_of(leaf).ledger.available as usize, kept };
-    let held: Vec<Held<'_>> = kept.iter().map(Vec::as_slice).enumerate().map(held).collect();
+    let held = |(leaf, kept)| PoolLengths { available: drawn_of(leaf).ledger.available as usize, kept };
+    let held: Vec<PoolLengths<'_>> = kept.iter().map(Vec::as_slice).enumerate().map(held).collect();
     let short = |missing: Vec<(usize, usize)>| {
         let shortage = |(leaf, needs): (usize, usize)| Shortage {
             pool: leaves.leaves[leaf].source.clone(),

@@ -85,7 +85,7 @@ fn count_contents<'a>(
     let count = |contents: &[ContentId]| {
         let mut owned = vec![0; names.len()];
         let mut own = Vec::with_capacity(contents.len());
-        let mut earlier: Vec<Following<'_>> = earlier.iter().map(|pool| Following::new(pool, contents)).collect();
+        let mut earlier: Vec<SortedCursor<'_>> = earlier.iter().map(|pool| SortedCursor::new(pool, contents)).collect();
         for content in contents {
             match earlier.iter_mut().position(|pool| pool.holds(*content)) {
                 Some(owner) => owned[owner] += 1,
@@ -110,9 +110,9 @@ fn count_contents<'a>(
 }
 
 /// A pool's contents, looked through beside others that ascend as well.
-struct Following<'a>(std::iter::Peekable<std::slice::Iter<'a, ContentId>>);
+struct SortedCursor<'a>(std::iter::Peekable<std::slice::Iter<'a, ContentId>>);
 
-impl<'a> Following<'a> {
+impl<'a> SortedCursor<'a> {
     /// From where the first of the others may stand.
     fn new(sorted: &'a [ContentId], others: &[ContentId]) -> Self {
         let start = others.first().map_or(0, |first| sorted.partition_point(|content| content < first));

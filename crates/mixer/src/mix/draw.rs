@@ -15,7 +15,7 @@ use crate::examine::Examination;
 use crate::filter::Filter;
 use crate::near_pass::{LeftOut, NearPass};
 use crate::scan::{FileScan, PoolScan};
-use crate::select::{Candidate, Smallest};
+use crate::select::{BottomK, Candidate};
 use crate::share::Share;
 
 /// A pool before it is read.
@@ -147,8 +147,8 @@ impl<'a> Drawing<'a> {
             draw: Keyed::draw(self.spec.seed, pool.name),
             validation: Keyed::validation(),
             validation_bound: validation_bound(self.spec.validation.fraction),
-            sample: Smallest::within(limit),
-            held_out: Smallest::new(held_out),
+            sample: BottomK::within(limit),
+            held_out: BottomK::new(held_out),
             measure: self.measure,
             progress: Box::new(move |bytes, records| meter.add(pool.name, bytes, records)),
         }
@@ -162,14 +162,14 @@ impl<'a> Drawing<'a> {
         if scan.guessed_wrong() {
             tracing::info!("{}: fewer records than expected can be drawn; it is read again", pool.name);
             scan.expecting = false;
-            (scan.sample, scan.held_out) = (Smallest::within(wanted.limit), Smallest::new(wanted.held_out));
+            (scan.sample, scan.held_out) = (BottomK::within(wanted.limit), BottomK::new(wanted.held_out));
             files = scan.run()?;
         }
         let contents = take_contents(&mut files);
         let importable = contents.iter().map(|contents| contents.len() as u64).sum();
         let contents = sort_contents(&contents);
         let (sample, held_out) = (scan.sample.take_sorted(), scan.held_out.take_sorted());
-        let to = |kept: &[(Key, Candidate)], smallest: &Smallest| {
+        let to = |kept: &[(Key, Candidate)], smallest: &BottomK| {
             kept.last().map(|(key, _)| *key).or(Some(Key(0))).filter(|_| smallest.is_cut())
         };
         let (sample_to, held_out_to) = (to(&sample, &scan.sample), to(&held_out, &scan.held_out));

@@ -5,11 +5,11 @@ use medley_mixture::key::Key;
 use medley_mixture::lanes::Inputs;
 use medley_mixture::{Lengths, MixError};
 use medley_reader::{Batch, Span};
-use medley_source::{FileKeys, Imported, Importer, PLAIN_SEEN, Read, Shape, read_plain};
+use medley_source::{FileKeys, Imported, ImportedRecord, Importer, PLAIN_SEEN, Shape, read_plain};
 
 use super::PoolScan;
-use super::in_order::InOrder;
 use super::judge::{Destination, Judged, Outcome};
+use super::reorder_buffer::ReorderBuffer;
 use super::tally::Tally;
 use crate::filter::{Filter, Sketch};
 use crate::select::{Candidate, Text};
@@ -29,7 +29,7 @@ const TOGETHER: usize = 256;
 
 impl PoolScan<'_> {
     /// Examines the batches of file `index` until there are no more. `keys` is the evidence of the file's exam items.
-    pub(super) fn look(&self, (index, keys): (usize, &FileKeys<'_>), batches: &InOrder, progress: &dyn Fn(u64)) {
+    pub(super) fn look(&self, (index, keys): (usize, &FileKeys<'_>), batches: &ReorderBuffer, progress: &dyn Fn(u64)) {
         let mut memory = Memory::default();
         let mut done = None;
         while let Some((number, batch)) = batches.read(done.take()) {
@@ -134,7 +134,7 @@ impl PoolScan<'_> {
         let read = importer
             .import_of(batch.record(span), keys)
             .map_err(|problem| self.record_error(index, span.place(), problem))?;
-        let Read { imported, unmet, seen, shape } = read;
+        let ImportedRecord { imported, unmet, seen, shape } = read;
         tally.count(1, seen, shape);
         let Judged { outcome, noted, audited, signature } = match (imported, unmet) {
             (Imported::Rejected(reason), _) => Outcome::Rejected(reason).into(),

@@ -1,8 +1,8 @@
 //! Reading a pool: every record once, in parallel, with the sample's texts and 16 bytes per record in memory.
 
-mod in_order;
 mod judge;
 mod look;
+mod reorder_buffer;
 mod tally;
 
 use std::fs;
@@ -19,11 +19,11 @@ use rayon::prelude::*;
 
 use crate::examine::Examination;
 use crate::filter::Filter;
-use crate::select::Smallest;
+use crate::select::BottomK;
 use crate::share::Share;
-use in_order::InOrder;
 pub(crate) use judge::stands_in;
-pub(crate) use tally::{Counts, FileScan, Lacking};
+use reorder_buffer::ReorderBuffer;
+pub(crate) use tally::{Counts, FileScan, MissingColumn};
 
 /// What is asked of every record of a pool.
 pub(crate) struct PoolScan<'a> {
@@ -50,8 +50,8 @@ pub(crate) struct PoolScan<'a> {
     pub validation: Keyed,
     /// Contents whose validation hash lies below it are held out.
     pub validation_bound: u128,
-    pub sample: Smallest,
-    pub held_out: Smallest,
+    pub sample: BottomK,
+    pub held_out: BottomK,
     /// Measures what may be chosen, where the mix counts tokens.
     pub measure: Option<&'a dyn MeasureTokens>,
     /// Told the bytes and records of every batch.
@@ -74,7 +74,7 @@ impl PoolScan<'_> {
         let wants = |column: &str| importer.wants(column);
         let Opened { records, fingerprinter, layout } =
             open(&file.path, &self.parts[file.part], &wants, &|object| importer.knows(object)).map_err(whole)?;
-        let batches = InOrder::new(records);
+        let batches = ReorderBuffer::new(records);
         let keys = FileKeys::of(&file.path, &self.parts[file.part], importer);
         let (reported, read) = (AtomicU64::new(0), AtomicU64::new(0));
         let progress = |records: u64| {

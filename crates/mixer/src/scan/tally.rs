@@ -8,7 +8,7 @@ use medley_mixture::filter::Finding;
 use medley_mixture::ledger::Counted;
 use medley_mixture::{MixError, Rejection};
 use medley_reader::{Batch, Fingerprint, Problem, RawRecord, Span, Table};
-use medley_source::{Importer, Seen, Shape};
+use medley_source::{ColumnMask, Importer, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::examine::AuditPair;
@@ -31,7 +31,7 @@ pub(crate) struct Counts {
     /// In an audit: records with the exam items that they were found with.
     pub audited: Vec<AuditPair>,
     /// The columns that were met.
-    pub seen: Seen,
+    pub seen: ColumnMask,
 }
 
 impl Counts {
@@ -65,7 +65,7 @@ pub(crate) struct FileScan {
     pub layout: String,
     pub counts: Counts,
     /// What the records read lack, which in a part of a file is no error yet.
-    pub lacking: Option<Lacking>,
+    pub lacking: Option<MissingColumn>,
 }
 
 impl FileScan {
@@ -79,14 +79,14 @@ impl FileScan {
 
 /// A column that no record of a file has, told by the first of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lacking {
+pub(crate) struct MissingColumn {
     line: u64,
     record: u64,
     problem: String,
     hint: String,
 }
 
-impl Lacking {
+impl MissingColumn {
     pub fn error(self, file: &str) -> MixError {
         let Self { line, record, problem, hint } = self;
         MixError::Record { file: file.to_owned(), line, record, problem, hint }
@@ -124,7 +124,7 @@ impl Tally {
         self.first.is_some()
     }
 
-    pub fn count(&mut self, records: u64, seen: Seen, shape: Shape) {
+    pub fn count(&mut self, records: u64, seen: ColumnMask, shape: Shape) {
         if records > 0 {
             self.counts.read += records;
             self.counts.seen |= seen;
@@ -167,7 +167,7 @@ impl Tally {
         let lacking = first.and_then(|First { bytes, table, place: (line, record) }| {
             let raw = table.as_deref().map_or(RawRecord::Json(&bytes), |table| RawRecord::Row(&bytes, table));
             let Problem { problem, hint } = importer.check_columns(counts.seen, raw).err()?;
-            Some(Lacking { line, record, problem, hint })
+            Some(MissingColumn { line, record, problem, hint })
         });
         FileScan { index, fingerprint, layout, counts, lacking }
     }

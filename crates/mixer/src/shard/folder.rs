@@ -13,11 +13,11 @@ use medley_mixture::ledger::Counted;
 use medley_mixture::spec::MixSpec;
 use medley_mixture::{IMPORTER_VERSION, Lengths, MixError, Rejection};
 use medley_reader::Fingerprint;
-use medley_source::{Seen, Shape};
+use medley_source::{ColumnMask, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::mix::{MixContext, Pool, PoolRead};
-use crate::scan::{Counts, FileScan, Lacking};
+use crate::scan::{Counts, FileScan, MissingColumn};
 use crate::select::{Candidate, Text};
 use crate::share::ShardNumber;
 
@@ -121,8 +121,8 @@ pub(super) struct ShardFile {
     exam_items: Counted,
     #[serde(default)]
     noted: IndexMap<Rejection, Counted>,
-    seen: Seen,
-    lacking: Option<Lacking>,
+    seen: ColumnMask,
+    lacking: Option<MissingColumn>,
 }
 
 impl ShardFile {

@@ -49,7 +49,7 @@ pub struct Condition {
 
 /// Whether a record meets a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Met {
+pub enum ConditionResult {
     /// The field has the value.
     Yes,
     /// The field has another value.
@@ -93,8 +93,8 @@ impl Condition {
     }
 
     /// Whether the field's value meets it.
-    pub fn met(&self, value: Option<&Value>) -> Met {
-        let Some(value) = value.filter(|value| !value.is_null()) else { return Met::Missing };
+    pub fn met(&self, value: Option<&Value>) -> ConditionResult {
+        let Some(value) = value.filter(|value| !value.is_null()) else { return ConditionResult::Missing };
         let same = || self.literals.iter().any(|literal| equal(value, literal));
         let order = || self.literals.first().and_then(|literal| order(value, literal));
         let met = match self.operator {
@@ -106,7 +106,7 @@ impl Condition {
             Operator::AtLeast => order().is_some_and(|order| order.is_ge()),
             Operator::Contains => self.literals.iter().any(|literal| contains(value, literal)),
         };
-        if met { Met::Yes } else { Met::No }
+        if met { ConditionResult::Yes } else { ConditionResult::No }
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    fn met(condition: &str, value: Value) -> Met {
+    fn met(condition: &str, value: Value) -> ConditionResult {
         Condition::parse(condition).unwrap_or_else(|error| panic!("{error:?}")).met(Some(&value))
     }
 
@@ -219,10 +219,14 @@ mod tests {
             ("translated == false", json!("False"), true),
             ("date >= '2020-01-01'", json!("2021-03-04"), true),
         ] {
-            assert_eq!(met(condition, value), if expected { Met::Yes } else { Met::No }, "{condition}");
+            assert_eq!(
+                met(condition, value),
+                if expected { ConditionResult::Yes } else { ConditionResult::No },
+                "{condition}"
+            );
         }
-        assert_eq!(met("score >= 4", Value::Null), Met::Missing);
-        assert_eq!(Condition::parse("a.0.b > 1").expect("reads").met(None), Met::Missing);
+        assert_eq!(met("score >= 4", Value::Null), ConditionResult::Missing);
+        assert_eq!(Condition::parse("a.0.b > 1").expect("reads").met(None), ConditionResult::Missing);
     }
 
     #[test]

@@ -16,7 +16,7 @@ const ENOUGH: usize = 24;
 
 /// What can be said of a text's language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum DetectedLanguage {
     /// This one.
     Is(Language),
     /// One of the Latin script's.
@@ -25,7 +25,7 @@ pub enum Told {
     Nothing,
 }
 
-impl Told {
+impl DetectedLanguage {
     /// Whether it may be one of `allowed`.
     pub fn is_among(self, allowed: &[Language]) -> bool {
         match self {
@@ -56,7 +56,7 @@ pub fn language_name(messages: &[Message]) -> String {
 }
 
 /// The language of a record's questions and answers.
-pub fn of(messages: &[Message]) -> Told {
+pub fn of(messages: &[Message]) -> DetectedLanguage {
     let mut scripts = Scripts::default();
     let turns = || messages.iter().filter(|message| message.role != Role::System);
     for message in turns() {
@@ -65,28 +65,28 @@ pub fn of(messages: &[Message]) -> Told {
     let Scripts { han, kana, hangul, words, letters, arabic, devanagari, cyrillic, .. } = scripts;
     let all = han + kana + hangul + words;
     if all == 0 {
-        return Told::Nothing;
+        return DetectedLanguage::Nothing;
     }
     if kana * 10 >= han + kana && kana * 3 >= words && kana > 0 {
-        return Told::Is(Language::Ja);
+        return DetectedLanguage::Is(Language::Ja);
     }
     if hangul > han && hangul > words {
-        return Told::Is(Language::Ko);
+        return DetectedLanguage::Is(Language::Ko);
     }
     if han as f64 >= HAN_SHARE * all as f64 {
-        return Told::Is(Language::Zh);
+        return DetectedLanguage::Is(Language::Zh);
     }
     if let Some((_, language)) = [(arabic, Language::Ar), (devanagari, Language::Hi), (cyrillic, Language::Ru)]
         .into_iter()
         .find(|(count, _)| count * 2 > letters)
     {
-        return Told::Is(language);
+        return DetectedLanguage::Is(language);
     }
     if letters < ENOUGH {
-        return Told::SomeLatin;
+        return DetectedLanguage::SomeLatin;
     }
     let text: String = turns().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n");
-    Told::Is(language_of(whichlang::detect_language(&text)))
+    DetectedLanguage::Is(language_of(whichlang::detect_language(&text)))
 }
 
 fn language_of(lang: Lang) -> Language {
@@ -170,22 +170,27 @@ mod tests {
     fn the_script_decides_and_then_the_letters() {
         use Language::{De, En, Ja, Ko, Ru, Zh};
         for (text, told) in [
-            ("麻黄", Told::Is(Zh)),
-            ("WBC 升高见于哪些疾病", Told::Is(Zh)),
-            ("COPD患者的FEV1/FVC", Told::Is(Zh)),
-            ("What are the symptoms of influenza in children?", Told::Is(En)),
-            ("Welche Symptome hat eine Grippe bei kleinen Kindern?", Told::Is(De)),
-            ("風邪の症状は何ですか", Told::Is(Ja)),
-            ("감기의 증상은 무엇입니까", Told::Is(Ko)),
-            ("Каковы симптомы гриппа у детей?", Told::Is(Ru)),
-            ("Translate 感冒 into English and explain what it means in modern medicine for the patient", Told::Is(En)),
-            ("ATP", Told::SomeLatin),
-            ("1+1=2", Told::Nothing),
+            ("麻黄", DetectedLanguage::Is(Zh)),
+            ("WBC 升高见于哪些疾病", DetectedLanguage::Is(Zh)),
+            ("COPD患者的FEV1/FVC", DetectedLanguage::Is(Zh)),
+            ("What are the symptoms of influenza in children?", DetectedLanguage::Is(En)),
+            ("Welche Symptome hat eine Grippe bei kleinen Kindern?", DetectedLanguage::Is(De)),
+            ("風邪の症状は何ですか", DetectedLanguage::Is(Ja)),
+            ("감기의 증상은 무엇입니까", DetectedLanguage::Is(Ko)),
+            ("Каковы симптомы гриппа у детей?", DetectedLanguage::Is(Ru)),
+            (
+                "Translate 感冒 into English and explain what it means in modern medicine for the patient",
+                DetectedLanguage::Is(En),
+            ),
+            ("ATP", DetectedLanguage::SomeLatin),
+            ("1+1=2", DetectedLanguage::Nothing),
         ] {
             assert_eq!(of(&[Message::new(Role::User, text)]), told, "{text}");
         }
         assert!(
-            Told::SomeLatin.is_among(&[Zh, En]) && !Told::SomeLatin.is_among(&[Zh]) && Told::Nothing.is_among(&[Zh])
+            DetectedLanguage::SomeLatin.is_among(&[Zh, En])
+                && !DetectedLanguage::SomeLatin.is_among(&[Zh])
+                && DetectedLanguage::Nothing.is_among(&[Zh])
         );
     }
 }

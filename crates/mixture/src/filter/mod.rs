@@ -8,7 +8,7 @@ mod spec;
 use medley_chat::{Message, Role};
 use regex::Regex;
 
-pub use condition::{Condition, Met};
+pub use condition::{Condition, ConditionResult};
 pub use excerpt::excerpt;
 pub use language::language_name;
 pub use spec::{

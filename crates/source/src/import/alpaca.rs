@@ -6,7 +6,7 @@ use medley_reader::Problem;
 use super::columns::Column;
 use super::conversation::{Parts, earlier_turns};
 use super::fields::{Fields, Names};
-use super::{Seen, marks};
+use super::{ColumnMask, marks};
 
 const INSTRUCTION: usize = 0;
 const OUTPUT: usize = 1;
@@ -25,13 +25,13 @@ pub(super) fn columns(columns: &Columns, names: &mut Names) -> Vec<Column> {
 }
 
 /// The columns of a table by column, whose questions and answers are lists of the same length; `None` for other records.
-pub(super) fn by_column(fields: &Fields, columns: &[Column]) -> Option<Seen> {
+pub(super) fn by_column(fields: &Fields, columns: &[Column]) -> Option<ColumnMask> {
     let (question, answer) = (columns[INSTRUCTION].value(fields)?, columns[OUTPUT].value(fields)?);
     marks::is_by_column(question, answer).then_some(1 << INSTRUCTION | 1 << OUTPUT)
 }
 
 /// Reads the parts; `None` where a column is missing that must be there.
-pub(super) fn parts(fields: &Fields, columns: &[Column]) -> Result<(Option<Parts>, Seen), Problem> {
+pub(super) fn parts(fields: &Fields, columns: &[Column]) -> Result<(Option<Parts>, ColumnMask), Problem> {
     let mut seen = 0;
     let mut history = Vec::new();
     if let Some(value) = columns[HISTORY].value(fields) {

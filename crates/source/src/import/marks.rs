@@ -4,7 +4,7 @@ use medley_mixture::spec::Columns;
 use medley_reader::Problem;
 use serde_json::{Map, Value};
 
-use super::Seen;
+use super::ColumnMask;
 use super::columns::{Column, kind};
 use super::fields::{Fields, Names};
 
@@ -133,11 +133,11 @@ fn is_suspect(key: &str) -> bool {
     words.any(|word| SUSPECT.iter().any(|suspect| word.eq_ignore_ascii_case(suspect)))
 }
 
-/// Bits of [`Seen`]: `label` was taken for a mark although it is no boolean; `label` is something else than a mark.
-const SPELLED: Seen = 1 << 6;
-const CLASS: Seen = 1 << 7;
+/// Bits of [`ColumnMask`]: `label` was taken for a mark although it is no boolean; `label` is something else than a mark.
+const SPELLED: ColumnMask = 1 << 6;
+const CLASS: ColumnMask = 1 << 7;
 /// The bits above.
-pub(super) const LABELS: Seen = SPELLED | CLASS;
+pub(super) const LABELS: ColumnMask = SPELLED | CLASS;
 
 /// The columns that mark a record's answer as good or bad: `label` (TRL, ms-swift) and `kto_tag` (LLaMA-Factory).
 pub(super) struct AnswerMarks {
@@ -170,7 +170,7 @@ impl AnswerMarks {
     ///
     /// # Errors
     /// `kto_tag` is neither true nor false.
-    pub fn is_bad(&self, fields: &Fields, beside: &Beside<'_>) -> Result<(bool, Seen), Problem> {
+    pub fn is_bad(&self, fields: &Fields, beside: &Beside<'_>) -> Result<(bool, ColumnMask), Problem> {
         if let Some(tag) = self.kto_tag.value(fields) {
             match truth(tag) {
                 Truth::No => return Ok((true, 0)),
@@ -197,7 +197,7 @@ impl AnswerMarks {
 }
 
 /// The problem of a file in which `label` is a preference mark in some records and a class in others.
-pub fn contradiction(seen: Seen) -> Option<Problem> {
+pub fn contradiction(seen: ColumnMask) -> Option<Problem> {
     (seen & LABELS == LABELS).then(|| {
         Problem::new(
             "`label` is 0 or \"false\" in some records, as for bad answers, and neither 0 nor 1 in others, as for classes",

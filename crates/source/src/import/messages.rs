@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::columns::{Column, is_blank, kind, text_of};
 use super::conversation::unless_empty;
 use super::fields::{Fields, Names};
-use super::{Imported, Seen, marks};
+use super::{ColumnMask, Imported, marks};
 
 /// The keys that hold the turns.
 pub(super) const KEYS: [&str; 3] = ["messages", "conversations", "conversation"];
@@ -47,7 +47,7 @@ impl Conversations {
     }
 
     /// Reads the first of the columns that the record has.
-    pub fn read(&self, fields: &Fields) -> Result<(Imported, Seen), Problem> {
+    pub fn read(&self, fields: &Fields) -> Result<(Imported, ColumnMask), Problem> {
         let Some((column, value)) = self.columns.iter().find_map(|column| Some((column, column.value(fields)?))) else {
             return Ok((Imported::Rejected(Rejection::MissingColumn), 0));
         };

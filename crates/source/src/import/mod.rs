@@ -19,7 +19,7 @@ mod suggest;
 use medley_chat::{Message, Role};
 use medley_mixture::Rejection;
 use medley_mixture::canonical::Draft;
-use medley_mixture::filter::{Condition, Finding, Met};
+use medley_mixture::filter::{Condition, ConditionResult, Finding};
 use medley_mixture::spec::{Columns, OptionColumns, SourceFormat, SourcePart, Supervise};
 use medley_reader::{Problem, RawRecord};
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub enum Imported {
 }
 
 /// Mask of the columns found in records, a bit for each index in the importer.
-pub type Seen = u8;
+pub type ColumnMask = u8;
 
 /// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import`].
 pub fn read_plain(record: &[u8]) -> Vec<Message> {
@@ -52,17 +52,17 @@ pub fn read_plain(record: &[u8]) -> Vec<Message> {
 }
 
 /// The columns of a record that [`Importer::identify`] recognises.
-pub const PLAIN_SEEN: Seen = 1;
+pub const PLAIN_SEEN: ColumnMask = 1;
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct ImportedRecord {
     /// The outcome.
     pub imported: Imported,
     /// Why a condition of the recipe leaves the conversation out.
     pub unmet: Option<Box<Finding>>,
     /// Columns that the record has.
-    pub seen: Seen,
+    pub seen: ColumnMask,
     /// Layout that it was read as.
     pub shape: Shape,
 }
@@ -127,7 +127,7 @@ impl ItemColumns {
     }
 
     /// The mask of the columns that a file must have.
-    fn seen(&self, fields: &Fields) -> Seen {
+    fn seen(&self, fields: &Fields) -> ColumnMask {
         let is_there = |(_, column): &(usize, &Column)| column.value(fields).is_some();
         self.paths
             .iter()
@@ -174,7 +174,7 @@ impl Importer {
 
     /// Reads one record by itself.
     #[cfg(test)]
-    pub fn import(&self, record: RawRecord<'_>) -> Result<Read, Problem> {
+    pub fn import(&self, record: RawRecord<'_>) -> Result<ImportedRecord, Problem> {
         self.import_of(record, &FileKeys::default())
     }
 
@@ -198,7 +198,7 @@ impl Importer {
     }
 
     /// Reads one record of a file.
-    pub fn import_of(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<Read, Problem> {
+    pub fn import_of(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<ImportedRecord, Problem> {
         let mut read = self.read(record, file)?;
         if let Imported::Conversation(messages) = &mut read.imported {
             if self.supervise == Supervise::Last {
@@ -245,7 +245,7 @@ impl Importer {
         has_turns || fields.has_repeated_key()
     }
 
-    fn read(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<Read, Problem> {
+    fn read(&self, record: RawRecord<'_>, file: &FileKeys<'_>) -> Result<ImportedRecord, Problem> {
         let wrapped = self.object_of_list(record)?;
         let record = wrapped.as_deref().map_or(record, RawRecord::Json);
         let fields = Fields::read(record, &self.names)?;
@@ -292,45 +292,50 @@ impl Importer {
     fn unmet(&self, fields: &Fields, messages: &[Message]) -> Option<Box<Finding>> {
         self.conditions.iter().find_map(|(column, condition)| {
             let reason = match condition.met(column.value(fields)) {
-                Met::Yes => return None,
-                Met::No => Rejection::ConditionNotMet,
-                Met::Missing => Rejection::ConditionFieldMissing,
+                ConditionResult::Yes => return None,
+                ConditionResult::No => Rejection::ConditionNotMet,
+                ConditionResult::Missing => Rejection::ConditionFieldMissing,
             };
             Some(Finding::of_record(reason, condition.text.as_str(), messages))
         })
     }
 
-    fn converted(&self, fields: &Fields, file: &FileKeys<'_>) -> Result<Read, Problem> {
+    fn converted(&self, fields: &Fields, file: &FileKeys<'_>) -> Result<ImportedRecord, Problem> {
         match &self.plan {
             Plan::Recognise => {
                 let exam = keys::Exam { answers_from: self.answers_from, evidence: &|| file.evidence() };
                 let (imported, shape) = shape::import(fields, &self.names, exam)?;
-                Ok(Read { imported, unmet: None, seen: Seen::from(shape != Shape::Unknown), shape })
+                Ok(ImportedRecord { imported, unmet: None, seen: ColumnMask::from(shape != Shape::Unknown), shape })
             }
             Plan::Named(columns) | Plan::Alpaca(columns) => {
                 if let Some(seen) = alpaca::by_column(fields, columns) {
                     let imported = Imported::Rejected(Rejection::ListsOfTexts);
-                    return Ok(Read { imported, unmet: None, seen, shape: Shape::Columns });
+                    return Ok(ImportedRecord { imported, unmet: None, seen, shape: Shape::Columns });
                 }
                 let (parts, seen) = alpaca::parts(fields, columns)?;
                 let named = matches!(self.plan, Plan::Named(_));
                 let conversation = if named { pair::unpacked } else { conversation::Parts::conversation };
                 let imported = parts.map_or(Imported::Rejected(Rejection::MissingColumn), conversation);
-                Ok(Read { imported, unmet: None, seen, shape: if named { Shape::Columns } else { Shape::Alpaca } })
+                Ok(ImportedRecord {
+                    imported,
+                    unmet: None,
+                    seen,
+                    shape: if named { Shape::Columns } else { Shape::Alpaca },
+                })
             }
             Plan::Messages(conversations) => {
                 let (imported, seen) = conversations.read(fields)?;
-                Ok(Read { imported, unmet: None, seen, shape: Shape::Conversation })
+                Ok(ImportedRecord { imported, unmet: None, seen, shape: Shape::Conversation })
             }
             Plan::Items(columns) => {
                 let imported = columns.read(fields)?.conversation(|| file.evidence())?;
-                Ok(Read { imported, unmet: None, seen: columns.seen(fields), shape: Shape::ExamItem })
+                Ok(ImportedRecord { imported, unmet: None, seen: columns.seen(fields), shape: Shape::ExamItem })
             }
         }
     }
 
     /// Checks the columns of a file, `seen` being the union of its records' masks and `record` the first record.
-    pub fn check_columns(&self, seen: Seen, record: RawRecord<'_>) -> Result<(), Problem> {
+    pub fn check_columns(&self, seen: ColumnMask, record: RawRecord<'_>) -> Result<(), Problem> {
         match self.lacks(seen) {
             Some(missing) => Err(self.missing_everywhere(&missing, record)),
             None => contradiction(seen).map_or(Ok(()), Err),
@@ -338,7 +343,7 @@ impl Importer {
     }
 
     /// The column that no record of a file has, `seen` being the union of the records' masks.
-    pub fn lacks(&self, seen: Seen) -> Option<String> {
+    pub fn lacks(&self, seen: ColumnMask) -> Option<String> {
         let seen = seen & !marks::LABELS;
         match &self.plan {
             Plan::Recognise => (seen == 0).then(|| "the keys of a known layout".to_owned()),

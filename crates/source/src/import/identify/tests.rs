@@ -5,7 +5,7 @@ use medley_mixture::spec::{SourcePart, Supervise};
 use medley_reader::RawRecord;
 use proptest::prelude::*;
 
-use super::super::{Imported, Importer, Read};
+use super::super::{Imported, ImportedRecord, Importer};
 use super::fold::fold_into;
 use super::*;
 
@@ -15,7 +15,9 @@ type Told = Option<(Vec<u8>, Identified)>;
 fn both(record: &str) -> (Option<(Vec<Message>, Shape)>, Told) {
     let importer = Importer::new(&SourcePart::default());
     let read = match importer.import(RawRecord::Json(record.as_bytes())) {
-        Ok(Read { imported: Imported::Conversation(messages), shape, seen: 1, .. }) => Some((messages, shape)),
+        Ok(ImportedRecord { imported: Imported::Conversation(messages), shape, seen: 1, .. }) => {
+            Some((messages, shape))
+        }
         _ => None,
     };
     (read, told(&importer, record))

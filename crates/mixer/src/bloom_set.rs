@@ -28,12 +28,12 @@ pub(crate) fn mixed(hash: u64) -> u64 {
 /// Hashes behind a table of bits that fits a core's cache: three bits of one word for each, so that a hundredth of all others
 /// is looked up in vain.
 #[derive(Debug, Default)]
-pub(crate) struct Hashes {
+pub(crate) struct BloomSet {
     all: HashSet<u64, BuildHasherDefault<Identity>>,
     words: Vec<u64>,
 }
 
-impl FromIterator<u64> for Hashes {
+impl FromIterator<u64> for BloomSet {
     fn from_iter<I: IntoIterator<Item = u64>>(hashes: I) -> Self {
         let all: HashSet<_, _> = hashes.into_iter().collect();
         let mut words = vec![0; (all.len() * BITS / 64).next_power_of_two()];
@@ -45,7 +45,7 @@ impl FromIterator<u64> for Hashes {
     }
 }
 
-impl Hashes {
+impl BloomSet {
     /// Whether a hash, as [`mixed`] gives it, is one of them.
     #[inline]
     pub fn contain(&self, hash: u64) -> bool {
@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_found_and_nothing_else() {
-        assert!(!Hashes::default().contain(7) && !Hashes::from_iter([]).contain(0));
+        assert!(!BloomSet::default().contain(7) && !BloomSet::from_iter([]).contain(0));
         for count in [1, 5, 1000, 100_000] {
-            let hashes: Hashes = (0..count).map(mixed).collect();
+            let hashes: BloomSet = (0..count).map(mixed).collect();
             assert!((0..count).all(|number| hashes.contain(mixed(number))));
             let others = (count..count + 10_000).map(mixed);
             assert_eq!(others.clone().filter(|hash| hashes.contain(*hash)).count(), 0);

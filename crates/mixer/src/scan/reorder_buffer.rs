@@ -13,7 +13,7 @@ use super::tally::Tally;
 ///
 /// Whoever reads a batch looks at it too, so that it is still in the processor's cache. Nothing that may wait for other
 /// threads is done while a lock is held.
-pub(super) struct InOrder {
+pub(super) struct ReorderBuffer {
     reading: Mutex<Reading>,
     counting: Mutex<Counting>,
     /// Nothing more is to be read.
@@ -38,7 +38,7 @@ struct Counting {
     failed: Option<MixError>,
 }
 
-impl InOrder {
+impl ReorderBuffer {
     pub fn new(records: Records) -> Self {
         Self {
             reading: Mutex::new(Reading { records, batches: 0 }),
