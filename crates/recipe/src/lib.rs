@@ -25,9 +25,12 @@ mod paths;
 mod raw;
 mod resolve;
 mod schema;
+pub mod shell;
 mod typed;
 
+pub use bundled::bundled_name;
 pub use columns::parse_columns;
+pub use decimal::lowest_terms;
 pub use error::{Problem, RecipeErrors};
 pub use hash::hash8;
 pub use import::{Fate, ImportOptions, Imported, Note, import};

@@ -1,9 +1,10 @@
 //! TRL's and Unsloth's files, and transformers' `TrainingArguments` beside a data set: `dataset_name`, or a list
 //! `datasets` beside `model_name_or_path`.
 
+use medley_mixer::SourcePart;
 use medley_mixer::yaml::{Yaml, YamlEntry};
-use medley_mixer::{SourceFormat, SourcePart};
 
+use super::amounts::{Amount, Asked};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, why};
@@ -28,21 +29,26 @@ const OPTIONS: [Known; 4] = [
 
 const NAMES: [&str; 2] = ["dataset_name", "dataset"];
 
-/// The file of a training whose data set has a name of its own.
+/// Whether a file configures a training: it names a data set by one key, lists some beside `model_name_or_path`, or has
+/// several of transformers' `TrainingArguments`.
 pub(super) fn is_config(root: &[YamlEntry]) -> bool {
     let get = |key: &str| root.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
     let has = |key: &str| get(key).is_some();
     let named = NAMES.iter().any(|key| get(key).is_some_and(|name| name.text().is_some()));
     let listed =
         get("datasets").and_then(Yaml::items).is_some_and(|sets| sets.iter().any(|set| set.get("path").is_some()));
-    // Tables of these names are those of other files, such as DeepSpeed's.
+    // DeepSpeed's configurations have tables of the same names, and `auto` as a value.
     let says = |key: &&&str| get(key).and_then(value_text).is_some_and(|value| value != "auto");
     let marks = training::MARKS.iter().filter(says).count();
     let model = ["model_name_or_path", "model_name", "max_seq_length"].into_iter().any(has);
     if has("base_model") || has("datasets") && !listed {
         return false;
     }
-    if listed { has("model_name_or_path") } else { named && (model || marks > 0) || marks > 1 && !has("dataset") }
+    if listed {
+        return has("model_name_or_path");
+    }
+    let is_named_training = named && (model || marks > 0);
+    is_named_training || marks > 1 && !has("dataset")
 }
 
 /// The sets of the file, or of these the ones named (by path or by the name in the recipe).
@@ -82,7 +88,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     plan
 }
 
-/// The data set that a file names by one key; without one a place to put it.
+/// The data set that a file names by one key; without one, a source with a path to fill in.
 fn named(table: &Table<'_>, only: &[String], sets: &mut Vec<Set>, places: &Places, reading: &mut Reading<'_>) {
     let name = NAMES.into_iter().find(|key| table.has(key)).and_then(|key| table.text(key, reading));
     let Some(path) = name else {
@@ -112,9 +118,7 @@ fn read_set(
     let Some(name) = location.wanted_name(only, sets) else { return };
     let (splits, slice) = own.splits(&name, reading);
     let fraction = own.take("fraction").zip(own.number("fraction", reading));
-    let part = fraction.map(|(entry, part)| {
-        super::amounts::Asked::new(super::amounts::Amount::Part(part.clamp(0.0, 1.0)), &name, entry, reading)
-    });
+    let part = fraction.map(|(entry, part)| Asked::new(Amount::Part(part.clamp(0.0, 1.0)), &name, entry, reading));
     own.account(&SET_OPTIONS, &["path", "name", "data_dir", "data_files", "split", "fraction"], Some(&name), reading);
     add(
         name,
@@ -130,7 +134,7 @@ fn read_set(
 fn add(
     name: String,
     location: Location,
-    asked: Vec<super::amounts::Asked>,
+    asked: Vec<Asked>,
     span: &std::ops::Range<usize>,
     sets: &mut Vec<Set>,
     places: &Places,
@@ -140,8 +144,7 @@ fn add(
         Err(why) => reading.left_out(location.called(), span, why),
         Ok(parts) => {
             let origin = reading.document.origin(span);
-            let read = Read { format: SourceFormat::default(), ..Read::default() };
-            let set = sets::set(name, location.called(), origin, parts, read);
+            let set = sets::set(name, location.called(), origin, parts, Read::default());
             sets.push(Set { asked, ..set });
         }
     }
