@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use console::Term;
 use medley_experiment::runs::curve::run_charts;
-use medley_experiment::runs::{PageOptions, RunRecord, go_on, mix_text, plain, plain_lines, run_page, short, span};
+use medley_experiment::runs::{
+    PageOptions, RunRecord, continuation_text, mix_text, plain, plain_lines, run_page, short, span,
+};
 use medley_experiment::{TextStyle, Tone, atomic, exam_table_within, seconds_since_1970, wrapped};
 use miette::{Result, miette};
 
@@ -22,10 +24,10 @@ pub struct ShowArgs {
     /// The run: its folder, its name, its hash, or a unique prefix of one of these
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Where the page goes [default: report.html in the run's folder]
+    /// Output file of the page [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the page anew every few seconds, and let it load itself again, until the run ends
+    /// Rewrite the page every few seconds, and let it reload itself, until the run ends
     #[arg(long)]
     watch: bool,
     /// Open the page in the browser
@@ -40,7 +42,7 @@ enum Open {
     No,
 }
 
-/// Seconds between two looks at a run that goes on.
+/// Seconds between two readings of a run in progress.
 const PAUSE: u32 = 3;
 
 /// Runs `medley runs show`.
@@ -52,14 +54,14 @@ pub fn run(args: &ShowArgs) -> Result<()> {
     }
     let screen = Term::stdout();
     let mut record = RunRecord::read(&folder).map_err(report)?;
-    let mut watching = args.watch && record.overview.status.goes_on();
+    let mut watching = args.watch && record.overview.status.is_active();
     write_page(&record, &page, watching)?;
     if args.open == Open::Yes {
         open(&page);
     }
     if watching {
         say(format!(
-            "page     {} (written anew every {PAUSE} s until the run ends; Ctrl-C ends the watch)",
+            "page     {} (rewritten every {PAUSE} s until the run ends; Ctrl-C ends the watch)",
             relative(&page).display()
         ));
     }
@@ -71,7 +73,7 @@ pub fn run(args: &ShowArgs) -> Result<()> {
         }
         std::thread::sleep(Duration::from_secs(u64::from(PAUSE)));
         record = RunRecord::read(&folder).map_err(report)?;
-        watching = record.overview.status.goes_on();
+        watching = record.overview.status.is_active();
         write_page(&record, &page, watching)?;
     }
     if args.watch && screen.is_term() {
@@ -88,7 +90,7 @@ fn write_page(record: &RunRecord, path: &Path, watching: bool) -> Result<()> {
         .map_err(|error| miette!(help = "choose another place with --html FILE", "the page cannot be written: {error}"))
 }
 
-/// Hands the page to the desktop's browser.
+/// Opens the page in the desktop's browser.
 fn open(page: &Path) {
     let program: &[&str] = match std::env::consts::OS {
         "macos" => &["open"],
@@ -132,7 +134,7 @@ fn heading(record: &RunRecord, style: TextStyle) -> String {
         line(&format!("failed: {}", plain_lines(error)), 2);
     }
     record.notes.iter().for_each(|note| line(&format!("note: {}", plain_lines(note)), 2));
-    text += &go_on(run, "", style);
+    text += &continuation_text(run, "", style);
     text.push('\n');
     text
 }

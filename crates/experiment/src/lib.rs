@@ -1,4 +1,4 @@
-//! Run directories, records, statistics and tables: everything that is known of a run, from its folder alone.
+//! Run directories, records, statistics, tables and pages of runs, read from their folders alone.
 
 mod axis;
 mod hash;
@@ -29,3 +29,4 @@ pub use run_dir::{RunDir, RunDirError};
 pub use statistics::Estimate;
 pub use tables::{CITATION, PaperTable, RunTable, TableCell, tabulate};
 pub use tables_exam::{book_name, exam_table, exam_table_within, paired_note};
+pub use words::grouped;
