@@ -1,4 +1,4 @@
-//! The model that a recipe starts from, found on this machine.
+//! A recipe's base model: local, an earlier run, from the hub, or fresh weights.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::errors::report;
 use crate::models::{description, snapshot};
 use crate::progress;
 
-/// What a run starts from, and what identifies it.
+/// Base model of a run, with its identity.
 pub struct FoundBase {
     /// For the trainer.
     pub base: Base,
@@ -23,10 +23,10 @@ pub struct FoundBase {
     pub hash: String,
 }
 
-/// Finds the recipe's base: a hub model is fetched, a local directory or an earlier run is looked into.
+/// Finds the recipe's base: a hub model is fetched, a local directory or an earlier run is inspected.
 ///
 /// # Errors
-/// Nothing of that name here or on the hub, a directory that holds no model, or files that do not fit each other.
+/// Nothing of that name here or on the hub, a directory without a model, or files that do not fit each other.
 pub fn find_base(resolved: &Resolved) -> miette::Result<FoundBase> {
     let (base, tokenizer) = locate(resolved, snapshot)?;
     base.check().map_err(report)?;
@@ -75,11 +75,11 @@ fn locate(resolved: &Resolved, fetch: Fetch) -> miette::Result<(Base, PathBuf)> 
     })
 }
 
-/// Fresh weights: the tokenizer stands beside the file.
+/// Fresh weights: the tokenizer is in the file's folder.
 fn fresh(config: PathBuf) -> miette::Result<(Base, PathBuf)> {
     std::fs::metadata(&config).map_err(|error| {
         miette!(
-            help = "model.base = \"init:FILE\" wants a config.json-like file, relative to the recipe's folder or here",
+            help = "model.base = \"init:FILE\" expects a file in the format of config.json, relative to the recipe's folder or here",
             "{}: {error}",
             config.display()
         )
@@ -105,7 +105,7 @@ fn hash_of(directories: &[&PathBuf]) -> miette::Result<String> {
     medley_run::hash_files(&files).map_err(|error| miette!("{error}"))
 }
 
-/// The directory whose tokenizer and template the recipe's model has; weights are not fetched for a preview.
+/// Directory of the base's tokenizer and chat template; weights are not fetched.
 pub fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
     let model = &resolved.recipe.model;
     if let Some(file) = model.base.strip_prefix("init:") {

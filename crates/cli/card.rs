@@ -1,4 +1,4 @@
-//! Data and base of a run for its model card.
+//! Base model and data sources of a run for its model card.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use medley_mixture::ManifestSource;
 use medley_recipe::Recipe;
 use medley_trainer::{Base, Card, CardSource, HubModel, short_path};
 
-/// The card: what the base is, and every place that every source's records come from, as it was read.
+/// The card: base model, and origin, licence and number of samples of every part of every source.
 pub fn card(recipe: &Recipe, base: &Base, mix: &Mix) -> Card {
     let mut chosen: HashMap<(&str, &str), usize> = HashMap::new();
     for record in &mix.train {
@@ -18,7 +18,7 @@ pub fn card(recipe: &Recipe, base: &Base, mix: &Mix) -> Card {
     for (name, source) in &mix.manifest().sources {
         for part in 0..source.parts.len() {
             let files: Vec<&str> = files_of(source, part).collect();
-            // Two parts may read the same file, in other columns: their samples are counted once.
+            // Parts may read the same file with different columns: its samples are counted once.
             let counted = !files.is_empty()
                 && files
                     .iter()
@@ -41,7 +41,7 @@ pub fn card(recipe: &Recipe, base: &Base, mix: &Mix) -> Card {
     }
 }
 
-/// The base on the hub: its files lie in the hub's cache, under `models--owner--name/snapshots/<commit>`.
+/// Hub id and commit of a base in the hub's cache: `models--owner--name/snapshots/<commit>`.
 fn hub_model(base: &str, directory: &Path) -> Option<HubModel> {
     let cached = format!("models--{}", base.replace('/', "--"));
     let parts: Vec<String> =
@@ -51,7 +51,7 @@ fn hub_model(base: &str, directory: &Path) -> Option<HubModel> {
     Some(HubModel { id: base.to_owned(), commit: commit.cloned() })
 }
 
-/// The licence that a model's own card states in its metadata.
+/// The licence in the metadata of a model's own card.
 fn licence(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join("README.md")).ok()?;
     let metadata = text.strip_prefix("---")?.split("\n---").next()?;

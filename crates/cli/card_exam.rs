@@ -1,14 +1,14 @@
-//! The exam's section of a run's model card: added when the exam is done, replaced when it is sat again.
+//! Exam section of a run's model card, written after every exam.
 
 use std::fmt::Write as _;
 
 use medley_run::{BookReport, Estimate, ExamReport, RunDir, atomic, book_name};
 use miette::{IntoDiagnostic, Result};
 
-/// The section's heading: it is the card's last section.
+/// Heading of the section, which is the last of the card.
 const HEADING: &str = "\n## Exam\n";
 
-/// Writes the exam's results into `model/README.md`, where there is one.
+/// Writes the exam's results into `model/README.md` if it exists.
 ///
 /// # Errors
 /// The card cannot be read or written.
@@ -57,10 +57,10 @@ fn section(report: &ExamReport, base: Option<&ExamReport>) -> String {
     columns.iter().for_each(|(_, book)| text += &format!(" **{}** |", shown(&book.strict.average)));
     text.push('\n');
     if report.inputs.passages_exchanged {
-        text += "\nControl: every question had another question's passages.\n";
+        text += "\nControl run: the passages of each question are those of another question.\n";
     }
     if let Some(limit) = report.inputs.limit {
-        let _ = writeln!(text, "\nAsked were at most {limit} items.");
+        let _ = writeln!(text, "\nLimited to {limit} items.");
     }
     text
 }

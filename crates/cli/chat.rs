@@ -32,12 +32,12 @@ pub struct ChatArgs {
     /// auto, cuda, wgpu or cpu
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceRequest::Auto)]
     device: DeviceRequest,
-    /// Load the model although its plan says that memory is not enough
+    /// Load the model even if the memory plan says that it does not fit
     #[arg(long)]
     ignore_plan: bool,
 }
 
-/// Prompt that the plan takes a conversation to have, in tokens: it grows with every turn.
+/// Prompt length that the memory plan assumes, in tokens; a conversation grows with every turn.
 const PLANNED_PROMPT: usize = 2048;
 
 /// Runs `medley chat`.
@@ -106,7 +106,7 @@ impl Session {
         let mut ids = Vec::new();
         generate_with(&self.model, &[prompt], &options, &mut |_, id| {
             ids.push(id);
-            // A character may be cut between two tokens: what is certain is printed, the rest waits.
+            // A character may span several tokens: only complete ones are printed.
             let text = self.tokenizer.decode(&ids);
             let certain = text.trim_end_matches('\u{fffd}');
             if let Some(new) = certain.strip_prefix(printed.as_str()) {

@@ -1,4 +1,4 @@
-//! Which recipe a command works on.
+//! Selection of a recipe: `--recipe` and `--set`.
 
 use medley_recipe::Resolved;
 use medley_view::runs::{Match, find_run};
@@ -6,6 +6,7 @@ use miette::Report;
 
 use crate::named_run;
 use crate::progress::say;
+use crate::screen::shown;
 
 /// `--recipe` and `--set`, as every command that takes a recipe has them.
 #[derive(clap::Args)]
@@ -19,20 +20,20 @@ pub struct RecipeChoice {
 }
 
 impl RecipeChoice {
-    /// The resolved recipe; what is doubtful in it goes to standard error.
+    /// The resolved recipe; its warnings are printed to standard error.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once.
+    /// All problems of the recipe.
     pub fn load(&self) -> miette::Result<Resolved> {
         load(&self.name, &self.set)
     }
 }
 
-/// The recipe of this name, or of the run of this name, with `--set` arguments over it; what is doubtful in it goes to
+/// The recipe of this name, or that of the run of this name, with `--set` arguments applied; its warnings are printed to
 /// standard error. A `model.base` that names a run becomes the run's folder.
 ///
 /// # Errors
-/// Everything that is wrong with it, at once.
+/// All problems of the recipe.
 pub fn load(name: &str, set: &[String]) -> miette::Result<Resolved> {
     let mut resolved = medley_recipe::load(&recipe_of(name), set)?;
     for warning in &resolved.warnings {
@@ -42,16 +43,16 @@ pub fn load(name: &str, set: &[String]) -> miette::Result<Resolved> {
     Ok(resolved)
 }
 
-/// A recipe's name as it is; where there is no such recipe, but a run, the recipe that is stored with the run.
+/// The name of a recipe unchanged; if there is no such recipe but a run, the path of the run's stored recipe.
 fn recipe_of(name: &str) -> String {
     if medley_recipe::is_there(name) {
         return name.to_owned();
     }
-    // A whole name only: a recipe's name that is misspelled must not become the beginning of a run's.
+    // Whole names only: a misspelled name of a recipe must not match as the prefix of a run.
     let stored = find_run(name, Match::Whole).map(|run| run.join("recipe.toml"));
     match stored.ok().filter(|stored| stored.is_file()) {
         Some(stored) => {
-            say(format!("recipe   {name} is a run: its own recipe, {}", stored.display()));
+            say(format!("recipe   {name} is a run: using its recipe, {}", shown(&stored)));
             stored.display().to_string()
         }
         None => name.to_owned(),

@@ -1,4 +1,4 @@
-//! The list of commands by task, shell completions and manual pages, all from the one definition of the arguments.
+//! Help grouped by task, shell completions and manual pages, generated from the definition of the arguments.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic, WrapErr};
 
 use crate::Medley;
 
-/// What a user wants to do, and the commands for it. Every command that is not hidden stands in exactly one line (tested).
+/// Commands grouped by task, for the help; every visible command is in exactly one group.
 const TASKS: [(&str, &[&str]); 5] = [
     ("Run a recipe", &["train", "plan", "recipe"]),
     ("Data", &["mix", "preview"]),
@@ -40,14 +40,14 @@ fn group(command: &Command, task: &str, names: &[&str]) -> String {
 /// Arguments of `medley completions`.
 #[derive(clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell that shall complete `medley` and its options
+    /// Shell to generate the script for
     shell: Shell,
 }
 
 /// Writes a completion script to standard output.
 ///
 /// # Errors
-/// None so far; a command of the table returns one.
+/// None; the signature is that of all commands.
 pub fn completions(args: &CompletionsArgs) -> miette::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut definition(), "medley", &mut script);
@@ -58,7 +58,7 @@ pub fn completions(args: &CompletionsArgs) -> miette::Result<()> {
 /// Arguments of `medley man`.
 #[derive(clap::Args)]
 pub struct ManArgs {
-    /// Where the pages go: medley.1, medley-train.1 and so on
+    /// Output folder for medley.1, medley-train.1, …
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_stands_in_one_task() {
+    fn every_command_is_in_one_group() {
         let mut named: Vec<&str> = TASKS.iter().flat_map(|(_, names)| *names).copied().collect();
         let command = Medley::command();
         let mut defined: Vec<&str> =

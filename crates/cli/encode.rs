@@ -1,4 +1,4 @@
-//! From the mix to token ids, counted into the ledger.
+//! Tokenization of a mix, with token counts for its ledger.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use miette::{IntoDiagnostic, miette};
 use crate::errors::report;
 use crate::progress;
 
-/// A source may lose at most this share of its samples to samples that cannot be encoded.
+/// Largest share of a source's samples that may fail to encode.
 const TOLERATED_LOSS: f64 = 0.01;
 
 /// Encodes a mix's samples, in its order, and enters tokens, cuts and supervised tokens into its ledger.
 ///
 /// # Errors
-/// A source of which more than 1 % cannot be encoded: the ratio would no longer be what was asked for.
+/// A source of which more than 1 % cannot be encoded: the ratio would no longer be the requested one.
 pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miette::Result<(Vec<Sample>, Vec<Sample>)> {
     let tolerance = mix.manifest().spec.tolerance;
     let spinner = progress::spinner("encoding");
@@ -63,7 +63,7 @@ fn encode_records(
     samples
 }
 
-/// Measures samples as [`encode`] makes them.
+/// Token counts of samples, as [`encode`] encodes them.
 pub struct TokenMeasure<'a> {
     tokenizer: &'a ChatTokenizer,
     max_tokens: usize,

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use medley_chat::{visible, visible_in_place};
-use miette::{Diagnostic, LabeledSpan, MietteDiagnostic, NamedSource, Report, Severity, SourceCode, SourceSpan};
+use miette::{
+    Diagnostic, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Report, Severity, SourceCode,
+    SourceSpan, SpanContents,
+};
 
 /// An error whose text may end in a line `hint: …`, shown apart, with the causes that its text does not name.
 pub fn report(error: impl Error) -> Report {
@@ -22,19 +25,19 @@ pub fn report(error: impl Error) -> Report {
     Report::new(if hint.is_empty() { diagnostic } else { diagnostic.with_help(hint) })
 }
 
-/// Reports have colours where the rest of standard error has.
+/// Gives error reports colours if standard error has colours.
 pub fn follow_colours() {
     let colours = console::colors_enabled_stderr();
-    // A second hook in one process only happens in tests; the first stays.
+    // Setting the hook a second time, as tests do, keeps the first.
     let _ = miette::set_hook(Box::new(move |_| Box::new(miette::MietteHandlerOpts::new().color(colours).build())));
 }
 
-/// A report as it is printed: what it quotes from files, data and templates has no control characters.
+/// A report for the terminal: control characters in text quoted from files, data and templates are replaced.
 pub fn shown(report: &Report) -> Report {
     Report::new(Shown::new(&**report))
 }
 
-/// A diagnostic of visible text.
+/// A diagnostic without control characters.
 #[derive(Debug)]
 struct Shown {
     message: String,
@@ -42,12 +45,12 @@ struct Shown {
     help: Option<String>,
     severity: Option<Severity>,
     labels: Option<Vec<LabeledSpan>>,
-    source_code: Option<NamedSource<String>>,
+    source_code: Option<VisibleSource>,
     related: Vec<Self>,
     cause: Option<Cause>,
 }
 
-/// An error that caused another, as text.
+/// A chain of causes, as text.
 #[derive(Debug)]
 struct Cause {
     message: String,
@@ -70,18 +73,58 @@ impl Shown {
             help: text(diagnostic.help()),
             severity: diagnostic.severity(),
             labels: diagnostic.labels().map(|labels| labels.map(label).collect()),
-            source_code: diagnostic.source_code().and_then(whole_source),
+            source_code: diagnostic.source_code().and_then(|source| {
+                let first = diagnostic.labels().and_then(|mut labels| labels.next());
+                VisibleSource::new(source, first.map(|label| *label.inner()))
+            }),
             related: diagnostic.related().into_iter().flatten().map(Self::new).collect(),
             cause: diagnostic.source().map(Cause::new),
         }
     }
 }
 
-/// All of a source, with its bytes in their places.
-fn whole_source(source: &dyn SourceCode) -> Option<NamedSource<String>> {
-    let contents = source.read_span(&SourceSpan::from((0, 0)), 0, usize::MAX).ok()?;
-    let text = visible_in_place(std::str::from_utf8(contents.data()).ok()?).into_owned();
-    Some(NamedSource::new(visible(contents.name().unwrap_or_default()), text))
+/// A source without control characters, every other byte in its place. It may be an excerpt: then lines and columns are those
+/// of the whole.
+#[derive(Debug)]
+struct VisibleSource {
+    name: String,
+    text: String,
+    /// Line of the beginning of `text`, from 0.
+    first_line: usize,
+    /// The first label with its line and column, from 0: a cut line begins with another column.
+    label: Option<(SourceSpan, usize, usize)>,
+}
+
+impl VisibleSource {
+    fn new(source: &dyn SourceCode, label: Option<SourceSpan>) -> Option<Self> {
+        let contents = source.read_span(&SourceSpan::from((0, 0)), 0, usize::MAX).ok()?;
+        let text = visible_in_place(std::str::from_utf8(contents.data()).ok()?).into_owned();
+        let place = |span| source.read_span(&span, 0, 0).ok().map(|at| (span, at.line(), at.column()));
+        Some(Self {
+            name: visible(contents.name().unwrap_or_default()).into_owned(),
+            text,
+            first_line: contents.line(),
+            label: label.and_then(place),
+        })
+    }
+}
+
+impl SourceCode for VisibleSource {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let contents = self.text.read_span(span, context_lines_before, context_lines_after)?;
+        let (line, column) = match self.label {
+            Some((label, line, column)) if label == *span && context_lines_before == 0 => (line, column),
+            _ => (self.first_line + contents.line(), contents.column()),
+        };
+        let lines = contents.line_count();
+        let name = self.name.clone();
+        Ok(Box::new(MietteSpanContents::new_named(name, contents.data(), *contents.span(), line, column, lines)))
+    }
 }
 
 impl Cause {
@@ -146,7 +189,30 @@ impl Diagnostic for Shown {
 
 #[cfg(test)]
 mod tests {
+    use miette::NamedSource;
+
     use super::*;
+
+    /// The recipe's errors cut long lines out of their source, of which lines and columns are still those of the whole.
+    #[test]
+    fn an_excerpt_keeps_its_line_and_column() {
+        let long = "b".repeat(5000);
+        let text = format!("# 1\n# 2\n# 3\nmodel = {{ base = \"{long}\", bass = 1 }}\n[mix]\nsize = 1\n");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("r.toml");
+        std::fs::write(&path, text).expect("written");
+        let errors = medley_recipe::load(&path.to_string_lossy(), &[] as &[&str]).expect_err("an unknown key");
+        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor());
+        let render = |report: &Report| {
+            let mut text = String::new();
+            handler.render_report(&mut text, &**report).expect("renders");
+            text
+        };
+        let report = Report::new(errors);
+        let text = render(&shown(&report));
+        assert_eq!(text, render(&report), "nothing in it is a control character");
+        assert!(text.contains("r.toml:4:5022") && text.contains("4 │ …bbbb"), "{text}");
+    }
 
     #[test]
     fn a_report_shows_no_control_characters_and_points_at_the_same_bytes() {

@@ -1,25 +1,27 @@
-//! `medley exam`: sit a model down to an exam.
+//! `medley exam`: an exam of any model.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use medley_chat::ChatTokenizer;
-use medley_eval::{
-    EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, check_exam, fit_context, load_papers, sit,
-};
-use medley_hub::Hub;
+use medley_eval::{EvalError, ExamReport, ModelSolver, Papers, PromptTemplate, Sitting, check_exam, fit_context, sit};
 use medley_mixture::{Columns, SourcePart};
 use medley_model::{DeviceRequest, OpenedModel};
 use medley_recipe::{AnswerForm, Book, ExamSpec, hash8};
 use medley_run::RunDir;
+use medley_run::report::PaperInput;
 use medley_view::exam_table;
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::card_exam::put_exam;
 use crate::errors::report;
+use crate::exam_check::read_papers;
 use crate::inference_plan::Answering;
+use crate::logging;
 use crate::models::{FoundModel, find_model, model_hash};
-use crate::progress::{self, say, shown, tell};
+use crate::named_run::is_hub_id;
+use crate::progress::{self, tell};
+use crate::screen::shown;
 
 /// Arguments of `medley exam`.
 #[derive(Args)]
@@ -33,10 +35,10 @@ pub struct ExamArgs {
     /// Exam items: files, folders, globs or hub data sets (JSON, CSV, Parquet, …, as sources) [default: the recipe's]
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     papers: Vec<String>,
-    /// Which fields of the papers hold what, as a recipe says it: 'options = ["a", "b"], output = "key"'
+    /// Columns of the papers, in a recipe's notation: 'options = ["a", "b"], output = "key"'
     #[arg(long, value_name = "COLUMNS", requires = "papers", value_parser = medley_recipe::parse_columns)]
     columns: Option<Columns>,
-    /// What the papers are written in, where that is not recognised: gb18030, big5, …
+    /// Character encoding of the papers, where it is not detected: gb18030, big5, …
     #[arg(long, value_name = "ENCODING", requires = "papers")]
     encoding: Option<String>,
     /// Take the exam's settings from this recipe [default: the run's own, where MODEL is a run]
@@ -45,7 +47,7 @@ pub struct ExamArgs {
     /// Prompt template: zh, en or a file
     #[arg(long, value_name = "TEMPLATE")]
     prompt: Option<String>,
-    /// What to ask the model for
+    /// Form of the answers
     #[arg(long, value_enum)]
     answer: Option<Answer>,
     /// With the passages, without, or both
@@ -63,19 +65,19 @@ pub struct ExamArgs {
     /// auto, cuda, wgpu or cpu
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceRequest::Auto)]
     device: DeviceRequest,
-    /// Where answers and report go; a killed exam goes on there [default: a run's exam/, else checkpoints/exams/…]
+    /// Output folder; a killed exam continues there [default: a run's exam/, else checkpoints/exams/…]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Control: give every question another question's passages (the score must fall to chance)
     #[arg(long)]
     shuffle_passages: bool,
-    /// Ask at most so many items, spread over the exams
+    /// Largest number of items, spread over the exams
     #[arg(long, value_name = "N", value_parser = positive)]
     limit: Option<usize>,
-    /// Load the model although its plan says that memory is not enough
+    /// Load the model even if the memory plan says that it does not fit
     #[arg(long)]
     ignore_plan: bool,
-    /// Keep every prompt in answers.jsonl, as the model read it
+    /// Store the full prompt of every answer in answers.jsonl
     #[arg(long)]
     keep_prompts: bool,
     /// Print the report as JSON
@@ -109,8 +111,7 @@ fn positive(text: &str) -> std::result::Result<usize, String> {
 pub fn run(args: ExamArgs) -> Result<()> {
     let found = find_model(&args.model)?;
     let settings = settings(&args, &found)?;
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
-    let papers = load_papers(&settings.spec.papers, &settings.base_dir, Some(&hub)).map_err(report)?;
+    let papers = read_papers(&settings.spec.papers, &settings.base_dir)?;
     say_papers(&papers);
     let template = PromptTemplate::load(&settings.spec.prompt, &settings.base_dir).map_err(report)?;
     let answering = Answering {
@@ -120,6 +121,10 @@ pub fn run(args: ExamArgs) -> Result<()> {
         ignore_plan: args.ignore_plan,
     };
     let loaded = found.load(args.base.as_deref(), args.device, settings.system, &answering)?;
+    if args.limit.is_none() {
+        let context = loaded.opened.model.config.max_position_embeddings;
+        check_exam(&papers, &settings.spec, &template, &loaded.tokenizer, context).map_err(report)?;
+    }
     let examined = Examined {
         name: found.name.clone(),
         hash: model_hash(&loaded.opened, &found.directory)?,
@@ -129,7 +134,7 @@ pub fn run(args: ExamArgs) -> Result<()> {
     };
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args, &found, &examined));
     let asked = args.limit.map_or(papers.items.len(), |limit| limit.min(papers.items.len()));
-    say(format!("exam     {asked} items into {}", folder.display()));
+    tell("exam", format!("{asked} items into {}", shown(&folder)));
     let options = Options { exchange_passages: args.shuffle_passages, limit: args.limit };
     let result = examine(&examined, &papers, &settings.spec, &template, options, &folder)?;
     if let Some(run) = found.run.as_ref().filter(|run| run.join("exam") == folder) {
@@ -138,7 +143,7 @@ pub fn run(args: ExamArgs) -> Result<()> {
     show(&examined.name, &result, args.json)
 }
 
-/// A model and what identifies it.
+/// A loaded model with its identity.
 pub struct Examined<'a> {
     /// As the user named it.
     pub name: String,
@@ -148,23 +153,23 @@ pub struct Examined<'a> {
     pub opened: &'a OpenedModel,
     /// Its tokenizer, with the recipe's system message.
     pub tokenizer: &'a ChatTokenizer,
-    /// What computes.
+    /// Description of the device.
     pub device: String,
 }
 
-/// What is asked in another way than usual.
+/// Deviations from a recipe's exam.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
     /// The control with exchanged passages.
     pub exchange_passages: bool,
-    /// At most so many items.
+    /// Largest number of items.
     pub limit: Option<usize>,
 }
 
-/// Sits a model down to an exam, with a progress bar; answers that `folder` holds already are kept.
+/// Runs an exam with a progress bar; answers that are already in `folder` are kept.
 ///
 /// # Errors
-/// Everything that [`sit`] refuses; a model whose context has no room for an answer.
+/// As [`sit`], and a model whose context has no room for an answer.
 pub fn examine(
     examined: &Examined,
     papers: &Papers,
@@ -176,9 +181,6 @@ pub fn examine(
     let context = examined.opened.model.config.max_position_embeddings;
     let no_room = || report(EvalError::NoRoom { context, answer: spec.max_new_tokens });
     let fitted = fit_context(spec, context).ok_or_else(no_room)?;
-    if options.limit.is_none() {
-        check_exam(papers, spec, template, examined.tokenizer, context).map_err(report)?;
-    }
     let bar = progress::bar("exam", 0);
     let sitting = Sitting {
         papers,
@@ -204,7 +206,7 @@ pub fn examine(
     result.map_err(report)
 }
 
-/// The report as a table, or as JSON for machines.
+/// Prints the report as a table or as JSON.
 fn show(name: &str, result: &ExamReport, json: bool) -> Result<()> {
     if json {
         println!("{}", medley_chat::escaped(&serde_json::to_string_pretty(result).into_diagnostic()?));
@@ -215,17 +217,29 @@ fn show(name: &str, result: &ExamReport, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Says what was taken from the papers, and what was not.
+/// Prints the number of items that were read and rejected: by file with `-v` or for a single file, else in total.
 pub fn say_papers(papers: &Papers) {
+    let by_file = logging::is_verbose() || papers.files.len() < 2;
+    let name = |file: &PaperInput| shown(Path::new(&file.path));
+    if !by_file {
+        let items: usize = papers.files.iter().map(|file| file.items).sum();
+        let mut layouts: Vec<&str> = papers.files.iter().map(|file| file.layout.as_str()).collect();
+        layouts.sort_unstable();
+        layouts.dedup();
+        tell("papers", format!("{items} items of {} files ({})", papers.files.len(), layouts.join(", ")));
+    }
     for file in &papers.files {
-        tell("papers", format!("{}: {} items ({})", shown(Path::new(&file.path)), file.items, file.layout));
+        if by_file {
+            tell("papers", format!("{}: {} items ({})", name(file), file.items, file.layout));
+        }
         for (reason, count) in file.refused.iter().chain(&file.mended) {
-            say(format!("         {count}: {reason}"));
+            let place = if by_file { String::new() } else { format!("{}: ", name(file)) };
+            tell("", format!("{place}{count}: {reason}"));
         }
     }
 }
 
-/// What is asked, from where.
+/// Settings of an exam, with the folder that their paths are relative to.
 struct Settings {
     spec: ExamSpec,
     base_dir: PathBuf,
@@ -252,7 +266,7 @@ fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
     }
     if spec.papers.is_empty() {
         return Err(miette!(
-            help = "name files of items with --papers, or a recipe that does with --recipe",
+            help = "name files of items with --papers, or a recipe with an exam with --recipe",
             "no exam papers"
         ));
     }
@@ -279,18 +293,15 @@ fn settings(args: &ExamArgs, found: &FoundModel) -> Result<Settings> {
     Ok(settings)
 }
 
-/// A path of the command line is relative to the working directory, whatever the recipe's folder.
+/// A path of the command line is relative to the working directory, not to the recipe's folder.
 fn absolute(pattern: &str) -> Result<String> {
     let path = std::env::current_dir().into_diagnostic()?.join(pattern);
     Ok(path.display().to_string())
 }
 
-/// Whether a pattern that leads nowhere here may be a data set of the hub.
+/// Whether papers are a data set of the hub: `owner/name`, without a local file of that name.
 fn is_hub_name(pattern: &str) -> bool {
-    let named = pattern
-        .split_once('/')
-        .is_some_and(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'));
-    named && !pattern.starts_with(['.', '~']) && !pattern.contains(['*', '?', '[']) && !Path::new(pattern).exists()
+    is_hub_id(pattern) && !pattern.contains(['*', '?', '[']) && !Path::new(pattern).exists()
 }
 
 /// The exam without a recipe.
@@ -307,8 +318,8 @@ fn bare_spec() -> ExamSpec {
     }
 }
 
-/// A run's own exam goes into the run; everything else into a folder that the model and the question decide, so that the
-/// same command goes on where it was killed.
+/// A run's own exam goes into the run; any other into a folder named by a hash of model and options, so that the same
+/// command continues an exam that was killed.
 fn default_folder(args: &ExamArgs, found: &FoundModel, examined: &Examined) -> PathBuf {
     let usual = args.papers.is_empty()
         && args.recipe.is_none()

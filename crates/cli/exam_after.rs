@@ -1,4 +1,4 @@
-//! The exam at the end of `medley train`: the trained model, and beside it the base as it was.
+//! The exam at the end of `medley train`, of the trained model and of its base.
 
 use std::path::Path;
 
@@ -19,10 +19,10 @@ use crate::exam_check::RecipeExam;
 use crate::models::model_hash;
 use crate::progress::tell;
 
-/// Where the base model's answers go, inside the run's exam folder.
+/// Folder of the base model's answers, inside the run's exam folder.
 const BASE_FOLDER: &str = "base";
 
-/// Sits the base (unless `skip_base`, or it has no weights worth asking) and the trained model down to the recipe's exam.
+/// Runs the recipe's exam with the base, except fresh weights or with `skip_base`, and with the trained model.
 ///
 /// # Errors
 /// A model that cannot be used, or answers of another exam in the run's folder.

@@ -1,30 +1,27 @@
-//! What answering takes, before any weight is read.
+//! Memory plan of inference, checked before any weight is read.
 
 use burn::tensor::DType;
-use medley_model::{DeviceKind, ModelDescription};
+use medley_model::{DeviceKind, ModelDescription, PREFILL_TOKENS};
 use medley_trainer::metrics::resident_memory;
 use medley_trainer::plan::{Budget, readable_bytes};
 use miette::miette;
 
 use crate::progress::say;
 
-/// Tokens of prompts that go through the layers together, at most.
-const PREFILL_TOKENS: usize = 8192;
-
-/// What a model is asked to do.
+/// Workload of an inference.
 #[derive(Clone, Copy, Debug)]
 pub struct Answering {
-    /// Sequences that are answered together.
+    /// Sequences generated together.
     pub batch_size: usize,
     /// Longest prompt in tokens.
     pub prompt_tokens: usize,
     /// Longest answer in tokens.
     pub new_tokens: usize,
-    /// Go on although the memory is not enough.
+    /// Load the model even if memory is insufficient.
     pub ignore_plan: bool,
 }
 
-/// Bytes by what they are for.
+/// Memory by use, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Needs {
     weights: usize,
@@ -43,12 +40,14 @@ impl Needs {
         let keys = config.num_key_value_heads * config.head_dim;
         let queries = config.num_attention_heads * config.head_dim;
         let per_token = 3 * config.hidden_size + 3 * config.intermediate_size + 2 * queries + 2 * keys;
-        // While an adapter is merged, a weight, its sum and its new value are on the host together.
+        // Sizes of layers are checked against the weights; lengths and numbers of sequences can be anything.
+        let cache_per_token = 2 * config.num_hidden_layers * keys * size;
+        // Merging an adapter has a weight, the update and their sum in host memory.
         let copies = if described.adapter.is_some() { 3 } else { 1 };
         Self {
             weights: described.weight_bytes(dtype),
             reading: copies * described.largest_weight() * size_of::<f32>(),
-            cache: answering.batch_size.saturating_mul(2 * sequence * config.num_hidden_layers * keys * size),
+            cache: answering.batch_size.saturating_mul(sequence).saturating_mul(cache_per_token),
             activations: answering
                 .batch_size
                 .saturating_mul(config.vocab_size * size_of::<f32>())
@@ -56,16 +55,16 @@ impl Needs {
         }
     }
 
-    /// Reading ends before answering begins.
+    /// Peak, in bytes: reading of weights ends before generation begins.
     fn peak(&self) -> usize {
         self.reading.max(self.cache.saturating_add(self.activations)).saturating_add(self.weights)
     }
 }
 
-/// Refuses a model that the device's memory does not hold.
+/// Refuses a model that does not fit into the device's memory.
 ///
 /// # Errors
-/// Too little memory, with what would help.
+/// Too little memory, with remedies.
 pub fn check(
     name: &str,
     described: &ModelDescription,
@@ -93,8 +92,8 @@ pub fn check(
         return Ok(());
     }
     let help = match needs.weights + needs.reading <= budget.bytes {
-        true => "lower --batch-size, --max-prompt-tokens or --max-new-tokens; or go on all the same with --ignore-plan",
-        false => "take a smaller model or a machine with more memory; or go on all the same with --ignore-plan",
+        true => "lower --batch-size, --max-prompt-tokens or --max-new-tokens; or load it anyway with --ignore-plan",
+        false => "take a smaller model or a machine with more memory; or load it anyway with --ignore-plan",
     };
     Err(miette!(help = help, "{problem}"))
 }
@@ -119,5 +118,11 @@ mod tests {
         let longest = Answering { prompt_tokens: 1 << 40, new_tokens: 1 << 40, ..answering };
         assert_eq!(Needs::of(&described, DType::F32, &longest).cache, 2 * 128 * 2 * 24 * 2 * 4, "the context ends it");
         assert!(needs.peak() >= needs.weights + needs.cache + needs.activations);
+        let mut endless = describe_model(&model, None).expect("the fixture is there");
+        endless.config.max_position_embeddings = usize::MAX;
+        let endless = Needs::of(&endless, DType::F32, &longest);
+        assert_eq!(endless.cache, 2 * (1 << 41) * 2 * 2 * 24 * 4);
+        let all = Answering { batch_size: usize::MAX, prompt_tokens: usize::MAX, ..answering };
+        assert_eq!(Needs::of(&described, DType::F32, &all).peak(), usize::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! The command line of Medley: arguments, progress and the flat story of a run.
+//! The command line of Medley: arguments, progress, and the steps of a run in order.
 //!
 //! Standard output is for data (tables, JSON, generated text); everything else goes to standard error and to the run's
 //! `log.txt`.
@@ -68,32 +68,32 @@ struct Train {
 
 #[derive(Args)]
 struct Global {
-    /// Say more: -v for what each stage decides, -vv for every detail (RUST_LOG overrides)
+    /// More output: -v for the decisions of each stage, -vv for debug output (RUST_LOG overrides)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Mix, fine-tune, examine: the whole way of a recipe
+    /// Run a recipe: mix its data, fine-tune the model, sit the exam
     Train(Box<train::TrainArgs>),
     /// Mix the data of a recipe at its exact ratio and size
     Mix(Box<mix::MixArgs>),
-    /// What a recipe's training will take: memory by part, steps, operations, disk
+    /// Plan a recipe's training: memory by part, steps, operations, disk
     Plan(plan::PlanArgs),
-    /// Show samples as the model will see them: prompt, supervised, cut
+    /// Show samples as the model sees them: prompt, supervised, cut
     Preview(preview::PreviewArgs),
     /// Show, list and describe recipes
     Recipe(recipe::RecipeArgs),
-    /// Talk to a model
+    /// Chat with a model
     Chat(chat::ChatArgs),
-    /// Sit a model down to an open-book exam
+    /// Examine a model with multiple-choice questions, open-book and closed-book
     Exam(Box<exam::ExamArgs>),
     /// Tabulate runs as the paper's Table 4 or 5
     Report(report::ReportArgs),
-    /// Check that a device computes right, and how fast its matrix products are
+    /// Check a device's operations for correctness, and measure its matrix products
     Selftest(selftest::SelftestArgs),
-    /// List runs and how they stand; show one with its curves, in the terminal and as a page
+    /// List runs with their status; show or compare them, in the terminal and as a page
     Runs(runs::RunsArgs),
     /// Write a completion script for a shell
     Completions(commands::CompletionsArgs),
@@ -103,7 +103,7 @@ enum Command {
 
 /// Runs `medley` with the process's arguments.
 pub fn medley() -> ExitCode {
-    output::end_with_the_reader();
+    prepare_streams();
     let Medley { global, command } = parsed(commands::definition());
     if command.leaves_its_result_on_disk() {
         output::outlive_the_reader();
@@ -116,13 +116,20 @@ pub fn medley() -> ExitCode {
 
 /// Runs `train` with the process's arguments.
 pub fn train() -> ExitCode {
-    output::end_with_the_reader();
+    prepare_streams();
     let Train { global, args } = parsed(Train::command());
     output::outlive_the_reader();
     run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
 }
 
-/// The process's arguments; help and errors are printed as all else is, for an error quotes what was given.
+/// Signals and colours, before anything is printed.
+fn prepare_streams() {
+    output::end_with_the_reader();
+    screen::choose_colours();
+    errors::follow_colours();
+}
+
+/// The process's arguments. Help and errors go through [`output`], because errors quote the arguments.
 fn parsed<T: FromArgMatches>(definition: clap::Command) -> T {
     let matches = definition.try_get_matches();
     matches.and_then(|matches| T::from_arg_matches(&matches)).unwrap_or_else(|error| {
@@ -138,7 +145,7 @@ fn parsed<T: FromArgMatches>(definition: clap::Command) -> T {
 }
 
 impl Command {
-    /// Such commands go on without their terminal; the others end with the reader of what they print.
+    /// Such commands continue without their terminal; others end when the reader of their output does.
     fn leaves_its_result_on_disk(&self) -> bool {
         match self {
             Self::Train(_) | Self::Exam(_) => true,
@@ -166,12 +173,10 @@ fn done(command: Command) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command; one that fails is told of on standard error and ends with the status `trouble`.
+/// Runs a command; an error is printed to standard error and ends the process with status `trouble`.
 fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
     out_of_memory::end_with_a_message();
     quiet_drivers();
-    screen::choose_colours();
-    errors::follow_colours();
     logging::start(global.verbose);
     match command() {
         Ok(code) => {
@@ -186,7 +191,7 @@ fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<Ex
     }
 }
 
-/// Mesa's Vulkan drivers complain on standard error, once a probe, where no session has set this variable.
+/// Sets `XDG_RUNTIME_DIR` if no session has: without it Mesa's Vulkan drivers print a warning at every probe.
 fn quiet_drivers() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // SAFETY: the process has just started and has one thread.

@@ -13,15 +13,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// The run's log: never a reason for the run to stop.
+/// The run's log; failures to write it never stop the run.
 struct RunLog {
     place: Place,
-    /// Lines that could not be written since the last one that could.
+    /// Lines lost since the last successful write.
     missing: usize,
 }
 
 enum Place {
-    /// What was logged before the run's folder is known waits in memory.
+    /// Lines logged before the run's folder is known, in memory.
     Waiting(Vec<u8>),
     Open(File),
     /// The file cannot be opened.
@@ -37,7 +37,7 @@ impl RunLog {
             Place::Nowhere => {}
             Place::Open(file) => {
                 if self.missing > 0 {
-                    // A line that was cut off by a full disk ends here.
+                    // Begins with a line feed: a full disk may have cut the last line.
                     let note = format!("\n{} lines are missing here: the log could not be written\n", self.missing);
                     self.missing += 1;
                     file.write_all(note.as_bytes())?;
@@ -51,15 +51,15 @@ impl RunLog {
     }
 }
 
-/// How often `-v` was given.
+/// Number of `-v` flags.
 static VERBOSITY: AtomicU8 = AtomicU8::new(0);
 
-/// Whether the user wants to know more than usual (`-v`).
+/// Whether `-v` was given.
 pub fn is_verbose() -> bool {
     VERBOSITY.load(Ordering::Relaxed) > 0
 }
 
-/// Starts logging: warnings (with -v: what each stage decides) to standard error, the latter always to the run's log.
+/// Starts logging: warnings to standard error (with -v the decisions of each stage), all of it to the run's log.
 pub fn start(verbose: u8) {
     VERBOSITY.store(verbose, Ordering::Relaxed);
     let level = match verbose {
@@ -81,7 +81,7 @@ pub fn start(verbose: u8) {
         .log_internal_errors(false)
         .with_ansi(false)
         .with_filter(EnvFilter::new(ours("debug")).add_directive(LevelFilter::WARN.into()));
-    // A second subscriber in one process only happens in tests; the first stays.
+    // Setting the subscriber a second time, as tests do, keeps the first.
     let _ = tracing_subscriber::registry().with(terminal).with(file).try_init();
 }
 
@@ -90,8 +90,8 @@ fn crates_at(level: &str) -> String {
     crates.map(|name| format!("medley_{name}={level}")).join(",")
 }
 
-/// Sends the log to `path` from now on, with what was logged before. A log that cannot be written is said once, on standard
-/// error, and stops nothing.
+/// Writes the log to `path` from now on, beginning with the lines logged before. A failure is reported once on standard
+/// error and does not stop the run.
 pub fn log_to(path: &Path) {
     let opened = OpenOptions::new().create(true).append(true).open(path);
     let before = {
@@ -112,7 +112,7 @@ pub fn log_to(path: &Path) {
     }
 }
 
-/// Writes a line to the run's log and nowhere else.
+/// Writes a line to the run's log only.
 pub fn note(line: &str) {
     let mut text = String::new();
     let _ = SystemTime.format_time(&mut fmt::format::Writer::new(&mut text));
@@ -126,11 +126,11 @@ fn append(bytes: &[u8]) {
     }
 }
 
-/// Called without the lock: where standard error fails too, that would be noted in the log.
+/// Called without the lock: a failing standard error is noted in the log, which takes the lock.
 fn say_lost(error: &io::Error) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::SeqCst) {
-        eprintln!("note: the run's log.txt cannot be written ({error}); the run goes on");
+        eprintln!("note: the run's log.txt cannot be written ({error}); the run continues");
     }
 }
 

@@ -1,12 +1,13 @@
-//! The ratio ledger in short: a line for every source, and why records are missing.
+//! Short form of the ratio ledger: a row for each source, and the reasons for rejected records.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use medley_mixture::{Ledger, SourceLedger};
+use medley_view::grouped;
 
+use crate::logging;
 use crate::progress::{self, say};
-use crate::{logging, plan_table};
 
-/// Says what was mixed: in full with `-v`, else in short. The run's log holds all of it.
+/// Prints the ledger, in full with `-v`, else in short; the run's log has the full one.
 pub fn say_ledger(ledger: &Ledger) {
     if logging::is_verbose() {
         return say(ledger.to_string());
@@ -28,24 +29,29 @@ fn summary(ledger: &Ledger) -> String {
     let (all, supervised, cut) = tokens.fold((0, 0, 0), |(all, supervised, cut), line| {
         (all + line.tokens, supervised + line.supervised_tokens, cut + line.truncated_samples)
     });
-    let cut = if cut > 0 { format!(", {} samples cut to chat.max_tokens", count(cut)) } else { String::new() };
-    format!("{} samples, {} tokens, {} of them supervised{cut}", count(ledger.chosen), count(all), count(supervised))
+    let cut = if cut > 0 { format!(", {} samples cut to chat.max_tokens", grouped(cut)) } else { String::new() };
+    format!(
+        "{} samples, {} tokens, {} of them supervised{cut}",
+        grouped(ledger.chosen),
+        grouped(all),
+        grouped(supervised)
+    )
 }
 
-/// Source, records read, records that can be chosen, samples chosen, share.
+/// Record counts and share of each source.
 fn table(ledger: &Ledger) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_header(["source", "read", "left out", "held out", "to choose from", "chosen", "share"]);
+    table.set_header(["source", "read", "left out", "held out", "available", "chosen", "share"]);
     for (source, line) in &ledger.sources {
         let out = line.read.saturating_sub(line.available + line.held_out + line.beyond_cap);
         table.add_row([
             source.clone(),
-            count(line.read),
-            count(out),
-            count(line.held_out),
-            count(line.available),
-            count(line.chosen),
+            grouped(line.read),
+            grouped(out),
+            grouped(line.held_out),
+            grouped(line.available),
+            grouped(line.chosen),
             format!("{:.1} %", 100.0 * line.realised_share),
         ]);
     }
@@ -58,7 +64,7 @@ fn table(ledger: &Ledger) -> String {
     table.trim_fmt()
 }
 
-/// Why records of a source are left out, and that some come more than once.
+/// Rejected records of a source by reason, its heuristics and repeats.
 fn missing(line: &SourceLedger) -> Option<String> {
     let reasons = line.rejected.iter().map(|(reason, counted)| (counted.count, reason.as_str().to_owned()));
     let others = [
@@ -69,15 +75,11 @@ fn missing(line: &SourceLedger) -> Option<String> {
         (line.beyond_cap, "beyond max_records".to_owned()),
     ];
     let left_out = reasons.chain(others).filter(|(number, _)| *number > 0);
-    let mut notes: Vec<String> = left_out.map(|(number, reason)| format!("{} {reason}", count(number))).collect();
+    let mut notes: Vec<String> = left_out.map(|(number, reason)| format!("{} {reason}", grouped(number))).collect();
     notes.extend(line.heuristic.iter().map(|heuristic| format!("heuristic: {heuristic}")));
     if line.repeated > 0 {
         let epochs = line.chosen as f64 / line.available.max(1) as f64;
-        notes.push(format!("{} of the chosen are repeats ({epochs:.2} epochs)", count(line.repeated)));
+        notes.push(format!("{} of the chosen are repeats ({epochs:.2} epochs)", grouped(line.repeated)));
     }
     (!notes.is_empty()).then(|| notes.join(", "))
-}
-
-fn count(number: u64) -> String {
-    plan_table::count(number as usize)
 }

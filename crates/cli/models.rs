@@ -1,4 +1,4 @@
-//! Models by the names that a user gives them.
+//! Lookup of models by name, and loading.
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +15,18 @@ use crate::inference_plan::{self, Answering};
 use crate::named_run;
 use crate::progress::{self, say};
 
-/// Where a model is, and the run that it belongs to.
+/// Location of a model, and the run that it belongs to.
 pub struct FoundModel {
     /// Weights and configuration, or an adapter.
     pub directory: PathBuf,
     /// The run's folder, where it is a run's.
     pub run: Option<PathBuf>,
-    /// What it is called: the hub id, the directory, or the run's folder, whatever it was named by.
+    /// Hub id, directory, or the run's folder.
     pub name: String,
 }
 
-/// What `--model` names: a model directory, an adapter, a run (by folder, name or hash), or a hub model, which is fetched.
+/// Finds the model of `--model`: a model directory, an adapter, a run (by folder, name or hash), or a hub model, which is
+/// fetched.
 ///
 /// # Errors
 /// Nothing of that name, or a run without a model yet.
@@ -46,7 +47,7 @@ pub fn find_model(name: &str) -> Result<FoundModel> {
     Ok(FoundModel { directory, run, name: shown })
 }
 
-/// A local directory as it is; `owner/name` else from the hub's cache or the hub.
+/// `local` if it is a directory; else the hub model `name`, from the cache or the hub.
 ///
 /// # Errors
 /// Neither here nor on the hub.
@@ -57,12 +58,12 @@ pub fn snapshot(name: &str, revision: Option<&str>, local: &Path) -> Result<Path
     })
 }
 
-/// The same without the weights of a hub model: configuration and tokenizer.
+/// [`snapshot`] without the weights of a hub model: configuration and tokenizer.
 ///
 /// # Errors
 /// Neither here nor on the hub.
 pub fn description(name: &str, revision: Option<&str>, local: &Path) -> Result<PathBuf> {
-    // An adapter has no tokenizer of its own at times; it is small.
+    // Adapters often have no tokenizer, and are small enough to fetch whole.
     local_or(name, local, |hub| hub.tokenizer_snapshot(name, revision).or_else(|_| hub.model_snapshot(name, revision)))
 }
 
@@ -74,7 +75,7 @@ fn local_or(
     if local.is_dir() {
         return Ok(local.to_path_buf());
     }
-    // What can be no hub model is refused here, with the nearest names of runs.
+    // A name that cannot be a hub id is refused here, with the nearest names of runs.
     if let Some(run) = named_run::model(name)? {
         return Ok(run);
     }
@@ -88,13 +89,13 @@ pub struct LoadedModel {
     pub opened: OpenedModel,
     /// Its tokenizer and chat template.
     pub tokenizer: ChatTokenizer,
-    /// What it computes on.
+    /// The device of its weights.
     pub device: RunDevice,
 }
 
 impl FoundModel {
-    /// Loads it onto the device that was asked for; an adapter is added to its base, which `base` names where its own
-    /// configuration does not lead there.
+    /// Loads the model onto the requested device. An adapter is merged into its base: `base`, else the one in its
+    /// configuration.
     ///
     /// # Errors
     /// No such device, files that do not fit each other, weights that are not finite, too little memory, a tokenizer larger

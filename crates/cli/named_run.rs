@@ -1,4 +1,4 @@
-//! Runs by the names that a user gives them, for every command that takes a run.
+//! Lookup of runs by name, for every command that takes a run.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub fn run(name: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As [`run`].
 pub fn runs(name: &Path) -> Result<Vec<PathBuf>> {
-    // A table needs only the recipe and the exam of a run.
+    // Tables need only the recipe and the exam of a run, not its `run.json`.
     if name.join("recipe.toml").is_file() {
         return Ok(vec![name.to_path_buf()]);
     }
@@ -41,7 +41,7 @@ pub fn mix_or_run(name: &Path) -> Result<PathBuf> {
     }
     match find_run(&name.to_string_lossy(), Match::Prefix) {
         Ok(run) => Ok(relative(&run)),
-        // A folder that is there has an error of its own.
+        // The caller reports what is wrong with an existing folder.
         Err(RunNameError::NotFound { .. }) if name.is_dir() => Ok(name.to_path_buf()),
         Err(error @ RunNameError::NotFound { .. }) => {
             let hint = error.hint();
@@ -61,7 +61,7 @@ pub fn mix_or_run(name: &Path) -> Result<PathBuf> {
 /// # Errors
 /// Several runs of that name; no run, and no hub model can have that name.
 pub fn model(name: &str) -> Result<Option<PathBuf>> {
-    let hub = may_be_hub_model(name);
+    let hub = is_hub_id(name);
     match find_run(name, if hub { Match::Whole } else { Match::Prefix }) {
         Ok(run) => Ok(Some(relative(&run))),
         Err(RunNameError::NotFound { .. }) if hub => Ok(None),
@@ -74,15 +74,15 @@ pub fn model(name: &str) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Whether a name has the form `owner/name`.
-pub fn may_be_hub_model(name: &str) -> bool {
+/// Whether a name has the form of a hub id, `owner/name`.
+pub fn is_hub_id(name: &str) -> bool {
     let named =
         name.split_once('/').is_some_and(|(owner, id)| !owner.is_empty() && !id.is_empty() && !id.contains('/'));
     named && !name.starts_with(['.', '~', '-'])
 }
 
-/// Lets `model.base` name a run as every command does; in the recipe it becomes the run's absolute folder, which means the
-/// same from anywhere.
+/// Resolves a `model.base` that names a run to the run's absolute folder, so that the stored recipe does not depend on the
+/// working directory.
 ///
 /// # Errors
 /// Several runs of that name.
@@ -91,10 +91,10 @@ pub fn adopt_base(resolved: &mut Resolved) -> Result<()> {
     if base.starts_with("init:") || resolved.find(&base).exists() {
         return Ok(());
     }
-    let precision = if may_be_hub_model(&base) { Match::Whole } else { Match::Prefix };
+    let precision = if is_hub_id(&base) { Match::Whole } else { Match::Prefix };
     let run = match find_run(&base, precision) {
         Ok(run) => Some(relative(&run)),
-        // A task that does not need the model need not find it; the others name what is wrong.
+        // Commands that need the model report a missing one themselves.
         Err(RunNameError::NotFound { .. }) => None,
         Err(error) => return Err(report(error)),
     };
@@ -106,7 +106,7 @@ pub fn adopt_base(resolved: &mut Resolved) -> Result<()> {
     Ok(())
 }
 
-/// A run that has no model yet, with the command that finishes it.
+/// Error: the run has no model yet, with the command that finishes it.
 pub fn without_model(run: &Path) -> miette::Report {
     let help = match RunOverview::read(run).hint {
         Some(command) => format!("finish it: {command}\nor name a checkpoint in its steps/"),

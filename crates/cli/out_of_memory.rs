@@ -1,15 +1,15 @@
-//! An allocation that fails ends the process with a message and a status instead of an abort.
+//! Failed allocations end the process with a message and exit status 1 instead of an abort.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of the allocation that failed last; those that somebody handles are no matter.
+/// Size of the last failed allocation in bytes, including those that the caller handled; 0 for none.
 static FAILED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which remembers what it could not give.
-struct Remembering;
+/// The system's allocator, recording failed allocations.
+struct Recording;
 
-impl Remembering {
+impl Recording {
     #[inline]
     fn checked(pointer: *mut u8, size: usize) -> *mut u8 {
         if pointer.is_null() {
@@ -19,48 +19,49 @@ impl Remembering {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Remembering {
+// SAFETY: every call is forwarded unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Recording {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         Self::checked(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         Self::checked(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         Self::checked(unsafe { System.realloc(pointer, layout, size) }, size)
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Remembering = Remembering;
+static ALLOCATOR: Recording = Recording;
 
-/// From here on, an abort for want of memory is told and ends with the status 1.
+/// Installs a SIGABRT handler: Rust aborts after a failed allocation.
 pub fn end_with_a_message() {
     #[cfg(unix)]
-    // SAFETY: the handler calls nothing but what is allowed in one.
+    // SAFETY: the handler calls only async-signal-safe functions.
     unsafe {
         libc::signal(libc::SIGABRT, on_abort as extern "C" fn(libc::c_int) as libc::sighandler_t);
     }
 }
 
-/// Rust has written how many bytes were wanted. Other aborts go on: returning ends the process as if nobody had looked.
+/// Prints a message, below Rust's own with the size of the allocation, and exits. Other aborts continue: `abort` ends the
+/// process when the handler returns.
 #[cfg(unix)]
 extern "C" fn on_abort(_signal: libc::c_int) {
     if FAILED.load(Ordering::Relaxed) == 0 {
         return;
     }
-    // SAFETY: both are allowed in a signal handler, and the message is as long as it says.
+    // SAFETY: both functions are async-signal-safe; pointer and length are those of the message.
     unsafe {
         libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
         libc::_exit(1);
@@ -68,6 +69,5 @@ extern "C" fn on_abort(_signal: libc::c_int) {
 }
 
 #[cfg(unix)]
-const MESSAGE: &str = "Error: out of memory: the system gives this process no more\n  help: raise the limit on memory (`ulimit -v`, \
-                       the control group or the job), or ask for less: a smaller `mix.size`, fewer `--threads`, or a mix in \
-                       pieces with `--shard`\n";
+const MESSAGE: &str = "Error: out of memory: an allocation failed\n  help: raise the memory limit (`ulimit -v`, the control group or the \
+                       job), or use less: a smaller `mix.size`, fewer `--threads`, or a mix in pieces with `--shard`\n";

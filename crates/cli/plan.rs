@@ -1,4 +1,4 @@
-//! `medley plan`: what a recipe's training will take, and whether this machine has it.
+//! `medley plan`: memory, work and disk of a recipe's training, compared with this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
 use crate::exam_check::RecipeExam;
-use crate::mix::mix_with_papers;
+use crate::mix::mix_recipe;
 use crate::plan_table;
 use crate::progress::{say, tell};
 use crate::train::requested;
@@ -27,13 +27,13 @@ use crate::train::requested;
 pub struct PlanArgs {
     #[command(flatten)]
     recipe: RecipeChoice,
-    /// auto, cuda, wgpu or cpu; a GPU need not be here
+    /// auto, cuda, wgpu or cpu; a GPU need not be present
     #[arg(long, default_value = "auto")]
     device: DeviceRequest,
     /// Memory to plan for, such as 24GiB, 8GB or 8e9 [default: this machine's, or its control group's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     budget: Option<usize>,
-    /// The run's folder, whose disk is looked at [default: checkpoints]
+    /// The run's folder, for the free space of its disk [default: checkpoints]
     #[arg(long, value_name = "DIR", default_value = "checkpoints", hide_default_value = true)]
     out: PathBuf,
     /// Print the plan as JSON
@@ -41,7 +41,7 @@ pub struct PlanArgs {
     json: bool,
 }
 
-/// Mixes, encodes, and prints what training would take; no weight is read.
+/// Mixes, encodes, and prints the plan; no weight is read.
 pub fn run(args: PlanArgs) -> miette::Result<()> {
     let resolved = args.recipe.load()?;
     let recipe = &resolved.recipe;
@@ -50,7 +50,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let config = base.config().map_err(report)?;
     let tokenizer = ChatTokenizer::from_dir(&tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
     let exam = RecipeExam::checked(&resolved, &tokenizer, config.max_position_embeddings)?;
-    let mut mix = mix_with_papers(&resolved, &tokenizer, &exam.papers)?;
+    let mut mix = mix_recipe(&resolved, &tokenizer, &exam.papers)?;
     let (samples, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let budget = args.budget.map(Budget::given).or_else(|| Budget::of(kind));
@@ -83,7 +83,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
         say(format!("this does not fit; {}", advice(&remedies)));
     }
     if !plan.disk.fits() {
-        say("the disk does not hold this run's checkpoints and model");
+        say("this run's checkpoints and model do not fit on the disk");
     }
     Ok(())
 }
@@ -108,13 +108,13 @@ pub struct Start<'a> {
     pub order: &'a TrainingOrder,
     pub validation: &'a [Sample],
     pub root: &'a Path,
-    /// Memory that it may take, where the user says so.
+    /// Memory limit in bytes, if the user sets one.
     pub budget: Option<usize>,
-    /// Train although the plan says that the memory is not enough.
+    /// Train even if the plan does not fit.
     pub ignore_plan: bool,
 }
 
-/// Says what the training will take, and gives its settings with the block policy in force.
+/// Prints the plan of a training, and returns its settings with the block policy resolved.
 ///
 /// # Errors
 /// Too little memory or disk, with the settings that would fit.
@@ -134,14 +134,14 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
         saves_base: start.base.is_new(),
         save_dtype: start.base.save_dtype(start.spec, start.dtype).map_err(report)?,
     };
-    // Training itself says best what is wrong with an empty mix.
+    // Training reports an empty mix.
     let Some(plan) = Plan::new(&input) else { return Ok(start.spec.clone()) };
     plan_table::lines(&plan).into_iter().for_each(|(label, text)| tell(label, text));
     if !plan.fits() {
         let problem = plan_table::too_large(&plan);
         let advice = advice(&input.remedies());
         if !start.ignore_plan {
-            let help = format!("{advice}; or train all the same with --ignore-plan");
+            let help = format!("{advice}; or train anyway with --ignore-plan");
             return Err(miette!(help = help, "{problem}"));
         }
         tell("note", format!("{problem}; {advice}"));
@@ -158,7 +158,7 @@ pub fn check(start: &Start<'_>) -> miette::Result<TrainSpec> {
         );
         if !start.ignore_plan {
             let help = "make room, name another folder with --out, or keep fewer checkpoints (train.save_total_limit); \
-                        or train all the same with --ignore-plan";
+                        or train anyway with --ignore-plan";
             return Err(miette!(help = help, "{problem}"));
         }
         tell("note", problem);
@@ -198,7 +198,7 @@ pub fn parse_bytes(text: &str) -> Result<usize, String> {
     Err(format!("`{text}` is {bytes:e} bytes; a size is between 1 byte and 2^60"))
 }
 
-/// Larger sizes are mistakes, and sums of them would not fit.
+/// Largest size; sums of a few do not overflow.
 const LARGEST: f64 = (1_u64 << 60) as f64;
 
 /// Length of the number at the start of a size, with its exponent: an `e` without digits behind it begins a unit.
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_what_is_one() {
+    fn invalid_sizes_are_refused_with_examples() {
         let refused = |text: &str| parse_bytes(text).expect_err(text);
         assert_eq!(refused("24 apples"), "unknown unit `apples`; expected B, KiB, MiB, GiB, TiB, KB, MB, GB or TB");
         assert!(refused("8eb").starts_with("unknown unit `eb`"));

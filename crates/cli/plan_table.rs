@@ -3,14 +3,12 @@
 use comfy_table::{CellAlignment, Table, presets};
 use medley_model::DeviceKind;
 use medley_trainer::plan::{Plan, PlanInput, Remedy, readable_bytes as bytes};
+use medley_view::grouped;
 use serde_json::{Value, json};
 
 /// `12,345`.
 pub fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
+    grouped(number as u64)
 }
 
 /// `1.23 PFLOP`.
@@ -33,10 +31,10 @@ pub fn table(plan: &Plan, input: &PlanInput<'_>) -> String {
     }
     table.add_row(["peak".to_owned(), String::new(), bytes(plan.peak as u64), plan.moment.describe().to_owned()]);
     if let Some(budget) = &plan.budget {
-        let verdict = if plan.fits() { "fits" } else { "TOO LITTLE" };
+        let verdict = if plan.fits() { "fits" } else { "DOES NOT FIT" };
         let free = budget.available.map_or(String::new(), |free| format!(", {} free", bytes(free as u64)));
         let note = format!("{}{free}: {verdict}", budget.origin);
-        table.add_row(["there is".to_owned(), String::new(), bytes(budget.bytes as u64), note]);
+        table.add_row(["available".to_owned(), String::new(), bytes(budget.bytes as u64), note]);
     }
     for column in table.column_iter_mut().skip(1).take(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -101,7 +99,7 @@ fn checkpoints(count: usize) -> String {
     if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") }
 }
 
-/// The plan in short: labels and texts.
+/// Short form of the plan: labels and texts.
 pub fn lines(plan: &Plan) -> Vec<(&'static str, String)> {
     let of = plan.budget.as_ref().map_or(String::new(), |budget| format!(" of {}", bytes(budget.bytes as u64)));
     let parts: Vec<String> = plan
@@ -134,7 +132,7 @@ pub fn too_large(plan: &Plan) -> String {
     format!("this training needs {} in {}{there_is}", bytes(plan.peak as u64), plan.moment.describe())
 }
 
-/// For programs.
+/// The plan as JSON.
 pub fn json(plan: &Plan, remedies: &[Remedy]) -> Value {
     let mut value = json!(plan);
     value["fits"] = json!(plan.fits());

@@ -1,4 +1,4 @@
-//! `medley preview`: samples as the model will see them.
+//! `medley preview`: samples as the model sees them.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -15,13 +15,14 @@ use crate::base::tokenizer_directory;
 use crate::choice::RecipeChoice;
 use crate::encode::encode;
 use crate::errors::report;
+use crate::exam_check::papers;
 use crate::mix::mix_recipe;
 use crate::{preview_exam, progress};
 
-/// Columns where standard output is no terminal.
+/// Width for standard output that is not a terminal, in columns.
 const PIPE_WIDTH: usize = 100;
 
-/// Columns that are shown of what was cut.
+/// Columns shown of a cut text.
 const CUT_WIDTH: usize = 240;
 
 /// Arguments of `medley preview`.
@@ -38,7 +39,7 @@ pub struct PreviewArgs {
     /// The samples of these optimizer steps, in training order: 17, or 10-20
     #[arg(long, value_name = "STEPS", conflicts_with_all = ["samples", "source"], value_parser = steps)]
     step: Option<RangeInclusive<usize>>,
-    /// Prompts of the recipe's exam, as the model reads them, instead of samples
+    /// Show prompts of the recipe's exam instead of samples
     #[arg(long, conflicts_with_all = ["source", "step"])]
     exam: bool,
     /// One JSON object per sample, with its ids and labels
@@ -64,7 +65,7 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
         return preview_exam::run(&resolved, usize::from(args.samples), args.json);
     }
     let chat = resolved.recipe.chat.clone();
-    // The tokenizer first: it is the quicker to fail.
+    // The tokenizer first: its errors come sooner than those of the mix.
     let directory = tokenizer_directory(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&directory).map_err(report)?.with_system(chat.system.clone());
     let show = Show { tokenizer: &tokenizer, max_tokens: chat.max_tokens, json: args.json };
@@ -73,7 +74,7 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
         None => {
             let samples = usize::from(args.samples);
             make_small(&mut resolved, args.source.as_deref(), samples)?;
-            let mix = mix_recipe(&resolved, &tokenizer, None)?;
+            let mix = mix_recipe(&resolved, &tokenizer, &papers(&resolved)?)?;
             for (number, record) in take_turns(&mix.train, samples).into_iter().enumerate() {
                 show.record(record, &format!("{}", number + 1), None)?;
             }
@@ -85,10 +86,10 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
     Ok(())
 }
 
-/// The whole mix as training would see it, and of it what these steps train.
+/// Shows the samples of these optimizer steps, from the whole mix in training order.
 fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>) -> miette::Result<()> {
     let (recipe, spec) = (&resolved.recipe, &resolved.recipe.train);
-    let mut mix = mix_recipe(resolved, show.tokenizer, None)?;
+    let mut mix = mix_recipe(resolved, show.tokenizer, &papers(resolved)?)?;
     let (train, _) = encode(&mut mix, show.tokenizer, &recipe.chat)?;
     let records: HashMap<_, _> = mix.train.iter().map(|record| ((record.key, record.copy), record)).collect();
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
@@ -136,11 +137,11 @@ impl Show<'_> {
     }
 }
 
-/// Makes the mix as small as will do: samples are nested, so these are among those of the whole mix.
+/// Shrinks the mix. Mixes of growing size are nested, so its samples are among those of the whole mix.
 fn make_small(resolved: &mut Resolved, source: Option<&str>, samples: usize) -> miette::Result<()> {
     let mix = &mut resolved.recipe.mix;
     if mix.epochs.is_empty() {
-        // A few samples, whatever the recipe counts.
+        // A few samples, whatever the unit of `mix.size`.
         let samples = samples * 20;
         mix.size = if mix.size_in == Unit::Samples { mix.size.min(samples) } else { samples };
     }
@@ -178,7 +179,7 @@ fn take_turns(records: &[MixedRecord], count: usize) -> Vec<&MixedRecord> {
     turns.into_iter().take(count).map(|(_, place)| &records[place]).collect()
 }
 
-/// How previews look here.
+/// Style of previews on this terminal.
 pub fn look() -> PreviewStyle {
     let terminal = Term::stdout();
     let width = if terminal.is_term() { usize::from(terminal.size().1).max(20) } else { PIPE_WIDTH };

@@ -1,4 +1,4 @@
-//! `medley preview --exam`: prompts of a recipe's exam as the model will read them.
+//! `medley preview --exam`: prompts of a recipe's exam, as the model reads them.
 
 use console::style;
 use medley_chat::{ChatTokenizer, preview_text};
@@ -13,10 +13,10 @@ use crate::errors::report;
 use crate::exam_check::RecipeExam;
 use crate::preview::look;
 
-/// Shows the prompts of some items, spread over the exams, in every book of the recipe.
+/// Shows the prompts of some items, spread over the exams, for each of open and closed book that the recipe has.
 ///
 /// # Errors
-/// No papers, or what [`RecipeExam::read`] and [`check_exam`] refuse; the prompts that can be shown are shown first.
+/// No papers, and the errors of [`RecipeExam::read`] and [`check_exam`]; the latter after the prompts.
 pub fn run(resolved: &Resolved, samples: usize, as_json: bool) -> miette::Result<()> {
     let recipe = &resolved.recipe;
     let exam = RecipeExam::read(resolved)?;

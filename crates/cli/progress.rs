@@ -1,7 +1,6 @@
-//! Progress on standard error: bars on a terminal, elsewhere a line now and then.
+//! Progress on standard error: bars on a terminal, occasional lines elsewhere.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Component, Path};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ pub fn bars() -> &'static MultiProgress {
     })
 }
 
-/// Whether bars are drawn: standard error is a terminal that can.
+/// Whether bars are drawn: standard error is a terminal with cursor movement.
 pub fn drawn() -> bool {
     static DRAWN: OnceLock<bool> = OnceLock::new();
     *DRAWN.get_or_init(|| {
@@ -64,11 +63,11 @@ fn tick(bar: &ProgressBar, interval: Duration) {
     }
 }
 
-/// Columns of what a command says, and of the label before it.
+/// Width of notices in columns, and of the label before them.
 const WIDTH: usize = 100;
 const LABEL: usize = 9;
 
-/// A labelled fact, above any progress, wrapped at 100 columns.
+/// Prints a labelled text above any progress, wrapped at 100 columns.
 pub fn tell(label: &str, text: impl AsRef<str>) {
     let label = console::style(format!("{label:LABEL$}")).bold().for_stderr();
     for (at, line) in wrapped(text.as_ref(), WIDTH - LABEL).into_iter().enumerate() {
@@ -79,7 +78,7 @@ pub fn tell(label: &str, text: impl AsRef<str>) {
     }
 }
 
-/// Breaks text between words; a word that is longer than a line stands alone. Colours take no room.
+/// Breaks text between words; a word longer than a line gets its own. Colour sequences have no width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -101,16 +100,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A path as it is shortest from here: relative where it lies below the working directory.
-pub fn shown(path: &Path) -> String {
-    let climbs = path.components().any(|part| part == Component::ParentDir);
-    let path = if climbs { path.canonicalize().unwrap_or_else(|_| path.to_path_buf()) } else { path.to_path_buf() };
-    let below = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf));
-    let path = below.filter(|path| !path.as_os_str().is_empty()).unwrap_or(path);
-    path.display().to_string()
-}
-
-/// A line to the reader, above any progress.
+/// Prints a line above any progress.
 pub fn say(line: impl AsRef<str>) {
     clock().said();
     bars().suspend(|| eprintln!("{}", line.as_ref()));
@@ -118,7 +108,7 @@ pub fn say(line: impl AsRef<str>) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates above are constants; the default bar is a fair stand-in for a mistyped one.
+    // Templates are constants; an invalid one falls back to the default bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -130,7 +120,7 @@ fn done(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     }
 }
 
-/// `, 5m left`, where that can be told.
+/// `, 5m left`, once it can be estimated.
 fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     let left = state.eta();
     if left > Duration::ZERO {
@@ -138,7 +128,7 @@ fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     }
 }
 
-/// A terminal whose failure is no failure of the program: it may be closed at any time, and indicatif panics on errors.
+/// A terminal that reports no errors: it may be closed at any time, and indicatif panics on errors.
 #[derive(Debug, Default)]
 struct Screen {
     frame: Mutex<String>,
@@ -185,7 +175,7 @@ impl TermLike for Screen {
         self.put("\n")
     }
 
-    /// A bar's message may hold the name of a file.
+    /// Screened: messages of bars contain file names.
     fn write_str(&self, text: &str) -> io::Result<()> {
         self.put(&medley_chat::screened(text, true))
     }
@@ -197,17 +187,17 @@ impl TermLike for Screen {
     fn flush(&self) -> io::Result<()> {
         let frame = std::mem::take(&mut *lock(&self.frame));
         let mut stderr = io::stderr().lock();
-        // A frame that is lost is followed by the next; that the terminal is gone is noted by the next line of text.
+        // A lost frame is followed by the next; the next line of text notes that the terminal is gone.
         let _ = stderr.write_all(frame.as_bytes()).and_then(|()| stderr.flush());
         Ok(())
     }
 }
 
-/// First pause between lines of progress off a terminal, and the longest: each is twice the one before.
+/// First and longest pause between lines of progress off a terminal; each pause is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// When a line of progress is due off a terminal.
+/// Schedule of progress lines off a terminal.
 struct Clock {
     last: Instant,
     pause: Duration,
@@ -218,7 +208,7 @@ impl Clock {
         Self { last: now, pause: FIRST_PAUSE }
     }
 
-    /// Any line tells the reader that the work goes on.
+    /// Any printed line is a sign of progress and restarts the pause.
     fn said(&mut self) {
         self.last = Instant::now();
     }
@@ -244,7 +234,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Columns of a line of progress off a terminal.
 const LINE_WIDTH: u16 = 100;
 
-/// Takes what would be drawn, and prints it as plain lines when one is due.
+/// Collects what would be drawn, and prints it as plain lines when one is due.
 #[derive(Debug, Default)]
 struct Lines {
     frame: Mutex<Vec<String>>,
@@ -291,7 +281,7 @@ impl TermLike for Lines {
         let frame = std::mem::take(&mut *lock(&self.frame));
         if !frame.is_empty() && clock().due(Instant::now()) {
             for line in frame {
-                // Neither `say` nor `tracing`, which would draw: this is called while the bars are locked.
+                // Neither `say` nor `tracing`: both would draw, and the bars are locked here.
                 eprintln!("{line}");
                 logging::note(&line);
             }

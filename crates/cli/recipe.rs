@@ -24,7 +24,7 @@ pub struct RecipeArgs {
 enum Command {
     /// Print a recipe with every default written out, and where each value came from
     Show(ShowArgs),
-    /// Make a recipe of a file of LLaMA-Factory, Axolotl, torchtune or TRL: data and training settings
+    /// Convert a file of LLaMA-Factory, Axolotl, torchtune or TRL to a recipe: data and training settings
     Import(ImportArgs),
     /// List the recipes here, in ./recipes and shipped with Medley
     List,
@@ -55,10 +55,10 @@ struct ImportArgs {
     /// Only these sets, by name
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
-    /// Where the recipe goes, rather than to standard output
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long, requires = "out")]
     force: bool,
 }
@@ -88,8 +88,8 @@ fn show(args: &ShowArgs) -> miette::Result<()> {
 
 fn import(args: &ImportArgs) -> miette::Result<()> {
     if let Some(out) = args.out.as_deref().filter(|out| out.exists() && !args.force) {
-        let hint = "--force writes over it";
-        return Err(MietteDiagnostic::new(format!("{} is already there", out.display())).with_help(hint).into());
+        let hint = "--force overwrites it";
+        return Err(MietteDiagnostic::new(format!("{} already exists", out.display())).with_help(hint).into());
     }
     let folder = args.out.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     let recipe_folder = folder.unwrap_or(Path::new("."));
@@ -137,7 +137,7 @@ fn say_notes(notes: &[Note]) {
     }
 }
 
-/// Origins are told in a quieter colour where the terminal has colours.
+/// Dims the comments that name origins, if the terminal has colours.
 fn colour_comments(text: &str) -> String {
     let quiet = Style::new().dim();
     let mut coloured = String::new();
@@ -158,7 +158,7 @@ fn colour_comments(text: &str) -> String {
 fn list() -> miette::Result<()> {
     let here: Vec<(String, Option<String>)> =
         medley_recipe::local().into_iter().filter_map(|path| entry(&path)).collect();
-    // In the source tree the two are the same files.
+    // In the source tree local and shipped recipes are the same files.
     let is_here = |recipe: &Shipped| {
         let here = std::fs::read_to_string(Path::new("recipes").join(recipe.name));
         here.is_ok_and(|text| text == recipe.text)
@@ -167,7 +167,7 @@ fn list() -> miette::Result<()> {
         .filter(|recipe| recipe.name.contains('/') || !is_here(recipe))
         .map(|recipe| {
             let resolved = load(&format!("shipped:{}", recipe.name), &[] as &[&str])?;
-            // One of the same name here is found first.
+            // A local recipe of the same name takes precedence.
             let is_hidden = here.iter().any(|(name, _)| name.trim_start_matches("recipes/") == recipe.name);
             let name = if is_hidden { format!("shipped:{}", recipe.name) } else { recipe.name.to_owned() };
             Ok((name, resolved.recipe.description))
@@ -188,8 +188,7 @@ fn list() -> miette::Result<()> {
     Ok(())
 }
 
-/// A TOML file here that is meant as a recipe: its name and description, or what is wrong with it. `None` for other TOML
-/// files, such as a `Cargo.toml`.
+/// Name and description of a local recipe, or its first problem; `None` for other TOML files, such as `Cargo.toml`.
 fn entry(path: &Path) -> Option<(String, Option<String>)> {
     let name = path.to_string_lossy().replace('\\', "/");
     match load(&name, &[] as &[&str]) {

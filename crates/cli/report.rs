@@ -14,7 +14,7 @@ use crate::screen::{self, relative};
 /// Arguments of `medley report`.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Runs (folders such as checkpoints/ratio-*, names, hashes), or folders that hold runs
+    /// Runs (folders such as checkpoints/ratio-*, names, hashes), or folders of runs
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
     /// Which table of the paper [default: the one that the runs fit, or both]
@@ -44,7 +44,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
     for (number, table) in tables.iter().enumerate() {
         if args.csv {
             print!("{}", if number == 0 { table.to_csv() } else { table.csv_rows() });
-            // Notes do not fit into cells, and must not be lost.
+            // CSV has no place for notes.
             table.notes.iter().for_each(|note| say(format!("note: {}", plain(note))));
         } else {
             println!("{}", table.render(screen::style().width));
@@ -53,7 +53,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The runs that can be read; each of the others is named and passed over.
+/// The readable runs; others are skipped with a notice.
 fn readable(names: &[PathBuf]) -> Result<Vec<RunSummary>> {
     let mut folders = Vec::new();
     let mut skipped = 0;
@@ -72,7 +72,7 @@ fn readable(names: &[PathBuf]) -> Result<Vec<RunSummary>> {
     if runs.is_empty() {
         return Err(miette!(
             help = "name runs by folder, name or hash, such as checkpoints/ratio-*; `medley runs` lists them",
-            "no run is left to tabulate: {skipped} of {skipped} could not be read"
+            "no run is left to tabulate: none of {skipped} could be read"
         ));
     }
     Ok(runs)

@@ -34,7 +34,7 @@ enum Command {
 /// Arguments of the list.
 #[derive(Args)]
 struct ListArgs {
-    /// Folders that hold runs, two levels deep [default: checkpoints]
+    /// Folders with runs, two levels deep [default: checkpoints]
     #[arg(value_name = "DIR")]
     folders: Vec<PathBuf>,
     /// Only runs of this status: training, examining, killed, stopped, trained, complete, failed, damaged
@@ -51,7 +51,7 @@ struct ListArgs {
 /// Order of the list.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Order {
-    /// The one last written to first
+    /// Most recently written first
     Written,
     /// By folder
     Name,

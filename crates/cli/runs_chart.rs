@@ -2,7 +2,7 @@
 
 use console::{Color as TerminalColor, Style as TerminalStyle};
 use medley_view::runs::curve::{Chart, Series, Stroke};
-use medley_view::runs::{plain, short, significant};
+use medley_view::runs::{compact, plain, short, significant};
 use medley_view::{Axis, cut_end};
 use ratatui_core::buffer::{Buffer, Cell};
 use ratatui_core::layout::Rect;
@@ -24,8 +24,8 @@ const WIDEST: u16 = 160;
 
 const COLOURS: [Color; 6] = [Color::Blue, Color::Yellow, Color::Green, Color::Magenta, Color::Cyan, Color::Red];
 
-/// Draws `charts` over `x_name`, as text of at most `width` columns. A legend that is wider than its chart is set below it, a
-/// curve a line.
+/// Draws `charts` over `x_name`, as text of at most `width` columns. A legend wider than its chart is set below it, one curve
+/// a line.
 pub fn draw(charts: &[Chart], x_name: &str, width: usize) -> String {
     let width = u16::try_from(width).unwrap_or(WIDEST).clamp(40, WIDEST);
     let columns = if width >= TWO_FROM { 2 } else { 1 };
@@ -62,7 +62,7 @@ fn legend_lines(chart: &Chart, width: usize) -> String {
     above + &legend(chart).into_iter().map(line).collect::<String>()
 }
 
-/// The curves that a terminal has room for: the noise below a smoothed one is left to the page.
+/// Curves of the terminal: all but the raw values of smoothed curves, which only the page shows.
 fn shown(chart: &Chart) -> impl Iterator<Item = &Series> {
     chart.series.iter().filter(|series| series.stroke != Stroke::Faint && !series.points.is_empty())
 }
@@ -81,7 +81,7 @@ fn render(chart: &Chart, x_name: &str, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let axis = Axis::with_round_ends(if chart.from_zero { low.min(0.0) } else { low }, high);
-    // Drawn between 0 and 1: the widget's own arithmetic does not take the whole range of numbers.
+    // Scaled to 0..1: the widget's arithmetic overflows for extreme numbers.
     let curves: Vec<Vec<(f64, f64)>> = shown(chart)
         .map(|series| series.points.iter().map(|point| (point.x / right, axis.share(point.mean))).collect())
         .collect();
@@ -109,8 +109,7 @@ fn render(chart: &Chart, x_name: &str, area: Rect, buffer: &mut Buffer) {
 /// Each curve with its last value; for a single one the value alone.
 fn legend(chart: &Chart) -> Vec<Span<'static>> {
     let single = shown(chart).count() == 1;
-    let told = |value: f64| if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) };
-    let last = |series: &Series| series.points.last().map(|point| told(point.mean)).unwrap_or_default();
+    let last = |series: &Series| series.points.last().map(|point| compact(point.mean)).unwrap_or_default();
     let key = |series: &Series| {
         let text = if single {
             format!("  {}", last(series))
@@ -126,7 +125,7 @@ fn label(mark: f64) -> String {
     if mark.abs() >= 10_000.0 { short(mark).replace(".0k", "k") } else { significant(mark, 3) }
 }
 
-/// The buffer as lines, coloured where the terminal has colours.
+/// The buffer as lines, with colours if the terminal has colours.
 fn show(buffer: &Buffer) -> String {
     let width = usize::from(buffer.area.width);
     let mut text = String::new();

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use console::Term;
 use medley_run::{atomic, seconds_since_1970};
 use medley_view::runs::curve::run_charts;
-use medley_view::runs::{PageOptions, RunRecord, go_on, mix_text, plain, plain_lines, run_page, short, span};
+use medley_view::runs::{
+    PageOptions, RunRecord, continuation_text, mix_text, plain, plain_lines, run_page, short, span,
+};
 use medley_view::{TextStyle, Tone, exam_table_within, wrapped};
 use miette::{Result, miette};
 
@@ -23,10 +25,10 @@ pub struct ShowArgs {
     /// The run: its folder, its name, its hash, or a unique prefix of one of these
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Where the page goes [default: report.html in the run's folder]
+    /// Output file of the page [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the page anew every few seconds, and let it load itself again, until the run ends
+    /// Rewrite the page every few seconds, and let it reload itself, until the run ends
     #[arg(long)]
     watch: bool,
     /// Open the page in the browser
@@ -41,7 +43,7 @@ enum Open {
     No,
 }
 
-/// Seconds between two looks at a run that goes on.
+/// Seconds between two readings of a run in progress.
 const PAUSE: u32 = 3;
 
 /// Runs `medley runs show`.
@@ -53,14 +55,14 @@ pub fn run(args: &ShowArgs) -> Result<()> {
     }
     let screen = Term::stdout();
     let mut record = RunRecord::read(&folder).map_err(report)?;
-    let mut watching = args.watch && record.overview.status.goes_on();
+    let mut watching = args.watch && record.overview.status.is_active();
     write_page(&record, &page, watching)?;
     if args.open == Open::Yes {
         open(&page);
     }
     if watching {
         say(format!(
-            "page     {} (written anew every {PAUSE} s until the run ends; Ctrl-C ends the watch)",
+            "page     {} (rewritten every {PAUSE} s until the run ends; Ctrl-C ends the watch)",
             relative(&page).display()
         ));
     }
@@ -72,7 +74,7 @@ pub fn run(args: &ShowArgs) -> Result<()> {
         }
         std::thread::sleep(Duration::from_secs(u64::from(PAUSE)));
         record = RunRecord::read(&folder).map_err(report)?;
-        watching = record.overview.status.goes_on();
+        watching = record.overview.status.is_active();
         write_page(&record, &page, watching)?;
     }
     if args.watch && screen.is_term() {
@@ -89,7 +91,7 @@ fn write_page(record: &RunRecord, path: &Path, watching: bool) -> Result<()> {
         .map_err(|error| miette!(help = "choose another place with --html FILE", "the page cannot be written: {error}"))
 }
 
-/// Hands the page to the desktop's browser.
+/// Opens the page in the desktop's browser.
 fn open(page: &Path) {
     let program: &[&str] = match std::env::consts::OS {
         "macos" => &["open"],
@@ -133,7 +135,7 @@ fn heading(record: &RunRecord, style: TextStyle) -> String {
         line(&format!("failed: {}", plain_lines(error)), 2);
     }
     record.notes.iter().for_each(|note| line(&format!("note: {}", plain_lines(note)), 2));
-    text += &go_on(run, "", style);
+    text += &continuation_text(run, "", style);
     text.push('\n');
     text
 }

@@ -1,15 +1,16 @@
 //! The terminal that output goes to: its width, whether it has colours, and how paths are shown.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use console::Term;
+use medley_recipe::bundled_name;
 use medley_view::TextStyle;
 
-/// The narrowest terminal that is laid out for.
+/// Narrowest width that text is laid out for.
 const NARROWEST: u16 = 40;
 
-/// Decides once, for both streams, whether colours are written: not with `NO_COLOR`, always with `CLICOLOR_FORCE`, not with
-/// `CLICOLOR=0`, else on a terminal (<https://no-color.org>, <http://bixense.com/clicolors>).
+/// Decides once, for both streams, whether colours are written: by `NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR`, in this
+/// order, else on terminals (<https://no-color.org>, <http://bixense.com/clicolors>).
 pub fn choose_colours() {
     let decide = |terminal: &Term| colours(|name| std::env::var(name).ok(), terminal.is_term());
     console::set_colors_enabled(decide(&Term::stdout()));
@@ -27,20 +28,30 @@ fn colours(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -> bool
     is_terminal && set("CLICOLOR").is_none_or(|value| value != "0") && set("TERM").is_none_or(|value| value != "dumb")
 }
 
-/// How text is laid out on standard output: a terminal's width, 100 columns elsewhere.
+/// Layout of text on standard output: a terminal's width, 100 columns elsewhere.
 pub fn style() -> TextStyle {
     let screen = Term::stdout();
     let width = if screen.is_term() { usize::from(screen.size().1.max(NARROWEST)) } else { TextStyle::PLAIN.width };
     TextStyle { width, colour: console::colors_enabled() }
 }
 
-/// A path as a user of this directory would write it.
+/// A path relative to the working directory where it lies below it; absolute ones are shown without `..`.
 pub fn relative(path: &Path) -> PathBuf {
+    let climbs = path.is_absolute() && path.components().any(|part| part == Component::ParentDir);
+    let path = if climbs { path.canonicalize().unwrap_or_else(|_| path.to_path_buf()) } else { path.to_path_buf() };
     let here = std::env::current_dir().unwrap_or_default();
     match path.strip_prefix(&here) {
         Ok(inside) if inside.as_os_str().is_empty() => PathBuf::from("."),
         Ok(inside) => inside.to_path_buf(),
-        Err(_) => path.to_path_buf(),
+        Err(_) => path,
+    }
+}
+
+/// [`relative`] as text; the bundled files, which are unpacked into a cache folder, by their names.
+pub fn shown(path: &Path) -> String {
+    match bundled_name(path) {
+        Some(name) => format!("bundled: {name}"),
+        None => relative(path).display().to_string(),
     }
 }
 

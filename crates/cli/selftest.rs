@@ -1,4 +1,4 @@
-//! `medley selftest`: does this device compute right, and how fast are its matrix products?
+//! `medley selftest`: correctness of a device's operations, and speed of its matrix products.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ struct Peak {
     rate: f64,
 }
 
-/// Runs `medley selftest`; fails where a difference is more than rounding.
+/// Runs `medley selftest`; fails where a difference exceeds its tolerance.
 pub fn run(args: SelftestArgs) -> miette::Result<()> {
     let device = device::select(args.device).map_err(report)?;
     progress::say(format!("device   {device}"));
@@ -113,7 +113,7 @@ fn name(dtype: DType) -> &'static str {
     if dtype == DType::BF16 { "bf16" } else { "f32" }
 }
 
-/// One row an operation and format: its worst comparison.
+/// One row for each operation and format: its worst comparison.
 fn tables(found: &[(DType, Check)], peaks: &[Peak]) -> String {
     let mut worst: BTreeMap<(&str, &str), (usize, &Check)> = BTreeMap::new();
     for (dtype, check) in found {

@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM (a cluster's preemption) and SIGHUP (a closed terminal): the process ends with status 128 + signal, whatever it
-//! was doing, after a checkpoint where steps are being taken.
+//! Ctrl-C, SIGTERM (a cluster's preemption) and SIGHUP (a closed terminal) end the process with status 128 + signal; during
+//! training, after a checkpoint.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -7,7 +7,7 @@ use miette::IntoDiagnostic;
 
 use crate::progress::say;
 
-/// Number of the first signal that was caught; 0 for none.
+/// Number of the last caught signal; 0 for none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Whether steps are being taken: then a signal waits for a checkpoint.
@@ -19,7 +19,7 @@ pub fn requested() -> bool {
 }
 
 /// Catches the signals from now on. Outside of [`with_a_checkpoint`] the first one ends the process: before the first step there
-/// is nothing to lose, and the exam writes every answer down as it comes.
+/// is nothing to lose, and the exam saves every answer at once.
 ///
 /// # Errors
 /// When they cannot be caught.
@@ -27,7 +27,7 @@ pub fn watch() -> miette::Result<()> {
     signals::watch(|signal| {
         let again = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
         if again || !TRAINING.load(Ordering::SeqCst) {
-            say("stopped; go on with --resume");
+            say("stopped; continue with --resume");
             end(signal);
         }
         say("stopping after this step, with a checkpoint (again to stop at once)");
@@ -43,7 +43,7 @@ pub fn with_a_checkpoint<R>(training: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Ends the process as the signal that it was sent demands, if it was sent one.
+/// Ends the process as [`end`] does, if a signal was caught.
 pub fn end_if_requested() {
     match SIGNAL.load(Ordering::SeqCst) {
         0 => {}
@@ -51,8 +51,8 @@ pub fn end_if_requested() {
     }
 }
 
-/// Ends with status 128 + signal. Ctrl-C at a terminal ends by the signal itself, which a shell reports as the same status (130):
-/// only then does a shell end the loop or script that it runs, too.
+/// Ends with status 128 + signal. Ctrl-C at a terminal ends by the signal itself, which a shell reports as status 130, too: only
+/// then does a shell end its running loop or script.
 fn end(signal: i32) -> ! {
     signals::die_of_ctrl_c(signal);
     std::process::exit(128 + signal)
@@ -68,7 +68,7 @@ mod signals {
 
     /// Calls `caught` with the number of every signal that comes, in a thread of its own.
     pub fn watch(caught: impl Fn(i32) + Send + 'static) -> io::Result<()> {
-        // `nohup` means that a closed terminal is of no concern.
+        // `nohup` has SIGHUP ignored.
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| signal != SIGHUP || !is_ignored(signal));
         let mut signals = Signals::new(wanted)?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(caught))?;
@@ -85,7 +85,7 @@ mod signals {
 
     pub fn die_of_ctrl_c(signal: i32) {
         if signal == SIGINT && (io::stdin().is_terminal() || io::stderr().is_terminal()) {
-            // Where this fails, the exit status alone tells.
+            // If this fails, the process exits with status 130.
             let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
         }
     }
@@ -93,7 +93,7 @@ mod signals {
 
 #[cfg(not(unix))]
 mod signals {
-    /// Ctrl-C is all there is.
+    /// Only Ctrl-C is caught.
     const SIGINT: i32 = 2;
 
     pub fn watch(caught: impl Fn(i32) + Send + 'static) -> Result<(), ctrlc::Error> {

@@ -1,4 +1,4 @@
-//! `medley train`: the whole way of a recipe, from data to an exam score.
+//! `medley train`: a recipe from its data to an exam score.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,11 +25,12 @@ use crate::exam_after::{exam_after, show_exam};
 use crate::exam_check::RecipeExam;
 use crate::foreign_run::what_differs;
 use crate::logging;
-use crate::mix::mix_with_papers;
+use crate::mix::mix_recipe;
 use crate::mix_summary::say_ledger;
 use crate::named_run;
 use crate::plan;
-use crate::progress::{say, shown, tell};
+use crate::progress::{say, tell};
+use crate::screen::shown;
 use crate::stop;
 use crate::train_progress::TrainProgress;
 
@@ -44,7 +45,7 @@ pub struct TrainArgs {
     /// auto, cuda, wgpu or cpu
     #[arg(long, default_value = "auto")]
     device: DeviceRequest,
-    /// Go on from the run's last good checkpoint; start where there is none
+    /// Resume from the run's last valid checkpoint; without one, train from the start
     #[arg(long)]
     resume: bool,
     /// Sit only the trained model, not the base, down to the exam
@@ -62,7 +63,7 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// The arguments that going on with the run needs again, beside recipe, folder, device and `--resume`.
+    /// Arguments to repeat when the run is continued, besides recipe, folder, device and `--resume`.
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         flags.extend(self.skip_base_exam.then(|| "--skip-base-exam".to_owned()));
@@ -78,7 +79,7 @@ impl TrainArgs {
     }
 }
 
-/// All that is known before training starts.
+/// Everything that is prepared before training.
 struct Prepared {
     resolved: Resolved,
     device: RunDevice,
@@ -107,16 +108,16 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     logging::log_to(&run_dir.log());
     tell("run", shown(&root));
     if before.as_ref().is_some_and(|state| state.status == Status::Complete) {
-        say("this run is complete; its report again (train anew with --out, or another seed)");
+        say("this run is complete; its report follows (to train again, change --out or the seed)");
         return show_exam(&run_dir);
     }
     let state = begin(&args, &run_dir, &prepared, before)?;
     let result = train_and_examine(&args, &prepared, &spec, &run_dir, &state);
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
-        // A model that is there stays noted: when the cause is gone, only the exam is made up for.
+        // `trained` is kept: after a failed exam, continuing the run repeats only the exam.
         let failed = RunState { error: Some(error.to_string()), ..latest.with_status(Status::Failed) };
-        // The error itself matters more than that it could not be written down, on a full disk for one.
+        // A state that cannot be written, as on a full disk, must not hide the error.
         let _ = run_dir.write_state(&failed);
     }
     result
@@ -138,7 +139,7 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     let tokenizer = ChatTokenizer::from_dir(&base.tokenizer).map_err(report)?.with_system(recipe.chat.system.clone());
     let context = base.base.config().map_err(report)?.max_position_embeddings;
     let exam = RecipeExam::checked(&resolved, &tokenizer, context)?;
-    let mut mix = mix_with_papers(&resolved, &tokenizer, &exam.papers)?;
+    let mut mix = mix_recipe(&resolved, &tokenizer, &exam.papers)?;
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say_ledger(&mix.ledger);
@@ -150,7 +151,7 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     Ok(Prepared { device, dtype, base, tokenizer, exam, mix, order, train, validation, identity, train_hash, resolved })
 }
 
-/// What computes, and why where that is not what one would wish; the log has the whole reason.
+/// The device, with a note where it is slower than expected; the log has the full reason.
 fn device_line(device: &RunDevice, request: DeviceRequest) -> String {
     tracing::info!("device {device}");
     let note = match (request, device.kind) {
@@ -181,22 +182,22 @@ pub fn requested(dtype: DtypeSpec) -> Option<DType> {
     }
 }
 
-/// What an earlier process left in the folder, if it is of the same run.
+/// State of the same run that an earlier process left in the folder.
 fn known_state(run_dir: &RunDir, prepared: &Prepared) -> miette::Result<Option<RunState>> {
     let Ok(state) = run_dir.state() else { return Ok(None) };
     if state.train_hash == prepared.train_hash {
         return Ok(Some(state));
     }
     Err(miette!(
-        help = "choose another folder with --out, or go back to the recipe, data and weights that the run began with",
-        "{}: holds another run ({}), made from {}",
+        help = "choose another folder with --out, or restore the recipe, data and weights that the run began with",
+        "{}: contains another run ({}), made from {}",
         run_dir.root().display(),
         state.name,
         what_differs(run_dir, &prepared.resolved, &prepared.identity, &state)
     ))
 }
 
-/// The settings with the block policy in force, where memory and disk are enough; a trained run's as they are.
+/// The settings with the block policy resolved, after a check of memory and disk; unchanged for a trained run.
 fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result<TrainSpec> {
     let spec = &prepared.resolved.recipe.train;
     let earlier = RunDir::view(root).and_then(|run| run.state());
@@ -218,7 +219,7 @@ fn planned(args: &TrainArgs, prepared: &Prepared, root: &Path) -> miette::Result
     })
 }
 
-/// Writes down what the run is about to do.
+/// Writes recipe, summary of the mix, and state, before training.
 fn begin(
     args: &TrainArgs,
     run_dir: &RunDir,
@@ -262,17 +263,20 @@ fn train_and_examine(
         run_dir.write_state(&state).map_err(report)?;
         if !outcome.finished {
             let stopped = style("stopped").yellow().for_stderr();
-            tell("run", format!("{stopped} at step {} of {}; go on with --resume", outcome.step, outcome.total_steps));
+            tell(
+                "run",
+                format!("{stopped} at step {} of {}; continue with --resume", outcome.step, outcome.total_steps),
+            );
             return Ok(());
         }
         tell("model", model_line(&outcome, spec));
     }
-    // Only now that `run.json` says that the model is there: a run that is killed before goes on from a checkpoint.
+    // Only after `run.json` states that the model is written: a run killed before continues from a checkpoint.
     medley_trainer::keep_checkpoints(run_dir, spec.keep, &prepared.identity).map_err(report)?;
     let recipe = &prepared.resolved.recipe;
     if !recipe.exam.papers.is_empty() && stop::requested() {
         let stopped = style("stopped").yellow().for_stderr();
-        tell("run", format!("{stopped} before the exam; go on with --resume"));
+        tell("run", format!("{stopped} before the exam; continue with --resume"));
         return Ok(());
     }
     if !recipe.exam.papers.is_empty() {
@@ -281,7 +285,7 @@ fn train_and_examine(
     }
     run_dir.write_state(&state.with_status(Status::Complete)).map_err(report)?;
     let root = shown(run_dir.root());
-    tell("run", format!("{}; `medley runs show {root}` draws it", style("complete").green().for_stderr()));
+    tell("run", format!("{}; `medley runs show {root}` shows its curves", style("complete").green().for_stderr()));
     show_exam(run_dir)
 }
 
@@ -310,7 +314,7 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
     outcome
 }
 
-/// The text of the token that ends an assistant's turn, where it is a token that is written as text.
+/// Text of the token that ends an assistant's turn, if encoding it gives the token again.
 fn end_of_turn_text(tokenizer: &ChatTokenizer) -> Option<String> {
     let id = *tokenizer.end_of_turn().first()?;
     let text = tokenizer.decode_with_special_tokens(&[id]);

@@ -1,4 +1,4 @@
-//! The training's progress line and its notes.
+//! Progress of a training on the terminal.
 
 use indicatif::ProgressBar;
 use medley_run::{Resumed, RunDir, RunDirError, Status, seconds_since_1970};
@@ -10,7 +10,7 @@ use crate::plan_table;
 use crate::progress::{self, say, tell};
 use crate::stop;
 
-/// Shows a training run on standard error, and notes in its folder how many steps it has.
+/// Shows a training on standard error, and records its number of steps in the run's folder.
 pub struct TrainProgress<'a> {
     bar: ProgressBar,
     run_dir: &'a RunDir,
@@ -24,7 +24,7 @@ impl<'a> TrainProgress<'a> {
         Self { bar: progress::bar("training", 0), run_dir, lines }
     }
 
-    /// Writes down what is known now that the first step is due: whoever looks at the run wants to know how far it is.
+    /// Records total steps and resumption in `run.json`, for `medley runs`.
     fn note_start(&self, total_steps: usize, resumed_from: Option<usize>) -> Result<(), RunDirError> {
         let mut state = self.run_dir.state()?;
         state.total_steps = total_steps;
@@ -32,7 +32,7 @@ impl<'a> TrainProgress<'a> {
         self.run_dir.write_state(&state.with_status(Status::Training))
     }
 
-    /// Takes the line away.
+    /// Removes the progress line.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -71,7 +71,7 @@ impl Observer for TrainProgress<'_> {
                     "step {:>6}  loss {:.4}  lr {:.2e}  grad norm {:.3}  {:.0} tokens/s",
                     line.step, line.loss, line.lr, line.grad_norm, line.tokens_per_second
                 );
-                // Where no bar is drawn, the lines are all there is.
+                // Without a bar, these lines are the only progress.
                 if self.lines { say(text) } else { tracing::info!("{text}") }
             }
             Event::Validation(line) => say(validation(line)),

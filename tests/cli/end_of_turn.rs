@@ -13,8 +13,8 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).expect("JSON")
 }
 
-/// The bundled base as base models are published: its texts end with one token (`<|pad|>`, 1), its template ends turns with
-/// another (`<|end|>`, 2).
+/// The bundled base as base models are published: `eos_token` (`<|pad|>`, 1) differs from the token that ends a turn in the
+/// template (`<|end|>`, 2).
 fn base(folder: &Path, generation_config: bool) -> String {
     fs::create_dir(folder).expect("made");
     for entry in fs::read_dir(root().join("data/base")).expect("readable").flatten() {
@@ -43,7 +43,7 @@ fn assert_stops_at_the_end_of_a_turn(model: &Path) {
     assert_eq!(read(&model.join("config.json"))["eos_token_id"], json!([2, 1]));
 }
 
-/// What transformers writes with the model; `None` where there is no such Python.
+/// The text that transformers generates with the model; `None` without that Python.
 fn generated(words: &[&str]) -> Option<Value> {
     let Ok(python) = std::env::var("MEDLEY_PEER_PYTHON") else {
         eprintln!("SKIPPED: MEDLEY_PEER_PYTHON names no Python with torch, transformers and peft");
@@ -94,7 +94,7 @@ fn the_card_of_an_adapter_names_the_ids_that_its_base_lacks() {
     if let Some(answer) = generated(&[&place, "what is the capital?", &adapter, "2", "1"]) {
         assert_ended_by_the_turn(&answer);
     }
-    // A run on top of the adapter writes the sum as its base: that one stops by itself.
+    // A run from the adapter saves the merged base, which must stop as well.
     let second = folder.path().join("second");
     let second_text = second.to_string_lossy();
     let setting = format!("model.base={out_text}");

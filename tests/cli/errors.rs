@@ -1,4 +1,4 @@
-//! Whatever is wrong is said with its place and its remedy, and nothing half-written stays behind.
+//! Errors name their place and a remedy, and leave no partial files behind.
 
 use std::fs;
 use std::io::Write;
@@ -100,7 +100,7 @@ fn models() {
     says(&train_refused_with_run(&setting, folder.path()), &["safetensors"]);
 }
 
-/// Weights are read when the run has begun: its folder stays, and says that it failed.
+/// Weights are read after the run has begun: its folder is kept, with the status "failed".
 fn train_refused_with_run(setting: &str, folder: &Path) -> String {
     let out = folder.join("run");
     let out_text = out.to_string_lossy();
@@ -122,7 +122,7 @@ fn data_files() {
     says(&mix_refused("number.jsonl", br#"{"instruction": 3, "output": {"a": 1}}"#), &["number.jsonl", "1"]);
     says(&mix_refused("keys.jsonl", br#"{"left": "a", "right": "b"}"#), &["keys.jsonl", "left", "columns"]);
     says(&mix_refused("broken.jsonl", format!("{good}\n{{\"instruction\": \n").as_bytes()), &["broken.jsonl", "2"]);
-    // A byte that no encoding has, after good UTF-8.
+    // A byte that is invalid in every encoding, after valid UTF-8.
     let text = [good.as_bytes(), b"\n{\"instruction\": \"", &[0xff, 0xff][..], b"\", \"output\": \"x\"}\n"].concat();
     says(&mix_refused("bytes.jsonl", &text), &["bytes.jsonl", "UTF-8"]);
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
@@ -145,7 +145,7 @@ fn exam_papers() {
     says(&refused(root(), &["exam", "--model", "data/none", "--papers", &paper]), &["data/none"]);
 }
 
-/// A run whose exam cannot be sat is refused before its first step, and so is its plan.
+/// A run whose exam settings cannot work is refused before its first step, and so is its plan.
 #[test]
 fn exam_settings_are_checked_before_training() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -233,7 +233,7 @@ fn a_training_that_does_not_fit_is_refused_with_what_would() {
     let plan = succeeds(root(), &["plan", "--recipe", "quickstart.toml", "--device", "cpu", "--json"]);
     let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
     let peak = plan["peak"].as_u64().expect("a number");
-    // Somewhat less than it needs: fewer tokens at a time do.
+    // Slightly less memory than needed: smaller micro-batches fit.
     let tight = train_refused(&[], &["--budget", &(peak * 94 / 100).to_string()]);
     says(&tight, &["this training needs", "this would fit: train.tokens_per_micro_batch = ", "--ignore-"]);
     let hopeless = train_refused(&[], &["--budget", "1MiB"]);
@@ -263,7 +263,7 @@ fn a_plan_reads_no_weights() {
     assert_eq!(plan["block_policy"], "recompute", "there is no room to keep graphs");
 }
 
-/// Whatever became of the records, a mix of none is no success.
+/// An empty mix is an error, for every reason that the records were rejected.
 #[test]
 fn a_mix_without_samples() {
     let folder = tempfile::tempdir().expect("a temporary folder");

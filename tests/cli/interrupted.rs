@@ -107,7 +107,7 @@ pub fn signal(child: &Killed, name: &str) {
     assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
 }
 
-/// Ctrl-C, a cluster's preemption, a closed terminal: `train && report` must not go on.
+/// Ctrl-C, a cluster's preemption, a closed terminal: `train && report` must not run the report.
 #[test]
 #[cfg(unix)]
 fn signals_checkpoint_and_end_with_128_and_the_signal() {
@@ -124,9 +124,9 @@ fn signals_checkpoint_and_end_with_128_and_the_signal() {
         let state = fs::read_to_string(out.join("run.json")).expect("a state");
         assert!(state.contains("\"stopped\""), "{name}: {state}");
         let log = fs::read_to_string(out.join("log.txt")).expect("a log");
-        assert!(log.contains("stopping after this step") && log.contains("go on with --resume"), "{name}: {log}");
+        assert!(log.contains("stopping after this step") && log.contains("continue with --resume"), "{name}: {log}");
         let step = fs::read_dir(out.join("steps")).expect("steps").flatten().next().expect("one").file_name();
-        // It goes on from there.
+        // It continues from there.
         let child = start(&arguments(&out_text, &[&more[..], &["--resume"]].concat()));
         let resumed = format!("resumed from step {}", step.to_string_lossy());
         let since = Instant::now();
@@ -178,7 +178,7 @@ fn the_same_run_twice_at_once() {
     drop(child);
 }
 
-/// A run that was stopped in its middle.
+/// A run that was stopped before its last step.
 fn stopped(folder: &Path) -> PathBuf {
     let out = folder.join("run");
     let child = start(&arguments(&out.to_string_lossy(), &[]));

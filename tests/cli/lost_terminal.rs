@@ -1,4 +1,4 @@
-//! Terminals that close, pipes whose reader ends, devices that are full: none of them may cost a training its steps.
+//! Terminals that close, pipes whose reader ends, full devices: a training loses no steps.
 
 use std::ffi::c_int;
 use std::fs::{self, File, OpenOptions};
@@ -15,27 +15,26 @@ use serde_json::Value;
 use crate::interrupted::{Killed, arguments, root, signal, wait_for};
 use crate::support::{medley, run, text};
 
-/// A pseudo-terminal: our side and the one that a process takes for its terminal.
+/// A pseudo-terminal: its controlling side, and the side that is a process's terminal.
 fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
     let (mut ours, mut theirs): (c_int, c_int) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: both places are there to be written; no name, attributes or size are given.
+    // SAFETY: both pointers are valid for writes; name, attributes and size are null.
     let opened = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
     assert_eq!(opened, 0, "a pseudo-terminal opens");
-    // SAFETY: the two descriptors were opened just now and are nobody else's. Ours must not be inherited.
+    // SAFETY: both descriptors were just opened and have no other owner. Ours must not be inherited.
     unsafe {
         libc::fcntl(ours, libc::F_SETFD, libc::FD_CLOEXEC);
         (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
     }
 }
 
-/// Starts `command` as the only process of a session on a terminal; without `signals` it ignores that the terminal is closed,
-/// as under `nohup`.
+/// Starts `command` as the only process of a session on a terminal; without `signals` it ignores SIGHUP, as under `nohup`.
 fn start_on_a_terminal(mut command: Command, signals: bool) -> (Killed, OwnedFd) {
     let (ours, theirs) = pseudo_terminal();
     let end = || Stdio::from(theirs.try_clone().expect("another descriptor"));
     command.stdin(end()).stdout(end()).stderr(end());
-    // SAFETY: only functions that are safe between fork and exec are called.
+    // SAFETY: only async-signal-safe functions are called between fork and exec.
     unsafe {
         command.pre_exec(move || {
             libc::setsid();
@@ -48,7 +47,7 @@ fn start_on_a_terminal(mut command: Command, signals: bool) -> (Killed, OwnedFd)
     (child, ours)
 }
 
-/// Reads what is shown on a terminal, so that nothing waits for room.
+/// Drains a terminal, so that writes to it do not block.
 fn watch(ours: &OwnedFd) {
     let mut screen = File::from(ours.try_clone().expect("another descriptor"));
     std::thread::spawn(move || {
@@ -82,7 +81,7 @@ fn a_closed_terminal_ends_training_with_a_checkpoint() {
         let (mut child, terminal) = start_on_a_terminal(medley(root(), &arguments(&out_text, &more)), true);
         wait_for(&out.join("events.out.tfevents.1.medley"));
         std::thread::sleep(Duration::from_millis(200));
-        // Nobody has read what the progress line wrote; closing our side hangs the line up.
+        // The output is still unread; closing our side hangs up the terminal.
         drop(terminal);
         let status = child.0.wait().expect("it ends");
         assert_eq!(status.code(), Some(129), "{method}: {status}\n{}", log(&out));
@@ -128,7 +127,7 @@ fn a_full_log_device_costs_no_step() {
     for (name, verbose, log_is_full) in [("streams", "-v", false), ("log", "-vv", true)] {
         let out = folder.path().join(name);
         if log_is_full {
-            // A folder that a killed process left, whose log cannot grow.
+            // A folder of a killed process, whose log is a full device.
             fs::create_dir(&out).expect("made");
             fs::write(out.join(".lock"), "").expect("written");
             symlink("/dev/full", out.join("log.txt")).expect("linked");
@@ -165,7 +164,7 @@ fn signals_end_every_phase_with_128_and_the_signal() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("run");
     let out_text = out.to_string_lossy();
-    // As soon as the first line is there: before anything is trained.
+    // After the first line: before training.
     let mut command = medley(root(), &arguments(&out_text, &[]));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let mut line = String::new();
@@ -173,7 +172,7 @@ fn signals_end_every_phase_with_128_and_the_signal() {
     let mut child = Killed(child);
     signal(&child, "-TERM");
     assert_eq!(child.0.wait().expect("it ends").code(), Some(143), "{line}");
-    // In the exam: the model is there, and the run does not look finished.
+    // In the exam: the model is written, and the status is not that of a complete run.
     let exam: Vec<&str> = arguments(&out_text, &["--resume", "--skip-base-exam"]);
     let no_papers = exam.iter().position(|word| word.starts_with("exam.papers")).expect("a run without an exam");
     let exam = [&exam[..no_papers - 1], &exam[no_papers + 1..]].concat();
@@ -187,7 +186,7 @@ fn signals_end_every_phase_with_128_and_the_signal() {
     assert_complete(&out, output.status, &text(&output.stderr));
 }
 
-/// A shell ends the loop that it runs only when Ctrl-C killed what it waits for.
+/// A shell ends its loop only if the process it waits for was killed by SIGINT.
 #[test]
 fn ctrl_c_at_a_terminal_ends_the_shells_loop() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -205,7 +204,7 @@ fn ctrl_c_at_a_terminal_ends_the_shells_loop() {
     assert_eq!(state(&out)["status"], "stopped");
 }
 
-/// What failed after the training is made up for without training anew, though no checkpoint is kept.
+/// A run that failed after its training is continued without training again, although no checkpoint is kept.
 #[test]
 fn an_exam_that_failed_is_made_up_for_without_training() {
     let folder = tempfile::tempdir().expect("a temporary folder");

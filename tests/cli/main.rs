@@ -14,7 +14,7 @@ mod quickstart;
 mod real_data;
 mod recipe_import;
 mod runs;
-mod runs_go_on;
+mod runs_continued;
 mod runs_named;
 mod screen;
 mod support;

@@ -36,7 +36,7 @@ fn a_mix_has_a_page() {
         assert!(html.contains(part), "no «{part}» in the page");
     }
     assert!(html.len() < 400_000 && !html.contains("https:"), "{} bytes", html.len());
-    // A page tells of the mix beside it: another mix in the same folder takes it away.
+    // Another mix in the same folder removes the page of the earlier one.
     mixed(folder.path(), "mixed", &["--set", "mix.seed=7"]);
     assert!(!page.exists(), "the page of an earlier mix is left");
     succeeds(root(), &["mix", "--report-of", &out]);

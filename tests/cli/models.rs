@@ -1,4 +1,4 @@
-//! Models and adapters that cannot be computed are refused before any weight is read, in every command that opens one.
+//! Unsupported models and adapters are refused before any weight is read, by every command that opens one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn changed(name: &str, file: &str, changes: &[(&str, &str)]) -> tempfile::TempDi
     place
 }
 
-/// What chat, exam and a training from that model say.
+/// The errors of chat, exam and a training from that model.
 fn refusals(model: &Path, base: &Path) -> [String; 3] {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let item = r#"{"id": "1", "exam": "nursing", "kind": "single", "question": "q", "options": {"A": "a", "B": "b"}, "answer": ["A"], "passages": []}"#;

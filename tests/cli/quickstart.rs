@@ -53,6 +53,20 @@ fn it_reads_and_the_exam_knows() {
     check_same_run_again(root, &out_text, &table);
 }
 
+/// Bundled papers are unpacked into a cache folder, whose path is not printed.
+#[test]
+fn bundled_papers_are_printed_by_name() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/base");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = base.to_string_lossy();
+    let exam = ["exam", "--model", &base, "--recipe", "shipped:quickstart", "--device", "cpu", "--limit", "2"];
+    let printed = |more: &[&str]| text(&run(folder.path(), &[&exam, more].concat()).stderr);
+    let short = printed(&["--book", "open"]);
+    assert!(short.contains("papers 600 items of 6 files (medley)") && !short.contains("nursing"), "{short}");
+    let long = printed(&["--book", "closed", "-v"]);
+    assert!(long.contains("papers bundled: exams/nursing.jsonl: 100 items (medley)"), "{long}");
+}
+
 /// The same command on a finished run shows the same table, and trains nothing.
 fn check_same_run_again(root: &Path, out: &str, table: &str) {
     let again = succeeds(root, &["train", "--recipe", "recipes/quickstart.toml", "--device", "cpu", "--out", out]);

@@ -1,5 +1,5 @@
-//! The whole way on real data: real Alpaca, TCM and Western sets 9:1 with the real Qwen tokenizer, a small model of random
-//! weights trained, stopped, resumed, and sat down to real CMB questions with their explanations as passages.
+//! End to end on real data: Alpaca, TCM and Western sets 9:1 with the Qwen tokenizer, a small model of random weights
+//! trained, stopped, resumed, and examined with CMB questions whose explanations are the passages.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -123,7 +123,7 @@ fn check_mix(folder: &Path) {
     }
 }
 
-/// A model of random weights: what counts is that every item was asked, graded and given a reason.
+/// The weights are random: the test checks that every item was asked, graded and given a reason.
 fn check_exam(run: &Path) {
     let report: serde_json::Value =
         serde_json::from_slice(&fs::read(run.join("exam/report.json")).expect("a report")).expect("JSON");
@@ -135,7 +135,7 @@ fn check_exam(run: &Path) {
     assert!(report["guess"]["average"]["value"].as_f64().is_some_and(|guess| guess > 0.0 && guess < 0.5), "{report:#}");
 }
 
-/// As if killed after step 4: the checkpoints up to there are all that is left of the whole run.
+/// As if killed after step 4: only the checkpoints up to there are left.
 fn interrupt_and_resume(folder: &Path, train: &dyn Fn(&[&str]) -> std::process::Output) {
     let torn = folder.join("torn");
     fs::create_dir_all(torn.join("steps")).expect("made");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{refused, run, succeeds, text};
 
-/// A folder with small sets in the three tools' usual shapes.
+/// A folder with small sets in the usual formats of the three tools.
 fn sets() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("sets")).expect("made");
@@ -33,7 +33,7 @@ fn write(folder: &Path, name: &str, text: &str) {
     fs::write(path, text).expect("written");
 }
 
-/// Imports `file` as `recipe.toml`; what was said, which has to name all of `options`.
+/// Imports `file` as `recipe.toml`; the notes, which must name all of `options`.
 fn imported(folder: &Path, file: &str, options: &[&str]) -> String {
     let output = run(folder, &["recipe", "import", file, "--out", "recipe.toml"]);
     let said = text(&output.stderr);
@@ -45,7 +45,7 @@ fn imported(folder: &Path, file: &str, options: &[&str]) -> String {
     said
 }
 
-/// Mixes `recipe.toml`; how many samples of which source were chosen, as the ledger and the mix have it.
+/// Mixes `recipe.toml`; the number of samples of each source, equal in ledger and mix.
 fn mixed(folder: &Path) -> Vec<(String, u64)> {
     succeeds(folder, &["mix", "--recipe", "recipe.toml", "--out", "mixed", "--set", "mix.validation.fraction=0.0"]);
     let ledger = fs::read_to_string(folder.join("mixed/ledger.json")).expect("a ledger");
@@ -86,10 +86,7 @@ fn llama_factory_is_imported_and_mixed() {
     // Of `chat` there are four, so two come twice.
     assert_eq!(mixed(folder), counts(&[("qa", 6), ("chat", 6)]));
     let message = refused(folder, &["recipe", "import", "sets/dataset_info.json", "--out", "recipe.toml"]);
-    assert!(
-        message.contains("recipe.toml is already there") && message.contains("--force writes over it"),
-        "{message}"
-    );
+    assert!(message.contains("recipe.toml already exists") && message.contains("--force overwrites it"), "{message}");
     succeeds(
         folder,
         &["recipe", "import", "sets/dataset_info.json", "--only", "qa", "--out", "recipe.toml", "--force"],
@@ -270,7 +267,7 @@ fn a_file_of_another_tool_is_no_recipe_and_says_what_to_run() {
         let message = refused(folder, &[command, &["--recipe", "train.yaml"]].concat());
         assert!(message.contains("it is a file of Axolotl"), "{message}");
         assert!(message.contains("medley recipe import train.yaml --out train.toml"), "{message}");
-        assert_eq!(message.matches("is no recipe").count(), 1, "one error: {message}");
+        assert_eq!(message.matches("is not a recipe").count(), 1, "one error: {message}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `medley runs` on real small runs: one that is complete, one that is killed, one that failed, and what is none.
+//! `medley runs` on real small runs: complete, killed and failed ones, and a folder that is not a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub fn find<'a>(runs: &'a [Value], path: &str) -> &'a Value {
     runs.iter().find(|run| run["path"] == path).unwrap_or_else(|| panic!("no {path} in {runs:#?}"))
 }
 
-/// Starts a long run, looks at it while it goes on, kills it.
+/// Starts a long run, lists it while it trains, kills it.
 fn killed(folder: &Path) {
     let more = ["--set", "train.epochs=500", "--set", "exam.papers=[]"];
     let mut command = medley(folder, &arguments("checkpoints/group/killed", &more));
@@ -151,12 +151,12 @@ fn check_page(folder: &Path) {
     }
     assert!(html.len() < 300_000 && !html.contains("http-equiv=refresh"), "{} bytes", html.len());
     let alive = fs::read_to_string(folder.join("alive.html")).expect("a page");
-    assert!(alive.contains("The run goes on"), "{alive}");
+    assert!(alive.contains("The run is in progress"), "{alive}");
 }
 
-/// The command that the list names goes on with the run.
+/// The command in the list continues the run.
 fn check_hint(folder: &Path, runs: &[Value]) {
-    let hint = find(runs, "checkpoints/group/killed")["hint"].as_str().expect("a way to go on").to_owned();
+    let hint = find(runs, "checkpoints/group/killed")["hint"].as_str().expect("a command").to_owned();
     assert!(hint.ends_with("--device cpu"), "the run computed on the CPU: {hint}");
     let words: Vec<&str> = hint.split(' ').skip(1).collect();
     let mut command = medley(folder, &words);
@@ -167,7 +167,7 @@ fn check_hint(folder: &Path, runs: &[Value]) {
         find(&runs, "checkpoints/group/killed")["resumed"][0]["step"].as_u64()
     };
     while resumed().is_none() {
-        assert!(since.elapsed() < Duration::from_secs(120), "it never went on: {hint}");
+        assert!(since.elapsed() < Duration::from_secs(120), "it never continued: {hint}");
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().expect("killed");

@@ -38,7 +38,7 @@ fn every_command_finds_a_run_by_folder_name_and_hash() {
     }
     assert!(folder.join("checkpoints/group/first/mix/report.html").is_file());
     succeeds(folder, &["preview", "--recipe", "apple", "-n", "1"]);
-    // A run that starts from a run keeps its absolute folder: the stored recipe means the same from anywhere.
+    // The stored recipe names a base run by its absolute folder: it does not depend on the working directory.
     succeeds(folder, &arguments("checkpoints/third", &["--set", "model.base=banana", "--set", "exam.papers=[]"]));
     let stored = fs::read_to_string(folder.join("checkpoints/third/recipe.toml")).expect("a recipe");
     let base = folder.join("checkpoints/second").canonicalize().expect("there");
@@ -57,7 +57,7 @@ fn every_command_finds_a_run_by_folder_name_and_hash() {
     one_training_is_one_seed(folder);
 }
 
-/// The copy that was made above is no second seed, and a folder that cannot be read is passed over.
+/// The copy that was made above does not count as a second seed, and an unreadable folder is skipped.
 fn one_training_is_one_seed(folder: &std::path::Path) {
     let names = ["report", "checkpoints/second", "checkpoints/copies/second", "first", "gone", "--json"];
     let output = run(folder, &names);

@@ -1,5 +1,5 @@
-//! What comes from data, recipes, templates and file names never drives the terminal: no escape sequence, no other control
-//! character and no override of the direction of text is printed.
+//! Text from data, recipes, templates and file names cannot drive the terminal: no escape sequence, other control character or
+//! override of the text direction is printed.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Two records whose texts are hostile, and a recipe that mixes them for the bundled model.
+/// Two records with hostile texts, and a recipe that mixes them for the bundled model.
 fn pool(folder: &Path) {
     let lines: String = (0..40)
         .map(|number| {
@@ -53,7 +53,7 @@ fn recipe(folder: &Path, base: &Path, path: &str) {
     fs::write(folder.join("recipe.toml"), text).expect("written");
 }
 
-/// A basic string of TOML, all in escapes.
+/// A basic TOML string with every character escaped.
 fn toml(text: &str) -> String {
     let escaped: String = text.chars().map(|character| format!("\\u{:04x}", u32::from(character))).collect();
     format!("\"{escaped}\"")

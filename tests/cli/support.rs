@@ -11,17 +11,17 @@ pub fn medley(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What the command printed, waited for.
+/// Runs the command to its end.
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     medley(folder, arguments).output().expect("the binary starts")
 }
 
-/// Standard error of a command that must fail, its line breaks and drawing folded away so that texts can be looked for.
+/// Standard error of a command that must fail, on one line and without drawing, for searches.
 pub fn refused(folder: &Path, arguments: &[&str]) -> String {
     let output = run(folder, arguments);
     let text = text(&output.stderr);
     assert!(!output.status.success(), "must be refused, but printed:\n{text}");
-    assert!(!text.contains("panicked"), "a panic is no error message:\n{text}");
+    assert!(!text.contains("panicked"), "a panic is not an error message:\n{text}");
     text
 }
 

@@ -30,7 +30,7 @@ fn answers(run: &Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(run.join("exam/open/answers.jsonl")).expect("answers");
     let answer = |line: &str| {
         let value: Value = serde_json::from_str(line).expect("JSON");
-        // The first line tells what exam it is.
+        // The first line identifies the exam.
         Some((value["id"].as_str()?.to_owned(), value["answer"].as_str()?.to_owned()))
     };
     let mut answers: Vec<(String, String)> = text.lines().filter_map(answer).collect();

@@ -1,4 +1,4 @@
-//! `medley mix --audit --recipe R`: records that share text with the recipe's exam, beside the items.
+//! `medley mix --audit --recipe R`: records that share text with the recipe's exam, with the exam's items.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,20 +18,20 @@ use crate::progress;
 /// Arguments of the audit.
 #[derive(Args)]
 pub struct AuditArgs {
-    /// Write no mix: show the records of --recipe that ask what its exam asks, or share a long run of text with it
-    /// (mix.contamination), beside the exam's items
+    /// Show the records of --recipe that repeat a question of its exam or share a long run of text with it
+    /// (mix.contamination), with the exam's items; write no mix
     #[arg(long, requires = "recipe", conflicts_with_all = ["out", "report", "verify", "explain"])]
     pub audit: bool,
 }
 
 /// Characters shown before and behind a shared run.
 const AROUND: usize = 24;
-/// Characters of a run that are shown at each of its ends.
+/// Characters shown at each end of a long text.
 const END: usize = 90;
 
 /// Shows the records with their items.
 pub fn run(resolved: &Resolved, threads: Option<usize>, json: bool) -> miette::Result<ExitCode> {
-    let (pairs, items) = with_context(resolved, None, threads, |context| {
+    let (pairs, items) = with_context(resolved, threads, |context| {
         let pairs = audit(&resolved.recipe.mix, context).map_err(report)?;
         Ok((pairs, context.exam_items.len()))
     })?;

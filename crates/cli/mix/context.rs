@@ -1,4 +1,4 @@
-//! What a mix of a recipe needs besides the recipe: its folder, the exam's items, the hub, progress on the terminal.
+//! Context of a recipe's mix: its folder, the exam's items, the hub, progress on the terminal.
 
 use medley_chat::ChatTokenizer;
 use medley_eval::{Item, Papers};
@@ -13,42 +13,34 @@ use crate::errors::report;
 use crate::exam_check::papers;
 use crate::progress;
 
-/// The mix of a recipe; tokens are counted with `tokenizer` as training counts them.
-pub fn mix_recipe(resolved: &Resolved, tokenizer: &ChatTokenizer, threads: Option<usize>) -> miette::Result<Mix> {
-    with_context(resolved, Some(tokenizer), threads, |context| {
+/// The mix of a recipe without text of its `papers`; tokens are counted with `tokenizer` as training counts them.
+pub fn mix_recipe(resolved: &Resolved, tokenizer: &ChatTokenizer, papers: &Papers) -> miette::Result<Mix> {
+    with_papers(resolved, Some(tokenizer), None, papers, |context| {
         medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
     })
 }
 
-/// The same without what stands in these papers, which are not read again.
-pub fn mix_with_papers(resolved: &Resolved, tokenizer: &ChatTokenizer, papers: &Papers) -> miette::Result<Mix> {
-    with_items(resolved, Some(tokenizer), None, exam_items(papers.items.clone()), |context| {
-        medley_mixer::mix(&resolved.recipe.mix, context).map_err(report)
-    })
-}
-
-/// Does `work` with what a mix of the recipe needs: exam items kept out, licences said, progress shown. Without a tokenizer
-/// the base model's is read where the mix counts tokens.
+/// Does `work` in the context of a recipe's mix: exam items, hub, threads, progress; restrictive licences are printed. Reads
+/// the recipe's papers, and the base model's tokenizer if the mix counts tokens.
 pub fn with_context<T>(
     resolved: &Resolved,
-    tokenizer: Option<&ChatTokenizer>,
     threads: Option<usize>,
     work: impl FnOnce(&MixContext<'_>) -> miette::Result<T>,
 ) -> miette::Result<T> {
-    let items = if resolved.recipe.exam.papers.is_empty() { Vec::new() } else { papers(resolved)?.items };
-    with_items(resolved, tokenizer, threads, exam_items(items), work)
+    let tokenizer = counting_tokenizer(resolved)?;
+    with_papers(resolved, tokenizer.as_ref(), threads, &papers(resolved)?, work)
 }
 
-fn with_items<T>(
+fn with_papers<T>(
     resolved: &Resolved,
     tokenizer: Option<&ChatTokenizer>,
     threads: Option<usize>,
-    exam_items: Vec<ExamItem>,
+    papers: &Papers,
     work: impl FnOnce(&MixContext<'_>) -> miette::Result<T>,
 ) -> miette::Result<T> {
     let recipe = &resolved.recipe;
-    let own = if tokenizer.is_none() { counting_tokenizer(resolved)? } else { None };
-    let measure = tokenizer.or(own.as_ref()).map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
+    let measure = tokenizer.map(|tokenizer| TokenMeasure::new(tokenizer, &recipe.chat)).transpose()?;
+    let exam_items: Vec<ExamItem> = papers.items.iter().map(exam_item).collect();
     say_licences(&recipe.mix);
     let bar = progress::bar("mixing", 0);
     let show = |now: MixProgress<'_>| {
@@ -70,18 +62,17 @@ fn with_items<T>(
     result
 }
 
-/// The items of a recipe's exam, which must not be in the training data.
-fn exam_items(items: Vec<Item>) -> Vec<ExamItem> {
-    let item = |item: Item| ExamItem {
-        id: item.id,
-        question: item.question,
-        options: item.options.into_iter().map(|option| option.text).collect(),
-        passages: item.passages,
-    };
-    items.into_iter().map(item).collect()
+/// An item of the exam, which must not be in the training data.
+fn exam_item(item: &Item) -> ExamItem {
+    ExamItem {
+        id: item.id.clone(),
+        question: item.question.clone(),
+        options: item.options.iter().map(|option| option.text.clone()).collect(),
+        passages: item.passages.clone(),
+    }
 }
 
-/// The tokenizer that a mix counts with, where it counts tokens.
+/// The base model's tokenizer, if the mix counts tokens.
 fn counting_tokenizer(resolved: &Resolved) -> miette::Result<Option<ChatTokenizer>> {
     if !resolved.recipe.mix.needs_tokens() {
         return Ok(None);
@@ -90,7 +81,7 @@ fn counting_tokenizer(resolved: &Resolved) -> miette::Result<Option<ChatTokenize
     Ok(Some(tokenizer.with_system(resolved.recipe.chat.system.clone())))
 }
 
-/// Names every source that may not be used commercially, once, before any work.
+/// Prints the sources without a licence for commercial use.
 fn say_licences(spec: &MixSpec) {
     for (name, source) in &spec.sources {
         for part in source.parts.iter().filter(|part| part.commercial_use == Some(false)) {

@@ -13,13 +13,13 @@ use crate::named_run;
 /// Arguments of the comparison.
 #[derive(Args)]
 pub struct DiffArgs {
-    /// Compare two mixes (folders of mixes, or runs by folder, name or hash): settings, source files, samples. The exit status is 0 when they are
-    /// identical, 1 when they differ, 2 when that cannot be told
+    /// Compare two mixes (folders of mixes, or runs by folder, name or hash): settings, source files, samples. The exit status
+    /// is 0 when they are identical, 1 when they differ, 2 on errors
     #[arg(long, value_names = ["A", "B"], num_args = 2)]
     pub diff: Vec<PathBuf>,
 }
 
-/// Prints in what the two mixes differ.
+/// Prints the differences of the two mixes.
 pub fn run([a, b]: [&PathBuf; 2], json: bool) -> miette::Result<ExitCode> {
     let (a, b) = (named_run::mix_or_run(a)?, named_run::mix_or_run(b)?);
     let found = diff(&a, &b).map_err(report)?;

@@ -12,16 +12,16 @@ use crate::mix::context::with_context;
 /// Arguments of the explanation.
 #[derive(clap::Args)]
 pub struct ExplainArgs {
-    /// Say why a record is in the recipe's mix, or is not: KEY is its `key` in mix.jsonl, or a place as the ledger writes it
+    /// Explain why a record is in the recipe's mix or not: KEY is its `key` in mix.jsonl, or a place as the ledger writes it
     /// (file:line)
     #[arg(long, value_name = "KEY", requires = "recipe", conflicts_with_all = ["out", "verify"])]
     pub explain: Option<String>,
 }
 
-/// Prints the record, its places, and what became of it step by step.
+/// Prints the record, its places, and the decision of each stage.
 pub fn run(target: &str, resolved: &Resolved, threads: Option<usize>, json: bool) -> miette::Result<ExitCode> {
     let spec = &resolved.recipe.mix;
-    let found = with_context(resolved, None, threads, |context| explain(target, spec, context).map_err(report))?;
+    let found = with_context(resolved, threads, |context| explain(target, spec, context).map_err(report))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&found).into_diagnostic()?);
     } else {

@@ -20,7 +20,7 @@ use crate::progress;
 pub struct MakeArgs {
     #[command(flatten)]
     pub recipe: Option<RecipeChoice>,
-    /// Where mix.jsonl, validation.jsonl, ledger.json and manifest.json go
+    /// Output folder for mix.jsonl, validation.jsonl, ledger.json and manifest.json
     #[arg(long, value_name = "DIR", required_unless_present_any = NO_MIX)]
     out: Option<PathBuf>,
     /// Threads; the result does not depend on them [default: one per core]
@@ -37,7 +37,7 @@ pub struct MakeArgs {
 }
 
 impl MakeArgs {
-    /// Threads asked for.
+    /// The number of threads, if given.
     pub fn threads(&self) -> Option<usize> {
         self.threads.map(usize::from)
     }
@@ -51,7 +51,7 @@ impl MakeArgs {
 /// Mixes, writes and prints the ledger.
 pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     let (Some(recipe), Some(out)) = (&args.recipe, &args.out) else {
-        return Err(miette!("--recipe and --out are needed"));
+        return Err(miette!("--recipe and --out are required"));
     };
     let mut resolved = recipe.load()?;
     let lock = args.lock(out)?;
@@ -64,7 +64,7 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     }
     let mut folder = OutFolder::claim(out).map_err(report)?;
     page::check_own(out)?;
-    let mix = with_context(&resolved, None, args.threads(), |context| {
+    let mix = with_context(&resolved, args.threads(), |context| {
         let context = &MixContext { out: Some(&folder), ..*context };
         match pieces.merge.as_slice() {
             [] => medley_mixer::mix(spec, context).map_err(report),
@@ -72,7 +72,7 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
         }
     })?;
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
-    // The page of an earlier mix in this folder would tell of another.
+    // Removes the page of an earlier mix.
     folder.write(&mix, &[page::PAGE]).map_err(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&mix.ledger).into_diagnostic()?);

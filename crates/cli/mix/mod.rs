@@ -1,4 +1,4 @@
-//! `medley mix`: the data of a recipe, mixed and written; and what is done with a mix that is there.
+//! `medley mix`: makes the mix of a recipe, and compares, verifies, explains and shows mixes.
 //!
 //! Every task is named by one argument of the group `task`, and has a file of its own with its arguments and its `run`.
 
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
 
-pub use context::{mix_recipe, mix_with_papers};
+pub use context::mix_recipe;
 pub use page::check_own as check_own_page;
 
 /// Arguments of `medley mix`: one task, and how its result is shown.
@@ -43,7 +43,7 @@ pub struct MixArgs {
 const NO_MIX: [&str; 5] = ["report_of", "diff", "verify", "explain", "audit"];
 
 impl MixArgs {
-    /// Whether the task's result is files, not only what is printed.
+    /// Whether the task writes files rather than only printing.
     pub fn writes_a_mix(&self) -> bool {
         let only_printed = !self.diff.diff.is_empty()
             || self.page.report_of.is_some()
@@ -53,7 +53,7 @@ impl MixArgs {
         !only_printed
     }
 
-    /// The exit status of a task that could not be done. A comparison and a verification have 1 for "different", as `diff` does.
+    /// Exit status of errors: 2 for comparisons and verifications, where 1 means "different" as in diff(1); else 1.
     pub fn trouble(&self) -> u8 {
         if self.diff.diff.is_empty() && self.verify.verify.is_none() { 1 } else { 2 }
     }

@@ -20,8 +20,8 @@ pub const PAGE: &str = "report.html";
 /// Arguments of the page of a mix that is there.
 #[derive(Args)]
 pub struct PageArgs {
-    /// Write DIR/report.html of a mix that is there, or of a run's (folder, name or hash): composition, lengths, languages, what was left out, origin and
-    /// licences, samples
+    /// Write DIR/report.html of an existing mix or of a run's (folder, name or hash): composition, lengths, languages,
+    /// rejected records, origin and licences, samples
     #[arg(long, value_name = "DIR")]
     pub report_of: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ pub fn run(folder: &Path, json: bool) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a `report.html` in `folder` that another program wrote: it would be lost.
+/// Refuses to overwrite a `report.html` in `folder` that another program wrote.
 pub fn check_own(folder: &Path) -> miette::Result<()> {
     let page = folder.join(PAGE);
     if page.exists() && !medley_view::is_own_page(&page) {
@@ -51,7 +51,7 @@ pub fn check_own(folder: &Path) -> miette::Result<()> {
     Ok(())
 }
 
-/// Writes the page of the mix that is read, in its folder.
+/// Writes the page of an opened mix into its folder.
 pub fn write(folder: &MixFolder, json: bool) -> miette::Result<()> {
     let html = mix_page(folder, seconds_since_1970()).map_err(report)?;
     let page = folder.path.join(PAGE);

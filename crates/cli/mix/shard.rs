@@ -39,7 +39,7 @@ pub fn run(
     json: bool,
 ) -> miette::Result<ExitCode> {
     let margin = margin.unwrap_or(DEFAULT_MARGIN);
-    let summary = with_context(resolved, None, threads, |context| {
+    let summary = with_context(resolved, threads, |context| {
         mix_shard(&resolved.recipe.mix, context, shard, margin, out).map_err(report)
     })?;
     if json {

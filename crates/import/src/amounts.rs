@@ -1,11 +1,12 @@
 //! How much of each set: what the file takes becomes `size` and `ratio`, `epochs` or `max_records`.
 
 use medley_files::yaml::YamlEntry;
+use medley_recipe::common_divisor;
 
 use super::document::{Fate, Note, Reading};
 use super::plan::{Plan, Set};
 
-/// What a weight may be at most.
+/// Largest weight that an import writes: shares are rounded to millionths.
 const MAX_WEIGHT: u64 = 1_000_000;
 
 /// How much of a set an option takes.
@@ -15,11 +16,11 @@ pub(super) enum Amount {
     Samples(u64),
     /// At most this number of rows, from the start.
     Rows(u64),
-    /// This part of the rows, anywhere in the set.
+    /// This part of the rows, from the whole set.
     Part(f64),
-    /// This part of the rows, in one piece.
+    /// This part of the rows, contiguous.
     Piece(f64),
-    /// What no setting of a recipe says.
+    /// A choice that a recipe cannot express.
     Other,
 }
 
@@ -47,13 +48,13 @@ impl Asked {
     }
 }
 
-/// How much of what the recipe takes.
+/// How much the recipe takes of each set.
 pub(super) enum Shares {
-    /// So often every record of each set.
+    /// Passes over each set.
     Epochs(Vec<f64>),
-    /// So many samples of each.
+    /// Number of samples of each.
     Samples(Vec<u64>),
-    /// These parts of the whole.
+    /// Weights of a ratio.
     Weights(Vec<f64>),
 }
 
@@ -84,7 +85,7 @@ pub(super) fn settle(plan: &mut Plan, notes: &mut Vec<Note>) -> Shares {
     shares
 }
 
-/// So many records of a set.
+/// Sets `max_records` where the file limits a set.
 fn cap(set: &mut Set, by_samples: bool, notes: &mut Vec<Note>) {
     for asked in &set.asked {
         let (count, why) = match asked.amount {
@@ -124,7 +125,7 @@ const WHOLE: &str = "the whole set is drawn from; `max_records` or `mix.epochs` 
 
 /// Weights without a common divisor, and none too large.
 pub(super) fn reduced(weights: &[u64]) -> Vec<u64> {
-    let divisor = weights.iter().copied().fold(0, gcd).max(1);
+    let divisor = common_divisor(weights);
     let largest = weights.iter().max().map_or(0, |largest| largest / divisor);
     let scale = |weight: u64| {
         if largest <= MAX_WEIGHT {
@@ -134,10 +135,6 @@ pub(super) fn reduced(weights: &[u64]) -> Vec<u64> {
         }
     };
     weights.iter().map(|weight| scale(weight / divisor).max(1)).collect()
-}
-
-fn gcd(left: u64, right: u64) -> u64 {
-    if right == 0 { left } else { gcd(right, left % right) }
 }
 
 /// Shares as whole numbers.

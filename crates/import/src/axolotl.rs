@@ -12,11 +12,11 @@ use super::table::{Known, Table};
 use super::training::{self, AXOLOTL};
 
 const TEMPLATE: &str = "the model's own chat template renders the turns";
-const THINKING: &str = "reasoning in a field of its own is not read; answers are learned as they stand";
+const THINKING: &str = "reasoning in a field of its own is not read; answers are learned unchanged";
 const END: &str = "the token that ends a learned answer is learned, no other";
 const SHARDS: &str = "it takes a part of all rows; `mix.epochs` takes a part of a source";
 
-/// Options of a set that are carried over.
+/// Options of a set that are carried over; candidates for misspelt ones.
 const SPELLED: [&str; 20] = [
     "path",
     "type",

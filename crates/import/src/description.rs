@@ -67,7 +67,7 @@ pub(super) fn description(
         let folder = medley_recipe::key_name(&folder);
         let is_online = folder.eq_ignore_ascii_case("online");
         let hint = if is_online { "`ONLINE`, in capitals, means names on the hub" } else { BASE };
-        reading.error(&span, format!("`{folder}/{DATASET_INFO}` is not there"), hint);
+        reading.error(&span, format!("`{folder}/{DATASET_INFO}` does not exist"), hint);
         return Ok(None);
     };
     Ok(Some(Description { document: Document::read(&folder.join(DATASET_INFO))?, folder, hub: None }))
@@ -97,11 +97,11 @@ fn fetched(id: &str) -> Result<PathBuf, String> {
     let request = DatasetRequest { id, files: Some(DATASET_INFO), ..DatasetRequest::default() };
     let snapshot = Hub::from_env().dataset_files(&request).map_err(|error| error.to_string().replace('\n', " "))?;
     let found = snapshot.files.into_iter().find(|(name, _)| name == DATASET_INFO);
-    found.map(|(_, path)| path).ok_or_else(|| format!("it holds no {DATASET_INFO}"))
+    found.map(|(_, path)| path).ok_or_else(|| format!("it has no {DATASET_INFO}"))
 }
 
-/// LLaMA-Factory loads a data set once per mention in `dataset`.
-pub(super) fn say_repeated(table: &Table<'_>, names: &[String], reading: &mut Reading<'_>) {
+/// Notes a name that `dataset` has twice: LLaMA-Factory loads such a set twice.
+pub(super) fn note_repeated(table: &Table<'_>, names: &[String], reading: &mut Reading<'_>) {
     let repeated = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
     if let Some(((_, name), entry)) = repeated.zip(table.take("dataset")) {
         let why = "a record is in the mix once: `mix.epochs` takes a source's records more often";

@@ -1,4 +1,4 @@
-//! Another tool's file, and what reading it brings up.
+//! Another tool's file, with the problems and notes that come up while it is read.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 
 use medley_recipe::{Place, Problem, RecipeErrors, SourceText};
 
-/// What became of an option that the recipe does not have.
+/// What becomes of an option that has no equivalent in the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// The recipe means something else than the file.
@@ -19,7 +19,7 @@ pub enum Fate {
     NotNeeded,
     /// A whole set is not in the recipe.
     LeftOut,
-    /// The recipe has what the file does not say, or says otherwise.
+    /// The recipe sets what the file leaves open, or sets it differently.
     Assumed,
 }
 
@@ -35,7 +35,7 @@ impl Fate {
     }
 }
 
-/// Something that an imported recipe does not say as the file did, why, and what to do about it.
+/// A difference between the file and the imported recipe, with its reason and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// What became of it.

@@ -105,7 +105,7 @@ fn planned(document: &Document, options: &ImportOptions<'_>, reading: &mut Readi
     } else if tools::is_trl(root) {
         trl::config(options.only, &places, reading)
     } else {
-        let message = "no description of data is recognised here";
+        let message = format!("no description of data is recognised in {}", document.source.name);
         reading.problems.push(Problem::nowhere(message, Some(EXPECTED.to_owned())));
         return Ok(Plan::default());
     };

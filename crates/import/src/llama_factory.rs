@@ -7,7 +7,7 @@ use medley_mixture::{Columns, Roles, SourcePart, Supervise};
 use medley_recipe::{RecipeErrors, nearest, quoted_list, tools};
 
 use super::amounts::{Amount, Asked};
-use super::description::{Description, description, say_repeated};
+use super::description::{Description, description, note_repeated};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, Where, free_name, is_hub_id};
 use super::sets::{self, BASE, Location, Read, none, why};
@@ -65,7 +65,7 @@ const COLUMNS: [Known; 4] = [
     ("audios", Fate::NotCarriedOver, NO_MEDIA),
 ];
 
-const NO_MEDIA: &str = "Medley trains on text: records with any are rejected one by one and counted";
+const NO_MEDIA: &str = "Medley trains on text: records with media are rejected and counted";
 
 /// Options of a set that are for sets on a hub.
 const SET_OPTIONS: [Known; 3] = [
@@ -92,7 +92,7 @@ const OPTIONS: [Known; 19] = [
     ("neat_packing", Fate::NotNeeded, why::PACKED),
     ("tool_format", Fate::NotCarriedOver, why::TOOLS),
     ("enable_thinking", Fate::NotCarriedOver, "no empty chain of thought is added to answers"),
-    ("preserve_thinking", Fate::NotCarriedOver, "answers are learned as they stand"),
+    ("preserve_thinking", Fate::NotCarriedOver, "answers are learned unchanged"),
     ("tokenized_path", Fate::NotNeeded, "a run keeps what it was made from"),
     ("data_shared_file_system", Fate::NotNeeded, "one process reads the data"),
 ];
@@ -189,7 +189,7 @@ fn read(
 const RANKING: &str = "it ranks answers, for preference training; to learn the chosen answers alone, write it as a source \
                        with `columns = { output = \"chosen\" }`";
 
-const MEDIA: &str = "it has pictures, films or sounds in a column of a name that Medley does not recognise; rename it to `images`, \
+const MEDIA: &str = "its column of images, videos or audio has a name that Medley does not recognise; rename it to `images`, \
                      `videos` or `audios`: records that use it are then rejected one by one";
 
 /// Whether a column of images, videos or audio has a name that the importer does not recognise.
@@ -334,7 +334,7 @@ pub(super) fn training(
     let Some(Description { document: info, folder, hub }) = description(&table, &names, base, reading)? else {
         return Ok(Plan::default());
     };
-    say_repeated(&table, &names, reading);
+    note_repeated(&table, &names, reading);
     let mut inner = Reading::new(&info);
     let wanted = if only.is_empty() { &names[..] } else { only };
     let unknown = wanted.iter().find(|name| !names.contains(name));

@@ -3,6 +3,7 @@
 use medley_files::yaml::Yaml;
 use medley_files::yaml::{YamlEntry, YamlValue};
 use medley_recipe::LoraTarget;
+use medley_recipe::aliases::NO_QUANTISATION;
 use medley_recipe::emit::inline;
 use serde_json::{Value, json};
 
@@ -10,15 +11,13 @@ use super::document::{Fate, Reading};
 use super::table::Table;
 use super::training::{Defaults, LEFT_TO_TOOL, Training};
 
-const EVAL_EPOCH: &str = "`train.eval_steps` counts optimizer steps, `medley plan` says how many an epoch has";
-const SAVE_EPOCH: &str = "`train.save_steps` counts optimizer steps, `medley plan` says how many an epoch has";
+const EVAL_EPOCH: &str = "`train.eval_steps` counts optimizer steps; `medley plan` shows the steps of an epoch";
+const SAVE_EPOCH: &str = "`train.save_steps` counts optimizer steps; `medley plan` shows the steps of an epoch";
 const METHODS: &str = "`train.method` is \"lora\" or \"full\"";
-const SCHEDULES: &str = "`train.schedule` is \"cosine\", \"linear\" or \"constant\"";
+pub(super) const SCHEDULES: &str = "`train.schedule` is \"cosine\", \"linear\" or \"constant\"";
 const OPTIMIZERS: &str = "`train.optimizer` is \"adamw\" or \"muon\"";
 const TARGETS: &str = "`train.lora.target` names linear layers of the blocks: q_proj, k_proj, v_proj, o_proj, gate_proj, \
                        up_proj, down_proj, or all-linear";
-const QUANTISED: &str =
-    "the base is not quantised: adapters train beside f32 or bf16 weights; `medley plan` shows what fits";
 const FULL: &str = "it concerns adapters, and every weight is trained";
 
 /// Reads training settings from the tables of a file.
@@ -125,7 +124,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
                 self.training.set("train.warmup_steps", json!(steps.ceil() as u64), entry, self.reading);
             }
             if let Some(other) = self.find(ratio) {
-                self.reading.note(Fate::NotNeeded, None, other, "steps of warm-up are given, which count");
+                self.reading.note(Fate::NotNeeded, None, other, "the number of warm-up steps takes precedence");
             }
             return;
         }
@@ -175,6 +174,9 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         let steps = accumulation.map_or(1, |(_, number)| number.max(1));
         let batch = per_device.saturating_mul(steps);
         self.training.set("train.batch_size", json!(batch), entry, self.reading);
+        if !self.training.has("train.batch_size") {
+            return;
+        }
         let why = format!(
             "{per_device} per device x {steps} accumulated, for one device: multiply it by the number of devices"
         );
@@ -183,14 +185,16 @@ impl<'a> Settings<'_, 'a, '_, '_> {
 
     pub fn epochs(&mut self, names: &[&str]) {
         let otherwise = "`train.epochs` is a whole number of passes over the mix; `mix.epochs` takes parts of a source";
-        let epochs = self.whole(names, otherwise);
-        if let Some((entry, epochs)) = epochs.filter(|(_, epochs)| *epochs > 0) {
+        if let Some((entry, epochs)) = self.whole(names, otherwise) {
             self.training.set("train.epochs", json!(epochs), entry, self.reading);
         }
-        // transformers: -1 means unset.
-        let steps = self.number(&["max_steps"]).filter(|(_, steps)| *steps >= 1.0 && steps.fract() == 0.0);
-        if let Some((entry, steps)) = steps {
-            self.training.set("train.max_steps", json!(steps as u64), entry, self.reading);
+        // transformers' default -1, and 0, set no limit.
+        let Some((entry, steps)) = self.number(&["max_steps"]).filter(|(_, steps)| *steps > 0.0) else { return };
+        if steps.fract() != 0.0 {
+            return self.refuse(entry, "`train.max_steps` is a whole number");
+        }
+        self.training.set("train.max_steps", json!(steps as u64), entry, self.reading);
+        if self.training.has("train.max_steps") {
             let why = "training ends after these steps or after `train.epochs`, whichever comes first";
             self.reading.note(Fate::Assumed, None, entry, why);
         }
@@ -258,7 +262,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
         };
         let quantised = ["load_in_4bit", "load_in_8bit"].iter().find_map(|key| self.is_true(key));
         if let Some(entry) = quantised.filter(|_| name.as_deref() != Some("qlora")) {
-            self.refuse(entry, QUANTISED);
+            self.refuse(entry, NO_QUANTISATION);
         }
         let peft = self.table.take("use_peft").map(|entry| (entry, entry.value.value == YamlValue::Boolean(true)));
         let unsloth = self.table.has("r") || self.table.has("target_modules");
@@ -266,7 +270,7 @@ impl<'a> Settings<'_, 'a, '_, '_> {
             (Some("lora"), _) => "lora",
             (Some("qlora"), _) => {
                 if let Some(entry) = found {
-                    self.refuse(entry, QUANTISED);
+                    self.refuse(entry, NO_QUANTISATION);
                 }
                 "lora"
             }

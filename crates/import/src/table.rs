@@ -173,7 +173,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The options that nobody has taken and that say something.
+    /// The options that no reader has taken, without empty ones.
     pub fn rest(&self) -> Vec<&'a YamlEntry> {
         let taken = self.taken.borrow();
         let says = |entry: &&YamlEntry| match &entry.value.value {

@@ -107,8 +107,8 @@ fn llama_factory_describes_sets() {
     # dataset_info.json:13
     # assumed: `path = "p.json"` (dataset_info.json:13): `p.json` is not there; --base says where relative paths
     #   start
-    # not carried over: `images: images` (dataset_info.json:13): Medley trains on text: records with any are
-    #   rejected one by one and counted
+    # not carried over: `images: images` (dataset_info.json:13): Medley trains on text: records with media are
+    #   rejected and counted
     [sources.pictures]
     path = "p.json"
     columns = { system = "", messages = "messages" }
@@ -626,7 +626,7 @@ batch_size: 2
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
     assert!(wrong("a: [1, 2\nb: 3\n", &[]).contains("neither JSON nor YAML"));
-    assert!(wrong("learning_rate: 1\n", &[]).contains("no description of data is recognised here"));
+    assert!(wrong("learning_rate: 1\n", &[]).contains("no description of data is recognised in "));
     let info = "{\"a\": {\"file_name\": \"x.json\",\n\"formatting\": \"chatml\"},\n\"b\": {\"file_name\": 3, \"columns\": []},\n\"c\": {\"split\": \"train\"},\n\"d\": {\"file_name\": \"d\", \"formatting\": \"sharegpt\", \"columns\": {}}}";
     let errors = wrong(info, &[]);
     for expected in [
@@ -655,7 +655,7 @@ fn what_is_wrong_is_said_with_its_line() {
         "{errors}"
     );
     let shares = "dataset: a\ndataset_dir: none\ntemplate: x\n";
-    assert!(wrong(shares, &[]).contains("2: `none/dataset_info.json` is not there"));
+    assert!(wrong(shares, &[]).contains("2: `none/dataset_info.json` does not exist"));
 }
 
 #[test]
@@ -1124,6 +1124,25 @@ fn settings_that_a_recipe_cannot_have_are_named_with_its_range() {
     }
     let text = trained(&files);
     assert!(text.contains("target = [\"q_proj\"]") && text.contains("warmup_ratio = 0.25"), "{text}");
+}
+
+#[test]
+fn zero_epochs_and_parts_of_steps_are_named_and_no_limit_is_none() {
+    let training = |settings: &str| {
+        let training = format!("model_name_or_path: a/b\ndataset: a\ntemplate: qwen\n{settings}\n");
+        let files = [("train.yaml", training.as_str()), INFO, ("data/a.json", "")];
+        (notes(&files), trained(&files))
+    };
+    let (noted, _) = training("num_train_epochs: 0");
+    assert_noted(&noted, &["not carried over: `num_train_epochs: 0`", "`train.epochs` is 0"]);
+    let (noted, text) = training("learning_rate: 1e-4\nmax_steps: 2.5");
+    assert_noted(&noted, &["not carried over: `max_steps: 2.5`", "whole number"]);
+    assert!(!text.contains("max_steps"), "{text}");
+    let (noted, text) = training("learning_rate: 1e-4\nmax_steps: -1");
+    assert!(!text.contains("max_steps") && noted.iter().all(|note| !note.contains("max_steps")), "{noted:#?}");
+    let (noted, _) = training("per_device_train_batch_size: 0");
+    assert_noted(&noted, &["not carried over: `per_device_train_batch_size: 0`", "`train.batch_size` is 0"]);
+    assert!(noted.iter().all(|note| !note.contains("`train.batch_size = 0`")), "{noted:#?}");
 }
 
 #[test]

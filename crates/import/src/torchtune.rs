@@ -2,16 +2,17 @@
 
 use medley_files::yaml::Yaml;
 use medley_mixture::Columns;
+use medley_recipe::aliases::NO_QUANTISATION;
 use medley_recipe::tools;
 
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set, split_names};
 use super::sets::{self, Location, Read, why};
-use super::settings::Settings;
+use super::settings::{SCHEDULES, Settings};
 use super::table::{Known, Table};
 use super::training::{TORCHTUNE, Training};
 
-/// Options of a set that are carried over.
+/// Options of a set that are carried over; candidates for misspelt ones.
 const SPELLED: [&str; 10] = [
     "source",
     "data_files",
@@ -69,7 +70,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     plan
 }
 
-/// Training settings: `model`, `optimizer` and `lr_scheduler` are tables of their own.
+/// Training settings, some of them in inner tables: `model`, `optimizer`, `lr_scheduler`.
 fn training(table: &Table<'_>, reading: &mut Reading<'_>) -> Training {
     let marks = ["model", "optimizer", "epochs", "batch_size", "lr_scheduler"];
     if !marks.iter().any(|key| table.has(key)) {
@@ -137,8 +138,7 @@ fn lora(settings: &mut Settings<'_, '_, '_, '_>) {
     let method = if is_lora { "lora" } else { "full" };
     settings.training.given.insert("train.method", method.into());
     if short.starts_with("qlora_") || settings.is_true("quantize_base").is_some() {
-        let why = "the base is not quantised: adapters train beside f32 or bf16 weights";
-        settings.reading.note(Fate::NotCarriedOver, None, entry, why);
+        settings.reading.note(Fate::NotCarriedOver, None, entry, NO_QUANTISATION);
     }
     if !is_lora {
         return;
@@ -185,8 +185,7 @@ fn schedule(settings: &mut Settings<'_, '_, '_, '_>) {
             settings.training.given.insert("train.schedule", "cosine".into());
         }
         _ => {
-            let why = "`train.schedule` is \"cosine\", \"linear\" or \"constant\"";
-            settings.reading.note(Fate::NotCarriedOver, None, entry, why);
+            settings.reading.note(Fate::NotCarriedOver, None, entry, SCHEDULES);
         }
     }
     settings.warmup(&["num_warmup_steps"], &[]);

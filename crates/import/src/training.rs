@@ -112,7 +112,7 @@ impl Training {
         self.given.is_empty() && self.defaults.is_empty()
     }
 
-    /// The settings below a section, without it, and whether they are the tool's defaults.
+    /// The settings of a section by their bare names: the tool's defaults, or those that the file gives.
     pub fn section(&self, section: &str, defaults: bool) -> Vec<(&'static str, &Value)> {
         let settings = if defaults { &self.defaults } else { &self.given };
         let name = |key: &'static str| key.strip_prefix(section)?.strip_prefix('.').filter(|key| !key.contains('.'));
@@ -128,7 +128,7 @@ impl Training {
         self.given.contains_key(key)
     }
 
-    /// A setting of the file; one that the recipe's schema refuses is named.
+    /// Takes over a setting of the file; a value that the recipe's schema refuses becomes a note.
     pub fn set(&mut self, key: &'static str, value: Value, entry: &YamlEntry, reading: &mut Reading<'_>) {
         match refusal(key, &value) {
             Some(why) => reading.note(Fate::NotCarriedOver, None, entry, &why),
@@ -146,7 +146,7 @@ impl Training {
     }
 }
 
-/// The longest sample where a file of a training gives none: the tool's default, which is said.
+/// Sets `max_tokens` of a training whose file does not: the tool's default, with a note.
 pub(super) fn longest(plan: &mut Plan, table: &Table<'_>, names: &[&str], tokens: u64, reading: &mut Reading<'_>) {
     if plan.max_tokens.is_none() && !plan.training.is_empty() && !names.iter().any(|name| table.has(name)) {
         plan.max_tokens = Some(tokens);

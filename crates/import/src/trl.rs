@@ -1,9 +1,10 @@
 //! TRL's and Unsloth's files, and transformers' `TrainingArguments` beside a data set: `dataset_name`, or a list
 //! `datasets` beside `model_name_or_path`.
 
-use medley_mixture::{SourceFormat, SourcePart};
+use medley_mixture::SourcePart;
 use medley_recipe::tools;
 
+use super::amounts::{Amount, Asked};
 use super::document::{Fate, Reading};
 use super::plan::{Places, Plan, Set};
 use super::sets::{self, Location, Read, why};
@@ -61,7 +62,7 @@ pub(super) fn config(only: &[String], places: &Places, reading: &mut Reading<'_>
     plan
 }
 
-/// The data set that a file names by one key; without one a place to put it.
+/// The data set that a file names by one key; without one, a source with a path to fill in.
 fn named(table: &Table<'_>, only: &[String], sets: &mut Vec<Set>, places: &Places, reading: &mut Reading<'_>) {
     let name = tools::DATASET_KEYS.into_iter().find(|key| table.has(key)).and_then(|key| table.text(key, reading));
     let Some(path) = name else {
@@ -91,9 +92,7 @@ fn read_set(
     let Some(name) = location.wanted_name(only, sets) else { return };
     let (splits, slice) = own.splits(&name, reading);
     let fraction = own.take("fraction").zip(own.number("fraction", reading));
-    let part = fraction.map(|(entry, part)| {
-        super::amounts::Asked::new(super::amounts::Amount::Part(part.clamp(0.0, 1.0)), &name, entry, reading)
-    });
+    let part = fraction.map(|(entry, part)| Asked::new(Amount::Part(part.clamp(0.0, 1.0)), &name, entry, reading));
     own.account(&SET_OPTIONS, &["path", "name", "data_dir", "data_files", "split", "fraction"], Some(&name), reading);
     add(
         name,
@@ -109,7 +108,7 @@ fn read_set(
 fn add(
     name: String,
     location: Location,
-    asked: Vec<super::amounts::Asked>,
+    asked: Vec<Asked>,
     span: &std::ops::Range<usize>,
     sets: &mut Vec<Set>,
     places: &Places,
@@ -119,8 +118,7 @@ fn add(
         Err(why) => reading.left_out(location.called(), span, why),
         Ok(parts) => {
             let origin = reading.document.origin(span);
-            let read = Read { format: SourceFormat::default(), ..Read::default() };
-            let set = sets::set(name, location.called(), origin, parts, read);
+            let set = sets::set(name, location.called(), origin, parts, Read::default());
             sets.push(Set { asked, ..set });
         }
     }

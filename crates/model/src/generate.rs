@@ -37,7 +37,7 @@ impl Default for GenerateOptions {
 pub const NOT_FINITE: u32 = u32::MAX;
 
 /// Tokens of prompts that go through the layers together.
-const PREFILL_TOKENS: usize = 8192;
+pub const PREFILL_TOKENS: usize = 8192;
 
 /// Rows from which on a row's product does not depend on their number.
 const STEADY_ROWS: usize = 4;

@@ -53,7 +53,7 @@ pub use config::{AttentionBias, DecoderConfig, Family, PositionEncoding};
 pub use decoder::{Decoder, DecoderLayer, EMBED_TOKENS, LM_HEAD, NORM, RmsNorm};
 pub use device::{DeviceKind, DeviceRequest, RunDevice};
 pub use error::{ModelError, Result};
-pub use generate::{GenerateOptions, NOT_FINITE, generate, generate_with};
+pub use generate::{GenerateOptions, NOT_FINITE, PREFILL_TOKENS, generate, generate_with};
 pub use init::InitConfig;
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraConfig, adapter_base, adapter_revision, is_adapter};
 pub use mlp::Mlp;

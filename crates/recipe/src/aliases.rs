@@ -60,9 +60,10 @@ const BATCH: &str = "samples in an optimizer step: per-device batch x accumulati
 const MICRO: &str = "micro-batches are packed to a number of tokens, whatever the batch size";
 const ADAMW_ONLY: &str = "the update rules are AdamW and Muon, with one learning rate for all weights";
 const LORA_PLAIN: &str = "adapters are plain LoRA, scaled by alpha / rank and started with B = 0";
-const NO_QUANTISATION: &str =
+/// Why quantisation is not converted.
+pub const NO_QUANTISATION: &str =
     "the base is not quantised: LoRA trains beside f32 or bf16 weights; `medley plan` shows what fits";
-const ATTENTION: &str = "attention is always computed in tiles, per packed sample; there is nothing to choose";
+const ATTENTION: &str = "attention is always computed in tiles, per packed sample; it has no variants";
 const ONE_DEVICE: &str = "training runs on one device";
 const TRACKERS: &str =
     "metrics are always written to metrics.jsonl and as TensorBoard events; `medley runs` shows them";
@@ -70,20 +71,20 @@ const OUT: &str = "`medley train --out DIR` names the folder; a run is DIR/NAME-
 const TEMPLATE: &str = "the model's own chat template renders the turns";
 const ANSWERS: &str = "only answers are learned; a source's `supervise` says which";
 const PACKED: &str = "samples are always packed and never attend across one another";
-const SHUFFLED: &str = "`mix.order` says it; by default samples are shuffled by a keyed hash";
+const SHUFFLED: &str = "`mix.order` sets the order; by default samples are shuffled by a keyed hash";
 const NO_PREFERENCES: &str = "Medley learns answers (supervised fine-tuning), not preferences or rewards";
 const LOSS: &str = "the loss is the cross-entropy of the answers' tokens";
 const KERNELS: &str = "kernels are chosen by device, with the same result";
 const WORKERS: &str = "samples are encoded before the first step; every core is used";
-const RESUMED: &str = "`medley train --resume` goes on from the run's last checkpoint";
+const RESUMED: &str = "`medley train --resume` resumes from the run's last checkpoint";
 const HUB: &str = "nothing is uploaded; the run's folder `model/` holds the model as transformers and PEFT load it";
 const TEXT_ONLY: &str = "Medley trains on text";
 const VOCABULARY: &str = "the vocabulary is the base model's";
-const EVAL: &str = "validation counts steps: a line every `eval_steps`, and one at the end";
-const SAVE: &str = "checkpoints count steps: one every `save_steps`, and one at the end";
-const CODE: &str = "Medley runs no code of a repository";
+const EVAL: &str = "validation every `eval_steps` optimizer steps, and at the end";
+const SAVE: &str = "a checkpoint every `save_steps` optimizer steps, and one at the end";
+const CODE: &str = "Medley never runs code from a model's repository";
 const PLAIN: &str = "it is for plain text; Medley fine-tunes on answers";
-const PROFILER: &str = "`medley selftest` and `metrics.jsonl` have the speed of every step";
+const PROFILER: &str = "`metrics.jsonl` has the speed of every step, `medley selftest` that of the device";
 const INFERENCE: &str = "it is for inference: `[exam]` and `medley chat` have settings of their own";
 const SOURCES: &str = "each pool of records is a table `[sources.NAME]` with a `path`";
 
@@ -117,7 +118,7 @@ const ALIASES: &[(&str, Answer)] = &[
           tokenizer_legacy",
         NotNeeded("the tokenizer is the base model's"),
     ),
-    ("cache_dir", NotNeeded("HF_HOME says where downloads are kept")),
+    ("cache_dir", NotNeeded("HF_HOME sets the folder of downloads")),
     (
         "hf_hub_token ms_hub_token om_hub_token hub_token token hf_use_auth_token use_auth_token",
         NotNeeded("HF_TOKEN is used"),
@@ -125,11 +126,11 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "model_type is_llama_derived_model is_qwen_derived_model is_mistral_derived_model is_falcon_derived_model \
           cls_model_config base_model_config",
-        NotNeeded("the base's config.json says it"),
+        NotNeeded("it is read from the base's config.json"),
     ),
     (
         "rope_scaling rope_theta rope model_max_length max_position_embeddings",
-        NotNeeded("positions are computed as the base's config.json says"),
+        NotNeeded("position embeddings follow the base's config.json"),
     ),
     (
         "resize_vocab add_tokens add_special_tokens new_special_tokens_config special_tokens tokens \
@@ -189,7 +190,7 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "merge_lora export_dir export_size export_device export_legacy_format save_adapter_weights_only \
           save_merged",
-        NotNeeded("the run's `model/` is what the method trains: adapters, or every weight"),
+        NotNeeded("the run's `model/` holds the trained weights: adapters, or the whole model"),
     ),
     // Optimisation.
     ("lr learning_rate peak_lr base_lr max_lr", Key("train.learning_rate")),
@@ -257,7 +258,7 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "activation_offloading enable_activation_offloading layer_offloading offload_folder max_memory \
           gpu_memory_limit memory_limit",
-        NotNeeded("`medley plan` says what memory a training takes and what would make it fit"),
+        NotNeeded("`medley plan` shows the memory that a training takes and what would make it fit"),
     ),
     (
         "flash_attn flash_attention attn_implementation sdp_attention xformers_attention flex_attention \
@@ -280,7 +281,7 @@ const ALIASES: &[(&str, Answer)] = &[
           fsdp_cpu_offload fsdp_reshard_after_forward",
         Unsupported(ONE_DEVICE),
     ),
-    ("device use_cpu no_cuda cuda", NotNeeded("`medley train --device` says it")),
+    ("device use_cpu no_cuda cuda", NotNeeded("`medley train --device` selects the device")),
     (
         "dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor dataloader_persistent_workers \
           dataset_num_proc dataset_processes preprocessing_num_workers preprocessing_batch_size num_workers \
@@ -344,7 +345,7 @@ const ALIASES: &[(&str, Answer)] = &[
         "max_samples num_samples max_train_samples limit",
         Near(
             "sources.NAME.max_records",
-            "`mix.size` says how much in all, a source's `max_records` how many of its records at most",
+            "`mix.size` is the size of the mix, a source's `max_records` the limit on its records",
         ),
     ),
     (
@@ -354,7 +355,7 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "val_size val_set_size validation_split_percentage eval_split test_size test_split_size validation_split \
           val_split",
-        Near("mix.validation", "validation = { fraction = 0.05 } in [mix] holds out of every source"),
+        Near("mix.validation", "validation = { fraction = 0.05 } in [mix] takes 5 % of every source"),
     ),
     (
         "eval_dataset test_datasets dataset_val validation_file val_dataset eval_data",
@@ -363,7 +364,7 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "streaming dataset_streaming buffer_size overwrite_cache dataset_prepared_path tokenized_path \
           remove_unused_columns dataset_keep_in_memory pretrain_multipack_buffer_size",
-        NotNeeded("every source is streamed; what is encoded is kept in memory"),
+        NotNeeded("every source is streamed; encoded samples are kept in memory"),
     ),
     (
         "tool_format media_dir image_max_pixels image_min_pixels video_max_pixels video_fps freeze_vision_tower \
@@ -458,7 +459,7 @@ const ALIASES: &[(&str, Answer)] = &[
     (
         "strict enable_thinking preserve_thinking fix_untrained_tokens ddp_static_graph trainer_cls \
           mean_resizing_embeddings eot_tokens",
-        NotNeeded("answers are learned as they stand, by one trainer"),
+        NotNeeded("answers are learned unchanged, by one trainer"),
     ),
     // Sections.
     ("training training_args trainer train_config hyperparameters optimization training_arguments sft", Key("train")),

@@ -37,10 +37,29 @@ fn cache_folders() -> Vec<PathBuf> {
     [from("XDG_CACHE_HOME"), home, from("LOCALAPPDATA"), Some(env::temp_dir())].into_iter().flatten().collect()
 }
 
+/// Folder of the unpacked copies of all versions, below a cache folder.
+const COPIES: &str = "medley/bundled";
+
+/// Name of a bundled file, such as `exams/nursing.jsonl`, by the path of its unpacked copy of any version; `None` for other
+/// paths.
+pub fn bundled_name(path: &Path) -> Option<String> {
+    name_below(&cache_folders(), path)
+}
+
+fn name_below(caches: &[PathBuf], path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let mut copies = caches.iter().filter_map(|cache| cache.join(COPIES).canonicalize().ok());
+    let inside = copies.find_map(|copies| path.strip_prefix(copies).ok().map(Path::to_path_buf))?;
+    let mut parts = inside.components();
+    parts.next()?;
+    let name = parts.as_path().strip_prefix("data").ok()?;
+    Some(name.to_string_lossy().replace('\\', "/"))
+}
+
 fn unpack_into_first(caches: Vec<PathBuf>) -> io::Result<PathBuf> {
     let mut first_error = None;
     for cache in caches {
-        match unpack(&cache.join("medley").join("bundled")) {
+        match unpack(&cache.join(COPIES)) {
             Ok(folder) => return Ok(folder),
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -56,6 +75,7 @@ fn unpack(parent: &Path) -> io::Result<PathBuf> {
         atomic::make_folder(parent)?;
         let lock = fs::File::create(parent.join(".lock"))?;
         lock.lock()?;
+        atomic::remove_leftovers(parent)?;
         if !is_whole(&root) {
             atomic::write_folder(&root, |root| {
                 for (name, bytes) in FILES {
@@ -112,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn bundled_files_are_named_by_the_paths_of_their_copies() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let caches = [parent.path().join("none"), parent.path().to_path_buf()];
+        let recipes = unpack_into_first(vec![caches[1].clone()]).expect("unpacked");
+        let name = |path: &str| name_below(&caches, &recipes.join(path));
+        assert_eq!(name("../data/tcm/questions.jsonl").as_deref(), Some("tcm/questions.jsonl"));
+        assert_eq!(name("../data/base").as_deref(), Some("base"));
+        assert_eq!((name("../data/gone.jsonl"), name("."), name("../../../..")), (None, None, None));
+        assert_eq!(name_below(&caches, Path::new(env!("CARGO_MANIFEST_DIR"))), None);
+    }
+
+    #[test]
     fn a_damaged_copy_is_unpacked_again() {
         let parent = tempfile::tempdir().expect("a folder");
         let recipes = unpack(parent.path()).expect("unpacked");
@@ -120,6 +152,8 @@ mod tests {
         let whole = fs::read(&question).expect("a bundled file");
         let mut changed = whole.clone();
         changed[0] ^= 1;
+        // As left by a killed process.
+        fs::create_dir(parent.path().join(format!("{}x", atomic::TEMPORARY))).expect("made");
         for damaged in [&whole[..whole.len() / 2], &changed] {
             fs::write(&question, damaged).expect("damaged");
             assert_eq!(unpack(parent.path()).expect("again"), recipes);

@@ -70,7 +70,7 @@ impl<'a> Checker<'a> {
         let message = format!("unknown key `{}` {whereabouts}", key_name(key));
         let expected = || format!("{section} takes {}", quoted_list(known.iter().copied()));
         let (label, help) = match (aliases::answer(key), self.section_of(key)) {
-            // Where the answer lies in the section itself, spelling and meaning agree on it or the meaning is right.
+            // Another trainer's key, unless another section of the recipe has a key of exactly this name.
             (Some(answer), None) => explained(answer),
             (_, Some(home)) if !is_near(key, &known) => (format!("hint: `{key}` belongs in {home}"), expected()),
             _ => match nearest(key, known.iter().copied()) {

@@ -22,7 +22,7 @@ pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
     for (path, paper) in papers(root) {
         let Some(columns) = paper.get(&["columns"]) else { continue };
         if let Some(column) = named(columns, &CONVERSATIONS).first() {
-            let message = format!("`{path}.columns` names `{}`, but a paper holds exam items", column.key);
+            let message = format!("`{path}.columns` names `{}`, but a paper has exam items", column.key);
             let problem = Problem::at(&column.node.key, message, "not of exam items");
             problems.push(problem.with_help(EXAM_HELP));
         }

@@ -23,6 +23,15 @@ pub(crate) fn whole_numbers(fractions: &[Fraction]) -> Option<Vec<u64>> {
     numbers.iter().try_fold(0u64, |sum, number| sum.checked_add(*number)).map(|_| numbers)
 }
 
+/// Weights of a ratio in decimal notation as whole numbers in lowest terms: `0.9`, `0.1` are 9, 1. `None` where one is not
+/// a positive number, or a result or their sum exceeds 64 bits.
+pub fn lowest_terms(weights: &[String]) -> Option<Vec<u64>> {
+    let fractions: Option<Vec<Fraction>> = weights.iter().map(|weight| Fraction::parse(weight)).collect();
+    let numbers = whole_numbers(&fractions?)?;
+    let divisor = common_divisor(&numbers);
+    Some(numbers.iter().map(|number| number / divisor).collect())
+}
+
 impl Fraction {
     /// An integer.
     pub(crate) fn whole(number: u64) -> Self {
@@ -46,6 +55,13 @@ impl Fraction {
         let divisor = gcd(digits, power);
         Some(Self { numerator: digits / divisor, denominator: power / divisor })
     }
+}
+
+/// Greatest common divisor of `numbers`; 1 where there are none but zeros.
+pub fn common_divisor(numbers: &[u64]) -> u64 {
+    let divisor = numbers.iter().fold(0, |divisor, number| gcd(divisor, u128::from(*number)));
+    // A divisor of 64-bit numbers has 64 bits.
+    u64::try_from(divisor).unwrap_or(1).max(1)
 }
 
 fn gcd(left: u128, right: u128) -> u128 {
@@ -77,10 +93,15 @@ mod tests {
         ] {
             assert_eq!(whole(weights).as_deref(), Some(expected), "{weights:?}");
         }
+        let reduced = |weights: [&str; 2]| lowest_terms(&weights.map(str::to_owned));
+        assert_eq!(reduced(["90", "10"]).as_deref(), Some(&[9, 1][..]));
+        assert_eq!(reduced(["4.5", "0.5"]).as_deref(), Some(&[9, 1][..]));
+        assert_eq!((reduced(["0", "1"]), reduced(["\"9\"", "1"])), (None, None));
+        assert_eq!((common_divisor(&[]), common_divisor(&[0, 0]), common_divisor(&[0, 6, 4])), (1, 1, 2));
     }
 
     #[test]
-    fn what_is_no_positive_number_or_too_fine_is_none() {
+    fn numbers_that_are_not_positive_and_proportions_beyond_64_bits_are_none() {
         for weights in [
             &["0", "1"][..],
             &["-0.5", "1"],

@@ -148,12 +148,12 @@ impl Reader<'_> {
             DeValue::Boolean(value) => NodeValue::Boolean(*value),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => NodeValue::Integer(number),
-                // Beyond 64 bits: out of every setting's range, which is reported with the setting's name.
+                // Beyond 64 bits, so out of range for every setting: the schema check names setting and range.
                 Err(_) => NodeValue::Float(
                     i128::from_str_radix(number.as_str(), number.radix()).map_or(f64::INFINITY, |number| number as f64),
                 ),
             },
-            // What is not finite is reported with the setting's name and range.
+            // The schema check reports `inf` and `nan` with the setting's name and range.
             DeValue::Float(number) => NodeValue::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(_) => return self.refuse(place, "a date; no setting is one"),
             DeValue::Array(items) => {

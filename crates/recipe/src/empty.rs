@@ -3,8 +3,9 @@
 use crate::document::{Node, NodeValue};
 use crate::error::Problem;
 use crate::layers::entries;
+use crate::resolve::papers;
 
-/// Reports empty paths of sources, exam papers, and keyword lists, each by its key.
+/// Reports empty paths of sources, exam papers and keyword lists, each by its key.
 pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
     for (name, source) in entries(root, &["sources"]) {
         keywords(&format!("sources.{name}.filter"), source.get(&["filter"]), problems);
@@ -15,22 +16,10 @@ pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
         nonempty_list(&format!("sources.{name}.path"), parts, source.get(&["path"]), problems);
     }
     keywords("mix.filter", root.get(&["mix", "filter"]), problems);
-    let papers = root.get(&["exam", "papers"]);
-    match papers.map(|papers| &papers.value) {
-        Some(NodeValue::Array(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                paper(&format!("exam.papers.{index}"), item, problems);
-            }
-        }
-        Some(_) => papers.into_iter().for_each(|item| paper("exam.papers", item, problems)),
-        None => {}
+    for (path, paper) in papers(root) {
+        text(&path, Some(paper), problems);
+        text(&format!("{path}.path"), paper.get(&["path"]), problems);
     }
-}
-
-/// A paper is a path or a table with `path`.
-fn paper(path: &str, item: &Node, problems: &mut Vec<Problem>) {
-    text(path, Some(item), problems);
-    text(&format!("{path}.path"), item.get(&["path"]), problems);
 }
 
 fn keywords(path: &str, filter: Option<&Node>, problems: &mut Vec<Problem>) {

@@ -159,42 +159,62 @@ impl SourceCode for Place {
     }
 }
 
-/// Everything that is wrong with a recipe, or with a file that is to become one.
+/// All problems of a recipe, or of a file that is imported as one. A single problem is displayed as itself, several below
+/// a heading with their number.
 #[derive(Clone, Debug, Error)]
 #[error("{}", self.summary())]
 pub struct RecipeErrors {
-    /// What has them.
+    /// The recipe or file, for the heading.
     subject: String,
     /// At least one problem, in the order of the text.
     problems: Vec<Problem>,
 }
 
 impl RecipeErrors {
-    /// What is wrong with a recipe.
+    /// Problems of a recipe.
     pub fn of_recipe(name: &str, problems: Vec<Problem>) -> Self {
         Self { subject: format!("the recipe `{}`", key_name(name)), problems: first(problems) }
     }
 
-    /// What is wrong with a file that is to be imported.
+    /// Problems of a file that is imported.
     pub fn of_import(name: &str, problems: Vec<Problem>) -> Self {
         Self { subject: format!("the file `{}`", key_name(name)), problems: first(problems) }
     }
 
-    /// What is wrong, in the order of the text.
+    /// The problems, in the order of the text.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     fn summary(&self) -> String {
-        match self.problems.len() {
-            1 => format!("{} has an error", self.subject),
-            count => format!("{} has {count} errors", self.subject),
+        match self.only() {
+            Some(problem) => problem.to_string(),
+            None => format!("{} has {} errors", self.subject, self.problems.len()),
         }
+    }
+
+    fn only(&self) -> Option<&Problem> {
+        if let [only] = self.problems.as_slice() { Some(only) } else { None }
     }
 }
 
 impl Diagnostic for RecipeErrors {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.only()?.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.only()?.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.only()?.labels()
+    }
+
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.only().is_some() {
+            return None;
+        }
         Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic)))
     }
 }

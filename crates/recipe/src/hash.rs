@@ -3,8 +3,8 @@
 //! Names and paths do not decide a result; the contents they lead to do. So the hash takes the mix's own hash (in its
 //! manifest), one of the base weights and one of tokenizer and template, and of the recipe exactly what matters:
 //! `model.dtype`, `[chat]`, and of `[train]` all but `tokens_per_micro_batch`, `block_policy`, `optimizer_in_backward`,
-//! `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit` and `keep`, which change speed, memory, disk or what is
-//! looked at. Where the validation loss decides (`early_stopping`, `result = "best"`), `eval_steps` counts, too.
+//! `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit` and `keep`, which change speed, memory, disk or output.
+//! Where the validation loss decides (`early_stopping`, `result = "best"`), `eval_steps` is hashed as well.
 
 use serde_json::{Value, json};
 

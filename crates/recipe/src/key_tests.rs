@@ -163,7 +163,34 @@ fn absurd_values_are_refused_with_key_and_range() {
         let shown = only_problem(SMALL, &[set]);
         assert!(shown.contains(&format!("`{key}` is")) && shown.contains("expected a"), "{set}: {shown}");
     }
-    assert!(read(SMALL, &["mix.size_in=tokens", "mix.size=200000000000"]).is_ok(), "tokens may be as many");
+    assert!(read(SMALL, &["mix.size_in=tokens", "mix.size=200000000000"]).is_ok(), "more tokens than samples fit");
+}
+
+/// serde derives structs that also accept a list of their fields' values.
+#[test]
+fn a_list_in_place_of_a_table_is_the_wrong_type() {
+    for (set, key) in [
+        ("exam.papers=[[]]", "exam.papers.0"),
+        ("exam.papers=[[\"a.jsonl\"]]", "exam.papers.0"),
+        ("exam.books=[[\"open\"]]", "exam.books.0"),
+        ("sources.general.path=[[]]", "sources.general.path.0"),
+        ("sources.general.path=[[\"a.jsonl\", \"json\"]]", "sources.general.path.0"),
+        ("sources.general.columns=[\"question\", \"context\", \"answer\"]", "sources.general.columns"),
+        ("sources.general.columns.options=[[\"a\"]]", "sources.general.columns.options.0"),
+        ("sources.general.columns.roles=[[\"user\"]]", "sources.general.columns.roles"),
+        ("sources.general.filter=[]", "sources.general.filter"),
+        ("mix.filter.chars=[1, 2]", "mix.filter.chars"),
+        ("mix.filter.keywords=[\"tcm\"]", "mix.filter.keywords"),
+        ("mix.validation=[0.1, 5]", "mix.validation"),
+        ("mix.contamination=[]", "mix.contamination"),
+        ("mix.near_duplicates=[]", "mix.near_duplicates"),
+        ("train.early_stopping=[3, 0.0]", "train.early_stopping"),
+        ("train.lora=[8, 16.0]", "train.lora"),
+        ("model=[\"some/model\"]", "model"),
+    ] {
+        let shown = render(&read(SMALL, &[set]).expect_err(set));
+        assert!(shown.contains(&format!("`{key}` is a list; expected")), "{set}: {shown}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(crate) fn read<S: AsRef<str>>(found: Found, sets: &[S]) -> Result<Layered, R
     }
     let mut layers = layers.into_iter();
     let Some(mut root) = layers.next() else {
-        return Err(RecipeErrors::of_recipe(&subject, vec![Problem::nowhere("nothing was read", None)]));
+        return Err(RecipeErrors::of_recipe(&subject, vec![Problem::nowhere(format!("{subject} is empty"), None)]));
     };
     for layer in layers {
         merge(&mut root, layer, false);

@@ -24,11 +24,14 @@ mod paths;
 mod raw;
 mod resolve;
 mod schema;
+pub mod shell;
 pub mod tools;
 mod typed;
 
+pub use bundled::bundled_name;
 pub use check::refusal;
 pub use columns::parse_columns;
+pub use decimal::{common_divisor, lowest_terms};
 pub use error::{Place, Problem, RecipeErrors, SourceText, key_name, nearest, quoted_list};
 pub use hash::hash8;
 pub use lookup::{Shipped, is_there, local, looks_like_recipe, shipped};

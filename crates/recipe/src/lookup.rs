@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::bundled;
 use crate::error::{Problem, RecipeErrors, SourceText, nearest, quoted_list};
+use crate::shell;
 
 /// Every recipe under `recipes/` when this was built: its path there, and its text.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -45,7 +46,7 @@ pub fn local() -> Vec<PathBuf> {
     paths
 }
 
-/// Whether a TOML file is meant as a recipe, sound or not: it has one of a recipe's tables.
+/// Whether a TOML file, valid or not, is meant as a recipe: it has one of a recipe's tables.
 pub fn looks_like_recipe(path: &Path) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     let starts = ["[model]", "[mix]", "[mix.", "[sources.", "[train]", "[exam]", "extends"];
@@ -65,8 +66,8 @@ impl Found {
         if let Some(kind) = foreign(path, &text) {
             return Err(NotFound::Foreign(path.to_owned(), kind));
         }
-        // An editor's byte order mark is no part of the text.
-        let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+        // Some editors write a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.to_string_lossy().replace('\\', "/");
@@ -74,7 +75,7 @@ impl Found {
         Ok(Self { text: Arc::new(source), identity: canonical.to_string_lossy().into_owned() })
     }
 
-    /// The shipped recipe of that name, if there is one. What it names of the bundled data is unpacked.
+    /// The shipped recipe of that name, if there is one; bundled data is unpacked if the recipe names it.
     fn shipped(name: &str) -> Option<Result<Self, NotFound>> {
         let bare = name.strip_suffix(".toml").unwrap_or(name);
         let &(name, text) = SHIPPED.iter().find(|(shipped, _)| shipped.strip_suffix(".toml") == Some(bare))?;
@@ -108,7 +109,7 @@ pub(crate) enum NotFound {
     Nowhere,
     #[error("which cannot be read ({}: {})", .0.display(), describe(.1))]
     Unreadable(PathBuf, io::Error),
-    #[error("which is no recipe: {}", .1.describe())]
+    #[error("which is not a recipe: {}", .1.describe())]
     Foreign(PathBuf, Foreign),
     #[error("whose bundled data cannot be unpacked into the cache folder ({0}; set XDG_CACHE_HOME)")]
     NotUnpacked(io::Error),
@@ -124,14 +125,14 @@ impl NotFound {
     }
 }
 
-/// A file in a notation that recipes are not written in.
+/// A file that is not TOML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// A file of this tool, which `recipe import` reads.
+    /// A configuration of this tool, which `recipe import` reads.
     Tool(&'static str),
-    /// Some other YAML or JSON.
+    /// Other YAML or JSON.
     Notation(&'static str),
-    /// Records.
+    /// Data records.
     Data,
 }
 
@@ -140,14 +141,14 @@ impl Foreign {
         match self {
             Self::Tool(tool) => format!("it is a file of {tool}"),
             Self::Notation(notation) => format!("it is {notation}, and a recipe is TOML"),
-            Self::Data => "it holds records, and a recipe is TOML".to_owned(),
+            Self::Data => "it has data records, and a recipe is TOML".to_owned(),
         }
     }
 
-    /// What to do with the file at `path`.
+    /// The next step for the file at `path`.
     fn help(self, path: &Path) -> String {
         let recipe = path.with_extension("toml");
-        let (path, recipe) = (quoted_argument(path), quoted_argument(&recipe));
+        let (path, recipe) = (shell::path(path), shell::path(&recipe));
         match self {
             Self::Tool(_) => format!(
                 "make a recipe of it, then use that:\n  medley recipe import {path} --out {recipe}\n  --recipe {recipe}"
@@ -160,14 +161,7 @@ impl Foreign {
     }
 }
 
-/// A path as a shell takes it.
-fn quoted_argument(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |letter: char| letter.is_alphanumeric() || "/._-+@%:,~\\".contains(letter);
-    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-/// What a file is that is no TOML: by its extension or, under any other name, by what it describes.
+/// The kind of a file that is not TOML, by its extension or, with any other extension, by its content; `None` for TOML.
 fn foreign(path: &Path, text: &str) -> Option<Foreign> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     let notation = match extension.as_deref() {
@@ -210,7 +204,7 @@ pub(crate) fn find(name: &str) -> Result<Found, RecipeErrors> {
     found.map_err(|error| RecipeErrors::of_recipe(name, vec![not_found(name, &error)]))
 }
 
-/// Whether [`crate::load`] finds a recipe of this name; it may be wrong all the same.
+/// Whether [`crate::load`] finds a recipe of this name, valid or not.
 pub fn is_there(name: &str) -> bool {
     find(name).is_ok()
 }
@@ -227,7 +221,7 @@ fn not_found(name: &str, error: &NotFound) -> Problem {
             Problem::nowhere(message, Some(format!("{hint}{}", shipped_help())))
         }
         NotFound::Foreign(path, kind) => {
-            let message = format!("{} is no recipe: {}", path.display(), kind.describe());
+            let message = format!("{} is not a recipe: {}", path.display(), kind.describe());
             Problem::nowhere(message, Some(kind.help(path)))
         }
         NotFound::Unreadable(path, error) => {

@@ -91,7 +91,7 @@ struct Builder<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
-/// Shares are exact fractions, whose common denominator is computed in 64 bits.
+/// Exact shares need a common denominator of at most 64 bits.
 fn too_fine(section: &str, ratio: &Node) -> Problem {
     let message = format!("the common denominator of the ratio of {section} exceeds 64 bits");
     Problem::at(&ratio.place, message, "too fine").with_help("use fewer decimal places, or smaller whole numbers")
@@ -177,17 +177,20 @@ impl Builder<'_> {
         let entries = ratio.table()?;
         for (name, weight) in entries {
             let child = self.child(section, key, name, weight);
-            // What is no positive number is reported by the schema.
-            let (fraction, is_number) = match weight.value {
+            let fraction = match weight.value {
                 NodeValue::Integer(weight) => {
-                    (u64::try_from(weight).ok().filter(|weight| *weight > 0).map(Fraction::whole), false)
+                    u64::try_from(weight).ok().filter(|weight| *weight > 0).map(Fraction::whole)
                 }
-                NodeValue::Float(value) => (Fraction::parse(weight.written()), value.is_finite() && value > 0.0),
+                NodeValue::Float(value) => {
+                    let fraction = Fraction::parse(weight.written());
+                    // The schema check reports weights that are not positive and finite.
+                    if fraction.is_none() && value.is_finite() && value > 0.0 {
+                        self.problems.push(too_fine(section, weight));
+                    }
+                    fraction
+                }
                 _ => return None,
             };
-            if fraction.is_none() && is_number {
-                self.problems.push(too_fine(section, weight));
-            }
             children.extend(child.map(|ratio| MixtureNode { name: name.clone(), ratio }));
             fractions.extend(fraction);
         }

@@ -13,6 +13,12 @@ use crate::typed::{
     AnswerForm, BlockPolicy, Book, DtypeSpec, EarlyStopping, Keep, Optimizer, SaveDtype, Schedule, TrainResult,
 };
 
+/// Largest `mix.size` in tokens.
+pub(crate) const MOST_TOKENS: i64 = 1_000_000_000_000_000;
+
+/// Largest `mix.size` in samples, which are kept in memory one by one.
+pub(crate) const MOST_SAMPLES: i64 = 10_000_000_000;
+
 /// A Medley recipe: a mixture of data, a model that is fine-tuned on it, and an exam.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -75,7 +81,7 @@ impl Default for RawChat {
 #[serde(default)]
 pub(crate) struct RawMix {
     /// How much in all: samples, or what `size_in` says.
-    #[schemars(range(min = 1, max = 1_000_000_000_000_000_u64))]
+    #[schemars(range(min = 1, max = MOST_TOKENS))]
     pub(crate) size: Option<usize>,
     /// What `size` counts. Tokens are counted by the base model's tokenizer, after truncation.
     pub(crate) size_in: Unit,
@@ -155,7 +161,7 @@ pub(crate) struct RawGroup {
 #[schemars(extend("minProperties" = 1))]
 pub(crate) struct RawRatio(pub(crate) IndexMap<String, RawWeight>);
 
-/// Parts of the whole: a whole number or a decimal fraction, taken digit by digit (`0.1` is exactly a tenth).
+/// Parts of the whole: a whole number or an exact decimal fraction (`0.1` is one tenth).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct RawWeight(#[schemars(with = "f64", extend("exclusiveMinimum" = 0))] pub(crate) serde_json::Number);
@@ -175,7 +181,8 @@ pub(crate) struct RawPasses(#[schemars(range(max = 1000.0), extend("exclusiveMin
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany<T> {
-    /// A list; tried first, for a derived struct takes a list for its fields in order.
+    /// A list. First, because serde derives structs that also accept a list of their fields' values: `[]` would be a
+    /// `One` of defaults.
     Many(Vec<T>),
     /// A single value.
     One(T),
@@ -320,13 +327,13 @@ pub(crate) struct RawTrain {
     /// memory, the same result. For `method = "full"` and steps that fit into one micro-batch. Clipping needs the norm of
     /// all gradients first: with `max_grad_norm` above 0 every step is computed twice.
     pub(crate) optimizer_in_backward: bool,
-    /// Stop when the validation loss no longer falls (default: train all steps). Needs `eval_steps` and held-out samples.
+    /// Stop when the validation loss no longer falls (default: train all steps). Requires `eval_steps` and a validation set.
     pub(crate) early_stopping: Option<EarlyStopping>,
-    /// Which weights become the run's model. `best` needs `eval_steps` and held-out samples.
+    /// Which weights become the run's model. `best` requires `eval_steps` and a validation set.
     pub(crate) result: TrainResult,
-    /// Number format of the model that is written; an adapter is written in f32 where nothing else is said.
+    /// Number format of the saved model; `base` saves an adapter in f32.
     pub(crate) save_dtype: SaveDtype,
-    /// Which checkpoints stay when the run's model is written.
+    /// Checkpoints that are kept once the run's model is saved.
     pub(crate) keep: Keep,
     /// Seed of order, dropout and fresh weights.
     pub(crate) seed: u64,
@@ -458,7 +465,7 @@ impl LoraTarget {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RawExam {
-    /// Exam items: files, directories, globs, hub data sets (`owner/name`), or tables with options of their own; none for no
+    /// Exam items: files, directories, globs, hub data sets (`owner/name`), or tables with further options; empty for no
     /// exam.
     pub(crate) papers: OneOrMany<RawPaper>,
     /// Prompt template: `zh`, `en` (built in) or a file.
@@ -466,7 +473,7 @@ pub struct RawExam {
     pub(crate) prompt: String,
     /// What the model is asked for, and how it is graded.
     pub(crate) answer: AnswerForm,
-    /// With the passages, without, or both: `open`, `closed`, `both`, or a list.
+    /// With passages, without, or both: `open`, `closed`, `both`, or a list.
     pub(crate) books: RawBooks,
     /// Longest prompt in tokens; passages are cut first, the question never.
     #[schemars(range(min = 16, max = 100_000_000))]
@@ -477,35 +484,35 @@ pub struct RawExam {
     /// Items answered at a time: memory and speed only, never the result.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) batch_size: usize,
-    /// Keep every prompt in `answers.jsonl`, as the model read it.
+    /// Store the full prompt of every answer in `answers.jsonl`.
     pub(crate) keep_prompts: bool,
 }
 
-/// A place that exam items come from.
+/// A source of exam items.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum RawPaper {
     /// A file, directory, glob or hub data set.
     Text(String),
-    /// The same with options of its own.
+    /// The same with further options.
     Table(Box<RawPaperTable>),
 }
 
-/// A place that exam items come from, with options of its own.
+/// A source of exam items with options.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct RawPaperTable {
     /// A file, directory, glob or hub data set (`owner/name`).
     pub(crate) path: Option<String>,
-    /// How it is read, where that is not to be recognised.
+    /// Record format (default: detected).
     pub(crate) format: Option<SourceFormat>,
-    /// Field names, where they are not recognised: `instruction` is the question, `options` the options, `output` the answer.
+    /// Field names (default: detected): `instruction` is the question, `options` the options, `output` the answer.
     pub(crate) columns: Option<Columns>,
-    /// What the text is written in, where that is not recognised: `gb18030`, `big5`, or any other label of the web.
+    /// Character encoding (default: detected): `gb18030`, `big5`, or another label of the WHATWG encoding standard.
     pub(crate) encoding: Option<String>,
     /// Which files of a hub data set or directory, as a glob (default: every data file).
     pub(crate) files: Option<String>,
-    /// Which configuration of a hub data set or directory, by the name that its README or a folder has.
+    /// Which configuration of a hub data set or directory, by its name in the README or its folder's name.
     pub(crate) config: Option<String>,
     /// Which split of a hub data set or directory: `train`, `validation`, `test`, … (default: all of them).
     pub(crate) split: Option<String>,
@@ -513,21 +520,21 @@ pub(crate) struct RawPaperTable {
     pub(crate) revision: Option<String>,
 }
 
-/// Which books an exam is sat with.
+/// Open book, closed book, or both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum RawBooks {
-    /// A word.
+    /// `open`, `closed` or `both`.
     Word(BooksWord),
     /// A list.
     List(Vec<Book>),
 }
 
-/// Which books an exam is sat with, in a word.
+/// Open book, closed book, or both, as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BooksWord {
-    /// The passages stand in the prompt.
+    /// The passages are part of the prompt.
     Open,
     /// Only the question and its options.
     Closed,

@@ -19,7 +19,8 @@ use crate::mixture::{self, Mixture};
 use crate::origin::Origin;
 use crate::paths;
 use crate::raw::{
-    LoraTarget, MethodName, OneOrMany, RawEpochs, RawPaper, RawPart, RawPasses, RawPath, RawRecipe, RawSource, RawTrain,
+    LoraTarget, MOST_SAMPLES, MOST_TOKENS, MethodName, OneOrMany, RawEpochs, RawPaper, RawPart, RawPasses, RawPath,
+    RawRecipe, RawSource, RawTrain,
 };
 use crate::schema::SCHEMA;
 use crate::typed::{ChatSpec, ExamSpec, LoraSpec, Method, ModelSpec, Recipe, TrainSpec};
@@ -95,7 +96,7 @@ fn resolve(layered: Layered) -> Result<Resolved, RecipeErrors> {
     let mixture = mixture::build(&root, &mut problems);
     report_repeated_books(&root, &mut problems);
     report_optimizer_in_backward(&root, &mut problems);
-    report_validation_lacking(&root, &mut problems);
+    report_missing_validation(&root, &mut problems);
     report_size(&root, &mut problems);
     let warmup_in_steps = warmup_counts_steps(&root, &mut problems);
     empty::check(&root, &mut problems);
@@ -150,7 +151,7 @@ fn report_missing(root: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Every entry of `exam.papers`, with its path in the recipe.
+/// Entries of `exam.papers` with their path in the recipe.
 pub(crate) fn papers(root: &Node) -> Vec<(String, &Node)> {
     let Some(papers) = root.get(&["exam", "papers"]) else { return Vec::new() };
     match &papers.value {
@@ -170,16 +171,12 @@ fn report_repeated_books(root: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Samples are held in memory one by one, tokens are not.
-const MOST_SAMPLES: i64 = 10_000_000_000;
-
+/// The bound on samples, which is below the schema's, that on tokens.
 fn report_size(root: &Node, problems: &mut Vec<Problem>) {
     let by_samples = root.get(&["mix", "size_in"]).is_none_or(|unit| unit.string() == Some("samples"));
     let Some(size) = root.get(&["mix", "size"]).filter(|_| by_samples) else { return };
-    let reported = problems.iter().any(|problem| problem.message().starts_with("`mix.size` is"));
-    if let (NodeValue::Integer(samples), false) = (&size.value, reported)
-        && *samples > MOST_SAMPLES
-    {
+    let NodeValue::Integer(samples) = size.value else { return };
+    if (MOST_SAMPLES + 1..=MOST_TOKENS).contains(&samples) {
         let message = format!(
             "`mix.size` is {samples}; expected a whole number of at least 1 and at most {MOST_SAMPLES} samples"
         );
@@ -187,7 +184,7 @@ fn report_size(root: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether the warm-up counts steps: of `warmup_ratio` and `warmup_steps` the one of the later layer counts.
+/// Whether the warm-up is given in steps: `warmup_steps` or `warmup_ratio`, whichever is in the later layer.
 fn warmup_counts_steps(root: &Node, problems: &mut Vec<Problem>) -> bool {
     let Some(steps) = root.get(&["train", "warmup_steps"]) else { return false };
     let Some(ratio) = root.get(&["train", "warmup_ratio"]) else { return true };
@@ -213,10 +210,10 @@ fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Settings that look at the validation loss, in a recipe that computes none on the way.
-fn report_validation_lacking(root: &Node, problems: &mut Vec<Problem>) {
+/// Settings that depend on the validation loss, in a recipe without validation during training.
+fn report_missing_validation(root: &Node, problems: &mut Vec<Problem>) {
     let best = root.get(&["train", "result"]).filter(|result| result.string() == Some("best"));
-    let wishes = [("result", best), ("early_stopping", root.get(&["train", "early_stopping"]))];
+    let settings = [("result", best), ("early_stopping", root.get(&["train", "early_stopping"]))];
     let zero = |path: &[&str]| {
         root.get(path).filter(|node| match node.value {
             NodeValue::Integer(number) => number == 0,
@@ -224,15 +221,15 @@ fn report_validation_lacking(root: &Node, problems: &mut Vec<Problem>) {
             _ => false,
         })
     };
-    let nothing_held_out = zero(&["mix", "validation", "fraction"]).or(zero(&["mix", "validation", "max_samples"]));
-    for (key, wish) in wishes {
-        let Some(wish) = wish else { continue };
+    let no_validation_set = zero(&["mix", "validation", "fraction"]).or(zero(&["mix", "validation", "max_samples"]));
+    for (key, setting) in settings {
+        let Some(setting) = setting else { continue };
         let mut refuse = |reason: &str, hint: &str| {
-            let message = format!("`train.{key}` needs the validation loss, but {reason}");
-            problems.push(Problem::at(&wish.place, message, format!("hint: {hint}")));
+            let message = format!("`train.{key}` requires the validation loss, but {reason}");
+            problems.push(Problem::at(&setting.place, message, format!("hint: {hint}")));
         };
-        if nothing_held_out.is_some() {
-            refuse("nothing is held out", "validation = { fraction = 0.01, max_samples = 500 } in [mix]");
+        if no_validation_set.is_some() {
+            refuse("there is no validation set", "validation = { fraction = 0.01, max_samples = 500 } in [mix]");
         }
         if zero(&["train", "eval_steps"]).is_some() {
             refuse("it is computed only at the end", "eval_steps = 100 in [train]");
@@ -386,12 +383,7 @@ fn origin(root: &Node, path: &[String]) -> Origin {
     let node = match keys.as_slice() {
         ["sources", source, "path", index, "filter", keys @ ..] => filters::setting(root, source, index, keys),
         ["sources", source, "path", index, key] => part_setting(root, source, index, key),
-        ["exam", "papers", index, key] => {
-            let paper = index.parse().ok().and_then(|index: usize| papers(root).get(index).map(|(_, paper)| *paper));
-            paper.and_then(|paper| {
-                if paper.table().is_some() { paper.get(&[*key]) } else { Some(paper).filter(|_| *key == "path") }
-            })
-        }
+        ["exam", "papers", index, key] => paper_setting(root, index, key),
         keys => root.get(keys),
     };
     let Some(node) = node else { return Origin::Default };
@@ -400,6 +392,15 @@ fn origin(root: &Node, path: &[String]) -> Origin {
         Origin::Set(source.name.clone())
     } else {
         Origin::File { name: source.name.clone(), line: source.line(node.key.span.start) }
+    }
+}
+
+/// An option of an exam paper.
+fn paper_setting<'a>(root: &'a Node, index: &str, key: &str) -> Option<&'a Node> {
+    let (_, paper) = papers(root).into_iter().nth(index.parse().ok()?)?;
+    match paper.table() {
+        Some(options) => options.get(key),
+        None => Some(paper).filter(|_| key == "path"),
     }
 }
 

@@ -553,9 +553,6 @@ fn bases_in_a_circle_are_named() {
     let error = load(path.to_str().expect("UTF-8"), &[] as &[&str]).expect_err("a circle");
     let shown = render(&error).replace(folder.path().to_str().expect("UTF-8"), "DIR");
     assert_snapshot!(shown, @r#"
-      × the recipe `DIR/a.toml` has an error
-
-    Error:
       × `extends` goes in a circle: DIR/a.toml -> DIR/b.toml -> DIR/a.toml
        ╭─[DIR/b.toml:1:11]
      1 │ extends = "a"
@@ -661,8 +658,8 @@ fn the_hash_follows_what_decides_the_weights() {
     for other in ["train.result=best", "train.early_stopping={}", "train.save_dtype=f32"] {
         assert_ne!(of(&[other]), plain, "{other}");
     }
-    for looks in ["train.result=best", "train.early_stopping={}"] {
-        assert_ne!(of(&[looks, "train.eval_steps=3"]), of(&[looks]), "{looks}: the validations decide");
+    for setting in ["train.result=best", "train.early_stopping={}"] {
+        assert_ne!(of(&[setting, "train.eval_steps=3"]), of(&[setting]), "{setting}: the validations decide");
     }
     let full = ["train.method=full", "train.max_grad_norm=0", "train.optimizer_in_backward=true"];
     assert_eq!(of(&full), of(&full[..2]), "updates in the backward pass change no weight");
@@ -693,9 +690,6 @@ fn updates_in_the_backward_pass_need_full_fine_tuning() {
     // A later layer may switch it off again.
     read(&with(""), &["train.optimizer_in_backward=false"]).expect("a sound recipe");
     assert_snapshot!(errors(&with(""), &[]), @r#"
-      × the recipe `recipe.toml` has an error
-
-    Error:
       × `train.optimizer_in_backward` is for full fine-tuning; `train.method` is "lora"
         ╭─[recipe.toml:23:25]
      22 │ [train]
@@ -853,9 +847,6 @@ columns = { messages = "turns" }
     let good = SMALL.replace("tcm = 1, western = 1", "tcm = 1");
     let laid_over = ["sources.tcm.columns={ messages = \"turns\" }"];
     assert_snapshot!(errors(&good, &laid_over), @r#"
-      × the recipe `recipe.toml` has an error
-
-    Error:
       × `sources.tcm.columns` names `instruction` and `messages`, which exclude each other
        ╭─[--set sources.tcm.columns={ messages = "turns" }:1:23]
      1 │ sources.tcm.columns={ messages = "turns" }
@@ -871,19 +862,19 @@ columns = { messages = "turns" }
 }
 
 #[test]
-fn what_looks_at_the_validation_loss_needs_one() {
-    for wish in ["train.result=best", "train.early_stopping={ patience = 2, min_delta = 0.01 }"] {
-        let key = wish.split_once('=').map_or(wish, |(key, _)| key);
+fn settings_that_depend_on_the_validation_loss_require_one() {
+    for setting in ["train.result=best", "train.early_stopping={ patience = 2, min_delta = 0.01 }"] {
+        let key = setting.split_once('=').map_or(setting, |(key, _)| key);
         for (without, reason) in [
-            ("mix.validation={ fraction = 0.0 }", "nothing is held out"),
-            ("mix.validation={ max_samples = 0 }", "nothing is held out"),
+            ("mix.validation={ fraction = 0.0 }", "there is no validation set"),
+            ("mix.validation={ max_samples = 0 }", "there is no validation set"),
             ("train.eval_steps=0", "only at the end"),
         ] {
-            let error = read(SMALL, &[wish, without]).expect_err("no loss to look at");
+            let error = read(SMALL, &[setting, without]).expect_err("no validation loss");
             let text = render(&error);
-            assert!(text.contains(key) && text.contains(reason), "{wish} {without}: {text}");
+            assert!(text.contains(key) && text.contains(reason), "{setting} {without}: {text}");
         }
-        read(SMALL, &[wish, "train.eval_steps=5"]).expect("validations on the way");
+        read(SMALL, &[setting, "train.eval_steps=5"]).expect("validation during training");
     }
     read(SMALL, &["train.result=last", "train.eval_steps=0"]).expect("the last weights need no loss");
     let recipe = read(SMALL, &["train.early_stopping={ min_delta = 0.5 }", "train.keep=last"]).expect("sound").recipe;
@@ -952,7 +943,7 @@ fn exam_settings_that_cannot_work_are_refused() {
         ("papers = [\"\"]", "`exam.papers.0` is empty"),
         ("papers = \" \"", "`exam.papers` is empty"),
         ("papers = [{ columns = {} }]", "`exam.papers.0.path` is missing"),
-        ("papers = [{ path = \"a\", columns = { messages = \"m\" } }]", "a paper holds exam items"),
+        ("papers = [{ path = \"a\", columns = { messages = \"m\" } }]", "a paper has exam items"),
         ("papers = [{ path = \"a\", columns = { answers_from = 2 } }]", "answers_from"),
         ("books = \"bath\"", "did you mean `both`?"),
         ("books = [\"open\", \"open\"]", "names a book twice"),

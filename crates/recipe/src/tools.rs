@@ -89,7 +89,8 @@ pub fn is_torchtune(root: &[YamlEntry]) -> bool {
     items.iter().any(|item| item.get("_component_").is_some())
 }
 
-/// The file of a training whose data set has a name of its own.
+/// Whether a file configures a training: it names a data set by one key, lists some beside `model_name_or_path`, or has
+/// several of transformers' `TrainingArguments`.
 pub fn is_trl(root: &[YamlEntry]) -> bool {
     let get = |key: &str| root.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
     let has = |key: &str| get(key).is_some();

@@ -69,7 +69,7 @@ pub struct TrainSpec {
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises from 0, 0 to 1.
     pub warmup_ratio: f64,
-    /// Steps over which the learning rate rises from 0; where given, they count and `warmup_ratio` is 0.
+    /// Steps over which the learning rate rises from 0; where given, `warmup_ratio` is 0.
     pub warmup_steps: Option<usize>,
     /// Decoupled weight decay on matrices (not on biases and norms).
     pub weight_decay: f64,
@@ -98,9 +98,9 @@ pub struct TrainSpec {
     pub early_stopping: Option<EarlyStopping>,
     /// Which weights become the run's model.
     pub result: TrainResult,
-    /// Number format of the model that is written.
+    /// Number format of the saved model.
     pub save_dtype: SaveDtype,
-    /// Which checkpoints stay when the run's model is written.
+    /// Checkpoints that are kept once the run's model is saved.
     pub keep: Keep,
     /// Seed of order, dropout and fresh weights.
     pub seed: u64,
@@ -144,7 +144,7 @@ pub struct EarlyStopping {
     /// Number of validations in a row without improvement after which training stops.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub patience: usize,
-    /// Smallest fall of the validation loss, below the lowest that counted, that is an improvement.
+    /// Smallest decrease below the best validation loss so far that counts as an improvement.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub min_delta: f64,
 }
@@ -162,11 +162,11 @@ pub enum TrainResult {
     /// Those after the last step.
     #[default]
     Last,
-    /// Those with the lowest validation loss; each new lowest one is saved as a checkpoint.
+    /// Those with the lowest validation loss; a checkpoint is saved at each new minimum.
     Best,
 }
 
-/// Number format of a model that is written.
+/// Number format of a saved model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SaveDtype {
@@ -181,7 +181,7 @@ pub enum SaveDtype {
     Bf16,
 }
 
-/// Which checkpoints stay when the run's model is written.
+/// Checkpoints that are kept once the run's model is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
@@ -245,7 +245,7 @@ impl BlockPolicy {
 /// The exam.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExamSpec {
-    /// Where the exam items are, and how they are read; empty for no exam.
+    /// Sources of the exam items; empty for no exam.
     pub papers: Vec<SourcePart>,
     /// Prompt template: `zh`, `en` (built in) or a file.
     pub prompt: String,
@@ -259,7 +259,7 @@ pub struct ExamSpec {
     pub max_new_tokens: usize,
     /// Items answered at a time: memory and speed only, never the result.
     pub batch_size: usize,
-    /// Keep every prompt in `answers.jsonl`, as the model read it.
+    /// Store the full prompt of every answer in `answers.jsonl`.
     pub keep_prompts: bool,
 }
 
@@ -278,7 +278,7 @@ pub enum AnswerForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Book {
-    /// The passages stand in the prompt.
+    /// The passages are part of the prompt.
     Open,
     /// Only the question and its options.
     Closed,

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line. The trainer writes it, everything that looks at runs reads it.
+//! `metrics.jsonl`: training and validation metrics as JSON Lines, written by the trainer.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub enum Metrics {
     /// Training since the line before.
     Train(TrainMetrics),
-    /// A pass over the held-out samples.
+    /// A pass over the validation set.
     Validation(ValidationMetrics),
 }
 
@@ -44,9 +44,9 @@ pub struct TrainMetrics {
     /// Seconds of training so far, over all processes that worked on the run.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
-    /// Resident memory of this process in bytes; 0 where the system does not tell.
+    /// Resident memory of this process in bytes; 0 if unknown.
     pub memory_bytes: u64,
-    /// The most that was resident so far in this process, in bytes; 0 where the system does not tell.
+    /// Peak resident memory of this process so far in bytes; 0 if unknown.
     #[serde(default)]
     pub peak_memory_bytes: u64,
     /// Seconds since 1970.
@@ -54,7 +54,7 @@ pub struct TrainMetrics {
     pub time: f64,
 }
 
-/// A pass over the held-out samples.
+/// A pass over the validation set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationMetrics {
     /// Optimizer steps taken so far.
@@ -103,7 +103,7 @@ impl Metrics {
     }
 }
 
-/// The lines of a metrics file, none where there is no file. A last line that a killed process left unfinished is passed over.
+/// The lines of a metrics file; empty without a file. Lines that cannot be parsed, such as a partial last one, are skipped.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -135,7 +135,7 @@ pub struct Curves {
     pub train: Vec<TrainMetrics>,
     /// Validation, ascending by step.
     pub validation: Vec<ValidationMetrics>,
-    /// Numbers (from 1) of lines that cannot be understood, but for an unfinished last one.
+    /// Numbers, from 1, of lines that cannot be parsed, except an unfinished last one.
     pub unreadable: Vec<usize>,
     /// Lines that a later process replaced by its own.
     pub replaced: usize,
@@ -171,16 +171,16 @@ impl Curves {
     }
 }
 
-/// Takes away the lines from the first one of the ending that `later` holds for.
+/// Removes the longest suffix of lines that are all `later`, and returns its length.
 fn cut_from<T>(lines: &mut Vec<T>, later: impl Fn(&T) -> bool) -> usize {
     let kept = lines.len() - lines.iter().rev().take_while(|line| later(line)).count();
     lines.drain(kept..).count()
 }
 
-/// How much of a metrics file's end [`Latest::read`] looks at: some 30,000 lines.
+/// Bytes at the end of a metrics file that [`Latest::read`] reads: about 30,000 lines.
 const TAIL_BYTES: u64 = 8 << 20;
 
-/// The end of a run's metrics: enough for a list, without reading a week of lines.
+/// The end of a run's metrics, for lists: files of long runs have millions of lines.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latest {
     /// The last line of training.

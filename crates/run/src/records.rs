@@ -1,20 +1,20 @@
-//! What a run says of itself.
+//! State of a run: `run.json`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Mixing or training goes on, or was killed.
+    /// Mixing or training; also of a run that was killed during either.
     Training,
-    /// Stopped on request; `--resume` goes on.
+    /// Stopped on request; `--resume` continues.
     Stopped,
-    /// The model is there, the exam is not.
+    /// The model is written, the exam is not.
     Trained,
-    /// The exam's report is there too, or the recipe has none.
+    /// The exam's report is written as well, or the recipe has no exam.
     Complete,
     /// Ended with an error.
     Failed,
@@ -32,10 +32,10 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// A process that went on where another one had stopped.
+/// Continuation of a run by a later process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// The checkpoint that it went on from.
+    /// Step of the checkpoint.
     pub step: usize,
     /// Seconds since 1970.
     pub time: u64,
@@ -48,20 +48,20 @@ pub struct RunState {
     pub name: String,
     /// Hash of all that decides the trained weights.
     pub train_hash: String,
-    /// Hash of the mixed data; empty where an older version did not note it.
+    /// Hash of the mixed data; empty in runs of older versions.
     #[serde(default)]
     pub data_hash: String,
-    /// Hash of the base weights; empty where an older version did not note it.
+    /// Hash of the base weights; empty in runs of older versions.
     #[serde(default)]
     pub weights_hash: String,
-    /// How far the run has come.
+    /// Its progress.
     pub status: Status,
-    /// Whether `model/` is written, whatever became of the run afterwards: only the exam is left to do.
+    /// Whether `model/` is written: only the exam is left to do, even if the run failed afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trained: bool,
     /// Version of Medley.
     pub version: String,
-    /// The device, in words.
+    /// Description of the device.
     pub device: String,
     /// Seconds since 1970 at the start.
     pub started: u64,
@@ -71,19 +71,19 @@ pub struct RunState {
     pub step: usize,
     /// Optimizer steps in all.
     pub total_steps: usize,
-    /// Every time that a process went on from a checkpoint.
+    /// Continuations from checkpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<Resumed>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Arguments that going on needs again, beside recipe, folder and device: `--skip-base-exam`, `--ignore-plan` and the like.
+    /// Arguments to repeat when the run is continued, besides recipe, folder and device: `--skip-base-exam`, `--ignore-plan`, ….
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
 }
 
 impl RunState {
-    /// A run that begins now.
+    /// State of a new run.
     pub fn new(name: &str, train_hash: &str) -> Self {
         let now = seconds_since_1970();
         Self {
@@ -105,7 +105,7 @@ impl RunState {
         }
     }
 
-    /// The same run in another state, now.
+    /// The state with another status and the current time.
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
@@ -114,14 +114,14 @@ impl RunState {
         self
     }
 
-    /// Whether nothing is left to train.
+    /// Whether training is complete.
     pub fn is_trained(&self) -> bool {
         // Older versions wrote only the status.
         self.trained || matches!(self.status, Status::Trained | Status::Complete)
     }
 }
 
-/// Seconds since 1970; 0 where the clock stands before it.
+/// Seconds since 1970; 0 for a clock before it.
 pub fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

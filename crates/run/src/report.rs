@@ -1,4 +1,4 @@
-//! What an exam leaves behind: `exam/report.json`, which names its inputs and is all that a table needs.
+//! Result of an exam, `exam/report.json`: scores with hashes of all inputs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::{Estimate, PairedCounts};
 
-/// Layout of `report.json`; another number is another layout.
+/// Version of the layout of `report.json`.
 pub const REPORT_VERSION: u32 = 1;
 
-/// An exam of fewer items is marked: its interval is too wide for conclusions about that exam.
+/// Exams of fewer items are marked: their intervals are too wide for conclusions about a single exam.
 pub const SMALL_EXAM: usize = 100;
 
 /// The paper's six exams in its order; others follow by name.
 pub const EXAMS: [&str; 6] = ["physician", "nursing", "pharmacist", "technology", "professional", "postgraduate"];
 
-/// The result of an exam, with everything that it came from.
+/// Result of an exam with its inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExamReport {
     /// [`REPORT_VERSION`] at the time of writing.
     pub version: u32,
-    /// What was examined, with what.
+    /// Model, items and prompt.
     pub inputs: ReportInputs,
     /// Items asked.
     pub items: usize,
@@ -30,7 +30,7 @@ pub struct ExamReport {
     pub items_without_passage: usize,
     /// Expected score of choosing at random.
     pub guess: Scores,
-    /// Score of choosing the option whose text stands in the passages.
+    /// Score of choosing the option whose text occurs in the passages.
     pub string_match: Scores,
     /// The model's results, by whether it had the passages.
     pub books: Vec<BookReport>,
@@ -69,7 +69,7 @@ pub struct ReportError {
     pub reason: String,
 }
 
-/// What was examined, with what, on what.
+/// Inputs of an exam: model, items, prompt, device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReportInputs {
     /// The model, as the user named it.
@@ -84,17 +84,17 @@ pub struct ReportInputs {
     pub prompt: String,
     /// Hash of the template's text.
     pub template_hash: String,
-    /// What the model was asked for.
+    /// Form of the answers.
     pub answer: AnswerForm,
     /// Longest prompt in tokens.
     pub max_prompt_tokens: usize,
     /// Longest answer in tokens.
     pub max_new_tokens: usize,
-    /// True for the control in which every question has another question's passages.
+    /// True for the control with exchanged passages.
     pub passages_exchanged: bool,
-    /// Items asked at most, when that was limited.
+    /// Limit on the number of items, if any.
     pub limit: Option<usize>,
-    /// What computed the answers.
+    /// Description of the device.
     pub device: String,
     /// Versions of the programs involved, by name.
     pub versions: BTreeMap<String, String>,
@@ -113,7 +113,7 @@ pub struct PaperInput {
     pub items: usize,
     /// Items refused, by reason.
     pub refused: BTreeMap<String, usize>,
-    /// Items kept without their passage because it gives away the letter, and the like, by what was done.
+    /// Repaired items by repair, such as a passage removed because it gives the letter away.
     pub mended: BTreeMap<String, usize>,
 }
 
@@ -146,9 +146,9 @@ pub struct BookReport {
     pub book: Book,
     /// Right in content and in form: the score.
     pub strict: Scores,
-    /// Right in content, whatever the form.
+    /// Right in content, in any form.
     pub content: Scores,
-    /// Answers in the form asked for, right or wrong.
+    /// Answers in the requested form, right or wrong.
     pub well_formed: usize,
     /// Strict failures by reason.
     pub failures: BTreeMap<String, usize>,

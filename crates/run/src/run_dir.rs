@@ -1,4 +1,4 @@
-//! A run's folder: the only database there is.
+//! A run's folder, which has all of the run's records.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use medley_files::{FolderLock, LOCK_FILE, LockError, atomic};
 
 use crate::records::RunState;
 
-/// What can go wrong with a run's folder.
+/// Errors of a run's folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
     /// Another process holds the lock.
@@ -18,7 +18,7 @@ pub enum RunDirError {
     Locked {
         /// The run's folder.
         path: PathBuf,
-        /// What the lock file says of its holder.
+        /// Description of the process, from the lock file.
         holder: String,
     },
     /// A folder that is not a run.
@@ -29,23 +29,23 @@ pub enum RunDirError {
         /// Why.
         reason: String,
     },
-    /// A folder with other things in it.
-    #[error("{}: holds files but no run.json; choose an empty or new folder with --out", path.display())]
+    /// A folder with other files.
+    #[error("{}: contains files but no run.json; choose an empty or new folder with --out", path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
     },
-    /// The file system says no.
+    /// Error of the file system.
     #[error("{}: {error}", path.display())]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         error: std::io::Error,
     },
 }
 
-/// A run's folder. Made by [`RunDir::open`] it holds the run's lock until dropped; made by [`RunDir::view`] it only looks.
+/// A run's folder: with the run's lock, until dropped, from [`RunDir::open`]; read-only from [`RunDir::view`].
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
@@ -53,10 +53,10 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Opens or makes the folder `root` and takes its lock. What killed processes left half-written in it is removed.
+    /// Opens or creates the folder `root`, takes its lock, and removes partial files of killed processes.
     ///
     /// # Errors
-    /// [`RunDirError::Locked`] when another process works in it, [`RunDirError::Foreign`] for a folder with other things.
+    /// [`RunDirError::Locked`] when another process works in it, [`RunDirError::Foreign`] for a folder with other files.
     pub fn open(root: &Path) -> Result<Self, RunDirError> {
         let io = |error| RunDirError::Io { path: root.to_path_buf(), error };
         if root.exists() && !root.join("run.json").exists() && !root.join(LOCK_FILE).exists() {
@@ -73,7 +73,7 @@ impl RunDir {
         Ok(Self { root: root.to_path_buf(), lock: Some(lock) })
     }
 
-    /// Looks at an existing run without taking its lock.
+    /// Opens an existing run for reading, without its lock.
     ///
     /// # Errors
     /// [`RunDirError::NotARun`] when there is no readable `run.json`.
@@ -81,7 +81,7 @@ impl RunDir {
         Self::look(root).map(|(run, _)| run)
     }
 
-    /// Like [`RunDir::view`], with the state that was found.
+    /// [`RunDir::view`] with the state.
     ///
     /// # Errors
     /// [`RunDirError::NotARun`] when there is no readable `run.json`.
@@ -106,12 +106,12 @@ impl RunDir {
         self.root.join("mix")
     }
 
-    /// One JSON object a line: losses, learning rate, speed.
+    /// Losses, learning rate and speed as JSON Lines.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
     }
 
-    /// Checkpoints, one folder a step.
+    /// Checkpoints, one folder for each step.
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps")
     }
@@ -121,7 +121,7 @@ impl RunDir {
         self.steps().join(step.to_string())
     }
 
-    /// What is shipped: Hugging Face layout or a PEFT adapter.
+    /// The trained model: Hugging Face layout or a PEFT adapter.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")
     }
@@ -136,7 +136,7 @@ impl RunDir {
         self.root.join("log.txt")
     }
 
-    /// Numbers of the checkpoints that are there, ascending.
+    /// Steps of the existing checkpoints, ascending.
     pub fn saved_steps(&self) -> Vec<usize> {
         let entries = fs::read_dir(self.steps()).into_iter().flatten().flatten();
         let mut steps: Vec<usize> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -144,7 +144,7 @@ impl RunDir {
         steps
     }
 
-    /// The state that `run.json` tells.
+    /// Reads `run.json`.
     ///
     /// # Errors
     /// [`RunDirError::NotARun`] when it cannot be read.
@@ -157,12 +157,12 @@ impl RunDir {
     /// Replaces `run.json`.
     ///
     /// # Errors
-    /// [`RunDirError::Io`] when it cannot be written; the old one stays.
+    /// [`RunDirError::Io`] when it cannot be written; the old one is kept.
     pub fn write_state(&self, state: &RunState) -> Result<(), RunDirError> {
         self.write_json("run.json", state)
     }
 
-    /// Writes `name` (relative to the folder) as indented JSON, whole or not at all.
+    /// Writes `name` (relative to the folder) atomically, as indented JSON.
     ///
     /// # Errors
     /// [`RunDirError::Io`].
@@ -173,7 +173,7 @@ impl RunDir {
         atomic::write_file(&self.root.join(name), &bytes).map_err(io)
     }
 
-    /// The process that works in this run now, as its lock says; `None` where there is none. Looking keeps nobody out.
+    /// The process that holds the lock, if any, without taking it.
     pub fn worker(&self) -> Option<String> {
         FolderLock::holder(&self.root)
     }

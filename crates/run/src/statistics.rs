@@ -23,7 +23,7 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// How often each of two runs answered the same items rightly.
+/// Right answers of two runs to the same items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairedCounts {
     /// Both were right.
@@ -63,7 +63,7 @@ pub fn wilson(successes: f64, total: u64) -> Option<Estimate> {
     let z2 = Z95 * Z95;
     let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z95 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).max(0.0).sqrt();
-    // At 0 and 1 the formula meets p but for rounding: the interval always holds its estimate.
+    // At 0 and 1 an end equals p except for rounding: the interval always contains its estimate.
     Some(Estimate { value: p, low: (middle - half).clamp(0.0, p), high: (middle + half).clamp(p, 1.0) })
 }
 
@@ -141,7 +141,7 @@ pub fn mean_over_seeds(shares: &[f64]) -> Option<Estimate> {
 /// Student's t quantile of a two-sided 95 % interval, by the closed form of its distribution for whole degrees of freedom
 /// (Abramowitz and Stegun 26.7.3 and 26.7.4).
 fn t95(freedom: usize) -> f64 {
-    // The normal quantile is within 1e-4 from here on, and the sum below grows long.
+    // The normal quantile is within 1e-4 from here on; the sum below has O(freedom) terms.
     if freedom > 20_000 {
         return Z95;
     }

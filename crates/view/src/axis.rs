@@ -1,4 +1,4 @@
-//! Axes with round marks over any range of finite numbers: equal ends, subnormal and largest values included.
+//! Axes with round marks over any finite range, including equal ends, subnormal numbers and `f64::MAX`.
 
 /// The range of an axis, and its marks.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,17 +19,17 @@ impl Axis {
         let count = count.max(2);
         let (low, high) = widened(low, high);
         let rough = half_span(low, high) / (count as f64 / 2.0);
-        // No 2.5: a mark's label has as many digits as the step's power of ten.
+        // Without 2.5, whose marks need one more digit than the step's power of ten.
         let steps = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power_below(rough));
         let step = steps.into_iter().find(|step| *step >= rough && step.is_finite()).unwrap_or(rough);
         let first = (low / step).ceil();
-        // Bounded, whatever rounding does: a round step needs at most `count` marks and one at each end.
+        // Bounded for any rounding: a round step needs at most `count` marks and one at each end.
         let marks = (0..=2 * count).map(|at| (first + at as f64) * step);
         let marks = marks.take_while(|mark| mark.is_finite() && *mark <= high + step * 1e-6).collect();
         Self { low, high, marks, step }
     }
 
-    /// An axis around `low..=high` whose ends and middle are round, and are its marks.
+    /// An axis around `low..=high` with three marks: its ends and its middle, all round.
     pub fn with_round_ends(low: f64, high: f64) -> Self {
         let (low, high) = widened(low, high);
         let rough = half_span(low, high);
@@ -49,7 +49,7 @@ impl Axis {
         }
     }
 
-    /// Where `value` lies, from 0 at the lower to 1 at the upper end; finite for every finite value.
+    /// Position of `value`, from 0 at the lower end to 1 at the upper; finite for every finite value.
     pub fn share(&self, value: f64) -> f64 {
         (value / 2.0 - self.low / 2.0) / half_span(self.low, self.high)
     }

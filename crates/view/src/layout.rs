@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Where text goes.
+/// Width and colours of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextStyle {
     /// Columns of a line.
@@ -12,7 +12,7 @@ pub struct TextStyle {
 }
 
 impl TextStyle {
-    /// Where standard output is no terminal.
+    /// For standard output that is not a terminal.
     pub const PLAIN: Self = Self { width: 100, colour: false };
 
     /// `text` in `tone`.
@@ -24,10 +24,10 @@ impl TextStyle {
     }
 }
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing: the terminal's own colour.
+    /// Default colour of the terminal.
     #[default]
     None,
     /// Done, right.
@@ -58,7 +58,7 @@ impl Tone {
     }
 }
 
-/// Columns that `text`, without control characters, takes.
+/// Width of `text` in terminal columns; control characters are the caller's to replace.
 pub fn text_width(text: &str) -> usize {
     text.width()
 }
@@ -135,7 +135,7 @@ pub fn wrapped(text: &str, width: usize, indent: usize) -> String {
     lines.join("\n")
 }
 
-/// The byte up to which `text` takes at most `width` columns; at least one character.
+/// End of the longest prefix of `text` of at most `width` columns; at least one character.
 fn end_within(text: &str, width: usize) -> usize {
     let mut taken = 0;
     for (at, letter) in text.char_indices() {
@@ -147,8 +147,8 @@ fn end_within(text: &str, width: usize) -> usize {
     text.len()
 }
 
-/// A shell command after `head`, on one line where it fits; else broken before options, with a backslash at each line's
-/// end, so that it can be copied.
+/// A shell command after `head`, on one line where it fits; else broken before options with a backslash at the end of each
+/// line, so that it can be copied.
 pub fn wrapped_command(head: &str, command: &str, width: usize) -> String {
     if head.width() + command.width() <= width {
         return format!("{head}{command}");
@@ -169,7 +169,7 @@ pub fn wrapped_command(head: &str, command: &str, width: usize) -> String {
     text
 }
 
-/// A command cut before its options; each keeps its values.
+/// A command split before its options; each keeps its values.
 fn parts(command: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut quoted) = (0, false);
@@ -191,7 +191,7 @@ pub struct TextColumn {
     pub title: String,
     /// Whether its cells are aligned right.
     pub right: bool,
-    /// Columns of a higher rank are left out first where the table is too wide; 0 stays.
+    /// Columns of the highest rank are left out first where the table is too wide; rank 0 is always kept.
     pub rank: u8,
     /// Its cells, with their tones.
     pub cells: Vec<(String, Tone)>,
@@ -206,8 +206,8 @@ impl TextColumn {
 /// Blanks between two columns.
 const GAP: usize = 2;
 
-/// A table without a frame, of at most `style.width` columns: columns of the highest rank are left out, then the first
-/// column is cut. Control characters in cells are the caller's to replace.
+/// A table without a frame, at most `style.width` wide: columns of the highest rank are left out, then the first column is
+/// cut. Control characters in cells are the caller's to replace.
 pub fn text_table(mut columns: Vec<TextColumn>, style: TextStyle) -> String {
     let total = |columns: &[TextColumn]| {
         columns.iter().map(TextColumn::width).sum::<usize>() + GAP * columns.len().saturating_sub(1)
@@ -265,11 +265,11 @@ mod tests {
     #[test]
     fn a_wrapped_command_is_the_same_command() {
         let command = "medley train --recipe 'a --b/recipe.toml' --out checkpoints/a-long-name-1a2b3c4d --resume";
-        assert_eq!(wrapped_command("go on: ", command, 200), format!("go on: {command}"));
-        let text = wrapped_command("go on: ", command, 60);
+        assert_eq!(wrapped_command("continue: ", command, 200), format!("continue: {command}"));
+        let text = wrapped_command("continue: ", command, 60);
         assert!(text.lines().all(|line| line.width() <= 60), "{text}");
         let joined = text.replace(" \\\n      ", " ");
-        assert_eq!(joined, format!("go on: {command}"));
+        assert_eq!(joined, format!("continue: {command}"));
         assert!(text.contains("'a --b/recipe.toml'"), "a quoted value is not broken");
     }
 

@@ -1,4 +1,4 @@
-//! Run directories, records, statistics and tables: everything that is known of a run, from its folder alone.
+//! Run directories, records, statistics, tables and pages of runs, read from their folders alone.
 
 mod axis;
 mod layout;
@@ -23,3 +23,4 @@ pub use page::is_own_page;
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};
 pub use tables::{CITATION, PaperTable, RunTable, TableCell, tabulate};
 pub use tables_exam::{exam_table, exam_table_within, paired_note};
+pub use words::grouped;

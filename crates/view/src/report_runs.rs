@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use medley_recipe::Book;
+use medley_recipe::{Book, lowest_terms};
 use medley_run::metrics::Latest;
 use medley_run::report::ExamReport;
 use medley_run::statistics::Estimate;
@@ -58,12 +58,12 @@ impl fmt::Display for Column {
     }
 }
 
-/// An exam's result, as far as a table shows it.
+/// Result of an exam, for tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunScore {
     /// Strict open-book average over exams.
     pub estimate: Estimate,
-    /// Equal for runs that sat the same exam in the same way.
+    /// Identity of the exam: equal for the same items, prompt and answer form.
     pub exam_hash: String,
     /// Hash of the model that was examined; empty where the report lacks it.
     pub model_hash: String,
@@ -74,7 +74,7 @@ pub struct RunScore {
 pub struct RunSummary {
     /// Its folder, as given.
     pub path: String,
-    /// What was fine-tuned.
+    /// The base model.
     pub base: String,
     /// `full` or `lora`.
     pub method: String,
@@ -99,12 +99,12 @@ pub struct RunError {
     pub path: String,
     /// What is wrong.
     pub reason: String,
-    /// How to mend it.
+    /// The remedy.
     pub hint: &'static str,
 }
 
 /// Reads runs; a folder named twice counts once. Folders that are not runs, which have no readable `recipe.toml` with a model
-/// and a mix, come with the reason. A run without an exam is no error.
+/// and a mix, are returned with the reason. A run without an exam is not an error.
 pub fn read_runs(folders: &[PathBuf]) -> (Vec<RunSummary>, Vec<RunError>) {
     let mut seen = Vec::new();
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ impl RunSummary {
         let base = get("model", "base").and_then(Value::as_str).ok_or_else(|| missing("model.base"))?;
         let method = get("train", "method").and_then(Value::as_str).ok_or_else(|| missing("train.method"))?;
         let size = get("mix", "size").and_then(Value::as_integer).and_then(|size| u64::try_from(size).ok());
-        // By epochs it is the pools that decide the size: the ledger has it.
+        // With epochs the sizes of the pools decide the size: it is read from the ledger.
         let epochs = get("mix", "epochs").and_then(Value::as_table);
         let size = size.or_else(|| epochs.and(samples_in(folder))).ok_or_else(|| missing("mix.size"))?;
         let ratio = get("mix", "ratio").and_then(Value::as_table).or(epochs).ok_or_else(|| missing("mix.ratio"))?;
@@ -158,8 +158,8 @@ impl RunSummary {
         })
     }
 
-    /// Whether the two are one training: the same train hash, or the same trained weights. A copy of a run, and a run that
-    /// was examined twice, are no further seed.
+    /// Whether two runs are one training: equal train hashes or trained weights. Copies of a run, and a run that was examined
+    /// twice, count as one seed.
     pub fn is_same_training(&self, other: &Self) -> bool {
         let model = |run: &Self| run.score.as_ref().map(|score| score.model_hash.clone()).unwrap_or_default();
         let equal = |a: &str, b: &str| !a.is_empty() && a == b;
@@ -176,7 +176,7 @@ impl RunSummary {
         self.settings.get(key).map(String::as_str)
     }
 
-    /// Settings, by key, in which two runs differ, but for names, seeds and what never changes a result.
+    /// Keys of settings that differ between two runs, without names, seeds and settings that never change a result.
     pub fn differing_settings<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let keys = self.settings.keys().chain(other.settings.keys().filter(|key| !self.settings.contains_key(*key)));
         let matters = |key: &&String| !SEEDS_AND_SPEED.contains(&key.as_str());
@@ -186,7 +186,7 @@ impl RunSummary {
             .collect()
     }
 
-    /// The seeds in which two runs differ, by key.
+    /// Keys of seeds that differ between two runs.
     pub fn differing_seeds(&self, other: &Self) -> Vec<&'static str> {
         SEEDS.into_iter().filter(|key| self.settings.get(*key) != other.settings.get(*key)).collect()
     }
@@ -220,7 +220,7 @@ fn read_score(folder: &Path, state: Option<&(RunDir, RunState)>) -> Result<RunSc
         return Err(match status {
             RunStatus::Complete => "its recipe has no exam papers".to_owned(),
             _ => {
-                // A process that was killed did not write its last step into `run.json`.
+                // A killed process has not written its last step to `run.json`.
                 let trained =
                     Latest::read(&run.metrics()).ok().and_then(|latest| latest.train).map_or(0, |line| line.step);
                 format!("no exam yet: {status}, step {} of {}", trained.max(state.step), state.total_steps)
@@ -240,13 +240,13 @@ fn read_score(folder: &Path, state: Option<&(RunDir, RunState)>) -> Result<RunSc
 fn column(ratio: &Table, size: u64) -> Option<Column> {
     if ratio.keys().all(|name| MEDICAL.contains(&name.as_str())) && !ratio.is_empty() {
         // The paper's Table 5 is of traditional Chinese to Western medicine 1:1.
-        let weights = lowest_terms(&ratio.values().collect::<Vec<_>>())?;
+        let weights = lowest_terms(&ratio.values().map(Value::to_string).collect::<Vec<_>>())?;
         return weights.iter().all(|weight| *weight == 1).then_some(Column::Size(size));
     }
     if ratio.len() != 2 {
         return None;
     }
-    match lowest_terms(&[ratio.get("general")?, ratio.get("medical")?])?.as_slice() {
+    match lowest_terms(&[ratio.get("general")?.to_string(), ratio.get("medical")?.to_string()])?.as_slice() {
         [general, medical] => Some(Column::Ratio { general: *general, medical: *medical }),
         _ => None,
     }
@@ -254,28 +254,6 @@ fn column(ratio: &Table, size: u64) -> Option<Column> {
 
 /// Names of medical data in the shipped recipes.
 const MEDICAL: [&str; 3] = ["medical", "tcm", "western"];
-
-/// Weights as whole numbers in lowest terms: `0.9` and `0.1` are 9 and 1. `None` where one is no decimal fraction.
-fn lowest_terms(weights: &[&Value]) -> Option<Vec<u64>> {
-    let billionths = |value: &&Value| match value {
-        Value::Integer(weight) => u64::try_from(*weight).ok()?.checked_mul(BILLION),
-        Value::Float(weight) => {
-            let scaled = weight * BILLION as f64;
-            let whole = (0.0..1e18).contains(&scaled) && (scaled - scaled.round()).abs() < 1e-3;
-            whole.then_some(scaled.round() as u64)
-        }
-        _ => None,
-    };
-    let weights: Vec<u64> = weights.iter().map(billionths).collect::<Option<_>>()?;
-    let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
-    (divisor > 0).then(|| weights.iter().map(|weight| weight / divisor).collect())
-}
-
-const BILLION: u64 = 1_000_000_000;
-
-fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
 
 /// Samples of a run's mix, as its ledger counts them.
 fn samples_in(folder: &Path) -> Option<u64> {

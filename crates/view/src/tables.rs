@@ -103,7 +103,7 @@ impl PaperTable {
     }
 }
 
-/// Our runs of one cell, beside the paper's value.
+/// The runs of one cell, with the paper's value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TableCell {
     /// Base model, size of the mix (Table 4) and method.
@@ -116,9 +116,9 @@ pub struct TableCell {
     pub interval: Option<(f64, f64)>,
     /// Standard deviation over runs in points; none for a single one.
     pub deviation: Option<f64>,
-    /// Independent runs: copies of a run, and a run that was examined twice, count once.
+    /// Number of independent runs; copies of a run, and a run that was examined twice, count once.
     pub seeds: usize,
-    /// The runs' folders, one a seed.
+    /// The runs' folders, one for each seed.
     pub runs: Vec<String>,
     /// The paper's value in percent, where the paper has this model and column.
     pub paper: Option<f64>,
@@ -133,7 +133,7 @@ pub struct RunTable {
     pub table: PaperTable,
     /// The cells that have a run, by row and column.
     pub cells: Vec<TableCell>,
-    /// What the reader must know: runs that fit no cell or have no exam, runs of a cell that differ in more than seeds.
+    /// Notes: runs that fit no cell or have no exam, runs of a cell that differ in more than seeds.
     pub notes: Vec<String>,
     /// Source of the paper's numbers.
     pub citation: &'static str,
@@ -165,10 +165,10 @@ pub fn tabulate(table: PaperTable, runs: &[RunSummary]) -> RunTable {
     RunTable { table, cells, notes, citation: CITATION }
 }
 
-/// One run a training, an examined one where there is one, and a note on each of the others.
+/// One run of each training, preferably an examined one, and a note on each of the others.
 fn independent(runs: &[RunSummary]) -> (Vec<&RunSummary>, Vec<String>) {
     let (mut kept, mut notes): (Vec<&RunSummary>, Vec<String>) = (Vec::new(), Vec::new());
-    // Examined runs first; the order is the caller's otherwise.
+    // Examined runs first, otherwise in the caller's order.
     let (examined, others): (Vec<&RunSummary>, Vec<_>) = runs.iter().partition(|run| run.score.is_ok());
     for run in examined.into_iter().chain(others) {
         let Some(first) = kept.iter().find(|other| run.is_same_training(other)) else {
@@ -220,7 +220,7 @@ fn cell(table: PaperTable, row: String, column: Column, runs: &[&RunSummary]) ->
     }
 }
 
-/// Runs of a cell may differ in their seeds; anything else makes their mean a mean of unlike things.
+/// A note if runs of a cell differ in more than their seeds: then their mean is not one over seeds.
 fn differing_note(row: &str, column: Column, runs: &[&RunSummary]) -> Option<String> {
     let (first, others) = runs.split_first()?;
     let mut keys: Vec<&str> = others.iter().flat_map(|run| first.differing_settings(run)).collect();
@@ -229,7 +229,7 @@ fn differing_note(row: &str, column: Column, runs: &[&RunSummary]) -> Option<Str
     (!keys.is_empty()).then(|| format!("{row}, {column}: its runs differ in more than seeds: {}", keys.join(", ")))
 }
 
-/// Scores of different exams do not compare.
+/// A note if the runs sat different exams, whose scores are not comparable.
 fn exams_note(runs: &[&RunSummary]) -> Option<String> {
     let mut exams: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for run in runs {
@@ -245,8 +245,8 @@ fn exams_note(runs: &[&RunSummary]) -> Option<String> {
 }
 
 impl RunTable {
-    /// The table for people, in at most `width` columns where that can be: columns without a run are left out first, then
-    /// the table is set in parts.
+    /// The table as text, if possible at most `width` wide: where it is wider, columns without a run are left out, then the
+    /// table is split.
     pub fn render(&self, width: usize) -> String {
         let filled: Vec<Column> = self.columns().into_iter().filter(|column| self.has(*column)).collect();
         let whole = self.part(&self.columns());
@@ -303,12 +303,12 @@ impl RunTable {
         format!("{table}\n")
     }
 
-    /// One line a cell, for spreadsheets, below a line of names.
+    /// The cells as CSV with a header, one row for each cell.
     pub fn to_csv(&self) -> String {
         format!("table,row,column,value,low,high,deviation,seeds,paper,difference\n{}", self.csv_rows())
     }
 
-    /// The lines of [`RunTable::to_csv`] without the names.
+    /// The rows of [`RunTable::to_csv`] without the header.
     pub fn csv_rows(&self) -> String {
         let number = |value: Option<f64>| value.map(|value| format!("{value:.4}")).unwrap_or_default();
         let mut text = String::new();

@@ -81,7 +81,7 @@ fn exam_row(row: usize, exam: &ExamScore, columns: &[Column]) -> Vec<String> {
     let mark = if exam.small { "*" } else { "" };
     let mut cells = vec![format!("{}{mark}", plain(&exam.exam)), exam.items.to_string()];
     for column in columns {
-        // Reports of other papers may lack an exam: match by name, the row number is only a first guess.
+        // Exams are matched by name, since reports may have different ones; the row number is a first guess.
         let exams = &column.scores.exams;
         let score = exams.get(row).filter(|score| score.exam == exam.exam);
         let score = score.or_else(|| exams.iter().find(|score| score.exam == exam.exam));

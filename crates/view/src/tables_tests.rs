@@ -245,7 +245,7 @@ fn one_training_is_one_seed_however_often_it_was_copied_or_examined() {
     let one = tabulate(PaperTable::Table4, &read_runs(&folders[..4]).0);
     assert_eq!((one.cells[0].seeds, one.cells[0].deviation), (1, None));
 
-    // A copy whose run.json is gone is known by the weights that were examined.
+    // A copy without run.json is recognised by the hash of its examined weights.
     let weights = |name: &str, seed| {
         let folder = runs.add(name, QWEN, &nine, seed, Some(0.6));
         let mut report = exam(0.6);

@@ -1,4 +1,4 @@
-//! Numbers, spans of time and dates as people read them.
+//! Formatting of numbers, durations and dates.
 
 /// `34s`, `12m05s`, `3h20m`, `2d04h`.
 pub fn span(seconds: f64) -> String {
@@ -63,6 +63,11 @@ pub fn short(number: f64) -> String {
     }
 }
 
+/// A measured value: `63.2k` from 10,000 on, else four significant digits.
+pub fn compact(value: f64) -> String {
+    if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) }
+}
+
 /// `digits` significant digits, without trailing zeros; an exponent for the very small and the very large.
 pub fn significant(number: f64, digits: usize) -> String {
     if !number.is_finite() {
@@ -96,7 +101,7 @@ pub fn plain_lines(text: &str) -> String {
 }
 
 /// `1,234,567`.
-pub(crate) fn grouped(number: impl Into<i128>) -> String {
+pub fn grouped(number: impl Into<i128>) -> String {
     let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };

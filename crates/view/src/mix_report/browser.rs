@@ -11,7 +11,7 @@ use crate::page::composition::{colour, shown};
 use crate::page::{code, escape};
 use crate::words::grouped;
 
-/// Bytes that a turn and a sample take in the page at most, so that it stays small whatever the samples are.
+/// Largest size of a turn and of a sample in the page, in bytes, which bounds the size of the page.
 const TURN: usize = 3000;
 const SAMPLE: usize = 6000;
 
@@ -71,7 +71,7 @@ fn sample(record: &MixedRecord, source: usize, name: &str, colour: usize) -> Str
     html + "</article>"
 }
 
-/// A turn, of which as much is shown as takes `room` bytes.
+/// A turn, cut to `room` bytes of HTML.
 fn turn(message: &Message, room: usize) -> String {
     let role = message.role.as_str();
     let unlearned = if message.unlearned { " <small>read, not learned</small>" } else { "" };
@@ -98,7 +98,7 @@ fn turn(message: &Message, room: usize) -> String {
     format!("<div class=\"turn {role}\"><b>{role}{unlearned}</b><div>{text}</div></div>")
 }
 
-/// The byte up to which `text` takes at most `room` bytes in a page.
+/// End of the longest prefix of `text` that takes at most `room` bytes of HTML.
 fn end_within(text: &str, room: usize) -> usize {
     let mut taken = 0;
     let mut buffer = [0; 4];

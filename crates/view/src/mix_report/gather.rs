@@ -8,7 +8,7 @@ use medley_mixture::{Key, MixError, MixFolder, MixedRecord, Split, language_name
 
 use crate::mix_report::lengths::Lengths;
 
-/// Samples that a page shows, about.
+/// Approximate number of samples on a page.
 const SHOWN: usize = 100;
 
 /// Samples shown of one source: least and most.
@@ -17,7 +17,7 @@ const SHOWN_OF_SOURCE: (usize, usize) = (2, 40);
 /// Statistics of the chosen samples of one source.
 #[derive(Debug, Default)]
 pub(super) struct SourceFacts {
-    /// Characters that the model reads before it answers, of every sample: all but its own turns.
+    /// Characters of all turns but the assistant's, of every sample.
     pub questions: Lengths,
     /// Characters of the assistant's turns.
     pub answers: Lengths,
@@ -29,7 +29,7 @@ pub(super) struct SourceFacts {
     pub passages: u64,
     /// Samples by language.
     pub languages: BTreeMap<String, u64>,
-    /// The samples with the smallest keys: a random choice, the same every time, and within that of a larger mix.
+    /// The samples with the smallest keys: a random choice that is reproducible and nested in that of a larger mix.
     pub shown: BTreeMap<Key, MixedRecord>,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Reads `mix.jsonl`, holding 8 bytes a sample.
+    /// Reads `mix.jsonl`, with 8 bytes of memory for each sample.
     pub fn read(folder: &MixFolder) -> Result<Self, MixError> {
         let (least, most) = SHOWN_OF_SOURCE;
         let room = (SHOWN / folder.ledger.sources.len().max(1)).clamp(least, most);
         let mut sources: IndexMap<String, SourceFacts> =
             folder.ledger.sources.keys().map(|name| (name.clone(), SourceFacts::default())).collect();
         let blake3 = folder.records(Split::Train, |record| {
-            // Sources that the ledger does not have are shown all the same.
+            // Sources that are missing from the ledger are shown as well.
             let facts = match sources.get_mut(&record.source) {
                 Some(facts) => facts,
                 None => sources.entry(record.source.clone()).or_default(),
@@ -103,7 +103,7 @@ impl SourceFacts {
         *self.languages.entry(language_name(&record.messages)).or_default() += 1;
         let smaller = self.shown.last_key_value().is_some_and(|(largest, _)| record.key < *largest);
         if self.shown.len() < room || smaller {
-            // A repeat is the same text again.
+            // Repeats have the same text.
             self.shown.entry(record.key).or_insert(record);
             if self.shown.len() > room {
                 self.shown.pop_last();

@@ -1,13 +1,13 @@
-//! How long questions and answers are: exact quantiles, and a histogram whose bins grow by a fixed factor.
+//! Lengths of questions and answers: exact quantiles, and a logarithmic histogram.
 
 /// Bins from 1 to 10, from 10 to 100, and so on.
 pub(super) const BINS_PER_DECADE: usize = 8;
 
-/// Characters of some texts, 4 bytes each.
+/// Lengths of texts in characters, 4 bytes each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lengths {
     sorted: Vec<u32>,
-    /// Of all of them together.
+    /// Their sum.
     pub characters: u64,
 }
 
@@ -17,7 +17,7 @@ impl Lengths {
         self.characters += characters as u64;
     }
 
-    /// To be called when all are added.
+    /// Sorts the lengths; called once all are added.
     pub fn sort(&mut self) {
         self.sorted.sort_unstable();
     }
@@ -40,7 +40,7 @@ impl Lengths {
         self.sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
     }
 
-    /// Texts in each bin, up to the one that holds `longest`; the first holds the empty texts too.
+    /// Number of texts in each bin up to that of `longest`; empty texts are in the first.
     pub fn histogram(&self, longest: u32) -> Vec<u64> {
         let mut counts = vec![0; bin(longest) + 1];
         let mut at = 0;
@@ -56,11 +56,11 @@ impl Lengths {
 
 /// The bin of a length.
 pub(super) fn bin(length: u32) -> usize {
-    // The edges are whole numbers, so this agrees with them to the last one.
+    // By the edges, which are whole numbers: logarithms would round lengths at an edge into the wrong bin.
     (0..).find(|at| edge(at + 1) > u64::from(length.max(1))).unwrap_or(0)
 }
 
-/// The least length in a bin. Several short bins may begin at the same length: the later ones stay empty.
+/// Smallest length of a bin. Several bins of short lengths may have the same: the later ones are empty.
 pub(super) fn edge(bin: usize) -> u64 {
     10f64.powf(bin as f64 / BINS_PER_DECADE as f64).ceil() as u64
 }

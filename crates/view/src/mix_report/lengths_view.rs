@@ -48,7 +48,7 @@ fn histogram(lengths: &Lengths, longest: u32, colour: usize, what: &str) -> Stri
     let width = WIDTH / counts.len() as f64;
     let mut bars = String::new();
     for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        // What is rare stays visible.
+        // Bars of rare lengths stay visible.
         let height = (HEIGHT * *count as f64 / most).max(1.5);
         let (from, to) = (edge(at), edge(at + 1).saturating_sub(1));
         let range = if from == to { grouped(from) } else { format!("{} to {}", grouped(from), grouped(to)) };

@@ -88,7 +88,7 @@ fn line(manifest: &Manifest, ledger: &Ledger) -> String {
         Order::Shuffled => String::new(),
         order => format!(" · order {}", String::from(order.clone())),
     };
-    format!("{shares}{counted} · {} asked for · seed {}{order}", asked(ledger), spec.seed)
+    format!("{shares}{counted} · {} requested · seed {}{order}", asked(ledger), spec.seed)
 }
 
 /// `20,000 samples`.
@@ -113,22 +113,22 @@ fn banners(folder: &MixFolder, gathered: Option<&Gathered>) -> Vec<(&'static str
     let MixFolder { manifest, ledger, .. } = folder;
     let mut banners = Vec::new();
     if gathered.is_some_and(|gathered| !gathered.unchanged) {
-        banners.push(("Changed", "mix.jsonl is not the file that was mixed: its hash is another".to_owned()));
+        banners.push(("Changed", "mix.jsonl is not the file that was mixed: its hash differs".to_owned()));
     }
     if gathered.is_none() {
-        let text = "this folder keeps manifest and ledger alone: no lengths, languages and samples can be shown";
+        let text = "this folder has only manifest and ledger: lengths, languages and samples cannot be shown";
         banners.push(("No records", text.to_owned()));
     }
     let became = amount(ledger);
-    // The last sample may be one that is too long for what is left of the tokens.
+    // In tokens a mix ends up to one sample below its size.
     if (became as f64) < 0.99 * ledger.requested as f64
         || (ledger.size_in == Unit::Samples && became < ledger.requested)
     {
         let text = format!("{} instead of {}: a pool is too small", grouped(became), asked(ledger));
-        banners.push(("Smaller than asked", text));
+        banners.push(("Smaller than requested", text));
     }
     for (name, line) in ledger.sources.iter().filter(|(_, line)| line.repeated > 0) {
-        let times = line.chosen as f64 / (line.chosen - line.repeated).max(1) as f64;
+        let times = line.chosen as f64 / line.chosen.saturating_sub(line.repeated).max(1) as f64;
         let text = format!(
             "{name}: {} of {} samples are repeats, each record occurs {times:.1} times on average",
             grouped(line.repeated),
@@ -167,7 +167,7 @@ fn headline(manifest: &Manifest, ledger: &Ledger, gathered: Option<&Gathered>) -
     let copies = sum(|line| line.duplicates_within + line.duplicates_across_in_all() + line.near_duplicates.count);
     let exam = sum(|line| line.exam_items.count);
     let mut tiles = vec![
-        ("Samples", grouped(ledger.chosen), format!("of {} asked for", asked(ledger))),
+        ("Samples", grouped(ledger.chosen), format!("of {} requested", asked(ledger))),
         (
             "Validation",
             grouped(manifest.validation.records),

@@ -1,4 +1,4 @@
-//! Where the data comes from and under what licence, a line for every part of every source.
+//! Origin and licence of the data, one row for each part of each source.
 
 use std::fmt::Write as _;
 

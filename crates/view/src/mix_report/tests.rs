@@ -79,7 +79,7 @@ fn shares_lengths_rejections_duplicates_and_samples_are_told() {
     let tcm: Vec<Value> = (25..35).map(|number| ask(&format!("问题{number:02}"), "资料", "答")).collect();
     let html = page(&mixed(folder.path(), 32, &[("general", general), ("tcm", tcm)]));
     for part in [
-        "general 3 : tcm 1 · 32 samples asked for",
+        "general 3 : tcm 1 · 32 samples requested",
         "75.00 %",
         "tcm: 3 of 8 samples are repeats, each record occurs 1.6 times on average",
         "found\">empty answer<td>1<td>3.12 %",
@@ -130,7 +130,7 @@ fn many_long_samples_give_a_small_page() {
     let short = (0..200).map(|number| ask(&format!("问{number}"), "", "答")).collect();
     let html = page(&mixed(folder.path(), 240, &[("long", records), ("short", short)]));
     assert!(html.len() < 1_000_000, "{} bytes", html.len());
-    assert!(html.contains("more characters") && html.contains("of 240 samples asked for"));
+    assert!(html.contains("more characters") && html.contains("of 240 samples requested"));
     assert_eq!(html.matches("<article").count(), 80);
 }
 

@@ -7,16 +7,16 @@ use medley_mixture::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
 use crate::page::{escape, percent};
 use crate::words::grouped;
 
-/// Shares of this size and more are written into their bar; on a page of a phone's width those of the second size.
+/// Smallest share that is written into its bar, and the smallest at a phone's width.
 const WRITTEN: f64 = 0.06;
 const WRITTEN_ON_A_PHONE: f64 = 0.16;
 
-/// What is written into the bar of a share.
+/// Label of a share's bar; empty for small shares.
 pub(crate) fn share_text(share: f64) -> String {
     if share >= WRITTEN { percent(share) } else { String::new() }
 }
 
-/// The class of a bar that has no room for its text on a phone.
+/// CSS class of bars too narrow for their label on a phone.
 pub(crate) fn slim(share: f64) -> &'static str {
     if share < WRITTEN_ON_A_PHONE { " slim" } else { "" }
 }
@@ -25,7 +25,7 @@ pub(crate) fn slim(share: f64) -> &'static str {
 pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> String {
     let colour = |name: &str| colour(sources, name);
     let mut html = String::from("<div class=bars>");
-    html += &bar("asked for", ledger, colour, |line| Some(line.requested_share));
+    html += &bar("requested", ledger, colour, |line| Some(line.requested_share));
     html += &bar(ledger.share_in.as_str(), ledger, colour, |line| Some(line.realised_share));
     if ledger.share_in != Unit::Samples {
         let all = ledger.chosen.max(1) as f64;
@@ -90,8 +90,8 @@ const COUNTS: [(&str, &str, Cell); 15] = [
     ("near", "left out because another record says nearly the same", |line| Some(line.near_duplicates.count)),
     ("held out", "kept from training for validation", |line| Some(line.held_out)),
     ("beyond cap", "beyond the source's max_records", |line| Some(line.beyond_cap)),
-    ("available", "to choose from", |line| Some(line.available)),
-    ("asked", "samples asked for", |line| Some(line.requested)),
+    ("available", "records that can be chosen", |line| Some(line.available)),
+    ("requested", "samples requested", |line| Some(line.requested)),
     ("chosen", "samples in the mix", |line| Some(line.chosen)),
     ("repeats", "of these, repeats", |line| Some(line.repeated)),
     ("tokens", "tokens that are trained on, prompts included", |line| Some(line.tokens?.tokens)),
@@ -99,11 +99,11 @@ const COUNTS: [(&str, &str, Cell); 15] = [
     ("cut", "samples that were too long", |line| Some(line.tokens?.truncated_samples)),
 ];
 
-/// The ledger, a line a source. Columns that count nothing anywhere are left out, but for what every reader looks for.
+/// The ledger, one row for each source. Columns of zeros are left out, except the most important ones.
 pub(crate) fn table(ledger: &Ledger) -> String {
-    let wanted = ["read", "available", "asked", "chosen"];
+    let always = ["read", "available", "requested", "chosen"];
     let counts = |cell: Cell| ledger.sources.values().any(|line| cell(line).is_some_and(|count| count > 0));
-    let columns: Vec<_> = COUNTS.iter().filter(|(name, _, cell)| wanted.contains(name) || counts(*cell)).collect();
+    let columns: Vec<_> = COUNTS.iter().filter(|(name, _, cell)| always.contains(name) || counts(*cell)).collect();
     let mut html = String::from("<div class=scroll><table><thead><tr><th>source");
     for (name, title, _) in &columns {
         let _ = write!(html, "<th title=\"{title}\">{name}");
@@ -149,8 +149,8 @@ pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> Strin
     let supervised = nodes.iter().any(|node| node.supervised_share.is_some());
     let by_epochs = !spec.epochs.is_empty();
     let mut html = format!(
-        "<div class=scroll><table class=tree><thead><tr><th>source or group<th>{}<th class=wide>share, with the one asked \
-         for<th>asked<th>became<th>difference<th>samples asked<th>samples<th>repeats",
+        "<div class=scroll><table class=tree><thead><tr><th>source or group<th>{}<th class=wide>share, with the \
+         requested one<th>requested<th>realised<th>difference<th>samples requested<th>samples<th>repeats",
         if by_epochs { "epochs" } else { "weight" }
     );
     html += if supervised { "<th>of supervised tokens</thead><tbody>" } else { "</thead><tbody>" };
@@ -205,7 +205,7 @@ fn walk(ratio: &MixtureRatio, head: Node, ledger: &Ledger, sources: &[String], n
         MixtureRatio::Group(children) => {
             let depth = head.depth;
             let at = nodes.len();
-            // The root has a line of its own only by its children.
+            // The root itself has no row.
             let below = if head.name.is_empty() { depth } else { depth + 1 };
             let is_root = head.name.is_empty();
             if !is_root {

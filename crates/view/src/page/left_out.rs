@@ -1,4 +1,4 @@
-//! Records that were read and are not in the mix, on a page: reason, count, place, excerpts.
+//! Rejected records on a page: reason, count, place, excerpts.
 
 use std::fmt::Write as _;
 
@@ -82,7 +82,7 @@ pub(crate) fn duplicates(ledger: &Ledger) -> String {
         .flat_map(|line| std::iter::once(line.duplicates_within).chain(line.duplicates_across.values().copied()));
     let most = most.max().unwrap_or(0).max(1);
     let cell = |count: u64| {
-        // The fuller the cell, the more there are; a root shows the small beside the large.
+        // Heat map on a square-root scale, so that small counts stay visible.
         let heat = 34.0 * (count as f64 / most as f64).sqrt();
         let shown = if count > 0 { grouped(count) } else { "–".to_owned() };
         format!("<td style=\"background:color-mix(in srgb, var(--c1) {heat:.0}%, transparent)\">{shown}")

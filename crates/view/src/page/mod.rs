@@ -1,4 +1,4 @@
-//! Self-contained HTML pages (no network requests): what the pages of runs and mixes share.
+//! Shared parts of the self-contained HTML pages (no network requests) of runs and mixes.
 
 pub(crate) mod composition;
 pub(crate) mod files;
@@ -12,9 +12,9 @@ use serde_json::Value;
 pub(crate) struct Page<'a> {
     /// Its title, as plain text.
     pub title: &'a str,
-    /// Seconds after which it loads itself again.
+    /// Seconds after which it reloads itself.
     pub refresh: Option<u32>,
-    /// What it shows.
+    /// Its body, as HTML.
     pub body: &'a str,
     /// Script elements, with their data.
     pub script: &'a str,
@@ -38,7 +38,7 @@ impl Page<'_> {
     }
 }
 
-/// What every page has near its beginning.
+/// Mark of pages written by Medley, in their head.
 const MARK: &str = "<meta name=generator content=Medley>";
 
 /// Whether the file is a page that this program wrote.
@@ -46,14 +46,14 @@ pub fn is_own_page(path: &std::path::Path) -> bool {
     let mut head = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     let head = String::from_utf8_lossy(&head);
-    // Earlier versions have no mark, but a title that ends so.
+    // Pages of earlier versions have only this end of the title.
     read.is_ok() && (head.contains(MARK) || head.contains(" · Medley</title>"))
 }
 
-/// Bytes in which the mark lies.
+/// Bytes at the beginning that are searched for the mark.
 const HEAD: u64 = 16 << 10;
 
-/// Text as HTML shows it.
+/// Text as HTML, with special characters escaped and control characters visible.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! Several runs beside one another, over the tokens that each of them has computed: the measure that unlike runs share.
+//! Comparison of runs over computed tokens, a measure that does not depend on the batch size.
 
 use medley_run::metrics::{Curves, ValidationMetrics};
 
@@ -41,7 +41,7 @@ pub fn comparison_charts(records: &[RunRecord]) -> Vec<Chart> {
     charts
 }
 
-/// A setting that not all runs have in common.
+/// A setting that differs between runs.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SettingDifference {
     /// Its key in the recipe.
@@ -50,8 +50,8 @@ pub struct SettingDifference {
     pub values: Vec<Option<String>>,
 }
 
-/// The settings in which runs differ, seeds included, but for names and what never changes a result. Runs whose recipe
-/// cannot be read have no values.
+/// The settings in which runs differ, seeds included; names and settings that never change a result are left out. Runs with
+/// an unreadable recipe have no values.
 pub fn setting_differences(records: &[RunRecord]) -> Vec<SettingDifference> {
     let read = |record: &RunRecord| RunSummary::read(record.overview.path.as_ref()).ok();
     let summaries: Vec<Option<RunSummary>> = records.iter().map(read).collect();
@@ -70,7 +70,7 @@ pub fn setting_differences(records: &[RunRecord]) -> Vec<SettingDifference> {
     keys.into_iter().map(difference).collect()
 }
 
-/// The settings that differ as text: a table where it fits, else a block for each setting.
+/// The differing settings as text: a table where it fits, else a block for each setting.
 pub fn settings_text(records: &[RunRecord], style: TextStyle) -> String {
     let differences = setting_differences(records);
     if differences.is_empty() {
@@ -116,7 +116,7 @@ fn chart(
     Chart { title: title.to_owned(), from_zero: false, series, resumed: Vec::new() }
 }
 
-/// Validations at the tokens of their steps, which lie on the line between the steps that were logged.
+/// Validation metrics over tokens, which are interpolated linearly between logged steps.
 fn over_tokens(curves: &Curves, value: impl Fn(&ValidationMetrics) -> Option<f64>) -> Vec<(f64, f64)> {
     let tokens = |step: usize| {
         let after = curves.train.partition_point(|line| line.step < step);

@@ -13,12 +13,12 @@ use crate::runs::compare::run_names;
 use crate::runs::record::RunRecord;
 use crate::words::plain;
 
-/// Accuracies of several runs with or without the passages.
+/// Accuracies of several runs, with or without passages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExamComparison {
-    /// With or without.
+    /// Open or closed book.
     pub book: Book,
-    /// The average, then every exam that a run sat.
+    /// The average, then each exam.
     pub rows: Vec<ExamComparisonRow>,
 }
 
@@ -27,13 +27,13 @@ pub struct ExamComparison {
 pub struct ExamComparisonRow {
     /// `average` or the exam's name.
     pub exam: String,
-    /// Share that guessing reaches, 0 to 1.
+    /// Accuracy of guessing, 0 to 1.
     pub guess: Option<f64>,
-    /// Share right of each run that was examined in it, by its number.
+    /// Accuracy of each run that was examined in it, with the run's index.
     pub results: Vec<(usize, Estimate)>,
 }
 
-/// The open-book results of the runs, then the closed-book ones; nothing where no run was examined.
+/// The open-book results of the runs, then the closed-book ones; empty where no run was examined.
 pub fn exam_comparisons(records: &[RunRecord]) -> Vec<ExamComparison> {
     [Book::Open, Book::Closed].into_iter().filter_map(|book| comparison(records, book)).collect()
 }
@@ -69,7 +69,7 @@ fn accuracy(scores: &Scores, exam: &str) -> Option<Estimate> {
     scores.exams.iter().find(|score| score.exam == exam).map(|score| score.accuracy)
 }
 
-/// Whether the examined runs did not all sit the same exam in the same way: their scores do not compare then.
+/// Whether the examined runs differ in items, prompt or answer form, so that their scores are not comparable.
 pub fn exams_differ(records: &[RunRecord]) -> bool {
     let mut asked = records.iter().filter_map(|record| record.exam.as_ref()).map(|report| {
         let inputs = &report.inputs;
@@ -79,10 +79,10 @@ pub fn exams_differ(records: &[RunRecord]) -> bool {
     asked.any(|other| Some(other) != first)
 }
 
-/// Lines that all exams of a comparison take at most; of more, only the average is drawn.
+/// Largest number of lines of a comparison; beyond it only the average is drawn.
 const LINES: usize = 80;
 
-/// The comparisons as text: each result with its 95 % interval, drawn from 0 to 100 %.
+/// The comparisons as text: each result with its 95 % interval, on an axis from 0 to 100 %.
 pub fn exam_comparison_text(records: &[RunRecord], style: TextStyle) -> String {
     let names = run_names(records);
     let mut text = String::new();
@@ -98,14 +98,13 @@ pub fn exam_comparison_text(records: &[RunRecord], style: TextStyle) -> String {
         text.push('\n');
     }
     if exams_differ(records) {
-        let note =
-            "note: not all runs sat the same exam (items, prompt or answer form differ): their scores do not compare";
+        let note = "note: the runs did not sit the same exam (items, prompt or answer form differ): their scores are not comparable";
         let _ = writeln!(text, "{}\n", wrapped(note, style.width, 6));
     }
     text
 }
 
-/// Columns of `62.3 [55.1, 69.0]` at most.
+/// Width of `62.3 [55.1, 69.0]` at most.
 const NUMBERS: usize = 20;
 
 fn row_text(row: &ExamComparisonRow, names: &[String], style: TextStyle) -> String {

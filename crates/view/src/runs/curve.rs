@@ -3,16 +3,16 @@
 use medley_run::Resumed;
 use medley_run::metrics::{Curves, TrainMetrics};
 
-/// Points that a drawn curve has at most.
+/// Largest number of points of a drawn curve.
 const POINTS: usize = 500;
 
-/// Curves of fewer points are drawn as they are, without a smoothed one.
+/// Shortest curve, in points, that is smoothed.
 const SMOOTHED_FROM: usize = 40;
 
 /// A chart: curves over the same steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// What it shows, with the unit.
+    /// The quantity, with its unit.
     pub title: String,
     /// Whether its axis begins at 0.
     pub from_zero: bool,
@@ -27,7 +27,7 @@ pub struct Chart {
 pub enum Stroke {
     /// Many points.
     Line,
-    /// Many points that a smoothed curve is laid over.
+    /// Many points, below a smoothed curve.
     Faint,
     /// Few points, each marked.
     Dots,
@@ -36,7 +36,7 @@ pub enum Stroke {
 /// A curve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// What it is of.
+    /// Its name in the legend.
     pub name: String,
     /// Number of its colour, from 0.
     pub colour: usize,
@@ -44,7 +44,7 @@ pub struct Series {
     pub stroke: Stroke,
     /// Its points, ascending.
     pub points: Vec<Point>,
-    /// Where its value was not a finite number.
+    /// Places of values that are not finite.
     pub not_finite: Vec<f64>,
 }
 
@@ -110,18 +110,18 @@ fn smoothed(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// A noisy curve by its smoothed one, where it is long.
+/// The smoothed curve if it is long, else the curve.
 pub(crate) fn smoothed_when_long(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if values.len() < SMOOTHED_FROM { values.to_vec() } else { smoothed(values) }
 }
 
-/// A noisy curve, alone where it is short, else faint below a smoothed one.
+/// Series of a noisy curve: the curve alone if it is short, else faint with the smoothed one.
 pub(crate) fn noisy(name: &str, colour: usize, values: &[(f64, f64)]) -> Vec<Series> {
     if values.len() < SMOOTHED_FROM {
         return vec![Series::new(name, colour, Stroke::Line, values)];
     }
     let mut smooth = Series::new(&format!("{name}, smoothed"), colour, Stroke::Line, &smoothed(values));
-    // Its own spread says nothing that the faint curve's does not.
+    // The faint curve already shows the spread.
     smooth.points.iter_mut().for_each(|point| (point.low, point.high) = (point.mean, point.mean));
     vec![Series::new(name, colour, Stroke::Faint, values), smooth]
 }

@@ -11,7 +11,7 @@ use medley_run::RunDirError;
 pub struct Found {
     /// Folders of runs, each once, by name.
     pub runs: Vec<PathBuf>,
-    /// Folders in which there is no run.
+    /// Folders without a run.
     pub foreign: Vec<PathBuf>,
 }
 
@@ -42,8 +42,8 @@ pub fn find_runs(folders: &[PathBuf]) -> Result<Found, RunDirError> {
 
 /// Whether a folder is a run, intact or damaged: `run.json`, or other files that `medley train` writes first.
 pub(super) fn is_run(folder: &Path) -> bool {
-    let holds = |name: &str| folder.join(name).exists();
-    holds("run.json") || holds(".lock") || (holds("recipe.toml") && holds("metrics.jsonl"))
+    let has = |name: &str| folder.join(name).exists();
+    has("run.json") || has(".lock") || (has("recipe.toml") && has("metrics.jsonl"))
 }
 
 /// Searches `folder`; true where it is or contains a run.
@@ -67,7 +67,7 @@ fn look(folder: &Path, depth: usize, found: &mut Found) -> io::Result<bool> {
     let mut foreign = Vec::new();
     let mut any = false;
     for path in inner {
-        // A folder inside that may not be read is none of the user's runs.
+        // An unreadable inner folder is not a run.
         if look(&path, depth + 1, found).unwrap_or(false) {
             any = true;
         } else {

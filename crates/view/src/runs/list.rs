@@ -1,13 +1,13 @@
-//! The list of runs for people.
+//! The list of runs as text.
 
 use crate::layout::{TextColumn, TextStyle, Tone, text_table, wrapped, wrapped_command};
 use crate::runs::overview::{RunOverview, RunStatus};
 use crate::words::{ago, plain, plain_lines, short, size_name, span};
 
-/// What a column shows of a run at a time.
+/// Content of a run's cell, at a time in seconds since 1970.
 type Cell = fn(&RunOverview, u64) -> String;
 
-/// Title, content, whether it holds numbers, and how early it is left out where the list is too wide.
+/// Title, content, right alignment, and rank: the highest ranks are left out first where the list is too wide.
 const COLUMNS: [(&str, Cell, bool, u8); 13] = [
     ("run", |run, _| plain(&run.path), false, 0),
     ("status", |run, _| run.status.to_string(), false, 0),
@@ -25,7 +25,7 @@ const COLUMNS: [(&str, Cell, bool, u8); 13] = [
 ];
 
 impl RunStatus {
-    /// How the status looks: green where it is done, yellow where it stopped, red where it failed.
+    /// Colour of the status: green for done, yellow for stopped, red for failed.
     pub fn tone(self) -> Tone {
         match self {
             Self::Complete | Self::Trained => Tone::Good,
@@ -36,8 +36,8 @@ impl RunStatus {
     }
 }
 
-/// Runs as a table, in the given order, with what is wrong and how to go on below it. `now` is in seconds since 1970.
-/// Columns that no run fills, and those that there is no room for, are left out.
+/// Runs as a table, in the given order, with errors and continuations below it. `now` is in seconds since 1970.
+/// Columns that are empty or do not fit are left out.
 pub fn run_list(runs: &[RunOverview], now: u64, style: TextStyle) -> String {
     let column = |(title, cell, right, rank): &(&str, Cell, bool, u8)| TextColumn {
         title: (*title).to_owned(),
@@ -51,26 +51,26 @@ pub fn run_list(runs: &[RunOverview], now: u64, style: TextStyle) -> String {
     let columns = COLUMNS.iter().map(column);
     let filled = columns.filter(|column| column.cells.iter().any(|(text, _)| !text.is_empty()));
     let mut text = text_table(filled.collect(), style);
-    for run in runs.iter().filter(|run| run.error.is_some() || run.go_on.is_some()) {
+    for run in runs.iter().filter(|run| run.error.is_some() || run.continuation.is_some()) {
         let error = run.error.as_ref().map(|error| format!(": {}", plain(error))).unwrap_or_default();
         text += &format!("\n{}\n", wrapped(&format!("{} is {}{error}", plain(&run.path), run.status), style.width, 2));
-        text += &go_on(run, "  ", style);
+        text += &continuation_text(run, "  ", style);
     }
     text
 }
 
-/// How a run goes on, each line after `indent`; nothing where nothing is left to do.
-pub fn go_on(run: &RunOverview, indent: &str, style: TextStyle) -> String {
-    let Some(way) = &run.go_on else { return String::new() };
+/// How to continue a run, each line after `indent`; empty where nothing is left to do.
+pub fn continuation_text(run: &RunOverview, indent: &str, style: TextStyle) -> String {
+    let Some(continuation) = &run.continuation else { return String::new() };
     let mut text = String::new();
     let mut line =
         |words: String| text += &format!("{}\n", wrapped(&format!("{indent}{words}"), style.width, indent.len() + 2));
-    for need in &way.needs {
+    for need in &continuation.needs {
         line(format!("missing: {}", plain_lines(need)));
     }
-    way.changes.iter().for_each(|change| line(plain_lines(change)));
-    if let Some(command) = &way.command {
-        let head = if way.needs.is_empty() { "go on: " } else { "then go on: " };
+    continuation.changes.iter().for_each(|change| line(plain_lines(change)));
+    if let Some(command) = &continuation.command {
+        let head = if continuation.needs.is_empty() { "continue: " } else { "then continue: " };
         text += &format!("{}\n", wrapped_command(&format!("{indent}{head}"), command, style.width));
     }
     text
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["run", "status", "step", "written"]);
         assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["checkpoints/x", "failed", "0/20", "2m", "ago"]);
         assert!(
-            text.contains("checkpoints/x is failed: out of disk\n") && text.contains("  go on: medley train"),
+            text.contains("checkpoints/x is failed: out of disk\n") && text.contains("  continue: medley train"),
             "{text}"
         );
         let coloured = run_list(&runs, 1120, TextStyle { width: 100, colour: true });
@@ -148,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let error = format!("\u{1b}]0;owned\u{7} {}", "why it failed ".repeat(20));
         let run = failed(
-            &folder.path().join("a-very-long-name-of-a-run-that-nobody-would-choose-but-a-script-would"),
+            &folder.path().join("a-very-long-name-of-a-run-as-scripts-generate-them-from-all-of-its-settings"),
             &error,
         );
         let runs = [RunOverview {

@@ -1,4 +1,4 @@
-//! The mix of a run as a short table: the page and `mix/ledger.json` have the rest.
+//! Short table of a run's mix; the page and `mix/ledger.json` have the rest.
 
 use medley_mixture::{Ledger, SourceLedger, Unit};
 
@@ -8,9 +8,9 @@ use crate::words::{grouped, plain};
 
 type Cell = fn(&SourceLedger) -> String;
 
-/// Title, content, and how early the column is left out where the table is too wide.
+/// Title, content, and rank: the highest ranks are left out first where the table is too wide.
 const COLUMNS: [(&str, Cell, u8); 7] = [
-    ("asked for", |line| percent(line.requested_share), 0),
+    ("requested", |line| percent(line.requested_share), 0),
     ("share", |line| percent(line.realised_share), 0),
     ("samples", |line| grouped(line.chosen), 0),
     ("repeats", |line| count(line.repeated), 1),
@@ -23,8 +23,7 @@ fn count(number: u64) -> String {
     if number == 0 { String::new() } else { grouped(number) }
 }
 
-/// Requested and realised share of each source, its samples, repeats and rejected records. Columns that no source fills
-/// are left out.
+/// Requested and realised share of each source, its samples, repeats and rejected records. Empty columns are left out.
 pub fn mix_text(ledger: &Ledger, style: TextStyle) -> String {
     let lines = || ledger.sources.iter();
     let name = |(name, line): (&String, &SourceLedger)| plain(if line.path.is_empty() { name } else { &line.path });
@@ -46,7 +45,7 @@ pub fn mix_text(ledger: &Ledger, style: TextStyle) -> String {
         unit => format!(", shares in {}", unit.as_str()),
     };
     let title = format!(
-        "Mix: {} samples, {} {} asked for{unit}",
+        "Mix: {} samples, {} {} requested{unit}",
         grouped(ledger.chosen),
         grouped(ledger.requested),
         ledger.size_in.as_str()

@@ -2,9 +2,9 @@
 
 mod compare;
 mod compare_exam;
+mod continuation;
 pub mod curve;
 mod find;
-mod go_on;
 mod list;
 mod mix_text;
 mod named;
@@ -12,12 +12,12 @@ mod overview;
 mod page;
 mod record;
 
-pub use crate::words::{plain, plain_lines, short, significant, span};
+pub use crate::words::{compact, plain, plain_lines, short, significant, span};
 pub use compare::{SettingDifference, comparison_charts, run_names, setting_differences, settings_text};
 pub use compare_exam::{exam_comparison_text, exam_comparisons, exams_differ};
+pub use continuation::Continuation;
 pub use find::{Found, find_runs};
-pub use go_on::GoOn;
-pub use list::{go_on, run_list};
+pub use list::{continuation_text, run_list};
 pub use mix_text::mix_text;
 pub use named::{Match, RUNS, RunNameError, find_run};
 pub use overview::{RunOverview, RunStatus};

@@ -1,4 +1,4 @@
-//! Lookup of a run by what a user calls it: its folder, its recipe's name, its train hash, or a unique prefix of these.
+//! Lookup of a run by its folder, its recipe's name, its train hash, or a unique prefix of these.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use medley_run::RunDir;
 use crate::runs::find::{find_runs, is_run};
 use crate::words::plain;
 
-/// The folder that `medley train` puts runs into.
+/// Default folder of runs.
 pub const RUNS: &str = "checkpoints";
 
-/// Fewest hexadecimal digits that are taken for the beginning of a hash.
+/// Shortest prefix of a hash, in hexadecimal digits.
 const SHORTEST_HASH: usize = 4;
 
-/// Candidates that a message names at most.
+/// Largest number of candidates in a message.
 const NAMED: usize = 12;
 
-/// Levels above a path inside a run at which the run's folder is looked for: `RUN/steps/20`, `RUN/exam/base/report.json`.
+/// Depth of paths inside a run by which the run is found: `RUN/steps/20`, `RUN/exam/base/report.json`.
 const INSIDE: usize = 4;
 
-/// No single run of that name.
+/// Why a name does not identify a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunNameError {
     /// Several runs match.
     #[error("`{}` could be any of {} runs\n  hint: {}", plain(name), candidates.len(), self.hint())]
     Ambiguous {
-        /// What was asked for.
+        /// The name given.
         name: String,
         /// Each run's folder, with its recipe's name and hash.
         candidates: Vec<String>,
@@ -34,19 +34,19 @@ pub enum RunNameError {
     /// Nothing matches.
     #[error("{}\n  hint: {}", nowhere(name, *exists), self.hint())]
     NotFound {
-        /// What was asked for.
+        /// The name given.
         name: String,
-        /// Whether a folder or file of that name is there, without a run in it.
+        /// Whether a folder or file of that name exists, without a run in it.
         exists: bool,
         /// Folders of the runs whose names are nearest.
         nearest: Vec<String>,
-        /// Runs that were looked through.
+        /// Number of runs searched.
         runs: usize,
     },
 }
 
 impl RunNameError {
-    /// How to name the run that was meant.
+    /// Hint: how to name the run.
     pub fn hint(&self) -> String {
         match self {
             Self::Ambiguous { candidates, .. } => format!("name one of them by its folder:\n{}", listed(candidates)),
@@ -84,18 +84,18 @@ fn advice(nearest: &[String], runs: usize) -> String {
     }
 }
 
-/// How much of a run's name has to be given.
+/// Required precision of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// A whole folder, name or hash: where the text may also name something else, such as a model of the hub.
+    /// A whole folder, name or hash, for texts that may also name something else, such as a hub model.
     Whole,
-    /// The beginning is enough, where only one run begins so.
+    /// A unique prefix is enough.
     Prefix,
 }
 
 /// Finds a run: the folder itself or a path inside it; else a run in `checkpoints` (two levels deep) or beside the path
-/// given, by its folder, the name of its recipe, its train hash, or a unique prefix of one of
-/// these (of a hash at least four digits).
+/// given, by its folder, its recipe's name, its train hash, or a unique prefix of one of these (four digits of a hash at
+/// least).
 ///
 /// # Errors
 /// [`RunNameError::Ambiguous`] with the runs that match equally well; [`RunNameError::NotFound`] with the nearest names.
@@ -133,15 +133,15 @@ fn find_in(root: &Path, name: &str, precision: Match) -> Result<PathBuf, RunName
     Err(RunNameError::NotFound { name: name.to_owned(), exists, nearest: nearest(&candidates), runs: candidates.len() })
 }
 
-/// Whether a candidate is what is looked for.
+/// Whether a candidate matches.
 type Rule = fn(&Candidate) -> bool;
 
-/// A run, and what it would have to be called.
+/// A run with its names, and the name that is searched for.
 struct Candidate {
     folder: PathBuf,
-    /// What is looked for in the folder that holds it.
+    /// The name searched for, relative to the searched folder.
     wanted: String,
-    /// The folder's path below the one that was looked through.
+    /// The run's path relative to the searched folder.
     relative: String,
     recipe: String,
     hash: String,
@@ -207,15 +207,15 @@ fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Up to three runs whose folder or recipe is spelled nearly as what is looked for.
+/// Up to three runs whose folder or recipe has a similar name, by edit distance.
 fn nearest(candidates: &[Candidate]) -> Vec<String> {
     let distance = |candidate: &Candidate| {
         let wanted = candidate.wanted.to_lowercase();
         let names = [&candidate.relative, candidate.last(), &candidate.recipe];
         let each = names.iter().map(|name| strsim::osa_distance(&wanted, &name.to_lowercase()));
-        // A part of the name is as good as one slip of the keyboard.
+        // A substring counts as one edit.
         let part = wanted.chars().count() >= 3 && candidate.relative.to_lowercase().contains(&wanted);
-        each.chain(part.then_some(1)).min().filter(|&slips| slips <= (wanted.chars().count() / 3).max(1))
+        each.chain(part.then_some(1)).min().filter(|&edits| edits <= (wanted.chars().count() / 3).max(1))
     };
     let mut near: Vec<(usize, String)> = candidates
         .iter()
@@ -273,7 +273,7 @@ mod tests {
         ] {
             assert_eq!(runs.find(name).as_deref(), Ok(expected), "{name}");
         }
-        // Below four digits a hash says too little.
+        // Prefixes of a hash have at least four digits.
         assert!(runs.find("1a2").is_err());
     }
 
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_answered_with_the_nearest() {
+    fn an_unknown_name_is_answered_with_the_nearest() {
         let runs = Runs::new(&[("quick-nine", "quick", "1a2b3c"), ("other", "thing", "4d5e6f")]);
         let error = runs.find("quikc-nine").expect_err("misspelled").to_string();
         assert!(
@@ -312,7 +312,7 @@ mod tests {
         assert!(runs.find("NINE").expect_err("a part").to_string().contains("quick-nine"));
         let far = runs.find("zzzzzz").expect_err("nothing near").to_string();
         assert!(far.contains("lists the 2 runs"), "{far}");
-        assert!(runs.find("").is_err(), "an empty name is no prefix of everything");
+        assert!(runs.find("").is_err(), "an empty name matches nothing");
         std::fs::create_dir(runs.0.path().join("thesis")).expect("made");
         let thesis = runs.0.path().join("thesis");
         let error = find_in(runs.0.path(), &thesis.to_string_lossy(), Match::Prefix).expect_err("no run").to_string();

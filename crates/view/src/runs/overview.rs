@@ -10,7 +10,7 @@ use medley_run::{Resumed, RunDir, RunState, Status};
 use serde::Serialize;
 
 use crate::report_runs::RunSummary;
-use crate::runs::go_on::GoOn;
+use crate::runs::continuation::Continuation;
 
 /// Status of a run: that of `run.json`, and whether a process holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ impl RunStatus {
     }
 
     /// Whether a process works on it.
-    pub fn goes_on(self) -> bool {
+    pub fn is_active(self) -> bool {
         matches!(self, Self::Training | Self::Examining)
     }
 }
@@ -105,11 +105,11 @@ pub struct RunOverview {
     pub worker: Option<String>,
     /// Why it failed, or what is damaged: the first line.
     pub error: Option<String>,
-    /// The command that goes on with it, where something is left to do.
+    /// The command that continues it, where something is left to do.
     pub hint: Option<String>,
-    /// What that command needs and does otherwise.
+    /// That command with its requirements and deviations.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub go_on: Option<GoOn>,
+    pub continuation: Option<Continuation>,
     /// Optimizer steps done.
     pub step: usize,
     /// Optimizer steps in all, where known.
@@ -126,7 +126,7 @@ pub struct RunOverview {
     pub seconds: Option<f64>,
     /// Estimated seconds of training left, at the recent speed; only while a process trains.
     pub seconds_left: Option<f64>,
-    /// What is fine-tuned.
+    /// The base model.
     pub base: Option<String>,
     /// `full` or `lora`.
     pub method: Option<String>,
@@ -134,22 +134,22 @@ pub struct RunOverview {
     pub ratio: Option<String>,
     /// Samples in the mix.
     pub size: Option<u64>,
-    /// What computes it, in words.
+    /// Description of the device.
     pub device: String,
     /// Strict open-book average over exams, 0 to 1, with its 95 % interval.
     pub exam: Option<Estimate>,
-    /// Every time that a process went on from a checkpoint.
+    /// Continuations from checkpoints.
     pub resumed: Vec<Resumed>,
     /// Hash of all that decides the trained weights.
     pub train_hash: String,
     /// Seconds since 1970 at the start.
     pub started: u64,
-    /// Seconds since 1970 when it was last written to.
+    /// Seconds since 1970 at the last write.
     pub updated: u64,
 }
 
 impl RunOverview {
-    /// Looks at the run in `folder`. A run that is damaged says so in its status.
+    /// Reads the run in `folder`; damage is a status, not an error.
     pub fn read(folder: &Path) -> Self {
         match RunDir::look(folder) {
             Ok((run, state)) => Self::of(&run, state),
@@ -161,7 +161,7 @@ impl RunOverview {
         let folder = run.root();
         let worker = run.worker();
         let status = RunStatus::of(state.status, worker.is_some());
-        let go_on = GoOn::of(folder, status, &state);
+        let continuation = Continuation::of(folder, status, &state);
         // `medley runs show` reports unreadable metrics; the list shows what is readable.
         let latest = Latest::read(&run.metrics()).unwrap_or_default();
         let summary = RunSummary::read(folder).ok();
@@ -175,8 +175,8 @@ impl RunOverview {
         Self {
             path: folder.display().to_string(),
             status,
-            hint: go_on.as_ref().and_then(|way| way.command.clone()),
-            go_on,
+            hint: continuation.as_ref().and_then(|continuation| continuation.command.clone()),
+            continuation,
             step,
             total_steps,
             loss: line.map(|line| line.loss),
@@ -212,7 +212,7 @@ impl RunOverview {
             worker: None,
             error: Some(first_line(error)),
             hint: None,
-            go_on: None,
+            continuation: None,
             step: 0,
             total_steps: None,
             loss: None,
@@ -266,7 +266,7 @@ mod tests {
         drop(run);
         let killed = RunOverview::read(&root);
         assert_eq!((killed.status, killed.worker, killed.seconds_left), (RunStatus::Killed, None, None));
-        let hint = killed.hint.expect("a way to go on");
+        let hint = killed.hint.expect("a command");
         assert!(hint.contains(r"it'\''s mine'") && hint.ends_with("--resume --device cpu"), "{hint}");
         std::fs::write(root.join("run.json"), "{\"name\": \"ra").expect("torn");
         let damaged = RunOverview::read(&root);

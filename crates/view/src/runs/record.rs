@@ -16,7 +16,7 @@ pub struct RunRecord {
     pub overview: RunOverview,
     /// Why it failed, in full.
     pub error: Option<String>,
-    /// Hash of the base weights; empty where an older version did not note it.
+    /// Hash of the base weights; empty in runs of older versions.
     pub weights_hash: String,
     /// Version of Medley that trained it.
     pub version: String,
@@ -26,11 +26,11 @@ pub struct RunRecord {
     pub recipe: Option<String>,
     /// The mix's ledger.
     pub ledger: Option<Ledger>,
-    /// What the mix was made of.
+    /// The mix's manifest.
     pub manifest: Option<Manifest>,
     /// The exam of the trained model.
     pub exam: Option<ExamReport>,
-    /// The exam of what it was trained from.
+    /// The exam of its base.
     pub base_exam: Option<ExamReport>,
     /// Steps of the checkpoints.
     pub checkpoints: Vec<usize>,
@@ -71,7 +71,7 @@ impl RunRecord {
         })
     }
 
-    /// Names of the sources, in the mix's order; those that only the validation names come last.
+    /// Names of the sources in the mix's order, then those that only the validation has.
     pub fn sources(&self) -> Vec<String> {
         let mut names: Vec<String> = self.ledger.iter().flat_map(|ledger| ledger.sources.keys().cloned()).collect();
         for name in self.curves.validation.iter().flat_map(|line| line.sources.keys()) {

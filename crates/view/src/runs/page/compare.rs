@@ -10,7 +10,7 @@ use crate::runs::page::{exam, plot};
 use crate::runs::record::RunRecord;
 use crate::words::{date, short, significant, span};
 
-/// A cell of the table: what it shows of a run.
+/// Content of a run's cell; `None` if unknown.
 type Cell = fn(&RunRecord) -> Option<String>;
 
 const CELLS: [(&str, Cell); 10] = [
@@ -29,7 +29,7 @@ const CELLS: [(&str, Cell); 10] = [
     }),
 ];
 
-/// The page that holds runs beside one another, written at `now`, in seconds since 1970.
+/// The page that compares runs, written at `now`, in seconds since 1970.
 pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
     let names = run_names(records);
     let mut body =

@@ -21,7 +21,7 @@ struct Solver<'a> {
     scores: &'a Scores,
 }
 
-/// A mark with its whisker in a lane.
+/// A result in a lane: a mark with its whisker.
 struct Marked<'a> {
     name: &'a str,
     /// Classes of its mark.
@@ -29,7 +29,7 @@ struct Marked<'a> {
     estimate: &'a Estimate,
 }
 
-/// The section; nothing where no exam was sat.
+/// The section; empty without an exam.
 pub(super) fn section(record: &RunRecord) -> String {
     let Some(report) = &record.exam else { return String::new() };
     let solvers = solvers(report, record.base_exam.as_ref());
@@ -82,7 +82,7 @@ fn row<'a>(
     lane(name, pick(&report.guess).map(|guess| guess.value), &results)
 }
 
-/// Pixels that a result takes in a lane.
+/// Height of a result in a lane, in pixels.
 const LINE: usize = 11;
 
 /// Results of one exam, one below the other, so that overlapping whiskers stay distinct.
@@ -107,13 +107,13 @@ fn lane(name: &str, guess: Option<f64>, results: &[Option<Marked>]) -> String {
     html + "</div>"
 }
 
-/// Percent, below the lanes.
+/// The axis below the lanes, in percent.
 fn axis() -> String {
     let label = |quarter: usize| format!("<span style=\"left:{0}%\">{0}</span>", 25 * quarter);
     format!("<span></span><div class=axis>{}</div>", (0..=4).map(label).collect::<String>())
 }
 
-/// The exams of several runs: for each way of asking a chart, and a table of the same numbers.
+/// The exams of several runs: for open and closed book a chart, and a table of the same numbers.
 pub(super) fn comparison(records: &[RunRecord], names: &[String]) -> String {
     let mut html = String::new();
     for ExamComparison { book, rows } in exam_comparisons(records) {
@@ -145,8 +145,8 @@ pub(super) fn comparison(records: &[RunRecord], names: &[String]) -> String {
         html += "</tbody></table></div></section>";
     }
     if exams_differ(records) {
-        html += "<p class=\"quiet warn\">Not all runs sat the same exam (items, prompt or answer form differ): their scores do not \
-                 compare.</p>";
+        html += "<p class=\"quiet warn\">The runs did not sit the same exam (items, prompt or answer form differ): their scores are not \
+                 comparable.</p>";
     }
     html
 }

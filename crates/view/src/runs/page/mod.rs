@@ -20,7 +20,7 @@ pub use compare::comparison_page;
 /// Options of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageOptions {
-    /// Seconds after which the page loads itself again, as long as a process works on the run.
+    /// Seconds after which the page reloads itself, while a process works on the run.
     pub refresh: Option<u32>,
     /// Seconds since 1970 at which it is written.
     pub now: u64,
@@ -49,7 +49,7 @@ pub fn run_page(record: &RunRecord, options: PageOptions) -> String {
         date(options.now),
         escape(&run.path)
     );
-    let refresh = options.refresh.filter(|_| run.status.goes_on());
+    let refresh = options.refresh.filter(|_| run.status.is_active());
     let script = plot::script(&record.curves);
     Page { title: &run.name, refresh, body: &body, script: &script }.html()
 }
@@ -71,17 +71,19 @@ fn header(record: &RunRecord, options: PageOptions) -> String {
     let mix: Vec<String> = mix.into_iter().flatten().map(|text| escape(&text)).collect();
     let _ = write!(html, "<p class=quiet>{}</p></header>", mix.join(" · "));
     html += &progress(run);
-    if run.status.goes_on() {
-        let how =
-            options.refresh.map(|seconds| format!("; it loads itself again every {seconds} s")).unwrap_or_default();
-        let _ =
-            write!(html, "<p class=quiet>The run goes on: this page shows it as of {}{how}.</p>", date(options.now));
+    if run.status.is_active() {
+        let how = options.refresh.map(|seconds| format!("; it reloads every {seconds} s")).unwrap_or_default();
+        let _ = write!(
+            html,
+            "<p class=quiet>The run is in progress: this page shows it as of {}{how}.</p>",
+            date(options.now)
+        );
     }
     if let Some(error) = record.error.as_deref().filter(|_| run.status == RunStatus::Failed) {
         let _ = write!(html, "<div class=\"banner failed\"><b>Failed</b><pre>{}</pre></div>", escape(error));
     }
     if let Some(hint) = &run.hint {
-        let _ = write!(html, "<div class=banner><b>To go on</b><pre>{}</pre></div>", escape(hint));
+        let _ = write!(html, "<div class=banner><b>Continue with</b><pre>{}</pre></div>", escape(hint));
     }
     for note in &record.notes {
         let _ = write!(html, "<div class=banner><b>Note</b><pre>{}</pre></div>", escape(note));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::axis::Axis;
 use crate::page::{escape, json_number, script_data};
 use crate::runs::curve::{Chart, Point, Series, Stroke};
-use crate::words::{grouped, short, significant};
+use crate::words::{compact, grouped, short, significant};
 
 /// Units of the drawing from left to right and from top to bottom.
 const WIDTH: f64 = 2000.0;
@@ -76,7 +76,7 @@ fn grid(y: &Axis) -> String {
     format!("<path class=grid d=\"{lines}\"/>")
 }
 
-/// A line where another process went on.
+/// A line at each step where another process resumed.
 fn resumptions(steps: &[f64], x: &Axis, x_name: &str) -> String {
     let line = |step: &f64| {
         let step_name = grouped(*step as i64);
@@ -123,7 +123,7 @@ fn class(series: &Series) -> String {
 /// Names of the curves; of a single one its last value.
 fn legend(series: &[Series]) -> String {
     if let [single] = series {
-        let last = single.points.last().map(|point| format!("last {}", told(point.mean)));
+        let last = single.points.last().map(|point| format!("last {}", compact(point.mean)));
         return format!("<span class=legend>{}</span>", last.unwrap_or_default());
     }
     let key = |series: &Series| {
@@ -131,10 +131,6 @@ fn legend(series: &[Series]) -> String {
         format!("<span><i class=\"{}{faint}\"></i>{}</span>", class(series), escape(&series.name))
     };
     format!("<span class=legend>{}</span>", series.iter().map(key).collect::<String>())
-}
-
-fn told(value: f64) -> String {
-    if value.abs() >= 10_000.0 { short(value) } else { significant(value, 4) }
 }
 
 /// Notes on values that are not finite, which a curve cannot show.

@@ -28,7 +28,7 @@ fn a_run_that_has_only_begun_has_a_page() {
     assert!(!html.contains("http-equiv=refresh"), "nobody writes it again");
     assert!(page(folder.path(), Some(5)).contains("<meta http-equiv=refresh content=5>"));
     drop(held);
-    assert!(!page(folder.path(), Some(5)).contains("http-equiv=refresh"), "the run does not go on");
+    assert!(!page(folder.path(), Some(5)).contains("http-equiv=refresh"), "the run is not in progress");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command that `medley runs` offers to go on with a run ends with the run complete, whatever became of it.
+//! The command that `medley runs` offers for an unfinished run completes it, from every state.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::runs::{arguments, find, list, paper};
 use crate::support::{medley, succeeds};
 
-/// Changes a run's `run.json`, as if it had ended otherwise.
+/// Changes a run's `run.json`.
 fn state(run: &Path, change: impl FnOnce(&mut Value)) {
     let path = run.join("run.json");
     let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a state")).expect("JSON");
@@ -19,9 +19,9 @@ fn state(run: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 /// Runs the command that the list offers in a shell, as a user who copies it.
-fn go_on(folder: &Path, run: &str) -> String {
+fn continue_run(folder: &Path, run: &str) -> String {
     let runs = list(folder, &[]);
-    let hint = find(&runs, run)["hint"].as_str().unwrap_or_else(|| panic!("no way to go on: {runs:#?}")).to_owned();
+    let hint = find(&runs, run)["hint"].as_str().unwrap_or_else(|| panic!("no command: {runs:#?}")).to_owned();
     let binary = Path::new(env!("CARGO_BIN_EXE_medley")).parent().expect("a folder");
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("sh");
@@ -60,7 +60,7 @@ fn the_offered_command_succeeds_from_every_state() {
     let runs = list(folder, &[]);
     let killed = find(&runs, name)["hint"].as_str().expect("a command").to_owned();
     assert!(killed.contains("--resume --skip-base-exam --device cpu") && killed.contains(r"it'\''s"), "{killed}");
-    // The long run itself is not waited for: another one, short, goes through the states.
+    // A short run goes through all states: continuing the long one would take too long.
     let name = "checkpoints/short";
     succeeds(folder, &arguments(name, &["--set", &format!("exam.prompt={}", folder.join("mine.jinja").display())]));
     let root = folder.join(name);
@@ -73,14 +73,14 @@ fn the_offered_command_succeeds_from_every_state() {
             }
         });
         fs::remove_dir_all(root.join("exam")).expect("removed");
-        let hint = go_on(folder, name);
+        let hint = continue_run(folder, name);
         assert!(complete(folder, name), "{status}, {steps} checkpoints: {hint}");
     }
-    // The template is gone: the run would fail again, and is offered one that does not.
+    // Without its template the run would fail again: the offered command replaces it.
     fs::remove_file(folder.join("mine.jinja")).expect("removed");
     state(&root, |state| state["status"] = "failed".into());
     fs::remove_dir_all(root.join("exam")).expect("removed");
     let text = succeeds(folder, &["runs"]);
     assert!(text.contains("built-in exam prompt") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    assert!(go_on(folder, name).contains("--set exam.prompt=zh") && complete(folder, name));
+    assert!(continue_run(folder, name).contains("--set exam.prompt=zh") && complete(folder, name));
 }
