@@ -119,7 +119,7 @@ pub fn train() -> ExitCode {
     prepare_streams();
     let Train { global, args } = parsed(Train::command());
     output::outlive_the_reader();
-    run(&global, 1, || train::run(args).map(|()| ExitCode::SUCCESS))
+    run(&global, 1, || done(Command::Train(Box::new(args))))
 }
 
 /// Signals and colours, before anything is printed.
@@ -145,6 +145,15 @@ fn parsed<T: FromArgMatches>(definition: clap::Command) -> T {
 }
 
 impl Command {
+    /// Whether it reads data or weights, in parallel.
+    fn computes(&self) -> bool {
+        match self {
+            Self::Mix(_) | Self::Train(_) | Self::Plan(_) | Self::Preview(_) => true,
+            Self::Chat(_) | Self::Exam(_) | Self::Selftest(_) => true,
+            Self::Recipe(_) | Self::Report(_) | Self::Runs(_) | Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
+
     /// Such commands continue without their terminal; others end when the reader of their output does.
     fn leaves_its_result_on_disk(&self) -> bool {
         match self {
@@ -156,6 +165,9 @@ impl Command {
 }
 
 fn done(command: Command) -> miette::Result<ExitCode> {
+    if command.computes() {
+        start_threads()?;
+    }
     match command {
         Command::Mix(args) => return mix::run(&args),
         Command::Train(args) => train::run(*args),
@@ -188,6 +200,19 @@ fn run(global: &Global, trouble: u8, command: impl FnOnce() -> miette::Result<Ex
             eprintln!("{:?}", errors::shown(&report));
             ExitCode::from(trouble)
         }
+    }
+}
+
+/// Starts rayon's global pool, which panics on first use where it cannot start its threads.
+fn start_threads() -> miette::Result<()> {
+    use std::error::Error;
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        // Only a failure to start threads has a source.
+        Err(error) if error.source().is_some() => Err(miette::miette!(
+            help = "raise the limit on memory or processes, or lower the number of threads with RAYON_NUM_THREADS",
+            "cannot start threads: {error}"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -46,7 +46,7 @@ fn gzip(content: impl Read) -> Vec<u8> {
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    fs::read(format!("{}/tests/formats/{name}", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
+    fs::read(format!("{}/../reader/tests/formats/{name}", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
 }
 
 /// The whole records before the break are counted, so that the error says where the file stops.
