@@ -49,7 +49,7 @@ pub enum RunDirError {
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    lock: Option<FolderLock>,
+    _lock: Option<FolderLock>,
 }
 
 impl RunDir {
@@ -70,7 +70,7 @@ impl RunDir {
         for folder in ["", "steps", "mix", "exam", "exam/base"] {
             atomic::remove_leftovers(&root.join(folder)).map_err(io)?;
         }
-        Ok(Self { root: root.to_path_buf(), lock: Some(lock) })
+        Ok(Self { root: root.to_path_buf(), _lock: Some(lock) })
     }
 
     /// Opens an existing run for reading, without its lock.
@@ -86,7 +86,7 @@ impl RunDir {
     /// # Errors
     /// [`RunDirError::NotARun`] when there is no readable `run.json`.
     pub fn look(root: &Path) -> Result<(Self, RunState), RunDirError> {
-        let run = Self { root: root.to_path_buf(), lock: None };
+        let run = Self { root: root.to_path_buf(), _lock: None };
         let state = run.state()?;
         Ok((run, state))
     }
@@ -177,11 +177,6 @@ impl RunDir {
     pub fn worker(&self) -> Option<String> {
         FolderLock::holder(&self.root)
     }
-
-    /// Whether this process holds the lock.
-    pub fn is_locked(&self) -> bool {
-        self.lock.is_some()
-    }
 }
 
 fn take_lock(root: &Path) -> Result<FolderLock, RunDirError> {
@@ -203,7 +198,7 @@ mod tests {
         let first = RunDir::open(&root).expect("free");
         let message = RunDir::open(&root).expect_err("held").to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
-        let looking = RunDir { root: root.clone(), lock: None };
+        let looking = RunDir { root: root.clone(), _lock: None };
         assert_eq!(looking.worker(), Some(format!("process {}", std::process::id())));
         drop(first);
         assert_eq!(looking.worker(), None);
