@@ -181,6 +181,7 @@ pub fn content_id_of(canonical: &[u8]) -> ContentId {
 }
 
 /// The first 16 bytes of a hash as a big-endian number, so that numbers sort as their hexadecimal forms do.
+#[inline]
 pub fn first_128_bits(hash: &blake3::Hash) -> u128 {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_bytes()[..16]);
@@ -220,6 +221,7 @@ pub fn fold(text: &str) -> Cow<'_, str> {
 }
 
 /// Characters that are their own NFC form and never combine with a neighbour.
+#[inline]
 pub fn is_inert(character: char) -> bool {
     matches!(character, '\u{0}'..='\u{7f}' | '\u{4e00}'..='\u{9fff}' | '\u{3001}'..='\u{3029}' | '\u{2010}'..='\u{2027}')
 }

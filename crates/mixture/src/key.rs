@@ -63,6 +63,7 @@ impl Keyed {
     }
 
     /// The key of a content in a draw.
+    #[inline]
     pub fn key(&self, content: ContentId) -> Key {
         Key(self.hash(&content.0.to_be_bytes()))
     }

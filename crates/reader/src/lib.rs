@@ -65,6 +65,7 @@ pub struct Span {
 
 impl Span {
     /// Line and number.
+    #[inline]
     pub fn place(&self) -> (u64, u64) {
         (self.line, self.record)
     }
@@ -83,6 +84,7 @@ pub struct Batch {
 
 impl Batch {
     /// The record that lies at `span`.
+    #[inline]
     pub fn record(&self, span: &Span) -> RawRecord<'_> {
         let bytes = &self.bytes[span.range.clone()];
         match &self.table {

@@ -214,6 +214,7 @@ impl Importer {
 
     /// Writes the canonical content of a plain record, a JSON object of valid UTF-8 in the first `length` bytes of `text`: what
     /// [`Self::import`] reads as a conversation with the columns of [`PLAIN_SEEN`]. `None` says nothing about the record.
+    #[inline]
     pub fn identify(&self, text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
         let recognises = matches!(self.plan, Plan::Recognise) && self.conditions.is_empty();
         let identified = recognises.then(|| identify::identify(text, length, &self.names, draft))??;
