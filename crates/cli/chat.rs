@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use medley_chat::{ChatTokenizer, Message, Role, visible};
-use medley_model::{Decoder, DeviceRequest, GenerateOptions, generate_with};
+use medley_model::{Decoder, DeviceRequest, GenerateOptions, NOT_FINITE, generate_with};
 use miette::{IntoDiagnostic, Result, bail};
 
 use crate::inference_plan::Answering;
@@ -104,7 +104,7 @@ impl Session {
         };
         let mut printed = String::new();
         let mut ids = Vec::new();
-        generate_with(&self.model, &[prompt], &options, &mut |_, id| {
+        let answers = generate_with(&self.model, &[prompt], &options, &mut |_, id| {
             ids.push(id);
             // A character may span several tokens: only complete ones are printed.
             let text = self.tokenizer.decode(&ids);
@@ -114,6 +114,13 @@ impl Session {
                 printed = certain.to_owned();
             }
         });
+        if answers[0].last() == Some(&NOT_FINITE) {
+            println!();
+            bail!(
+                help = "its weights may be damaged; `medley exam` refuses such a model, too",
+                "the model's logits are not finite (NaN or infinite)"
+            );
+        }
         let whole = self.tokenizer.decode(&ids);
         let rest = whole.strip_prefix(printed.as_str()).unwrap_or_default();
         println!("{}", visible(rest));

@@ -30,7 +30,7 @@ pub enum ChatError {
         message: String,
     },
     /// The template cannot render a conversation.
-    #[error("{0}")]
+    #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The tokenizer knows more ids than the embedding has rows.
     #[error(

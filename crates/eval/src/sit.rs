@@ -58,6 +58,11 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
         items = exchange_passages(&items)?;
     }
     let _lock = lock(folder)?;
+    let report_path = folder.join("report.json");
+    if report_path.exists() && ExamReport::read(&report_path).is_err() {
+        let reason = "it is no exam report, and would be overwritten".to_owned();
+        return Err(EvalError::Foreign { path: report_path, reason });
+    }
     let inputs = inputs(sitting, &items);
     let mut grades: BTreeMap<Book, Vec<Grade>> = BTreeMap::new();
     let mut books = Vec::new();
@@ -76,7 +81,7 @@ pub fn sit(solver: &mut dyn Solver, sitting: &Sitting, folder: &Path) -> Result<
         books,
         inputs,
     };
-    write_report(&report, &folder.join("report.json"))?;
+    write_report(&report, &report_path)?;
     Ok(report)
 }
 

@@ -239,3 +239,13 @@ fn a_folder_is_locked_during_an_exam_and_cleaned_of_leftovers() {
     assert!(!half_written.exists(), "what a killed exam left is removed");
     assert!(!folder.path().join(".lock").exists(), "the lock is released");
 }
+
+#[test]
+fn a_foreign_report_is_not_overwritten() {
+    let folder = folder();
+    let report = folder.path().join("report.json");
+    std::fs::write(&report, "mine\n").expect("written");
+    let refused = Setup::new(4).sit(&mut Reader::default(), folder.path()).expect_err("a file of the user");
+    assert!(refused.to_string().contains("it is no exam report, and would be overwritten"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&report).expect("still there"), "mine\n");
+}

@@ -376,9 +376,13 @@ fn foreign_files(path: &Path, kind: OutKind, names: &[String]) -> MixError {
         named.push("…");
     }
     let (named, manifest) = (named.join(", "), kind.manifest());
+    let manifest = match names.iter().any(|name| name == manifest) {
+        true => format!("its {manifest} is not Medley's"),
+        false => format!("no {manifest}"),
+    };
     MixError::File {
         file: path.display().to_string(),
-        problem: format!("the folder has files that do not belong to a {} ({named}), and no {manifest}", kind.name()),
+        problem: format!("the folder has files that do not belong to a {} ({named}), and {manifest}", kind.name()),
         hint: "choose an empty or new folder with --out; nothing was changed".to_owned(),
     }
 }

@@ -82,6 +82,9 @@ fn unsupported_settings_are_refused_by_key() {
         ("hidden_size", json!("big"), "\"big\""),
         ("vocab_size", json!(null), "is missing"),
         ("head_dim", json!(7), "expected an even number"),
+        ("rms_norm_eps", json!(-1e-6), "above 0 and below 1"),
+        ("rms_norm_eps", json!(1e300), "above 0 and below 1"),
+        ("rope_parameters", json!({"rope_type": "default", "rope_theta": 1e-300}), "expected 1 to 1e12"),
     ];
     for (key, value, told) in cases {
         let place = tempfile::tempdir().expect("a temporary directory");

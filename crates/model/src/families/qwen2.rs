@@ -47,7 +47,7 @@ pub(crate) fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
         num_key_value_heads,
         head_dim,
         max_position_embeddings: keys.optional("max_position_embeddings")?.unwrap_or(32_768),
-        rms_norm_eps: keys.optional("rms_norm_eps")?.unwrap_or(1e-6),
+        rms_norm_eps: norm_epsilon(keys)?,
         tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(false),
         position: PositionEncoding::Rope { theta: rope_theta(keys)? },
         attention_bias: AttentionBias { qkv: true, output: false },
@@ -116,8 +116,25 @@ fn rope_theta(keys: &Keys<'_>) -> Result<f64> {
             );
         }
         if let Some(theta) = scaling.get("rope_theta") {
-            return theta.as_f64().ok_or_else(|| keys.problem(key, "has a rope_theta that is not a number"));
+            let theta = theta.as_f64().ok_or_else(|| keys.problem(key, "has a rope_theta that is not a number"))?;
+            return checked_theta(theta, key, keys);
         }
     }
-    Ok(keys.optional("rope_theta")?.unwrap_or(10_000.0))
+    checked_theta(keys.optional("rope_theta")?.unwrap_or(10_000.0), "rope_theta", keys)
+}
+
+fn checked_theta(theta: f64, key: &str, keys: &Keys<'_>) -> Result<f64> {
+    if (1.0..=1e12).contains(&theta) {
+        return Ok(theta);
+    }
+    Err(keys.problem(key, format!("has rotary base {theta}, expected 1 to 1e12")))
+}
+
+/// `rms_norm_eps`: a small positive number.
+fn norm_epsilon(keys: &Keys<'_>) -> Result<f64> {
+    let epsilon = keys.optional("rms_norm_eps")?.unwrap_or(1e-6);
+    if epsilon > 0.0 && epsilon < 1.0 {
+        return Ok(epsilon);
+    }
+    Err(keys.problem("rms_norm_eps", format!("is {epsilon}, expected a number above 0 and below 1")))
 }

@@ -24,6 +24,10 @@ const LEARNED: [&str; 10] = [
 ];
 /// Keys of a turn whose true or 1 means that it is not learned.
 const MASKED: [&str; 2] = ["mask", "masked"];
+/// Keys of a record whose 0 means that it is not learned; the other keys of [`LEARNED`] also have other numbers, such as a loss.
+const LEARNED_BY_NUMBER: [&str; 4] = ["weight", "loss_weight", "loss_scale", "loss_mask"];
+/// Keys of a record whose false means that its answer is bad.
+const GOOD: [&str; 3] = ["desirable", "is_desirable", "is_good"];
 /// Words in the name of an unknown flag that may be such a mark.
 const SUSPECT: [&str; 12] = [
     "loss",
@@ -94,6 +98,8 @@ pub(super) fn is_unlearned(turn: &Value, named: Option<&str>) -> Result<bool, St
         let key = key.as_str();
         unlearned |= if LEARNED.contains(&key) {
             says_no(key, value)?
+        } else if key == "label" {
+            value == &Value::Bool(false)
         } else if MASKED.contains(&key) {
             !matches!(truth(value), Truth::Nothing) && !says_no(key, value)?
         } else if key == PARTS && !is_empty(value) {
@@ -139,10 +145,14 @@ const CLASS: ColumnMask = 1 << 7;
 /// The bits above.
 pub(super) const LABELS: ColumnMask = SPELLED | CLASS;
 
-/// The columns that mark a record's answer as good or bad: `label` (TRL, ms-swift) and `kto_tag` (LLaMA-Factory).
+/// The columns that mark a whole record: its answer as good or bad (`label` of TRL and ms-swift, `kto_tag` of LLaMA-Factory,
+/// [`GOOD`]), or the record as not learned ([`LEARNED`], [`MASKED`]).
 pub(super) struct AnswerMarks {
     label: Column,
     kto_tag: Column,
+    good: Vec<Column>,
+    learned: Vec<Column>,
+    masked: Vec<Column>,
 }
 
 /// The fields of a record on which the meaning of `label` depends.
@@ -158,12 +168,32 @@ impl AnswerMarks {
     pub fn new<'a>(columns: &'a Columns, conditions: impl Iterator<Item = &'a str>, names: &mut Names) -> Option<Self> {
         let Columns { instruction, input, output, history, system, messages, .. } = columns;
         let named = [instruction, input, output, history, system, messages].into_iter().flatten().map(String::as_str);
-        let is_mark = |name: &str| ["label", "kto_tag"].contains(&name.to_ascii_lowercase().as_str());
-        if named.chain(conditions).any(is_mark) {
+        let used: Vec<String> = named.chain(conditions).map(str::to_ascii_lowercase).collect();
+        let is_used = |name: &str| used.iter().any(|used| used == name);
+        if is_used("label") || is_used("kto_tag") {
             return None;
         }
         let mut column = |name| Column::new(None, name, false, names);
-        Some(Self { label: column("label"), kto_tag: column("kto_tag") })
+        let (label, kto_tag) = (column("label"), column("kto_tag"));
+        let mut unused = |keys: &[&'static str]| -> Vec<Column> {
+            keys.iter().filter(|key| !is_used(key)).map(|key| column(key)).collect()
+        };
+        let good = unused(&GOOD);
+        // `columns.train` names the only key that is read.
+        let is_named = columns.train.is_some();
+        let (learned, masked) = if is_named { (Vec::new(), Vec::new()) } else { (unused(&LEARNED), unused(&MASKED)) };
+        Some(Self { label, kto_tag, good, learned, masked })
+    }
+
+    /// Whether the record as a whole is marked as not learned. Only true and false count, and 0 where it has no other meaning.
+    pub fn is_unlearned(&self, fields: &Fields) -> bool {
+        let is = |column: &Column, flag: bool| column.value(fields) == Some(&Value::Bool(flag));
+        let is_zero = |column: &Column| {
+            let number = column.value(fields).and_then(Value::as_f64);
+            LEARNED_BY_NUMBER.contains(&column.name()) && number == Some(0.0)
+        };
+        self.learned.iter().any(|column| is(column, false) || is_zero(column))
+            || self.masked.iter().any(|column| is(column, true))
     }
 
     /// Whether the record's answer is marked as bad, with the bits of [`LABELS`].
@@ -180,6 +210,9 @@ impl AnswerMarks {
                 }
                 Truth::Yes | Truth::Nothing => {}
             }
+        }
+        if self.good.iter().any(|column| column.value(fields) == Some(&Value::Bool(false))) {
+            return Ok((true, 0));
         }
         let Some(label) = self.label.value(fields) else { return Ok((false, 0)) };
         if label.is_boolean() || !beside.preferences {
@@ -207,11 +240,13 @@ pub fn contradiction(seen: ColumnMask) -> Option<Problem> {
     })
 }
 
-/// Whether a question and an answer are columns of a table: lists of the same length.
+/// Whether a question and an answer are columns of a table: lists of several texts, also of unequal length.
 pub(super) fn is_by_column(question: &Value, answer: &Value) -> bool {
     match (question, answer) {
         (Value::Array(questions), Value::Array(answers)) => {
-            questions.len() > 1 && questions.len() == answers.len() && questions.iter().all(Value::is_string)
+            let are_texts = |list: &[Value]| list.iter().all(Value::is_string);
+            let is_table = questions.len() == answers.len() || are_texts(answers);
+            questions.len() > 1 && answers.len() > 1 && is_table && are_texts(questions)
         }
         _ => false,
     }

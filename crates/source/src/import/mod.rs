@@ -260,6 +260,10 @@ impl Importer {
                 _ => marks.is_bad(&fields, &marks::Beside { preferences, answer })?,
             };
             read.seen |= seen;
+            if marks.is_unlearned(&fields) {
+                read.imported = Imported::Rejected(Rejection::NothingLearned);
+                return Ok(read);
+            }
             if is_bad {
                 read.imported = Imported::Rejected(Rejection::MarkedBad);
                 return Ok(read);

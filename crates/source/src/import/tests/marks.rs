@@ -90,6 +90,27 @@ fn answers_that_are_marked_as_bad_are_left_out() {
     ] {
         assert_eq!(turns(&plain, &format!("{{{record},{class}}}")).len(), 2, "{record} {class}");
     }
+    for bad in [r#""desirable":false"#, r#""is_good":false"#] {
+        assert_eq!(rejected(&plain, &format!("{{{completion},{bad}}}")), Rejection::MarkedBad, "{bad}");
+    }
+    for unlearned in [
+        r#""loss":false"#,
+        r#""weight":0"#,
+        r#""train":false"#,
+        r#""loss_scale":0.0"#,
+        r#""mask":true"#,
+        r#""is_train":false"#,
+    ] {
+        for record in [alpaca, chat, completion] {
+            let record = format!("{{{record},{unlearned}}}");
+            assert_eq!(rejected(&plain, &record), Rejection::NothingLearned, "{record}");
+        }
+    }
+    for other in
+        [r#""loss":0.0"#, r#""loss":1.7"#, r#""weight":65"#, r#""weight":1"#, r#""train":"a train""#, r#""mask":false"#]
+    {
+        assert_eq!(turns(&plain, &format!("{{{alpaca},{other}}}")).len(), 2, "{other}");
+    }
     let message = wrong(&plain, format!("{{{alpaca},\"kto_tag\":\"meh\"}}").as_bytes());
     assert!(message.starts_with("`kto_tag` is \"meh\"; expected true or false"), "{message}");
     let bad = format!("{{{chat},\"label\":false}}");
