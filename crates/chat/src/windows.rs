@@ -6,9 +6,9 @@
 //! conversation has it so.
 //!
 //! A template may still depend on more than neighbours: a switch in a user's turn (`/no_think`) may last until the next one,
-//! a reminder may come every so many turns. Such a dependence shows in one of two ways, and then windows are not used:
-//! windows overlap, so an answer after a switch is in a window with it and in one without; and the template's text before an
-//! answer must be the same in window and conversation, but for numbers of turns.
+//! a reminder may be inserted every N turns. Two checks detect this, and every prefix is rendered in whole if one fails:
+//! overlapping windows must agree (an answer after a switch is in a window with it and in one without), and the template's
+//! text before an answer must equal the whole conversation's, digits aside.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Data files by their names: formats, compression, descriptions without records.
 
-/// What a data file's name ends with when a directory or a hub data set is searched, packing aside.
+/// Suffixes of data files in directories and hub data sets, before compression suffixes.
 const JSON_FILES: [&str; 3] = [".json", ".jsonl", ".ndjson"];
 const TABLES: [&str; 3] = [".csv", ".tsv", ".parquet"];
 const PACKINGS: [&str; 3] = [".gz", ".zst", ".xz"];

@@ -6,7 +6,7 @@ use crate::splits;
 
 /// Data set files of a hub, on the local disk.
 pub struct HubFiles {
-    /// The commit that the revision stands for.
+    /// Commit that the revision resolves to.
     pub commit: String,
     /// Path in the repository and local path of each file.
     pub files: Vec<(String, PathBuf)>,
@@ -36,10 +36,10 @@ impl<'a> DatasetRequest<'a> {
 
 /// Where `owner/name` data sets come from.
 pub trait DatasetHub: Sync {
-    /// The files that are asked for, fetched if they are not here yet.
+    /// Returns the requested files; downloads those that are not cached.
     ///
     /// # Errors
-    /// What is wrong and how to mend it.
+    /// The problem, with a hint.
     fn dataset_files(&self, request: &DatasetRequest<'_>)
     -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>>;
 }

@@ -26,7 +26,7 @@ const OPERATORS: [&str; 25] = [
     ":", "|", ",",
 ];
 
-/// The tokens of `source`, each with its line from 1; `trim_blocks` also stands for `lstrip_blocks`.
+/// The tokens of `source`, each with its line from 1; `trim_blocks` includes `lstrip_blocks`.
 pub(super) fn tokenize(source: &str, trim_blocks: bool) -> Result<Vec<(Token, u32)>, Error> {
     let mut text = source.replace("\r\n", "\n").replace('\r', "\n");
     if text.ends_with('\n') {

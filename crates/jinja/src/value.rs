@@ -11,7 +11,7 @@ use super::text;
 /// Maximum nesting of lists and dicts: comparing, printing and dropping them recurses.
 const MAX_VALUE_DEPTH: u16 = 100;
 
-/// Maximum number of nodes of a value, shared ones counted every time: `[x, x]` repeated doubles what a comparison visits.
+/// Maximum number of nodes of a value, counting shared ones at each reference: nesting `[x, x]` doubles the nodes that a comparison visits.
 const MAX_NODES: usize = 16 << 20;
 
 /// Largest dict with keys that are not text, which are searched linearly.

@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An item of an exam, as far as training data must not give it away.
+/// The texts of an exam item that training data must not contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExamItem {
-    /// What the exam calls it.
+    /// Identifier in the exam.
     pub id: String,
-    /// What is asked.
+    /// The question.
     pub question: String,
     /// The options' texts, in order.
     pub options: Vec<String>,
-    /// What an open-book exam gives to read.
+    /// Passages of an open-book exam.
     pub passages: Vec<String>,
 }
 
 impl ExamItem {
-    /// An item that asks this and nothing else.
+    /// An item with a question only.
     pub fn asking(question: impl Into<String>) -> Self {
         Self { question: question.into(), ..Self::default() }
     }

@@ -39,7 +39,7 @@ impl Counted {
         }
     }
 
-    /// Counts what a filter found in a record.
+    /// Counts a filter's finding.
     pub fn add_finding(&mut self, file: &str, place: (u64, u64), finding: Finding) {
         let Finding { detail, excerpt, .. } = finding;
         if self.examples.len() < EXAMPLES {

@@ -1,4 +1,4 @@
-//! What a mix *is*, as data: specification, quotas, canonical content and keys, records, ledger, manifest, comparison.
+//! A mix as data: specification, quotas, canonical content and keys, records, ledger, manifest, comparison.
 //!
 //! One rule makes sweeps comparable: every record has a key, a keyed hash of (mix seed, pool, canonical content), and a
 //! pool's sample of size k is the k records with the smallest keys. So neither the order of records nor how they are

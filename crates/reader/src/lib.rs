@@ -94,7 +94,7 @@ impl Batch {
     }
 }
 
-/// A record as it stands in its file.
+/// Raw bytes of a record.
 #[derive(Clone, Copy, Debug)]
 pub enum RawRecord<'a> {
     /// A JSON object, or a list of turns.

@@ -1,4 +1,4 @@
-//! What a run leaves on disk: its folder, state, metrics and exam reports, and their statistics.
+//! Run folder on disk: state, metrics, exam reports and their statistics.
 
 mod hash;
 pub mod metrics;

@@ -22,7 +22,7 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Bytes on the disk; none where it cannot be told.
+    /// Length on disk in bytes; 0 if unknown.
     pub fn length(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
@@ -85,7 +85,7 @@ pub fn locate_local(spec: &SourceSpec, base_dir: &Path) -> Vec<SourceFile> {
     spec.parts.iter().enumerate().flat_map(located).collect()
 }
 
-/// What a part of a source asks of a data set.
+/// Hub request of a part of a source.
 fn request_of(part: &SourcePart) -> DatasetRequest<'_> {
     DatasetRequest {
         id: &part.path,

@@ -146,7 +146,7 @@ pub fn audit(spec: &MixSpec, context: &MixContext<'_>) -> Result<Vec<AuditPair>,
     })
 }
 
-/// Largest number of threads that may be asked for.
+/// Maximum of `--threads`.
 pub const MOST_THREADS: usize = 1024;
 
 /// Runs `work` in a pool of this many threads, or in rayon's global pool of one per core.

@@ -1,4 +1,4 @@
-//! Filters as data: what a recipe may ask of a source's records, and what is found in one.
+//! Filters as data: the settings of a recipe, and findings in records.
 
 mod condition;
 mod excerpt;
@@ -18,7 +18,7 @@ pub use spec::{
 
 use crate::rejection::Rejection;
 
-/// What is wrong with a filter of a recipe.
+/// A problem in the filter settings of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterProblem {
     /// Keys from the filter's table to the setting: `["reject", "question", "0"]`.
@@ -81,7 +81,7 @@ impl Patterns {
     }
 }
 
-/// Why a record is left out (or what was found in it), with an example.
+/// The reason for rejecting (or noting) a record, with an excerpt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The filter's verdict.

@@ -69,14 +69,8 @@ fn compare_units(rounds: u64) -> usize {
 }
 
 #[test]
-fn all_units_of_this_machine_give_the_same_bits() {
-    println!("units: {:?}", Unit::available());
-    assert!(compare_units(4) > 350_000);
-}
-
-#[test]
-#[ignore = "all instruction sets on ten million elements, about a minute: cargo test --release -p medley-ops -- --ignored all_units"]
 fn all_units_give_the_same_bits_on_ten_million_elements() {
+    println!("units: {:?}", Unit::available());
     assert!(compare_units(110) > 10_000_000);
 }
 

@@ -139,7 +139,7 @@ fn is_suspect(key: &str) -> bool {
     words.any(|word| SUSPECT.iter().any(|suspect| word.eq_ignore_ascii_case(suspect)))
 }
 
-/// Bits of [`ColumnMask`]: `label` was taken for a mark although it is no boolean; `label` is something else than a mark.
+/// Bits of [`ColumnMask`]: `label` was read as a mark although it is not a boolean; `label` is a class.
 const SPELLED: ColumnMask = 1 << 6;
 const CLASS: ColumnMask = 1 << 7;
 /// The bits above.
