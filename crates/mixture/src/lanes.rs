@@ -1,7 +1,7 @@
 //! BLAKE3 of many short inputs at a time, one in each lane of the vector unit.
 //!
 //! BLAKE3 is parallel over the chunks of 1024 bytes of one input; most records are shorter, and one after another each of
-//! their 64-byte blocks waits for the one before. Here [`LANES`] chunks of as many different inputs go through the rounds
+//! their 64-byte blocks waits for the one before. Here `LANES` chunks of as many different inputs go through the rounds
 //! side by side. The results are those of the `blake3` crate (<https://github.com/BLAKE3-team/BLAKE3-specs>).
 
 use crate::canonical::Draft;

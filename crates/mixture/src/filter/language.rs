@@ -1,8 +1,8 @@
 //! What language a record is in.
 //!
-//! The script decides first: kana is Japanese, Hangul Korean, and so on; a text of which at least [`HAN_SHARE`] of the words
+//! The script decides first: kana is Japanese, Hangul Korean, and so on; a text of which at least `HAN_SHARE` of the words
 //! are Han characters (each counts as a word) is Chinese, whatever Latin names stand in it. Languages that share a script
-//! are told apart by `whichlang` from [`ENOUGH`] letters on; below that any language of the script may be meant.
+//! are told apart by `whichlang` from `ENOUGH` letters on; below that any language of the script may be meant.
 
 use medley_chat::{Message, Role};
 use whichlang::Lang;

@@ -219,7 +219,7 @@ impl TensorFile {
     /// are read, so that they do not double the memory of the weights.
     ///
     /// # Panics
-    /// When the tensor's format is not one of [`FORMATS`].
+    /// When the tensor's format is not f32, f16, bf16 or f64.
     pub fn floats(&self, view: &TensorView<'_>) -> Vec<f32> {
         let mut values = Vec::with_capacity(view.shape().iter().product());
         for piece in view.data().chunks(PIECE) {

@@ -45,7 +45,7 @@ pub enum Imported {
 /// Mask of the columns found in records, a bit for each index in the importer.
 pub type ColumnMask = u8;
 
-/// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import`].
+/// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import_of`].
 pub fn read_plain(record: &[u8]) -> Vec<Message> {
     // What was identified can be read.
     identify::messages(record).unwrap_or_default()
@@ -213,7 +213,7 @@ impl Importer {
     }
 
     /// Writes the canonical content of a plain record, a JSON object of valid UTF-8 in the first `length` bytes of `text`: what
-    /// [`Self::import`] reads as a conversation with the columns of [`PLAIN_SEEN`]. `None` says nothing about the record.
+    /// [`Self::import_of`] reads as a conversation with the columns of [`PLAIN_SEEN`]. `None` says nothing about the record.
     #[inline]
     pub fn identify(&self, text: &[u8], length: usize, draft: &mut Draft<'_>) -> Option<Identified> {
         let recognises = matches!(self.plan, Plan::Recognise) && self.conditions.is_empty();
