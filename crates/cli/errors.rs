@@ -5,8 +5,8 @@ use std::fmt;
 
 use medley_chat::{visible, visible_in_place};
 use miette::{
-    Diagnostic, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Report, Severity, SourceCode,
-    SourceSpan, SpanContents,
+    Diagnostic, LabeledSpan, MietteDiagnostic, MietteError, MietteHandlerOpts, MietteSpanContents, Report, Severity,
+    SourceCode, SourceSpan, SpanContents,
 };
 
 /// An error whose text may end in a line `hint: …`, shown apart, with the causes that its text does not name.
@@ -29,7 +29,15 @@ pub fn report(error: impl Error) -> Report {
 pub fn follow_colours() {
     let colours = console::colors_enabled_stderr();
     // Setting the hook a second time, as tests do, keeps the first.
-    let _ = miette::set_hook(Box::new(move |_| Box::new(miette::MietteHandlerOpts::new().color(colours).build())));
+    let _ = miette::set_hook(Box::new(move |_| Box::new(layout().color(colours).build())));
+}
+
+/// Lines are broken at blanks only, so that paths, addresses and commands can be copied.
+fn layout() -> MietteHandlerOpts {
+    MietteHandlerOpts::new()
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
 }
 
 /// A report for the terminal: control characters in text quoted from files, data and templates are replaced.
@@ -212,6 +220,30 @@ mod tests {
         let text = render(&shown(&report));
         assert_eq!(text, render(&report), "nothing in it is a control character");
         assert!(text.contains("r.toml:4:5022") && text.contains("4 │ …bbbb"), "{text}");
+    }
+
+    #[test]
+    fn paths_and_commands_are_not_broken() {
+        let path = "/a-long/path/with-hyphens/".repeat(6);
+        let command = "medley-train--with-no-blanks";
+        let diagnostic =
+            MietteDiagnostic::new(format!("there is no {path}")).with_help(format!("{} {command}", "word ".repeat(13)));
+        let handler = layout().width(80).color(false).build();
+        let text = format!("{:?}", Rendered(&handler, &diagnostic));
+        assert!(text.contains(&path) && text.contains(command), "{text}");
+        assert!(
+            text.lines().filter(|line| !line.contains(&path)).all(|line| console::measure_text_width(line) <= 80),
+            "{text}"
+        );
+    }
+
+    /// A diagnostic as a handler writes it.
+    struct Rendered<'a>(&'a miette::MietteHandler, &'a MietteDiagnostic);
+
+    impl fmt::Debug for Rendered<'_> {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            miette::ReportHandler::debug(self.0, self.1, formatter)
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
 use medley_eval::{ExamReport, compare_runs};
 use medley_model::{RunDevice, open_model};
-use medley_recipe::Resolved;
+use medley_recipe::{Resolved, bundled_name};
 use medley_run::{RunDir, book_name};
 use medley_trainer::Base;
 use medley_view::{exam_table, paired_note};
@@ -39,7 +39,8 @@ pub fn exam_after(
     let RecipeExam { papers, template: Some(template) } = exam else { return Ok(()) };
     say_papers(papers);
     let sit = |name: &str, directory: &Path, under: Option<&Path>, folder: &Path| -> miette::Result<()> {
-        tell("exam", format!("{} items, {name}", papers.items.len()));
+        let of = bundled_name(directory).map_or_else(|| name.to_owned(), |bundled| format!("bundled {bundled}"));
+        tell("exam", format!("{} items, {of}", papers.items.len()));
         let opened = open_model(directory, under, &device.device, dtype).map_err(report)?;
         let tokenizer = ChatTokenizer::from_dir(&opened.tokenizer_directory).map_err(report)?;
         let examined = Examined {

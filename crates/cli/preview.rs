@@ -8,6 +8,7 @@ use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
 use medley_mixture::{MixedRecord, MixtureRatio, Order, TrainingOrder, Unit};
 use medley_recipe::Resolved;
 use medley_trainer::batching::Batches;
+use medley_view::wrapped;
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use crate::encode::encode;
 use crate::errors::report;
 use crate::exam_check::papers;
 use crate::mix::mix_recipe;
-use crate::{preview_exam, progress};
+use crate::{preview_exam, progress, screen};
 
 /// Width for standard output that is not a terminal, in columns.
 const PIPE_WIDTH: usize = 100;
@@ -69,25 +70,32 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
     let directory = tokenizer_directory(&resolved)?;
     let tokenizer = ChatTokenizer::from_dir(&directory).map_err(report)?.with_system(chat.system.clone());
     let show = Show { tokenizer: &tokenizer, max_tokens: chat.max_tokens, json: args.json };
-    match args.step {
+    let learned = match args.step {
         Some(steps) => show_steps(&resolved, &show, steps)?,
         None => {
             let samples = usize::from(args.samples);
             make_small(&mut resolved, args.source.as_deref(), samples)?;
             let mix = mix_recipe(&resolved, &tokenizer, &papers(&resolved)?)?;
+            let mut learned = false;
             for (number, record) in take_turns(&mix.train, samples).into_iter().enumerate() {
-                show.record(record, &format!("{}", number + 1), None)?;
+                learned |= show.record(record, &format!("{}", number + 1), None)?;
             }
+            learned
         }
-    }
+    };
     if !args.json {
         progress::say(legend());
     }
-    Ok(())
+    if learned {
+        return Ok(());
+    }
+    let help =
+        "check the model's chat template (chat_template in tokenizer_config.json), chat.system and chat.max_tokens";
+    Err(miette!(help = help, "no token of the samples shown is learned: training on them is refused"))
 }
 
-/// Shows the samples of these optimizer steps, from the whole mix in training order.
-fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>) -> miette::Result<()> {
+/// Shows the samples of these optimizer steps, from the whole mix in training order; whether any token is learned.
+fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>) -> miette::Result<bool> {
     let (recipe, spec) = (&resolved.recipe, &resolved.recipe.train);
     let mut mix = mix_recipe(resolved, show.tokenizer, &papers(resolved)?)?;
     let (train, _) = encode(&mut mix, show.tokenizer, &recipe.chat)?;
@@ -98,14 +106,15 @@ fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>
     if *steps.end() > total {
         return Err(miette!("step {} is past the end: this recipe trains {total} steps", steps.end()));
     }
+    let mut learned = false;
     for step in steps {
         for (number, index) in batches.step(step - 1).into_iter().enumerate() {
             let origin = &train[index].origin;
             let record = records[&(origin.key, origin.copy)];
-            show.record(record, &format!("step {step}, {}", number + 1), Some(step))?;
+            learned |= show.record(record, &format!("step {step}, {}", number + 1), Some(step))?;
         }
     }
-    Ok(())
+    Ok(learned)
 }
 
 /// How samples are shown.
@@ -116,8 +125,10 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    fn record(&self, record: &MixedRecord, place: &str, step: Option<usize>) -> miette::Result<()> {
+    /// Shows a sample; whether any of its tokens is learned.
+    fn record(&self, record: &MixedRecord, place: &str, step: Option<usize>) -> miette::Result<bool> {
         let shown = self.tokenizer.preview(&record.messages, self.max_tokens, look());
+        let learned = shown.as_ref().is_ok_and(|shown| shown.sample.supervised_tokens() > 0);
         if self.json {
             println!(
                 "{}",
@@ -125,15 +136,18 @@ impl Show<'_> {
                     &as_json(record, step, shown.as_ref().map(|shown| &shown.sample)).into_diagnostic()?
                 )
             );
-            return Ok(());
+            return Ok(learned);
         }
         let title = format!("{place} · {} · {}:{}", record.source, record.file, record.line);
         println!("{}", style(title).bold());
         match shown {
             Ok(Preview { sample, text }) => println!("{}\n\n{text}", counts(&sample, self.max_tokens)),
-            Err(rejection) => println!("{}\n", style(format!("left out: {rejection}")).red()),
+            Err(rejection) => {
+                let text = wrapped(&format!("left out: {rejection}"), screen::style().width, 2);
+                println!("{}\n", style(text).red());
+            }
         }
-        Ok(())
+        Ok(learned)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use medley_view::wrapped;
 
 use crate::logging;
 
@@ -70,7 +71,7 @@ const LABEL: usize = 9;
 /// Prints a labelled text above any progress, wrapped at 100 columns.
 pub fn tell(label: &str, text: impl AsRef<str>) {
     let label = console::style(format!("{label:LABEL$}")).bold().for_stderr();
-    for (at, line) in wrapped(text.as_ref(), WIDTH - LABEL).into_iter().enumerate() {
+    for (at, line) in wrapped(text.as_ref(), WIDTH - LABEL, 0).split('\n').enumerate() {
         match at {
             0 => say(format!("{label}{line}")),
             _ => say(format!("{:LABEL$}{line}", "")),
@@ -78,26 +79,9 @@ pub fn tell(label: &str, text: impl AsRef<str>) {
     }
 }
 
-/// Breaks text between words; a word longer than a line gets its own. Colour sequences have no width.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let columns = console::measure_text_width(word);
-        if used > 0 && used + 1 + columns > width {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-        }
-        used += columns;
-    }
-    lines
+/// Prints text above any progress, wrapped at 100 columns; further lines begin with `indent` blanks.
+pub fn say_wrapped(text: impl AsRef<str>, indent: usize) {
+    wrapped(text.as_ref(), WIDTH, indent).lines().for_each(say);
 }
 
 /// Prints a line above any progress.
@@ -293,14 +277,6 @@ impl TermLike for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_broken_between_words() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("/a/path/that/is/long x", 7), ["/a/path/that/is/long", "x"]);
-        assert_eq!(wrapped("\u{1b}[32mone\u{1b}[0m 中医 three", 8), ["\u{1b}[32mone\u{1b}[0m 中医", "three"]);
-        assert_eq!(wrapped("", 8), [""]);
-    }
 
     #[test]
     fn lines_of_progress_come_after_growing_pauses() {

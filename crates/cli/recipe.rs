@@ -9,9 +9,10 @@ use indexmap::IndexMap;
 use medley_files::atomic;
 use medley_import::{Fate, ImportOptions, Note};
 use medley_recipe::{Shipped, json_schema, load, shipped};
+use medley_view::wrapped;
 use miette::{IntoDiagnostic, MietteDiagnostic};
 
-use crate::{choice, progress};
+use crate::{choice, progress, screen};
 
 /// Arguments of `medley recipe`.
 #[derive(Args)]
@@ -105,7 +106,10 @@ fn import(args: &ImportArgs) -> miette::Result<()> {
         .map_err(|error| MietteDiagnostic::new(format!("{} cannot be written: {error}", out.display())))?;
     let sources = if imported.sources == 1 { "source" } else { "sources" };
     let (count, tool, out) = (imported.sources, imported.tool, out.display());
-    progress::say(format!("wrote {count} {sources} of {tool} to {out}; see it with `medley recipe show {out}`"));
+    progress::say_wrapped(
+        format!("wrote {count} {sources} of {tool} to {out}; see it with `medley recipe show {out}`"),
+        2,
+    );
     Ok(())
 }
 
@@ -133,7 +137,7 @@ fn say_notes(notes: &[Note]) {
         if notes.len() > SHOWN {
             places = format!("{places} and {} more", notes.len() - SHOWN);
         }
-        progress::say(format!("{}: {what}({places}): {why}", fate.as_str()));
+        progress::say_wrapped(format!("{}: {what}({places}): {why}", fate.as_str()), 2);
     }
 }
 
@@ -174,6 +178,7 @@ fn list() -> miette::Result<()> {
         })
         .collect::<Result<_, medley_recipe::RecipeErrors>>()?;
     let width = here.iter().chain(&shipped).map(|(name, _)| measure_text_width(name)).max().unwrap_or_default();
+    let style = screen::style();
     let sections = [("Here:", here), ("Shipped with Medley:", shipped)];
     let headed = sections.iter().all(|(_, recipes)| !recipes.is_empty());
     for (heading, recipes) in sections {
@@ -181,8 +186,12 @@ fn list() -> miette::Result<()> {
             println!("{heading}");
         }
         for (name, description) in recipes {
-            let gap = " ".repeat(width - measure_text_width(&name));
-            println!("{}", format!("{name}{gap}  {}", description.unwrap_or_default()).trim_end());
+            let gap = " ".repeat(width - measure_text_width(&name) + 2);
+            // A long name leaves no room for lines beside it.
+            let room = style.width.saturating_sub(width + 2).max(40);
+            let description = wrapped(&description.unwrap_or_default(), room, 0);
+            let description = description.replace('\n', &format!("\n{}", " ".repeat(width + 2)));
+            println!("{}", format!("{name}{gap}{description}").trim_end());
         }
     }
     Ok(())

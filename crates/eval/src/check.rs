@@ -27,13 +27,13 @@ pub fn check_exam(
     }
     let fitted = fit_context(spec, context).ok_or(EvalError::NoRoom { context, answer: spec.max_new_tokens })?;
     let checked: Vec<Result<(), EvalError>> =
-        papers.items.par_iter().map(|item| check_item(item, spec, &fitted, template, codec)).collect();
+        papers.items.par_iter().map(|item| check_item(item, (spec, context), &fitted, template, codec)).collect();
     checked.into_iter().collect()
 }
 
 fn check_item(
     item: &Item,
-    spec: &ExamSpec,
+    (spec, context): (&ExamSpec, usize),
     fitted: &ExamSpec,
     template: &PromptTemplate,
     codec: &(dyn Codec + Sync),
@@ -48,7 +48,7 @@ fn check_item(
     if tokens <= limit {
         return Ok(());
     }
-    let bound = if limit < spec.max_prompt_tokens { PromptLimit::Context } else { PromptLimit::Setting };
+    let bound = if limit < spec.max_prompt_tokens { PromptLimit::Context { context } } else { PromptLimit::Setting };
     Err(EvalError::PromptTooLong { id: item.id.clone(), tokens, limit, bound })
 }
 
@@ -124,6 +124,11 @@ mod tests {
                 && message.contains("the model's context less exam.max_new_tokens = 218"),
             "{message}"
         );
+        assert!(message.contains("take a model with a context of more than 250 tokens"), "{message}");
+        let tokens: usize =
+            message.split(" has ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a number");
+        let message = checked(&papers(), &spec(), "zh", tokens + 10);
+        assert!(message.contains("lower exam.max_new_tokens to 10 or less"), "{message}");
         let message = checked(&papers(), &spec(), "zh", 32);
         assert!(message.contains("exam.max_new_tokens = 32 leaves no room"), "{message}");
         assert!(checked(&Papers::default(), &spec(), "zh", 4096).contains("the exam has no items"));

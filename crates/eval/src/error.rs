@@ -93,7 +93,7 @@ pub enum EvalError {
     #[error(
         "item {id}: its prompt without passages has {tokens} tokens, more than {bound} = {limit}\n  \
          hint: {}, or leave the item out",
-        bound.hint()
+        bound.hint(*tokens)
     )]
     PromptTooLong {
         /// The item.
@@ -127,15 +127,21 @@ pub enum PromptLimit {
     /// `exam.max_prompt_tokens`.
     Setting,
     /// The model's context without `exam.max_new_tokens`.
-    Context,
+    Context {
+        /// Tokens of the context.
+        context: usize,
+    },
 }
 
 impl PromptLimit {
-    /// How to allow longer prompts.
-    fn hint(self) -> &'static str {
+    /// How to allow a prompt of `tokens` tokens.
+    fn hint(self, tokens: usize) -> String {
         match self {
-            Self::Setting => "raise exam.max_prompt_tokens, as far as the model's context goes",
-            Self::Context => "lower exam.max_new_tokens",
+            Self::Setting => "raise exam.max_prompt_tokens, as far as the model's context goes".to_owned(),
+            Self::Context { context } if tokens < context => {
+                format!("lower exam.max_new_tokens to {} or less", context - tokens)
+            }
+            Self::Context { context } => format!("take a model with a context of more than {context} tokens"),
         }
     }
 }
@@ -144,7 +150,7 @@ impl std::fmt::Display for PromptLimit {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::Setting => "exam.max_prompt_tokens",
-            Self::Context => "the model's context less exam.max_new_tokens",
+            Self::Context { .. } => "the model's context less exam.max_new_tokens",
         })
     }
 }

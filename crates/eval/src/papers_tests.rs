@@ -74,6 +74,7 @@ fn bad_papers_are_refused_by_file_and_line() {
     folder.write("ragged.csv", "question,A,B,answer,parse\nx,甲,乙\n");
     folder.write("double.jsonl", line("a") + &line("b").replace("\"answer\"", "\"answer\": [\"A\"], \"answer\""));
     folder.write("double.json", line("b").replace("\"answer\"", "\"answer\": [\"A\"], \"answer\""));
+    folder.write("option.jsonl", line("a").replace("\"A\":", "\"B\": \"丁\", \"A\":"));
     folder.write("prose.txt", "一段文字\n");
     let packed = gzip(line("a").as_bytes());
     folder.write("cut.jsonl.gz", &packed[..packed.len() / 2]);
@@ -89,8 +90,9 @@ fn bad_papers_are_refused_by_file_and_line() {
         ("cut.jsonl.gz", "the gzip stream ends early"),
         ("open.csv", "open.csv:2: a quote opens in this row and is never closed"),
         ("ragged.csv", "ragged.csv:2: the row has 3 fields, the header 5"),
-        ("double.jsonl", "double.jsonl:2: `answer` stands in the record twice"),
-        ("double.json", "double.json:1: `answer` stands in the record twice"),
+        ("double.jsonl", "double.jsonl:2: `answer` appears twice in the record"),
+        ("double.json", "double.json:1: `answer` appears twice in the record"),
+        ("option.jsonl", "option.jsonl:1: `B` appears twice in one object of the record"),
         ("prose.txt", "prose.txt: neither JSON nor a table"),
         ("absent-*.jsonl", "`absent-*.jsonl` matches no file"),
         ("absent.jsonl", "`absent.jsonl` does not exist"),

@@ -93,7 +93,7 @@ fn a_file_of_one_item_with_a_key_twice_is_a_broken_record() {
         "{\n  \"题目\": \"?\",\n  \"选项\": {\"A\": \"甲\", \"B\": \"乙\"},\n  \"answer\": \"A\",\n  \"answer\": \"B\"\n}\n",
     ] {
         fs::write(folder.join("set/item.json"), item).expect("written");
-        let expected = "set/item.json:1: record 1: `answer` stands in the record twice";
+        let expected = "set/item.json:1: record 1: `answer` appears twice in the record";
         let source = mix(&spec(1, Columns::default()), &MixContext::new(folder)).expect_err(item).to_string();
         assert!(source.starts_with(expected), "{source}");
         if item.contains("\"Answer\"") {

@@ -264,7 +264,7 @@ fn near_duplicates_belong_to_the_pool_named_first() {
     );
     assert!(mixed.ledger.to_string().contains("b: 1 near-duplicates (b.jsonl:1 like a.jsonl:1"), "{}", mixed.ledger);
     let told = medley_mixer::lineage::explain("b.jsonl:1", &with, &MixContext::new(folder.path())).expect("explained");
-    assert_eq!((told.in_mix, told.steps[0].starts_with("left out: another record")), (false, true), "{told}");
+    assert_eq!((told.in_mix, told.steps[0].starts_with("left out as a near-duplicate")), (false, true), "{told:?}");
     let without = run(folder.path(), &spec(4, pools()));
     assert_eq!(without.ledger.sources["b"].available, 2);
     let other = MixSpec { near_duplicates: Some(NearDuplicates { threshold: 0.9 }), ..spec(4, pools()) };

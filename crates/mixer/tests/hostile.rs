@@ -79,7 +79,7 @@ fn broken_content_names_file_and_record() {
         (with(&bomb), "a.jsonl:3: record 3: not valid JSON: recursion limit exceeded"),
         (
             with("{\"instruction\":\"q\",\"output\":\"a\",\"instruction\":\"r\"}"),
-            "record 3: `instruction` stands in the record twice",
+            "record 3: `instruction` appears twice in the record",
         ),
         (with("{\"instruction\":{\"a\":1},\"output\":\"a\"}"), "record 3: `instruction` is an object"),
         (with("{\"instruction\":true,\"output\":\"a\"}"), "record 3: `instruction` is true or false"),

@@ -125,9 +125,9 @@ fn every_record_of_a_mix_and_every_one_that_is_not_is_explained() {
     for (number, record) in mixed.train.iter().enumerate() {
         let found = explained(folder, &record.key.to_string());
         let last = found.steps.last().expect("steps");
-        assert!(found.in_mix && *last == format!("in the mix, line {} of mix.jsonl", number + 1), "{found}");
+        assert!(found.in_mix && *last == format!("in the mix, line {} of mix.jsonl", number + 1), "{found:?}");
         assert_eq!(found.messages, record.messages);
-        assert_eq!((&found.places[0].source, found.places[0].line), (&record.source, record.line), "{found}");
+        assert_eq!((&found.places[0].source, found.places[0].line), (&record.source, record.line), "{found:?}");
     }
     for record in &mixed.validation {
         let found = explained(folder, &record.key.to_string());
@@ -141,7 +141,7 @@ fn every_record_of_a_mix_and_every_one_that_is_not_is_explained() {
     let mut ranks: Vec<usize> = left
         .filter_map(|line| {
             let found = explained(folder, &format!("b.jsonl:{line}"));
-            assert_eq!(found.steps.last().map(String::as_str), Some("not in the mix"), "{found}");
+            assert_eq!(found.steps.last().map(String::as_str), Some("not in the mix"), "{found:?}");
             let step = &found.steps[0];
             step.starts_with("key ").then(|| step.split("number ").nth(1)?.split(' ').next()?.parse().ok()).flatten()
         })
@@ -150,15 +150,36 @@ fn every_record_of_a_mix_and_every_one_that_is_not_is_explained() {
     let available = mixed.ledger.sources["b"].available as usize;
     assert_eq!(ranks, (taken + 1..=available).collect::<Vec<_>>());
     let copy = explained(folder, "b.jsonl:21");
-    assert!(copy.steps[1] == "it belongs to `a`, which is named before `b`" && copy.places.len() == 3, "{copy}");
+    assert!(copy.steps[1] == "it belongs to `a`, which is named before `b`" && copy.places.len() == 3, "{copy:?}");
     let empty = explained(folder, "a.jsonl:64");
     assert_eq!(empty.steps, ["left out of `a`: empty answer"]);
+    let by_path = explained(folder, &format!("{}:64", folder.join("a.jsonl").display()));
+    assert_eq!(by_path, empty);
     for (target, message) in
         [("a.jsonl:99", "no source has"), ("nonsense", "no key and no place"), ("a.jsonl:x", "no place")]
     {
         let error = explain(target, &spec(30), &MixContext::new(folder)).expect_err("nothing there").to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+/// An editor shows the line of a text, not the first line of its record.
+#[test]
+fn a_record_is_found_by_any_of_its_lines() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let record = |number: usize| format!("  {{\n    \"instruction\": \"问{number}\",\n    \"output\": \"答\"\n  }}");
+    let records: Vec<String> = (0..40).map(record).collect();
+    fs::write(folder.join("a.jsonl"), format!("[\n{}\n]\n", records.join(",\n"))).expect("written");
+    put(folder, "b.jsonl", &lines("乙", 40));
+    for line in 2..=161u64 {
+        let found = explained(folder, &format!("a.jsonl:{line}"));
+        let number = (line - 2) / 4;
+        assert_eq!(found.messages[0].content, format!("问{number}"), "line {line}: {found:?}");
+        assert_eq!(found.places[0].line, 2 + 4 * number, "line {line}");
+    }
+    let behind = explain("a.jsonl:163", &spec(30), &MixContext::new(folder)).expect_err("behind the array");
+    assert!(behind.to_string().starts_with("no source has"), "{behind}");
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -60,7 +60,7 @@ impl Packing {
     pub fn unpack(self, reader: impl BufRead + Send + 'static) -> Box<dyn Read + Send> {
         let unpacked: Box<dyn Read + Send> = match self {
             Self::Plain => return Box::new(reader),
-            Self::Gzip => Box::new(MultiGzDecoder::new(reader)),
+            Self::Gzip => Box::new(Members { decoder: Some(GzDecoder::new(reader)) }),
             Self::Zstandard => Box::new(Frames::new(reader)),
             Self::Xz => Box::new(XzReader::new(reader, true)),
         };
@@ -124,6 +124,43 @@ impl Read for Unpacking {
             };
             io::Error::new(io::ErrorKind::InvalidData, problem)
         })
+    }
+}
+
+/// The members of a gzip file one after another. Zeros behind them are padding, as for gzip itself; anything else is an error,
+/// because data may be missing.
+struct Members<R> {
+    /// `None` behind the last member.
+    decoder: Option<GzDecoder<R>>,
+}
+
+/// Whether another member follows in the file.
+fn has_next_member(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let rest = reader.fill_buf()?;
+        let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+        let (next, is_end) = (rest.get(zeros).copied(), rest.is_empty());
+        reader.consume(zeros);
+        match next {
+            Some(0x1f) => return Ok(true),
+            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "other bytes follow it")),
+            None if is_end => return Ok(false),
+            None => {}
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let count = decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let has_next = has_next_member(decoder.get_mut())?;
+            self.decoder = self.decoder.take().filter(|_| has_next).map(|decoder| GzDecoder::new(decoder.into_inner()));
+        }
+        Ok(0)
     }
 }
 

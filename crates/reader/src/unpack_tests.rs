@@ -51,6 +51,21 @@ fn truncated_streams_are_named() {
     }
 }
 
+/// gzip pads with zeros; any other bytes may be lost data and are not called a truncated stream.
+#[test]
+fn bytes_behind_a_gzip_stream() {
+    let text = b"{\"a\": 1}\n";
+    for padding in [1, 512, 1 << 20] {
+        assert_eq!(unpacked([gzip(text), vec![0; padding]].concat()).expect("padding"), text, "{padding}");
+        let further = [gzip(text), vec![0; padding], gzip(text)].concat();
+        assert_eq!(unpacked(further).expect("members"), text.repeat(2), "{padding}");
+    }
+    for junk in [&b"x"[..], b"\n", b"{\"a\": 2}\n{\"a\": 3}\n", &[0, 0, 7]] {
+        let error = unpacked([&gzip(text), junk].concat()).expect_err("other bytes");
+        assert_eq!(error, "the gzip stream is corrupt (other bytes follow it)", "{junk:?}");
+    }
+}
+
 #[test]
 fn corrupt_streams_are_named() {
     for (packing, bytes) in packed() {

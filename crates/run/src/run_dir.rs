@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medley_files::{FolderLock, LOCK_FILE, LockError, atomic};
+use medley_files::{FolderLock, LOCK_FILE, LockError, atomic, interrupted_work};
 
 use crate::records::RunState;
 
@@ -53,6 +53,14 @@ pub struct RunDir {
 }
 
 impl RunDir {
+    /// Whether a folder is a run, intact or damaged: `run.json`, or other files that `medley train` writes first. Mixes and exams
+    /// name their work in their locks, a run does not.
+    pub fn is_at(folder: &Path) -> bool {
+        let has = |name: &str| folder.join(name).exists();
+        let is_locked = || has(LOCK_FILE) && matches!(interrupted_work(folder), Ok(None));
+        has("run.json") || is_locked() || (has("recipe.toml") && has("metrics.jsonl"))
+    }
+
     /// Opens or creates the folder `root`, takes its lock, and removes partial files of killed processes.
     ///
     /// # Errors

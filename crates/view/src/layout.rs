@@ -63,6 +63,13 @@ pub fn text_width(text: &str) -> usize {
     text.width()
 }
 
+/// [`text_width`] of text with colour sequences (`ESC [ … m`).
+fn coloured_width(text: &str) -> usize {
+    let mut pieces = text.split("\u{1b}[");
+    let before = pieces.next().map_or(0, text_width);
+    before + pieces.map(|piece| text_width(piece.split_once('m').map_or(piece, |(_, shown)| shown))).sum::<usize>()
+}
+
 /// `text` in at most `width` columns, its beginning replaced by `…`: names differ at their ends.
 pub fn cut_start(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -103,32 +110,32 @@ pub fn padded(text: &str, width: usize, right: bool) -> String {
     if right { blanks + text } else { text.to_owned() + &blanks }
 }
 
-/// `text` as lines of at most `width` columns, broken at blanks; further lines begin with `indent` blanks. A word that is
-/// longer than a line is broken.
+/// `text` as lines of at most `width` columns, broken at blanks; further lines begin with `indent` blanks. Longer words keep their
+/// line, so that paths and commands can be copied; those of scripts without blanks are broken. Colour sequences have no width.
 pub fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let width = width.max(indent + 10);
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
-        let own = paragraph.len() - paragraph.trim_start_matches(' ').len();
-        let mut line = " ".repeat(own.min(width / 2));
-        let mut empty = true;
+        let own = (paragraph.len() - paragraph.trim_start_matches(' ').len()).min(width / 2);
+        let (mut line, mut used, mut empty) = (" ".repeat(own), own, true);
         for word in paragraph.split(' ').filter(|word| !word.is_empty()) {
             let mut word = word;
-            if !empty && line.width() + 1 + word.width() > width {
+            if !empty && used + 1 + coloured_width(word) > width {
                 lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-                empty = true;
+                (used, empty) = (indent, true);
             }
-            while line.width() + word.width() > width && empty {
-                let end = end_within(word, width - line.width());
+            while empty && !word.is_ascii() && used + coloured_width(word) > width {
+                let end = end_within(word, width - used);
                 line += &word[..end];
                 lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-                word = &word[end..];
+                (used, word) = (indent, &word[end..]);
             }
             if !empty {
                 line.push(' ');
+                used += 1;
             }
             line += word;
-            empty = false;
+            (used, empty) = (used + coloured_width(word), false);
         }
         lines.push(line);
     }
@@ -256,8 +263,9 @@ mod tests {
         assert!(lines.lines().all(|line| line.width() <= 30), "{lines}");
         assert_eq!(lines.split_whitespace().collect::<Vec<_>>().join(" "), text);
         assert!(lines.lines().skip(1).all(|line| line.starts_with("    ")), "{lines}");
-        let long = wrapped(&"/very/long/path".repeat(10), 40, 2);
-        assert!(long.lines().all(|line| line.width() <= 40), "{long}");
+        let path = "/very/long/path".repeat(10);
+        assert_eq!(wrapped(&format!("see {path} or"), 40, 2), format!("see\n  {path}\n  or"));
+        assert_eq!(wrapped("\u{1b}[32mone\u{1b}[0m 中医 three four", 10, 0), "\u{1b}[32mone\u{1b}[0m 中医\nthree four");
         assert_eq!(wrapped("医学医学医学医学医学医学", 10, 0).lines().next(), Some("医学医学医"));
         assert_eq!(wrapped("a\n\nb", 20, 0), "a\n\nb");
     }

@@ -166,9 +166,13 @@ impl RunSummary {
         equal(&self.train_hash, &other.train_hash) || equal(&model(self), &model(other))
     }
 
-    /// The base model's own name: the last part of a hub id or a path.
+    /// The base model's own name: the last part of a hub id or a path; of a run's model or checkpoint, the run's folder.
     pub fn model_name(&self) -> &str {
-        self.base.trim_end_matches('/').rsplit('/').next().unwrap_or(&self.base)
+        let path = self.base.trim_end_matches('/');
+        let path = path.strip_suffix("/model").unwrap_or(path);
+        let of_step = path.rsplit_once("/steps/").filter(|(_, step)| step.bytes().all(|byte| byte.is_ascii_digit()));
+        let path = of_step.map_or(path, |(run, _)| run);
+        path.rsplit('/').next().unwrap_or(path)
     }
 
     /// A setting of the resolved recipe as TOML, by its key such as `train.learning_rate`.

@@ -114,7 +114,7 @@ fn table_4_from_runs() {
     │ Qwen1.5-7B · 100k · lora ┆ 63.0 ± 2.0, 3 seeds ┆ 58.0, 1 seed ┆      60.2, 1 seed ┆              │
     │                          ┆        [58.0, 68.0] ┆ [54.0, 62.0] ┆      [56.2, 64.2] ┆              │
     │                          ┆   paper 62.96, +0.0 ┆              ┆ paper 60.42, -0.2 ┆              │
-    │ model · 2k · lora        ┆                     ┆              ┆                   ┆ 91.0, 1 seed │
+    │ quickstart · 2k · lora   ┆                     ┆              ┆                   ┆ 91.0, 1 seed │
     │                          ┆                     ┆              ┆                   ┆ [87.0, 95.0] │
     └──────────────────────────┴─────────────────────┴──────────────┴───────────────────┴──────────────┘
     Open-book accuracy in %, average over exams. One seed: the run's score and its 95 % interval over
@@ -133,7 +133,7 @@ fn table_4_from_runs() {
     4,"Qwen1.5-7B · 100k · lora",9:1,63.0000,58.0317,67.9683,2.0000,3,62.9600,0.0400
     4,"Qwen1.5-7B · 100k · lora",3:1,58.0000,54.0000,62.0000,,1,,
     4,"Qwen1.5-7B · 100k · lora",1:1,60.2000,56.2000,64.2000,,1,60.4200,-0.2200
-    4,"model · 2k · lora",1:9,91.0000,87.0000,95.0000,,1,,
+    4,"quickstart · 2k · lora",1:9,91.0000,87.0000,95.0000,,1,,
     "#);
     let nine = &table.cells.iter().find(|cell| cell.runs.len() == 3).expect("three seeds are one cell");
     assert!((nine.value - 63.0).abs() < 1e-9 && (nine.deviation.expect("of three") - 2.0).abs() < 1e-9);

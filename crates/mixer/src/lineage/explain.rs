@@ -1,7 +1,7 @@
 //! Why a record is in a mix, or is not.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use medley_chat::Message;
@@ -19,7 +19,7 @@ use crate::examine::{Examination, Examined};
 use crate::filter::Filter;
 use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
 
-/// At most so many places of one record are told.
+/// Largest number of places shown of one record.
 const PLACES: usize = 20;
 
 /// What is asked about.
@@ -27,8 +27,9 @@ const PLACES: usize = 20;
 enum Target {
     /// A record's key in its pool's draw, or its validation hash: `key` in `mix.jsonl` and `validation.jsonl`.
     Key(Key),
-    /// A place, as ledgers and errors write it: `file:line`, or `file:line#record`.
-    Place { file: String, line: u64, record: Option<u64> },
+    /// A place, as ledgers and errors write it, `file:line` or `file:line#record`: any line of the record. `path` is the file in
+    /// the working directory, if there is one.
+    Place { file: String, path: Option<PathBuf>, line: u64, record: Option<u64> },
 }
 
 impl Target {
@@ -42,20 +43,23 @@ impl Target {
         let (file, place) = text.rsplit_once(':').ok_or_else(wrong)?;
         let (line, record) = place.split_once('#').map_or((place, None), |(line, record)| (line, Some(record)));
         let record = record.map(|record| record.parse().map_err(|_| wrong())).transpose()?;
-        Ok(Self::Place { file: file.to_owned(), line: line.parse().map_err(|_| wrong())?, record })
+        let (line, path) = (line.parse().map_err(|_| wrong())?, std::fs::canonicalize(file).ok());
+        Ok(Self::Place { file: file.to_owned(), path, line, record })
     }
 
-    fn is_at(&self, file: &str, span: &Span) -> bool {
-        match self {
-            Self::Key(_) => false,
-            Self::Place { file: wanted, line, record } => {
-                file == wanted && span.line == *line && record.is_none_or(|record| record == span.record)
-            }
-        }
+    /// Whether the place is in the record `text`, which begins at `span`.
+    fn is_in(&self, file: &SourceFile, span: &Span, text: &[u8]) -> bool {
+        let Self::Place { file: wanted, path, line, record } = self else { return false };
+        let is_file = || file.name == *wanted || (path.is_some() && *path == std::fs::canonicalize(&file.path).ok());
+        let lines = || memchr::memchr_iter(b'\n', text.trim_ascii_end()).count() as u64;
+        span.line <= *line
+            && record.is_none_or(|record| record == span.record)
+            && (span.line == *line || *line <= span.line + lines())
+            && is_file()
     }
 }
 
-/// A place where a record stands.
+/// A place of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Sighting {
     /// Its pool, by its number in the recipe's order.
@@ -78,23 +82,10 @@ pub struct Explanation {
     pub in_mix: bool,
     /// What the record says; empty where it could not be read as a conversation.
     pub messages: Vec<Message>,
-    /// Every place where the same content stands, the first 20, in the recipe's order.
+    /// The first 20 places of the same content, in the recipe's order.
     pub places: Vec<Sighting>,
     /// Step by step, in words.
     pub steps: Vec<String>,
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Sighting { source, file, line, record, .. } in &self.places {
-            let number = if record > line { format!("#{record}") } else { String::new() };
-            writeln!(formatter, "{source}: {file}:{line}{number}")?;
-        }
-        for message in &self.messages {
-            writeln!(formatter, "  {}: {}", message.role.as_str(), message.content.replace('\n', "\n    "))?;
-        }
-        self.steps.iter().try_for_each(|step| writeln!(formatter, "{step}"))
-    }
 }
 
 /// A record that was met.
@@ -128,7 +119,7 @@ struct Asked<'a> {
     spec: &'a MixSpec,
     pools: &'a [Pool<'a>],
     exam: &'a Examination<'a>,
-    /// By pool, sorted: what is left out as it says nearly what another record says.
+    /// By pool, sorted: near-duplicates of other records.
     near: Vec<Vec<ContentId>>,
 }
 
@@ -139,13 +130,13 @@ impl Asked<'_> {
         let validation = Keyed::validation();
         for (order, pool) in self.pools.iter().enumerate() {
             let draw = Keyed::draw(self.spec.seed, pool.name);
-            self.walk(pool, &|file, span, messages, left_out| {
+            self.walk(pool, &|(file, span, text), messages, left_out| {
                 let is_it = match wanted {
                     Target::Key(key) if left_out.is_none() => {
                         let content = content_id(messages);
                         draw.key(content) == *key || validation.key(content) == *key
                     }
-                    place => place.is_at(&file.name, span),
+                    place => place.is_in(file, span, text),
                 };
                 let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let sighting = sighting(order, pool, file, span);
@@ -165,14 +156,14 @@ impl Asked<'_> {
         let pool = &self.pools[owner.order];
         let mut steps = Vec::new();
         if places.len() > 1 {
-            steps.push(format!("the same content stands in {} places; one of them counts", places.len()));
+            steps.push(format!("the same content occurs in {} places; one of them counts", places.len()));
         }
         if met.sighting.source != pool.name {
             steps.push(format!("it belongs to `{}`, which is named before `{}`", pool.name, met.sighting.source));
         }
         let validation = Keyed::validation().key(content);
         let (line, is_in) = if self.near[owner.order].binary_search(&content).is_ok() {
-            steps.push("left out: another record, which stands before it, says nearly the same".to_owned());
+            steps.push("left out as a near-duplicate of an earlier record".to_owned());
             (None, false)
         } else if validation.0 < validation_bound(self.spec.validation.fraction) {
             let at = mixed.validation.keys().position(|(key, _)| key == validation);
@@ -215,7 +206,7 @@ impl Asked<'_> {
         let places = Mutex::new(Vec::new());
         let contents = Mutex::new(BTreeMap::new());
         for (order, pool) in self.pools.iter().enumerate() {
-            self.walk(pool, &|file, span, messages, left_out| {
+            self.walk(pool, &|(file, span, _), messages, left_out| {
                 if left_out.is_some() {
                     return;
                 }
@@ -239,20 +230,20 @@ impl Asked<'_> {
         unmet: Option<Box<Finding>>,
         filter: Option<&Filter>,
     ) -> Option<String> {
-        let told = |finding: Box<Finding>| {
+        let in_words = |finding: Box<Finding>| {
             let detail = if finding.detail.is_empty() { String::new() } else { format!(" [{}]", finding.detail) };
             format!("{}{detail}: {}", finding.reason.as_str(), finding.excerpt)
         };
         if let Some(finding) = unmet {
-            return Some(told(finding));
+            return Some(in_words(finding));
         }
         if let Some(Err(finding)) = filter.map(|filter| filter.judge(messages)) {
-            return Some(told(finding));
+            return Some(in_words(finding));
         }
         match self.exam.of(messages).0 {
             Examined::Nothing | Examined::Noted(_) => None,
             Examined::SameQuestion => Some("the recipe's exam asks the same".to_owned()),
-            Examined::Shares(finding) => Some(told(finding)),
+            Examined::Shares(finding) => Some(in_words(finding)),
         }
     }
 
@@ -269,11 +260,12 @@ impl Asked<'_> {
                 batch.spans.par_iter().try_for_each(|span| {
                     let ImportedRecord { imported, unmet, .. } =
                         importer.import_of(batch.record(span), &keys).map_err(whole)?;
+                    let record = (file, span, &batch.bytes[span.range.clone()]);
                     match imported {
-                        Imported::Rejected(reason) => visit(file, span, &[], Some(reason.as_str().to_owned())),
+                        Imported::Rejected(reason) => visit(record, &[], Some(reason.as_str().to_owned())),
                         Imported::Conversation(mut messages) => {
                             let left_out = self.left_out(&mut messages, unmet, pool.filters[file.part].as_ref());
-                            visit(file, span, &messages, left_out);
+                            visit(record, &messages, left_out);
                         }
                     }
                     Ok::<(), MixError>(())
@@ -284,8 +276,8 @@ impl Asked<'_> {
     }
 }
 
-/// What is done with every record.
-type Visit<'a> = dyn Fn(&SourceFile, &Span, &[Message], Option<String>) + Sync + 'a;
+/// What is done with every record: its file, place and bytes, its messages, and why it is left out.
+type Visit<'a> = dyn Fn((&SourceFile, &Span, &[u8]), &[Message], Option<String>) + Sync + 'a;
 
 fn sighting(order: usize, pool: &Pool<'_>, file: &SourceFile, span: &Span) -> Sighting {
     let (source, file) = (pool.name.to_owned(), file.name.clone());

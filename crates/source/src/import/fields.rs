@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use medley_reader::{Problem, RawRecord, without_nan};
@@ -77,6 +78,8 @@ pub(super) struct Fields {
     pub mask: u128,
     /// The last field that the record has more than once.
     repeated: Option<usize>,
+    /// A key that an object inside a field has more than once.
+    repeated_inside: Option<String>,
 }
 
 impl Fields {
@@ -84,6 +87,7 @@ impl Fields {
     pub fn read(record: RawRecord<'_>, names: &Names) -> Result<Self, Problem> {
         let fields = Self::parse(record, names)?;
         fields.repeated.map_or(Ok(()), |index| Err(repeated_key(&names.names[index])))?;
+        fields.repeated_inside.as_deref().map_or(Ok(()), |key| Err(repeated_inside(key)))?;
         Ok(fields)
     }
 
@@ -106,7 +110,7 @@ impl Fields {
 
     /// Whether the record has one of the fields more than once.
     pub fn has_repeated_key(&self) -> bool {
-        self.repeated.is_some()
+        self.repeated.is_some() || self.repeated_inside.is_some()
     }
 
     fn add(&mut self, index: usize, value: Value) {
@@ -141,13 +145,14 @@ pub fn all_fields(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> 
     let mut fields = Map::new();
     match record {
         RawRecord::Json(bytes) => {
-            let Pairs(pairs) = deserialized(bytes, |text| serde_json::from_str(text))?;
+            let Pairs { pairs, repeated_inside: inside } = deserialized(bytes, |text| serde_json::from_str(text))?;
             for (key, value) in pairs {
                 if fields.contains_key(&key) {
                     return Err(repeated_key(&key));
                 }
                 fields.insert(key, value);
             }
+            inside.as_deref().map_or(Ok(()), |key| Err(repeated_inside(key)))?;
         }
         RawRecord::Row(bytes, table) => {
             let row = table.fields(bytes)?;
@@ -161,7 +166,13 @@ pub fn all_fields(record: RawRecord<'_>) -> Result<Map<String, Value>, Problem> 
 /// A record with two values under one key.
 fn repeated_key(key: &str) -> Problem {
     let hint = "which of the two is meant is not known: rename or remove one";
-    Problem::new(format!("`{key}` stands in the record twice"), hint)
+    Problem::new(format!("`{key}` appears twice in the record"), hint)
+}
+
+/// A record with an object inside that has two values under one key.
+fn repeated_inside(key: &str) -> Problem {
+    let hint = "which of the two is meant is not known: rename or remove one";
+    Problem::new(format!("`{key}` appears twice in one object of the record"), hint)
 }
 
 /// Parses a record, and a second time with `null` for Python's `NaN` and `Infinity` where that fails.
@@ -171,8 +182,85 @@ fn deserialized<T>(bytes: &[u8], parse: impl Fn(&str) -> serde_json::Result<T>) 
     parse(text).or_else(again).map_err(|error| invalid(&error))
 }
 
+/// A JSON value of which objects keep the last of repeated keys, one of which is put into the slot.
+struct Recording<'a>(&'a mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for Recording<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Recording<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Recording(self.0))? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(key) = object.next_key::<String>()? {
+            let value = object.next_value_seed(Recording(self.0))?;
+            match fields.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    *self.0 = Some(entry.key().clone());
+                    entry.insert(value);
+                }
+            }
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
 /// The fields of an object in its order, repeated keys included.
-struct Pairs(Vec<(String, Value)>);
+#[derive(Default)]
+struct Pairs {
+    pairs: Vec<(String, Value)>,
+    /// A key that an object inside a field has more than once.
+    repeated_inside: Option<String>,
+}
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -185,11 +273,11 @@ impl<'de> Deserialize<'de> for Pairs {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = object.next_entry()? {
-                    pairs.push(pair);
+                let mut fields = Pairs::default();
+                while let Some(key) = object.next_key()? {
+                    fields.pairs.push((key, object.next_value_seed(Recording(&mut fields.repeated_inside))?));
                 }
-                Ok(Pairs(pairs))
+                Ok(fields)
             }
         }
         deserializer.deserialize_map(Fields)
@@ -239,7 +327,10 @@ impl<'de> Visitor<'de> for Wanted<'_> {
         let mut fields = Fields::default();
         while let Some(index) = object.next_key_seed(Key(self.0))? {
             match index {
-                Some(index) => fields.add(index, object.next_value()?),
+                Some(index) => {
+                    let value = object.next_value_seed(Recording(&mut fields.repeated_inside))?;
+                    fields.add(index, value);
+                }
                 None => {
                     object.next_value::<IgnoredAny>()?;
                 }

@@ -290,7 +290,8 @@ impl Importer {
                 return Err(Problem::new(problem, hint));
             }
         };
-        Ok(Some(serde_json::json!({ key: list }).to_string().into_bytes()))
+        // The bytes themselves: a parsed list no longer shows repeated keys.
+        Ok(Some([b"{", Value::from(key).to_string().as_bytes(), b":", bytes, b"}"].concat()))
     }
 
     /// The first condition that a record does not meet.

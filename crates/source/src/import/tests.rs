@@ -248,7 +248,7 @@ fn wrong_types_say_how_to_mend_them() {
     assert!(message.contains("gb18030"), "{message}");
     assert!(wrong(&plain, b"{\"instruction\":\"q\"").contains("the record ends early"));
     let message = wrong(&plain, br#"{"instruction":"q","output":"a","output":"b"}"#);
-    assert!(message.starts_with("`output` stands in the record twice | "), "{message}");
+    assert!(message.starts_with("`output` appears twice in the record | "), "{message}");
     assert!(wrong(&plain, b"1").contains("a record is a JSON object"));
     assert!(wrong(&plain, b"{'a':1}").contains("mend the JSON"));
     let bomb = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();

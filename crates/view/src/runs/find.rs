@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use medley_run::RunDirError;
+use medley_run::{RunDir, RunDirError};
 
 /// Result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,15 +40,9 @@ pub fn find_runs(folders: &[PathBuf]) -> Result<Found, RunDirError> {
     Ok(found)
 }
 
-/// Whether a folder is a run, intact or damaged: `run.json`, or other files that `medley train` writes first.
-pub(super) fn is_run(folder: &Path) -> bool {
-    let has = |name: &str| folder.join(name).exists();
-    has("run.json") || has(".lock") || (has("recipe.toml") && has("metrics.jsonl"))
-}
-
 /// Searches `folder`; true where it is or contains a run.
 fn look(folder: &Path, depth: usize, found: &mut Found) -> io::Result<bool> {
-    if is_run(folder) {
+    if RunDir::is_at(folder) {
         found.runs.push(folder.to_path_buf());
         return Ok(true);
     }
@@ -108,12 +102,14 @@ mod tests {
         file(root, "b/steps/10/run.json");
         file(root, "deep/deeper/deepest/run.json");
         file(root, ".hidden/run.json");
+        fs::create_dir_all(root.join("mix")).expect("made");
+        fs::write(root.join("mix/.lock"), "process 4242, mix").expect("written");
         let found = find_runs(&[root.to_path_buf(), root.join("b"), root.join("base")]).expect("readable");
         let names = |paths: &[PathBuf]| -> Vec<String> {
             paths.iter().map(|path| path.strip_prefix(root).expect("inside").display().to_string()).collect()
         };
         assert_eq!(names(&found.runs), ["a", "b", "base/1"]);
-        assert_eq!(names(&found.foreign), ["base/corpus", "deep", "thesis", "base/corpus"]);
+        assert_eq!(names(&found.foreign), ["base/corpus", "deep", "mix", "thesis", "base/corpus"]);
         let missing = find_runs(&[root.join("gone")]).expect_err("is not there").to_string();
         assert!(missing.contains("gone"), "{missing}");
     }

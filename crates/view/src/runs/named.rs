@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use medley_run::RunDir;
 
-use crate::runs::find::{find_runs, is_run};
+use crate::runs::find::find_runs;
 use crate::words::plain;
 
 /// Default folder of runs.
@@ -105,11 +105,11 @@ pub fn find_run(name: &str, precision: Match) -> Result<PathBuf, RunNameError> {
 
 fn find_in(root: &Path, name: &str, precision: Match) -> Result<PathBuf, RunNameError> {
     let path = Path::new(name);
-    if !name.is_empty() && is_run(path) {
+    if !name.is_empty() && RunDir::is_at(path) {
         return Ok(path.to_path_buf());
     }
     let mut above = path.ancestors().skip(1).take(INSIDE).filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(run) = above.find(|folder| path.exists() && is_run(folder)) {
+    if let Some(run) = above.find(|folder| path.exists() && RunDir::is_at(folder)) {
         return Ok(run.to_path_buf());
     }
     let candidates = candidates(root, path);

@@ -209,9 +209,25 @@ fn a_broken_record_is_a_record() {
         r#"{"instruction":"q","output":"a","Output":"b"}"#,
     ] {
         assert!(plain.knows(repeated.as_bytes()), "{repeated}");
-        assert!(wrong(&plain, repeated.as_bytes()).contains("stands in the record twice"), "{repeated}");
+        assert!(wrong(&plain, repeated.as_bytes()).contains("appears twice in the record"), "{repeated}");
     }
     assert!(!plain.knows(br#"{"question":"q","answer":"a"#), "no JSON");
+}
+
+/// The last of two values under one key would be taken silently: a turn with two texts, an option with two wordings.
+#[test]
+fn a_key_twice_in_a_nested_object_is_refused() {
+    let plain = importer(Columns::default());
+    let turns = r#"[{"role":"user","content":"q"},{"role":"assistant","content":"a","content":"b"}]"#;
+    let item = r#"{"question":"q","options":{"A":"a","B":"b","B":"c"},"answer":"A"}"#;
+    for (record, key) in
+        [(format!(r#"{{"messages":{turns}}}"#), "content"), (turns.into(), "content"), (item.into(), "B")]
+    {
+        let message = wrong(&plain, record.as_bytes());
+        assert!(message.contains(&format!("`{key}` appears twice in one object")), "{record}: {message}");
+    }
+    let unread = r#"{"instruction":"q","output":"a","meta":{"x":1,"x":2}}"#;
+    assert!(plain.import(RawRecord::Json(unread.as_bytes())).is_ok(), "fields that are not read may be anything");
 }
 
 /// Keys of passages and answers alone do not make an exam item: wordings of a question are read as in other records.
