@@ -11,9 +11,7 @@ use medley_trainer::{Base, Card, CardSource, HubModel, short_path};
 /// The card: base model, and origin, licence and number of samples of every part of every source.
 pub fn card(recipe: &Recipe, base: &Base, mix: &Mix) -> Card {
     let mut chosen: HashMap<(&str, &str), usize> = HashMap::new();
-    for record in &mix.train {
-        *chosen.entry((&record.source, &record.file)).or_default() += 1;
-    }
+    mix.train.origins().for_each(|origin| *chosen.entry(origin).or_default() += 1);
     let mut sources = Vec::new();
     for (name, source) in &mix.manifest().sources {
         for part in 0..source.parts.len() {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use medley_chat::{ChatTokenizer, Message};
-use medley_mixer::Mix;
+use medley_mixer::{Mix, Samples};
 use medley_mixture::{Lengths, MeasureTokens, MixedRecord, TokenCounts};
 use medley_recipe::ChatSpec;
 use medley_trainer::Sample;
 use miette::{IntoDiagnostic, miette};
+use rayon::prelude::*;
 
 use crate::errors::report;
 use crate::progress;
@@ -25,8 +26,8 @@ pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miet
     let spinner = progress::spinner("encoding");
     let mut counts = IndexMap::new();
     let mut losses = Losses::default();
-    let train = encode_records(&mix.train, tokenizer, chat, &mut losses, Some(&mut counts));
-    let validation = encode_records(&mix.validation, tokenizer, chat, &mut Losses::default(), None);
+    let train = encode_samples(&mix.train, tokenizer, chat, &mut losses, Some(&mut counts));
+    let validation = encode_samples(&mix.validation, tokenizer, chat, &mut Losses::default(), None);
     spinner.finish_and_clear();
     mix.ledger.set_tokens(&counts);
     losses.judge(&mix.train, chat)?;
@@ -34,29 +35,28 @@ pub fn encode(mix: &mut Mix, tokenizer: &ChatTokenizer, chat: &ChatSpec) -> miet
     Ok((train, validation))
 }
 
-fn encode_records(
-    records: &[MixedRecord],
+fn encode_samples(
+    records: &Samples,
     tokenizer: &ChatTokenizer,
     chat: &ChatSpec,
     losses: &mut Losses,
     mut counts: Option<&mut IndexMap<String, TokenCounts>>,
 ) -> Vec<Sample> {
-    let messages: Vec<&[Message]> = records.iter().map(|record| record.messages.as_slice()).collect();
-    let encoded = tokenizer.encode_samples(&messages, chat.max_tokens);
-    let mut samples = Vec::with_capacity(records.len());
-    for (record, encoded) in records.iter().zip(encoded) {
+    // A record lives as long as its encoding, so that texts and samples are not in memory together.
+    let encode = |record: MixedRecord| match tokenizer.encode_sample(&record.messages, chat.max_tokens) {
+        Ok(encoded) => Ok((TokenCounts::of(&encoded), Sample::new(&record, encoded))),
+        Err(rejection) => Err((record.source, format!("{}:{}: {rejection}", record.file, record.line))),
+    };
+    let encoded: Vec<_> = records.par_iter().map(encode).collect();
+    let mut samples = Vec::with_capacity(encoded.len());
+    for encoded in encoded {
         match encoded {
-            Err(rejection) => losses.add(record, &rejection),
-            Ok(encoded) => {
+            Err((source, problem)) => losses.add(source, problem),
+            Ok((tokens, sample)) => {
                 if let Some(counts) = counts.as_deref_mut() {
-                    let line = counts.entry(record.source.clone()).or_default();
-                    line.samples += 1;
-                    line.tokens += encoded.input_ids.len() as u64;
-                    line.supervised_tokens += encoded.supervised_tokens() as u64;
-                    line.truncated_samples += u64::from(encoded.truncated_tokens > 0);
-                    line.truncated_tokens += encoded.truncated_tokens as u64;
+                    *counts.entry(sample.origin.source.clone()).or_default() += tokens;
                 }
-                samples.push(Sample::new(record, encoded));
+                samples.push(sample);
             }
         }
     }
@@ -96,14 +96,13 @@ struct Losses {
 }
 
 impl Losses {
-    fn add(&mut self, record: &MixedRecord, rejection: &medley_chat::Rejection) {
-        let first = || format!("{}:{}: {rejection}", record.file, record.line);
-        self.sources.entry(record.source.clone()).or_insert_with(|| (0, first())).0 += 1;
+    fn add(&mut self, source: String, problem: String) {
+        self.sources.entry(source).or_insert_with(|| (0, problem)).0 += 1;
     }
 
-    fn judge(&self, records: &[MixedRecord], chat: &ChatSpec) -> miette::Result<()> {
+    fn judge(&self, records: &Samples, chat: &ChatSpec) -> miette::Result<()> {
         for (source, (lost, first)) in &self.sources {
-            let chosen = records.iter().filter(|record| &record.source == source).count();
+            let chosen = records.origins().filter(|(known, _)| known == source).count();
             let line = format!("{lost} of {chosen} samples of `{source}` cannot be used, the first is {first}");
             if *lost as f64 > TOLERATED_LOSS * chosen as f64 {
                 let help =

@@ -9,8 +9,8 @@ use miette::{
     SourceCode, SourceSpan, SpanContents,
 };
 
-/// An error whose text may end in a line `hint: …`, shown apart, with the causes that its text does not name.
-pub fn report(error: impl Error) -> Report {
+/// An error with its help, and the causes that its text does not name.
+pub fn report(error: impl Diagnostic) -> Report {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -20,9 +20,11 @@ pub fn report(error: impl Error) -> Report {
         }
         cause = inner.source();
     }
-    let (problem, hint) = text.split_once("\n  hint: ").unwrap_or((&text, ""));
-    let diagnostic = MietteDiagnostic::new(problem);
-    Report::new(if hint.is_empty() { diagnostic } else { diagnostic.with_help(hint) })
+    let diagnostic = MietteDiagnostic::new(text);
+    Report::new(match error.help() {
+        Some(help) => diagnostic.with_help(help.to_string()),
+        None => diagnostic,
+    })
 }
 
 /// Gives error reports colours if standard error has colours.

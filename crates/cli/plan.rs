@@ -52,6 +52,7 @@ pub fn run(args: PlanArgs) -> miette::Result<()> {
     let exam = RecipeExam::checked(&resolved, &tokenizer, config.max_position_embeddings)?;
     let mut mix = mix_recipe(&resolved, &tokenizer, &exam.papers)?;
     let (samples, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
+    mix.release_samples();
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let budget = args.budget.map(Budget::given).or_else(|| Budget::of(kind));
     let dtype = kind.dtype(requested(recipe.model.dtype)).map_err(report)?;

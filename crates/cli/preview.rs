@@ -77,7 +77,8 @@ pub fn run(args: PreviewArgs) -> miette::Result<()> {
             make_small(&mut resolved, args.source.as_deref(), samples)?;
             let mix = mix_recipe(&resolved, &tokenizer, &papers(&resolved)?)?;
             let mut learned = false;
-            for (number, record) in take_turns(&mix.train, samples).into_iter().enumerate() {
+            let records = mix.train.records();
+            for (number, record) in take_turns(&records, samples).into_iter().enumerate() {
                 learned |= show.record(record, &format!("{}", number + 1), None)?;
             }
             learned
@@ -110,7 +111,7 @@ fn show_steps(resolved: &Resolved, show: &Show<'_>, steps: RangeInclusive<usize>
     for step in steps {
         for (number, index) in batches.step(step - 1).into_iter().enumerate() {
             let origin = &train[index].origin;
-            let record = records[&(origin.key, origin.copy)];
+            let record = &records[&(origin.key, origin.copy)];
             learned |= show.record(record, &format!("step {step}, {}", number + 1), Some(step))?;
         }
     }

@@ -7,13 +7,14 @@ use burn::tensor::DType;
 use console::style;
 use indicatif::HumanDuration;
 use medley_chat::ChatTokenizer;
+use medley_files::with_help;
 use medley_mixer::Mix;
 use medley_mixer::lineage::Lock;
 use medley_mixture::TrainingOrder;
 use medley_model::{DeviceKind, DeviceRequest, RunDevice, device};
 use medley_recipe::{DtypeSpec, Resolved, TrainResult, TrainSpec};
 use medley_run::{RunDir, RunState, Status};
-use medley_trainer::{Identity, Sample, TrainInput, TrainOutcome};
+use medley_trainer::{Card, Identity, Sample, TrainInput, TrainOutcome};
 use miette::{IntoDiagnostic, miette};
 
 use crate::base::{FoundBase, find_base};
@@ -88,6 +89,7 @@ struct Prepared {
     tokenizer: ChatTokenizer,
     exam: RecipeExam,
     mix: Mix,
+    card: Card,
     order: TrainingOrder,
     train: Vec<Sample>,
     validation: Vec<Sample>,
@@ -116,7 +118,7 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
         // `trained` is kept: after a failed exam, continuing the run repeats only the exam.
-        let failed = RunState { error: Some(error.to_string()), ..latest.with_status(Status::Failed) };
+        let failed = RunState { error: Some(with_help(&**error)), ..latest.with_status(Status::Failed) };
         // A state that cannot be written, as on a full disk, must not hide the error.
         let _ = run_dir.write_state(&failed);
     }
@@ -143,12 +145,29 @@ fn prepare(args: &TrainArgs) -> miette::Result<Prepared> {
     lock.map_or(Ok(()), |lock| lock.check(mix.manifest())).map_err(report)?;
     let (train, validation) = encode(&mut mix, &tokenizer, &recipe.chat)?;
     say_ledger(&mix.ledger);
+    let card = card(recipe, &base.base, &mix);
+    // Training needs the encoded samples alone.
+    mix.release_samples();
     let order = TrainingOrder::of(&recipe.mix).map_err(report)?;
     let template = medley_run::hash_files(tokenizer.files()).into_diagnostic()?;
     let train_hash = recipe.train_hash(&mix.manifest().mix_hash, &base.hash, &template);
     let identity =
         Identity { data: mix.manifest().mix_hash.clone(), weights: base.hash.clone(), recipe: train_hash.clone() };
-    Ok(Prepared { device, dtype, base, tokenizer, exam, mix, order, train, validation, identity, train_hash, resolved })
+    Ok(Prepared {
+        device,
+        dtype,
+        base,
+        tokenizer,
+        exam,
+        mix,
+        card,
+        order,
+        train,
+        validation,
+        identity,
+        train_hash,
+        resolved,
+    })
 }
 
 /// The device, with a note where it is slower than expected; the log has the full reason.
@@ -290,7 +309,6 @@ fn train_and_examine(
 }
 
 fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunDir) -> miette::Result<TrainOutcome> {
-    let recipe = &prepared.resolved.recipe;
     let input = TrainInput {
         spec,
         base: prepared.base.base.clone(),
@@ -306,7 +324,7 @@ fn train(args: &TrainArgs, prepared: &Prepared, spec: &TrainSpec, run_dir: &RunD
         tokenizer_tokens: prepared.tokenizer.vocab_size(),
         identity: prepared.identity.clone(),
         resume: args.resume,
-        card: card(recipe, &prepared.base.base, &prepared.mix),
+        card: prepared.card.clone(),
     };
     let progress = TrainProgress::new(run_dir);
     let outcome = stop::with_a_checkpoint(|| medley_trainer::train(&input, &progress)).map_err(report);

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 /// Why a tokenizer cannot be had from a directory, or a set of samples cannot be trained on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ChatError {
     /// A file that must be there is not.
-    #[error("{}: no such file; {hint}", path.display())]
+    #[error("{}: no such file", path.display())]
+    #[diagnostic(help("{hint}"))]
     Missing {
         /// The file looked for.
         path: PathBuf,
@@ -15,6 +16,7 @@ pub enum ChatError {
     },
     /// A file is there but cannot be read.
     #[error("{}: {source}", path.display())]
+    #[diagnostic(help("check the file's permissions and the disk"))]
     Read {
         /// The file.
         path: PathBuf,
@@ -23,6 +25,7 @@ pub enum ChatError {
     },
     /// A file is read but is not what it should be.
     #[error("{}: {message}", path.display())]
+    #[diagnostic(help("take the file from the model's repository again"))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -31,13 +34,14 @@ pub enum ChatError {
     },
     /// The template cannot render a conversation.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Rejected(#[from] Rejection),
     /// The tokenizer knows more ids than the embedding has rows.
     #[error(
         "the tokenizer has {vocab_size} ids but the model's embedding only {embedding_rows} rows: an id from \
-         {embedding_rows} on has no weights; use the tokenizer that belongs to the model, or a model with a larger \
-         `vocab_size`"
+         {embedding_rows} on has no weights"
     )]
+    #[diagnostic(help("use the tokenizer that belongs to the model, or a model with a larger `vocab_size`"))]
     VocabularyTooLarge {
         /// Largest id of the tokenizer plus one.
         vocab_size: usize,
@@ -45,16 +49,17 @@ pub enum ChatError {
         embedding_rows: usize,
     },
     /// No sample teaches the model to stop.
-    #[error(
-        "no sample supervises an end-of-turn token ({tokens}): the trained model would never stop; the chat template \
-         closes no assistant turn, or every answer is cut off at `chat.max_tokens`"
-    )]
+    #[error("no sample supervises an end-of-turn token ({tokens}): the trained model would never stop")]
+    #[diagnostic(help(
+        "either the chat template closes no assistant turn, or every answer is cut off: raise `chat.max_tokens`"
+    ))]
     EndOfTurnNeverSupervised {
         /// The tokens that end a turn, as text.
         tokens: String,
     },
     /// A sample has nothing to learn from.
-    #[error("sample {index} (of {total}) has no supervised token: {begin:?}…; leave it out of the data")]
+    #[error("sample {index} (of {total}) has no supervised token: {begin:?}…")]
+    #[diagnostic(help("leave it out of the data"))]
     NothingSupervised {
         /// Place of the sample, from 0.
         index: usize,
@@ -65,6 +70,7 @@ pub enum ChatError {
     },
     /// There is no sample at all.
     #[error("there is no sample to train on")]
+    #[diagnostic(help("check the filters and the size of the mix"))]
     NoSamples,
     /// A text template does not compile or render; names the line.
     #[error("{0}")]
@@ -75,7 +81,7 @@ pub enum ChatError {
 }
 
 /// Why one sample cannot be used. Counted, never fatal by itself.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum Rejection {
     /// The chat template raises an error of its own.
     #[error("the chat template refuses the conversation: {message}")]
@@ -84,9 +90,8 @@ pub enum Rejection {
         message: String,
     },
     /// Question, template and a beginning of the answer are longer than allowed, whatever is cut.
-    #[error(
-        "{prompt_tokens} tokens of question and template leave no room for an answer in {max_tokens}; raise the limit"
-    )]
+    #[error("{prompt_tokens} tokens of question and template leave no room for an answer in {max_tokens}")]
+    #[diagnostic(help("raise `chat.max_tokens`, or leave the conversation out"))]
     TooLong {
         /// Tokens before the answer, after everything that may be cut was cut.
         prompt_tokens: usize,

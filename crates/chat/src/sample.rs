@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::error::{ChatError, Rejection};
 use crate::message::{Message, Role};
 use crate::spans::Layout;
@@ -75,15 +73,6 @@ impl ChatTokenizer {
     /// Why this sample cannot be used; see [`Rejection`].
     pub fn encode_sample(&self, messages: &[Message], max_tokens: usize) -> Result<EncodedSample, Rejection> {
         Ok(self.trace_sample(messages, max_tokens)?.sample)
-    }
-
-    /// As [`encode_sample`](Self::encode_sample) for many, on all processors; the order is that of `samples`.
-    pub fn encode_samples<S: AsRef<[Message]> + Sync>(
-        &self,
-        samples: &[S],
-        max_tokens: usize,
-    ) -> Vec<Result<EncodedSample, Rejection>> {
-        samples.par_iter().map(|messages| self.encode_sample(messages.as_ref(), max_tokens)).collect()
     }
 
     /// Encodes a prompt in at most `max_tokens` tokens; passages are cut first, then long user turns in their middle,

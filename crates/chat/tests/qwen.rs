@@ -288,17 +288,6 @@ fn gates_stop_what_cannot_be_learned() {
 }
 
 #[test]
-fn samples_encoded_in_parallel_keep_their_order() {
-    let Some(qwen) = qwen() else { return };
-    let samples: Vec<Vec<Message>> =
-        (0..200).map(|number| vec![user(&format!("第{number}题")), assistant(&passage(number % 7 + 1))]).collect();
-    let parallel = qwen.encode_samples(&samples, 64);
-    for (messages, encoded) in samples.iter().zip(parallel) {
-        assert_eq!(encoded, qwen.encode_sample(messages, 64));
-    }
-}
-
-#[test]
 fn the_preview_shows_what_is_read_learned_and_cut() {
     let Some(qwen) = qwen() else { return };
     let style = PreviewStyle { colour: false, width: 1000, cut_width: 40 };

@@ -79,7 +79,7 @@ pub fn run(args: &MakeArgs, json: bool) -> miette::Result<ExitCode> {
     } else {
         print!("{}", mix.ledger);
     }
-    progress::say(format!("wrote {} samples to {}", mix.train.count(), out.join("mix.jsonl").display()));
+    progress::say(format!("wrote {} samples to {}", mix.train.len(), out.join("mix.jsonl").display()));
     if args.report {
         page::write(&MixFolder::open(out).map_err(report)?, false)?;
     }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use medley_mixture::MixError;
+use miette::Diagnostic as _;
 
 /// What can go wrong with an exam. Every message says where and how to mend it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EvalError {
     /// An item is not as it must be.
-    #[error("{place}: `{key}` {reason}\n  hint: {hint}")]
+    #[error("{place}: `{key}` {reason}")]
+    #[diagnostic(help("{hint}"))]
     Item {
         /// File with line or record number.
         place: String,
@@ -20,7 +22,8 @@ pub enum EvalError {
         hint: String,
     },
     /// A record of another layout cannot be read.
-    #[error("{place}: {problem}\n  hint: {hint}")]
+    #[error("{place}: {problem}")]
+    #[diagnostic(help("{hint}"))]
     Record {
         /// File with line or record number.
         place: String,
@@ -30,7 +33,8 @@ pub enum EvalError {
         hint: String,
     },
     /// A file of items, a template or an answer file cannot be used.
-    #[error("{}: {reason}\n  hint: {hint}", path.display())]
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help("{hint}"))]
     File {
         /// The file, or the pattern that found none.
         path: PathBuf,
@@ -40,7 +44,8 @@ pub enum EvalError {
         hint: String,
     },
     /// Papers that are missing or unreadable.
-    #[error("{problem}\n  hint: {hint}")]
+    #[error("{problem}")]
+    #[diagnostic(help("{hint}"))]
     Papers {
         /// The problem with file and line.
         problem: String,
@@ -48,10 +53,8 @@ pub enum EvalError {
         hint: String,
     },
     /// The prompt template omits a part of an item.
-    #[error(
-        "item {id}: the prompt template {template} does not show its {part} ({book} book)\n  \
-         hint: write the whole {part} into the template (exam.prompt), for every kind of item and book"
-    )]
+    #[error("item {id}: the prompt template {template} does not show its {part} ({book} book)")]
+    #[diagnostic(help("write the whole {part} into the template (exam.prompt), for every kind of item and book"))]
     PartNotShown {
         /// The item.
         id: String,
@@ -63,10 +66,8 @@ pub enum EvalError {
         book: &'static str,
     },
     /// The model's context has no room for a prompt.
-    #[error(
-        "the model takes {context} tokens, exam.max_new_tokens = {answer} leaves no room for a prompt\n  \
-         hint: lower exam.max_new_tokens"
-    )]
+    #[error("the model takes {context} tokens, exam.max_new_tokens = {answer} leaves no room for a prompt")]
+    #[diagnostic(help("lower exam.max_new_tokens"))]
     NoRoom {
         /// Tokens of the model's context.
         context: usize,
@@ -74,7 +75,8 @@ pub enum EvalError {
         answer: usize,
     },
     /// Another process holds the exam's folder.
-    #[error("{}: another process ({holder}) sits an exam in this folder\n  hint: wait for it or stop it, or choose another folder with --out", path.display())]
+    #[error("{}: another process ({holder}) sits an exam in this folder", path.display())]
+    #[diagnostic(help("wait for it or stop it, or choose another folder with --out"))]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -82,7 +84,8 @@ pub enum EvalError {
         holder: String,
     },
     /// The answers that are already there belong to another exam.
-    #[error("{}: {reason}\n  hint: choose another folder with --out, or remove this one to begin anew", path.display())]
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help("choose another folder with --out, or remove this one to begin anew"))]
     Foreign {
         /// The answer file.
         path: PathBuf,
@@ -90,11 +93,8 @@ pub enum EvalError {
         reason: String,
     },
     /// A prompt does not fit even without its passages.
-    #[error(
-        "item {id}: its prompt without passages has {tokens} tokens, more than {bound} = {limit}\n  \
-         hint: {}, or leave the item out",
-        bound.hint(*tokens)
-    )]
+    #[error("item {id}: its prompt without passages has {tokens} tokens, more than {bound} = {limit}")]
+    #[diagnostic(help("{}, or leave the item out", bound.hint(*tokens)))]
     PromptTooLong {
         /// The item.
         id: String,
@@ -106,7 +106,8 @@ pub enum EvalError {
         bound: PromptLimit,
     },
     /// The tokenizer or the chat template refuses a prompt.
-    #[error("item {id}: {reason}\n  hint: mend the item's text, or leave the item out")]
+    #[error("item {id}: {reason}")]
+    #[diagnostic(help("mend the item's text, or leave the item out"))]
     Encode {
         /// The item.
         id: String,
@@ -114,10 +115,12 @@ pub enum EvalError {
         reason: String,
     },
     /// The model fails.
-    #[error("the model failed: {0}\n  hint: the answers so far are kept; sit the exam again to go on")]
+    #[error("the model failed: {0}")]
+    #[diagnostic(help("the answers so far are kept; sit the exam again to go on"))]
     Solver(String),
     /// Passages of one question cannot be given to another.
-    #[error("cannot exchange passages: {0}\n  hint: use papers with at least two items whose passages differ")]
+    #[error("cannot exchange passages: {0}")]
+    #[diagnostic(help("use papers with at least two items whose passages differ"))]
     Exchange(String),
 }
 
@@ -164,7 +167,11 @@ impl From<MixError> for EvalError {
                 let number = if record > line { format!("#{record}") } else { String::new() };
                 Self::Papers { problem: format!("{file}:{line}{number}: {problem}"), hint }
             }
-            other => Self::Papers { problem: other.to_string(), hint: "check exam.papers or --papers".to_owned() },
+            other => {
+                let hint = other.help().map(|hint| hint.to_string());
+                let hint = hint.unwrap_or_else(|| "check exam.papers or --papers".to_owned());
+                Self::Papers { problem: other.to_string(), hint }
+            }
         }
     }
 }

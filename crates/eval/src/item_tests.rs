@@ -1,3 +1,4 @@
+use medley_files::with_help;
 use serde_json::json;
 
 use super::*;
@@ -11,7 +12,7 @@ fn read(change: impl FnOnce(&mut Map<String, Value>)) -> Result<Item, String> {
     };
     change(&mut record);
     let place = Place { file: "exams/p.jsonl".to_owned(), number: 7, in_array: false };
-    Item::from_record(&record, &place).map_err(|error| error.to_string())
+    Item::from_record(&record, &place).map_err(|error| with_help(&error))
 }
 
 fn set(key: &'static str, value: Value) -> Result<Item, String> {
@@ -58,7 +59,7 @@ fn every_fault_is_named_with_file_line_and_key() {
         let message = set(key, value.clone()).expect_err("the item is bad");
         let start = format!("exams/p.jsonl:7: `{key}");
         assert!(
-            message.starts_with(&start) && message.contains(expected) && message.contains("hint:"),
+            message.starts_with(&start) && message.contains(expected) && message.contains("help:"),
             "{value}: {message}"
         );
     }

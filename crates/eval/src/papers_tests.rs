@@ -1,5 +1,6 @@
 use std::io::Write;
 
+use medley_files::with_help;
 use medley_mixture::SourcePart;
 
 use super::*;
@@ -19,12 +20,12 @@ impl Folder {
     fn load(&self, patterns: &[&str]) -> Result<Papers, String> {
         let part = |pattern: &&str| SourcePart { path: (*pattern).to_owned(), ..SourcePart::default() };
         let parts: Vec<SourcePart> = patterns.iter().map(part).collect();
-        load_papers(&parts, self.0.path(), None).map_err(|error| error.to_string())
+        load_papers(&parts, self.0.path(), None).map_err(|error| with_help(&error))
     }
 
     fn refusal(&self, pattern: &str) -> String {
         let message = self.load(&[pattern]).expect_err("the paper is bad");
-        assert!(message.contains("hint: "), "{message}");
+        assert!(message.contains("help: "), "{message}");
         message
     }
 }

@@ -1,3 +1,5 @@
+use medley_files::with_help;
+
 use super::*;
 use crate::test_codec::Characters;
 
@@ -107,6 +109,6 @@ fn a_bad_template_is_refused_by_name() {
         let error = PromptTemplate::load("my.txt", folder.path()).expect_err("the template is bad").to_string();
         assert!(error.starts_with("my.txt: ") && error.contains(expected), "{error}");
     }
-    let error = PromptTemplate::load("absent.txt", folder.path()).expect_err("there is no file").to_string();
-    assert!(error.contains("absent.txt") && error.contains("hint: exam.prompt is"), "{error}");
+    let error = with_help(&PromptTemplate::load("absent.txt", folder.path()).expect_err("there is no file"));
+    assert!(error.contains("absent.txt") && error.contains("help: exam.prompt is"), "{error}");
 }

@@ -9,16 +9,18 @@ use std::time::Duration;
 pub const LOCK_FILE: &str = ".lock";
 
 /// Why a folder cannot be locked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LockError {
     /// Another process holds the lock.
     #[error("another process ({holder}) works in this folder")]
+    #[diagnostic(help("wait for it or stop it, or choose another folder"))]
     Held {
         /// The content of the lock file: process ID and work.
         holder: String,
     },
     /// The lock file cannot be created or locked.
     #[error("{}: {error}", path.display())]
+    #[diagnostic(help("check the permissions of the folder"))]
     Io {
         /// The lock file.
         path: PathBuf,

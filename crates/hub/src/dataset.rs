@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::error::HubError;
 use crate::splits;
 
 /// Data set files of a hub, on the local disk.
@@ -39,7 +40,6 @@ pub trait DatasetHub: Sync {
     /// Returns the requested files; downloads those that are not cached.
     ///
     /// # Errors
-    /// The problem, with a hint.
-    fn dataset_files(&self, request: &DatasetRequest<'_>)
-    -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>>;
+    /// Those of [`crate::Hub::dataset_files`].
+    fn dataset_files(&self, request: &DatasetRequest<'_>) -> Result<HubFiles, HubError>;
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 /// Why files of a hub cannot be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum HubError {
     /// Not an id at all.
     #[error("`{id}` is not the id of a {kind}: it has the form owner/name")]
+    #[diagnostic(help("write owner/name as on the hub, or the path of a local folder with a leading ./"))]
     BadId {
         /// Model or data set.
         kind: &'static str,
@@ -15,9 +16,10 @@ pub enum HubError {
     },
     /// The hub wants a token, or another one. It answers so for what does not exist, too.
     #[error(
-        "the hub denies access to {kind} `{id}` (HTTP {status}): it is private, gated, or does not exist{}\n  hint: {}",
-        suggestion(.nearest), access_hint(*.has_token, .page)
+        "the hub denies access to {kind} `{id}` (HTTP {status}): it is private, gated, or does not exist{}",
+        suggestion(.nearest)
     )]
+    #[diagnostic(help("{}", access_hint(*.has_token, .page)))]
     Denied {
         /// Model or data set.
         kind: &'static str,
@@ -33,7 +35,8 @@ pub enum HubError {
         nearest: Vec<String>,
     },
     /// There is no such repository.
-    #[error("there is no {kind} `{id}` at {endpoint}{}\n  hint: check the spelling of owner and name", suggestion(.nearest))]
+    #[error("there is no {kind} `{id}` at {endpoint}{}", suggestion(.nearest))]
+    #[diagnostic(help("check the spelling of owner and name"))]
     NotFound {
         /// Model or data set.
         kind: &'static str,
@@ -45,9 +48,8 @@ pub enum HubError {
         nearest: Vec<String>,
     },
     /// The repository has no such branch, tag or commit.
-    #[error(
-        "{kind} `{id}` has no revision `{revision}`\n  hint: name a branch, a tag or a whole commit hash; leave it out for `main`"
-    )]
+    #[error("{kind} `{id}` has no revision `{revision}`")]
+    #[diagnostic(help("name a branch, a tag or a whole commit hash; leave it out for `main`"))]
     NoRevision {
         /// Model or data set.
         kind: &'static str,
@@ -57,7 +59,8 @@ pub enum HubError {
         revision: String,
     },
     /// The repository has nothing that fits.
-    #[error("{kind} `{id}`: {problem}; it holds {}\n  hint: {hint}", listing(.files))]
+    #[error("{kind} `{id}`: {problem}; it holds {}", listing(.files))]
+    #[diagnostic(help("{hint}"))]
     NoFiles {
         /// Model or data set.
         kind: &'static str,
@@ -71,9 +74,8 @@ pub enum HubError {
         hint: String,
     },
     /// The hub cannot be reached, or fails by itself.
-    #[error(
-        "{endpoint} cannot be reached for `{id}`: {problem}\n  hint: check the connection; HF_ENDPOINT names another hub or mirror"
-    )]
+    #[error("{endpoint} cannot be reached for `{id}`: {problem}")]
+    #[diagnostic(help("check the connection; HF_ENDPOINT names another hub or mirror"))]
     Unreachable {
         /// The repository.
         id: String,
@@ -84,10 +86,13 @@ pub enum HubError {
     },
     /// The hub answers again and again that it cannot answer now.
     #[error(
-        "{endpoint} is too busy to answer about `{id}` (HTTP {status}){}\n  hint: run it again later, it goes on where it \
-         stopped; with HF_TOKEN set, Hugging Face's hub allows more requests",
+        "{endpoint} is too busy to answer about `{id}` (HTTP {status}){}",
         wait.map(|wait| format!(" and asks to wait {wait} s")).unwrap_or_default()
     )]
+    #[diagnostic(help(
+        "run it again later, it goes on where it stopped; with HF_TOKEN set, Hugging Face's hub allows more \
+         requests"
+    ))]
     Busy {
         /// The repository.
         id: String,
@@ -100,10 +105,13 @@ pub enum HubError {
     },
     /// The hub is not asked, and the cache lacks something.
     #[error(
-        "{kind} `{id}` is not in the cache and cannot be fetched ({why}): {what}; looked in {}\n  hint: connect once to \
-         fetch it, set HF_ENDPOINT to a hub or mirror that can be reached, or set HF_HOME or HF_HUB_CACHE to a cache that \
-         holds it", looked_in.display()
+        "{kind} `{id}` is not in the cache and cannot be fetched ({why}): {what}; looked in {}",
+        looked_in.display()
     )]
+    #[diagnostic(help(
+        "connect once to fetch it, set HF_ENDPOINT to a hub or mirror that can be reached, or set HF_HOME or \
+         HF_HUB_CACHE to a cache that holds it"
+    ))]
     NotCached {
         /// Model or data set.
         kind: &'static str,
@@ -118,9 +126,10 @@ pub enum HubError {
     },
     /// A download broke off, again and again.
     #[error(
-        "the download of `{file}` of `{id}` broke off: {got} of {expected} bytes{}\n  hint: run it again, it goes on where \
-         it stopped", problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
+        "the download of `{file}` of `{id}` broke off: {got} of {expected} bytes{}",
+        problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()
     )]
+    #[diagnostic(help("run it again, it goes on where it stopped"))]
     Truncated {
         /// The repository.
         id: String,
@@ -134,9 +143,8 @@ pub enum HubError {
         problem: Option<String>,
     },
     /// What arrived is not what the hub has.
-    #[error(
-        "`{file}` of `{id}` arrived damaged (SHA-256 {got}, not {expected}) and was thrown away\n  hint: run it again"
-    )]
+    #[error("`{file}` of `{id}` arrived damaged (SHA-256 {got}, not {expected}) and was thrown away")]
+    #[diagnostic(help("run it again"))]
     Damaged {
         /// The repository.
         id: String,
@@ -149,10 +157,12 @@ pub enum HubError {
     },
     /// The download is longer than announced.
     #[error(
-        "`{file}` of `{id}` is longer than {} and was discarded\n  hint: run it again; if that fails, the hub or mirror in \
-         HF_ENDPOINT sends other content than it lists",
+        "`{file}` of `{id}` is longer than {} and was discarded",
         announced.map_or_else(|| format!("{limit} bytes, the limit for a file of unknown length"), |bytes| format!("the {bytes} bytes that the hub announced"))
     )]
+    #[diagnostic(help(
+        "run it again; if that fails, the hub or mirror in HF_ENDPOINT sends other content than it lists"
+    ))]
     TooLong {
         /// The repository.
         id: String,
@@ -164,9 +174,8 @@ pub enum HubError {
         limit: u64,
     },
     /// The hub answers with something unexpected.
-    #[error(
-        "{endpoint} gives an answer about `{id}` that is not understood: {problem}\n  hint: HF_ENDPOINT should name a hub that speaks Hugging Face's protocol"
-    )]
+    #[error("{endpoint} gives an answer about `{id}` that is not understood: {problem}")]
+    #[diagnostic(help("HF_ENDPOINT should name a hub that speaks Hugging Face's protocol"))]
     Protocol {
         /// The repository.
         id: String,
@@ -176,7 +185,8 @@ pub enum HubError {
         problem: String,
     },
     /// The cache cannot be written or read.
-    #[error("{}: {source}\n  hint: HF_HOME or HF_HUB_CACHE can put the cache elsewhere", path.display())]
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("HF_HOME or HF_HUB_CACHE can put the cache elsewhere"))]
     Cache {
         /// The file.
         path: PathBuf,

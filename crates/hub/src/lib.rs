@@ -323,10 +323,7 @@ impl Hub {
 }
 
 impl DatasetHub for Hub {
-    fn dataset_files(
-        &self,
-        request: &DatasetRequest<'_>,
-    ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>> {
+    fn dataset_files(&self, request: &DatasetRequest<'_>) -> Result<HubFiles, HubError> {
         let Snapshot { commit, files, .. } = Hub::dataset_files(self, request)?;
         Ok(HubFiles { commit, files })
     }

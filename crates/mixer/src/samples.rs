@@ -1,44 +1,22 @@
 //! The samples of a mix, in order.
 
-use std::ops::Deref;
-use std::sync::OnceLock;
-
 use medley_mixture::MixedRecord;
 use medley_mixture::key::Key;
 use rayon::prelude::*;
 
 use crate::select::Candidate;
 
-/// Records of a mix, in order: a slice of them. Until it is asked for they are held as they were found, which is enough to
-/// write them; then all are built, by all threads.
+/// Samples of a mix, in order, as they were found in their files: enough to write them. A record is built when it is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     pools: Vec<Names>,
     samples: Vec<Sample>,
-    records: OnceLock<Vec<MixedRecord>>,
 }
 
-impl Deref for Samples {
-    type Target = [MixedRecord];
-
-    fn deref(&self) -> &[MixedRecord] {
-        self.records.get_or_init(|| self.samples.par_iter().map(|sample| self.record(sample)).collect())
-    }
-}
-
-impl<'a> IntoIterator for &'a Samples {
-    type Item = &'a MixedRecord;
-    type IntoIter = std::slice::Iter<'a, MixedRecord>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-/// Where they say the same in the same order.
+/// Whether they say the same in the same order.
 impl PartialEq for Samples {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.len() == other.len() && self.par_iter().eq(other.par_iter())
     }
 }
 
@@ -60,12 +38,40 @@ pub(crate) struct Sample {
 }
 
 impl Samples {
-    /// How many there are, without building them.
-    pub fn count(&self) -> usize {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// Keys and sources, without building the records.
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Builds one record after another.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = MixedRecord> + '_ {
+        self.samples.iter().map(|sample| self.record(sample))
+    }
+
+    /// Builds the records on all threads.
+    pub fn par_iter(&self) -> impl IndexedParallelIterator<Item = MixedRecord> + '_ {
+        self.samples.par_iter().map(|sample| self.record(sample))
+    }
+
+    /// Builds all records.
+    pub fn records(&self) -> Vec<MixedRecord> {
+        self.par_iter().collect()
+    }
+
+    /// Source and file of every sample, without building records.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.samples.iter().map(|sample| {
+            let names = &self.pools[sample.pool];
+            (names.pool.as_str(), names.files[sample.candidate.file].as_str())
+        })
+    }
+
+    /// Keys and sources, without building records.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (Key, &str)> {
         self.samples.iter().map(|sample| (sample.key, self.pools[sample.pool].pool.as_str()))
     }

@@ -126,8 +126,8 @@ fn the_file_and_the_training_have_the_order_that_is_asked_for() {
         let mixed = run(folder.path(), &spec).expect("mixed");
         let order = TrainingOrder::of(&spec).expect("an order");
         let place = |record: &medley_mixture::MixedRecord| medley_mixture::training_place(1, 0, record.key, 0);
-        let samples: Vec<(&str, u128)> =
-            mixed.train.iter().map(|record| (record.source.as_str(), place(record))).collect();
+        let records = mixed.train.records();
+        let samples: Vec<(&str, u128)> = records.iter().map(|record| (record.source.as_str(), place(record))).collect();
         let trained: Vec<&str> = order.sorted(&samples).into_iter().map(|index| samples[index].0).collect();
         let written: Vec<String> = mixed.train.iter().map(|record| record.source.clone()).collect();
         if spec.order != Order::Shuffled {

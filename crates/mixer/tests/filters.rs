@@ -369,8 +369,8 @@ fn real_html() {
     assert_eq!(rejected(&huatuo, Rejection::HtmlRemnant), 8, "seven with <br>, one with &quot;");
     let stripped = of("medical-western/huatuo26m_test.json.gz", Html::Strip);
     assert_eq!(line(&stripped).noted[&Rejection::HtmlRemnant].count, 8);
-    let texts = stripped.train.iter().flat_map(|record| &record.messages);
-    assert!(!texts.into_iter().any(|message| message.content.contains("<br") || message.content.contains("&quot;")));
+    let mut texts = stripped.train.iter().flat_map(|record| record.messages);
+    assert!(!texts.any(|message| message.content.contains("<br") || message.content.contains("&quot;")));
     let mut classics = filtered("knowledge/tcm_classics_14.jsonl.gz", html(Html::Drop));
     classics.parts[0].columns =
         Columns { instruction: Some("title".into()), output: Some("text".into()), ..Columns::default() };

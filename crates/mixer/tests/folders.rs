@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use medley_files::with_help;
 use medley_mixer::{MixContext, mix};
 use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
@@ -30,7 +31,7 @@ fn read_part(folder: &Path, part: SourcePart) -> Result<(String, u64), String> {
         sources: [("a".to_owned(), SourceSpec { parts: vec![part], ..SourceSpec::default() })].into_iter().collect(),
         ..MixSpec::default()
     };
-    let mixed = mix(&spec, &MixContext::new(folder)).map_err(|error| error.to_string())?;
+    let mixed = mix(&spec, &MixContext::new(folder)).map_err(|error| with_help(&error))?;
     let files: Vec<&str> = mixed.manifest().sources["a"].files.iter().map(|file| file.file.as_str()).collect();
     Ok((files.join(" "), mixed.ledger.sources["a"].read))
 }
@@ -133,7 +134,7 @@ fn what_is_no_text_is_named_with_the_way_to_one() {
     ] {
         put(folder.path(), &format!("kinds/{name}"), &content);
         let message = read(folder.path(), &format!("kinds/{name}")).expect_err(name);
-        let (problem, hint) = message.split_once("\n  hint: ").expect("a hint");
+        let (problem, hint) = message.split_once("\n  help: ").expect("a hint");
         assert!(problem.contains(named) && hint.contains(way), "{name}: {message}");
         // A folder of it alone is refused alike, if the suffix is known.
         put(folder.path(), &format!("only-{name}/x/{name}"), &content);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use medley_files::with_help;
 use medley_mixer::{Mix, MixContext, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
@@ -31,7 +32,7 @@ fn run(folder: &Path, path: &str) -> Result<Mix, MixError> {
 fn refused(name: &str, content: &[u8]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(name), content).expect("written");
-    run(folder.path(), name).err().map_or_else(|| panic!("{name} was accepted"), |error| error.to_string())
+    run(folder.path(), name).err().map_or_else(|| panic!("{name} was accepted"), |error| with_help(&error))
 }
 
 fn rows(count: usize) -> String {
@@ -99,7 +100,7 @@ fn broken_content_names_file_and_record() {
     ] {
         let message = refused("a.jsonl", &content);
         assert!(message.contains(expected), "expected {expected}: {message}");
-        assert!(message.contains("\n  hint: "), "{message}");
+        assert!(message.contains("\n  help: "), "{message}");
     }
     let table = refused("a.csv", b"question,answer\nq,a\n\"q\n,a\n");
     assert!(table.starts_with("a.csv:3: record 2: a quote opens in this row and is never closed"), "{table}");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use medley_files::with_help;
 use medley_mixer::lineage::{Explanation, Lock, Verification, explain, verify};
 use medley_mixer::{MixContext, mix};
 use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation};
@@ -88,8 +89,8 @@ fn a_lock_holds_the_sources() {
     lock.check(renamed.manifest()).expect("the same bytes under another name");
     put(folder, "a.jsonl", &lines("甲", 61));
     let changed = mix(&spec(30), &MixContext::new(folder)).expect("mixed");
-    let error = lock.check(changed.manifest()).expect_err("another file").to_string();
-    assert!(error.contains("a: a.jsonl changed") && error.contains("hint: "), "{error}");
+    let error = with_help(&lock.check(changed.manifest()).expect_err("another file"));
+    assert!(error.contains("a: a.jsonl changed") && error.contains("help: "), "{error}");
     assert!(!error.contains("b9.jsonl"), "{error}");
 }
 
@@ -129,14 +130,14 @@ fn every_record_of_a_mix_and_every_one_that_is_not_is_explained() {
         assert_eq!(found.messages, record.messages);
         assert_eq!((&found.places[0].source, found.places[0].line), (&record.source, record.line), "{found:?}");
     }
-    for record in &mixed.validation {
+    for record in mixed.validation.iter() {
         let found = explained(folder, &record.key.to_string());
         assert!(!found.in_mix && found.steps[found.steps.len() - 2].starts_with("held out for validation, as 10 %"));
     }
     // Every record of a pool that could be chosen and is not has a rank beyond what is taken.
     let taken = mixed.ledger.sources["b"].chosen as usize;
     let lines_of_b: Vec<u64> =
-        mixed.train.iter().chain(&mixed.validation).filter(|r| r.source == "b").map(|r| r.line).collect();
+        mixed.train.iter().chain(mixed.validation.iter()).filter(|r| r.source == "b").map(|r| r.line).collect();
     let left = (1..=20u64).filter(|line| !lines_of_b.contains(line));
     let mut ranks: Vec<usize> = left
         .filter_map(|line| {

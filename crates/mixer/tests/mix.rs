@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use medley_chat::Role;
-use medley_hub::{DatasetHub, DatasetRequest, HubFiles};
-use medley_mixer::{Mix, MixContext, mix};
+use medley_files::with_help;
+use medley_hub::{DatasetHub, DatasetRequest, HubError, HubFiles};
+use medley_mixer::{Mix, MixContext, Samples, mix};
 use medley_mixture::{
     Columns, MixError, MixSpec, MixedRecord, MixtureNode, MixtureRatio, OnShortage, Rejection, SourcePart, SourceSpec,
     Validation, content_id,
@@ -57,8 +58,8 @@ fn put(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
     fs::write(folder.join(name), content).expect("written");
 }
 
-fn questions(records: &[MixedRecord]) -> Vec<&str> {
-    records.iter().map(|record| record.messages[0].content.as_str()).collect()
+fn questions(samples: &Samples) -> Vec<String> {
+    samples.iter().map(|record| record.messages[0].content.clone()).collect()
 }
 
 fn packed(content: &str) -> Vec<u8> {
@@ -77,7 +78,7 @@ fn a_record_in_two_pools_belongs_to_the_first_whether_chosen_or_not() {
     assert_eq!((a.read, a.available, a.duplicates_within, a.duplicates_across.len()), (100, 100, 0, 0));
     assert_eq!((b.read, b.available, b.duplicates_within, b.duplicates_across["a"]), (110, 50, 10, 50));
     let of_b = mix.train.iter().filter(|record| record.source == "b");
-    let first = |record: &MixedRecord| -> usize {
+    let first = |record: MixedRecord| -> usize {
         record.messages[0].content.trim_start_matches("题问题").parse().expect("a number")
     };
     assert!(of_b.map(first).all(|number| number >= 100));
@@ -99,7 +100,7 @@ fn a_wrong_guess_of_how_many_records_there_are_changes_no_sample() {
 
     let sample = |size: usize, file: &str| {
         let mix = mixed(folder.path(), &spec(size, &[("a", 1, file)]));
-        questions(&mix.train).into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
+        questions(&mix.train).into_iter().collect::<BTreeSet<_>>()
     };
     assert_eq!(sample(300, "uneven.jsonl"), sample(300, "even.jsonl"));
     let (mut with_copies, of_the_rare) = (sample(300, "copies.jsonl"), sample(300, "rare.jsonl"));
@@ -113,7 +114,7 @@ fn the_written_record_keeps_its_own_text_and_place() {
     let record = serde_json::json!({ "instruction": "⽤药　Ａ", "input": "甲\r\n乙", "output": " 答 " });
     put(folder.path(), "a.json", serde_json::to_string_pretty(&[&record]).expect("json"));
     let mix = mixed(folder.path(), &spec(1, &[("a", 1, "a.json")]));
-    let record = &mix.train[0];
+    let record = &mix.train.records()[0];
     assert_eq!(record.messages[0].content, "⽤药　Ａ\n甲\r\n乙");
     assert_eq!(
         record.messages[0].passage.as_ref().map(|range| &record.messages[0].content[range.clone()]),
@@ -145,10 +146,10 @@ fn an_object_of_records_is_a_pool() {
         ..Columns::default()
     };
     let mix = mixed(folder.path(), &spec);
-    assert_eq!((mix.ledger.sources["a"].read, mix.train.count()), (5000, 4000));
+    assert_eq!((mix.ledger.sources["a"].read, mix.train.len()), (5000, 4000));
     assert_eq!(mix.ledger.sources["a"].read_as[0].layout, "JSON object of records");
     let lines: BTreeSet<u64> = mix.train.iter().map(|record| (record.line - 2) % 8).collect();
-    assert_eq!((mix.train[0].messages[0].content.ends_with("\n甲\n乙"), lines.len()), (true, 1), "{lines:?}");
+    assert_eq!((mix.train.records()[0].messages[0].content.ends_with("\n甲\n乙"), lines.len()), (true, 1), "{lines:?}");
 }
 
 #[test]
@@ -221,12 +222,10 @@ fn validation_is_held_out_alike_for_every_seed_size_and_ratio() {
 struct OneSet(PathBuf);
 
 impl DatasetHub for OneSet {
-    fn dataset_files(
-        &self,
-        request: &DatasetRequest<'_>,
-    ) -> Result<HubFiles, Box<dyn std::error::Error + Send + Sync>> {
+    fn dataset_files(&self, request: &DatasetRequest<'_>) -> Result<HubFiles, HubError> {
         if request.id != "owner/name" || request.revision.is_some() {
-            return Err("404 Not Found".into());
+            let (id, endpoint) = (request.id.to_owned(), "https://hub".to_owned());
+            return Err(HubError::NotFound { kind: "data set", id, endpoint, nearest: Vec::new() });
         }
         Ok(HubFiles { commit: "c0ffee".to_owned(), files: vec![("data/a.jsonl".to_owned(), self.0.clone())] })
     }
@@ -240,13 +239,13 @@ fn hub_data_sets_are_named_by_commit_and_local_paths_win() {
     let context = MixContext { hub: Some(&hub), ..MixContext::new(folder.path()) };
     let take = |path| mix(&spec(2, &[("a", 1, path)]), &context);
     let fetched = take("owner/name").expect("fetched");
-    assert_eq!(fetched.train[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
+    assert_eq!(fetched.train.records()[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
     assert_eq!(fetched.manifest().sources["a"].files[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
     let error = take("owner/other").expect_err("unknown").to_string();
-    assert!(error.contains("source `a`: data set `owner/other`: 404 Not Found"), "{error}");
+    assert!(error.contains("source `a`: there is no data set `owner/other` at https://hub"), "{error}");
     fs::create_dir_all(folder.path().join("owner/name")).expect("a folder");
     put(folder.path(), "owner/name/b.jsonl", numbered("地", 0..3));
-    assert_eq!(take("owner/name").expect("local").train[0].file, "owner/name/b.jsonl");
+    assert_eq!(take("owner/name").expect("local").train.records()[0].file, "owner/name/b.jsonl");
 }
 
 #[test]
@@ -326,8 +325,8 @@ fn bad_input_names_the_place_and_the_remedy() {
         ("*.parquet", "source `a`: `*.parquet` matches no file", "relative to the recipe's folder"),
         ("owner/name", "`owner/name` is not a local path, and there is no hub", "local path"),
     ] {
-        let error = run(folder.path(), &spec(1, &[("a", 1, path)])).expect_err(path).to_string();
-        let (problem, hint) = error.split_once("\n  hint: ").expect("a hint");
+        let error = with_help(&run(folder.path(), &spec(1, &[("a", 1, path)])).expect_err(path));
+        let (problem, hint) = error.split_once("\n  help: ").expect("a hint");
         assert!(problem.contains(place), "{path}: {problem}");
         assert!(hint.contains(remedy), "{path}: {hint}");
         assert!(!problem.contains("/tmp/") || path == "missing.jsonl", "{problem}");
@@ -369,7 +368,7 @@ fn written_files_agree_with_the_manifest() {
         .lines()
         .map(|line| serde_json::from_str(line).expect("a record"))
         .collect();
-    assert_eq!(read, *mix.train);
+    assert_eq!(read, mix.train.records());
     let json = fs::read_to_string(out.join("manifest.json")).expect("readable");
     assert_eq!(serde_json::from_str::<medley_mixture::Manifest>(&json).expect("a manifest"), *mix.manifest());
     let mut names: Vec<_> =
@@ -446,11 +445,11 @@ fn pool() -> impl Strategy<Value = Vec<usize>> {
 }
 
 fn what_it_says(mix: &Mix) -> Vec<(String, String, u128)> {
-    let said = |record: &MixedRecord| {
+    let said = |record: MixedRecord| {
         let text = record.messages.iter().map(|message| message.content.clone()).collect::<Vec<_>>().join("|");
-        (record.source.clone(), text, record.key.0)
+        (record.source, text, record.key.0)
     };
-    mix.train.iter().chain(&mix.validation).map(said).collect()
+    mix.train.iter().chain(mix.validation.iter()).map(said).collect()
 }
 
 proptest! {
@@ -500,8 +499,8 @@ proptest! {
             prop_assert_eq!(line.read, sum);
         }
         prop_assert_eq!(large.train.len() as u64, large.ledger.chosen);
-        let inside: HashSet<_> = large.train.iter().map(|record| (&record.source, record.key)).collect();
-        prop_assert!(small.train.iter().all(|record| inside.contains(&(&record.source, record.key))));
+        let inside: HashSet<_> = large.train.iter().map(|record| (record.source, record.key)).collect();
+        prop_assert!(small.train.iter().all(|record| inside.contains(&(record.source, record.key))));
         let order: Vec<_> = large.train.iter().map(|record| record.key).filter(|key| small.train.iter().any(|r| r.key == *key)).collect();
         prop_assert_eq!(order, small.train.iter().map(|record| record.key).collect::<Vec<_>>(), "the order is nested too");
         let different: HashSet<_> = large.train.iter().map(|record| content_id(&record.messages)).collect();
@@ -519,8 +518,8 @@ fn the_message_columns_of_a_part_override_nothing_else() {
     spec.sources["a"].parts.push(SourcePart { path: "b.jsonl".into(), columns, ..SourcePart::default() });
     let mix = mixed(folder.path(), &spec);
     let answer =
-        mix.train.iter().find(|record| record.file == "b.jsonl").map(|record| record.messages[1].content.as_str());
-    assert_eq!(answer, Some("一\n二"));
+        mix.train.iter().find(|record| record.file == "b.jsonl").map(|record| record.messages[1].content.clone());
+    assert_eq!(answer.as_deref(), Some("一\n二"));
     assert_eq!(mix.manifest().sources["a"].files.iter().map(|file| file.part).collect::<Vec<_>>(), [0, 1]);
 }
 
@@ -529,7 +528,7 @@ fn an_empty_text_is_no_history() {
     let folder = folder();
     put(folder.path(), "a.jsonl", "{\"instruction\":\"甲？\",\"output\":\"乙\",\"history\":\"\"}\n");
     let mix = mixed(folder.path(), &spec(1, &[("a", 1, "a.jsonl")]));
-    assert_eq!(mix.train[0].messages.len(), 2);
+    assert_eq!(mix.train.records()[0].messages.len(), 2);
     put(folder.path(), "a.jsonl", "{\"instruction\":\"甲？\",\"output\":\"乙\",\"history\":\"丙\"}\n");
     let error = run(folder.path(), &spec(1, &[("a", 1, "a.jsonl")])).expect_err("no list").to_string();
     assert!(error.contains("a.jsonl:1") && error.contains("`history` is a text"), "{error}");
@@ -542,9 +541,9 @@ fn read_of(name: &str, content: &str) -> Result<(Vec<String>, String), String> {
     let epochs = [("a".to_owned(), 1.0)].into_iter().collect();
     let mix =
         run(folder.path(), &MixSpec { epochs, ..spec(0, &[("a", 1, name)]) }).map_err(|error| error.to_string())?;
-    let mut records: Vec<&MixedRecord> = mix.train.iter().collect();
+    let mut records = mix.train.records();
     records.sort_by_key(|record| record.record);
-    let turns = |record: &&MixedRecord| {
+    let turns = |record: &MixedRecord| {
         record.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("|")
     };
     let layouts = mix.ledger.sources["a"].read_as.iter().map(|as_| as_.layout.clone());

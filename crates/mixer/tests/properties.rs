@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use medley_files::with_help;
 use medley_mixer::{Mix, MixContext, mix};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
@@ -80,11 +81,11 @@ fn files(rows: &[(String, String)]) -> Vec<(&'static str, Vec<u8>)> {
 
 /// What a mix says, without where it was found.
 fn said(mix: &Mix) -> Vec<(String, u128, Vec<String>)> {
-    let record = |record: &medley_mixture::MixedRecord| {
+    let record = |record: medley_mixture::MixedRecord| {
         let texts = record.messages.iter().map(|message| message.content.clone()).collect();
-        (record.source.clone(), record.key.0, texts)
+        (record.source, record.key.0, texts)
     };
-    mix.train.iter().chain(&mix.validation).map(record).collect()
+    mix.train.iter().chain(mix.validation.iter()).map(record).collect()
 }
 
 fn adds_up(mix: &Mix) {
@@ -184,8 +185,8 @@ proptest! {
             Ok(mixed) => adds_up(&mixed),
             Err(MixError::Shortage(_)) => {}
             Err(error) => {
-                let error = error.to_string();
-                prop_assert!(error.starts_with(name) && error.contains("\n  hint: "), "{}", error);
+                let error = with_help(&error);
+                prop_assert!(error.starts_with(name) && error.contains("\n  help: "), "{}", error);
             }
         }
     }

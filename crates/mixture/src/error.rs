@@ -8,16 +8,18 @@ use crate::spec::Unit;
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// Why there is no mix.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum MixError {
     /// The mixture tree cannot be turned into counts.
     #[error("{0}")]
     Ratio(String),
     /// The mixture ratio names a source that is not described.
-    #[error("the mixture ratio names `{0}`, but there is no such source\n  hint: describe it under [sources.{0}]")]
+    #[error("the mixture ratio names `{0}`, but there is no such source")]
+    #[diagnostic(help("describe it under [sources.{0}]"))]
     UnknownSource(String),
     /// A path of a source leads nowhere.
-    #[error("source `{pool}`: {problem}\n  hint: {hint}")]
+    #[error("source `{pool}`: {problem}")]
+    #[diagnostic(help("{hint}"))]
     Source {
         /// The source.
         pool: String,
@@ -27,7 +29,8 @@ pub enum MixError {
         hint: String,
     },
     /// A file as a whole cannot be read.
-    #[error("{file}: {problem}\n  hint: {hint}")]
+    #[error("{file}: {problem}")]
+    #[diagnostic(help("{hint}"))]
     File {
         /// The file.
         file: String,
@@ -37,7 +40,8 @@ pub enum MixError {
         hint: String,
     },
     /// A record cannot be read.
-    #[error("{file}:{line}: record {record}: {problem}\n  hint: {hint}")]
+    #[error("{file}:{line}: record {record}: {problem}")]
+    #[diagnostic(help("{hint}"))]
     Record {
         /// The file.
         file: String,
@@ -52,9 +56,11 @@ pub enum MixError {
     },
     /// Pools with fewer records than their share.
     #[error("{}", shortage_message(.0))]
+    #[diagnostic(help("{}", shortage_remedy(.0)))]
     Shortage(Vec<Shortage>),
     /// A mix without samples.
-    #[error("the mix has no samples\n{}\n  hint: {hint}", .sources.join("\n"))]
+    #[error("the mix has no samples\n{}", .sources.join("\n"))]
+    #[diagnostic(help("{hint}"))]
     Empty {
         /// Each source with the counts of its records.
         sources: Vec<String>,
@@ -62,12 +68,14 @@ pub enum MixError {
         hint: String,
     },
     /// A mix that counts tokens, and nothing to count them with.
-    #[error(
-        "the mix counts tokens, but there is no tokenizer\n  hint: name the model in `model.base`: its tokenizer counts"
-    )]
+    #[error("the mix counts tokens, but there is no tokenizer")]
+    #[diagnostic(help("name the model in `model.base`: its tokenizer counts"))]
     NoTokenizer,
     /// Shares that are not what was asked for.
     #[error("{}", share_message(.missed, *.unit, *.tolerance))]
+    #[diagnostic(help(
+        "look at what was cut or lost in the ledger; `chat.max_tokens` decides what is cut, `mix.tolerance` how far a share may be off"
+    ))]
     Share {
         /// Each source that misses its share.
         missed: Vec<MissedShare>,
@@ -77,17 +85,16 @@ pub enum MixError {
         tolerance: f64,
     },
     /// A record that is asked about in no known way.
-    #[error(
-        "`{0}` is no key and no place of a record\n  hint: a key is the 32 digits of `key` in mix.jsonl; a place is FILE:LINE as the ledger writes it"
-    )]
+    #[error("`{0}` is no key and no place of a record")]
+    #[diagnostic(help("a key is the 32 digits of `key` in mix.jsonl; a place is FILE:LINE as the ledger writes it"))]
     Target(String),
     /// A record that is asked about and is nowhere.
-    #[error(
-        "no source has a record `{0}`\n  hint: the key is another for another `mix.seed`; a file is named as in manifest.json"
-    )]
+    #[error("no source has a record `{0}`")]
+    #[diagnostic(help("the key is another for another `mix.seed`; a file is named as in manifest.json"))]
     NotFound(String),
     /// Sources that are not what a lock says they were.
-    #[error("the sources are not those of {lock}:\n{}\n  hint: bring the files back, or mix without --locked to accept them", .changed.join("\n"))]
+    #[error("the sources are not those of {lock}:\n{}", .changed.join("\n"))]
+    #[diagnostic(help("bring the files back, or mix without --locked to accept them"))]
     Locked {
         /// The lock.
         lock: String,
@@ -95,7 +102,8 @@ pub enum MixError {
         changed: Vec<String>,
     },
     /// A shard cannot be merged.
-    #[error("{folder}: {problem}\n  hint: {hint}")]
+    #[error("{folder}: {problem}")]
+    #[diagnostic(help("{hint}"))]
     Shard {
         /// The shard's folder.
         folder: String,
@@ -104,15 +112,20 @@ pub enum MixError {
         /// How to mend it.
         hint: String,
     },
+    /// Near-duplicates are asked for, and a shard has only some of the records.
+    #[error("near-duplicates are found among all records, and a shard has only some of them")]
+    #[diagnostic(help("mix without shards, or leave `mix.near_duplicates` out"))]
+    NearDuplicatesInShards,
     /// The mix cannot be written.
     #[error("cannot write the mix: {0}")]
+    #[diagnostic(help("check the permissions and the free space of the --out folder"))]
     Write(#[from] std::io::Error),
     /// The samples exceed the memory.
     #[error(
-        "a mix of {samples} samples takes at least {:.1} GiB of memory, and {origin} has {:.1} GiB\n  hint: make `mix.size` (or \
-         `mix.epochs`) smaller: each repetition of a record takes memory",
+        "a mix of {samples} samples takes at least {:.1} GiB of memory, and {origin} has {:.1} GiB",
         *needed as f64 / GIB, *limit as f64 / GIB
     )]
+    #[diagnostic(help("make `mix.size` (or `mix.epochs`) smaller: each repetition of a record takes memory"))]
     Memory {
         /// Samples of the mix.
         samples: u128,
@@ -125,6 +138,7 @@ pub enum MixError {
     },
     /// The threads cannot be started.
     #[error("cannot start {threads} threads: {problem}")]
+    #[diagnostic(help("give fewer --threads, or raise the limit on processes (`ulimit -u`)"))]
     Threads {
         /// Threads asked for.
         threads: usize,
@@ -155,13 +169,16 @@ impl fmt::Display for Shortage {
 
 fn shortage_message(shortages: &[Shortage]) -> String {
     let lines: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
-    let remedy = if shortages.iter().any(|shortage| shortage.has == 0) {
+    lines.join("\n")
+}
+
+fn shortage_remedy(shortages: &[Shortage]) -> &'static str {
+    if shortages.iter().any(|shortage| shortage.has == 0) {
         "look at what was rejected in the empty pool, or name more data sets in its `path`"
     } else {
         "name more data sets in its `path`, make `mix.size` smaller, or say `mix.on_shortage = \"repeat\"` (records \
          come more than once, at most `mix.max_epochs` times) or `\"shrink\"` (a smaller mix of the same ratio)"
-    };
-    format!("{}\n  hint: {remedy}", lines.join("\n"))
+    }
 }
 
 /// A source whose share is not what was asked for.
@@ -185,10 +202,5 @@ fn share_message(missed: &[MissedShare], unit: Unit, tolerance: f64) -> String {
         )
     };
     let lines: Vec<String> = missed.iter().map(line).collect();
-    format!(
-        "{} (`mix.tolerance` is {:.2} %)\n  hint: look at what was cut or lost in the ledger; `chat.max_tokens` decides what is cut, \
-         `mix.tolerance` how far a share may be off",
-        lines.join("\n"),
-        tolerance * 100.0
-    )
+    format!("{} (`mix.tolerance` is {:.2} %)", lines.join("\n"), tolerance * 100.0)
 }

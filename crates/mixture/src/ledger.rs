@@ -1,8 +1,10 @@
 //! The ratio ledger: what was asked for and what became of it, at every stage.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use indexmap::IndexMap;
+use medley_chat::EncodedSample;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MissedShare, MixError};
@@ -150,6 +152,29 @@ pub struct TokenCounts {
     pub truncated_samples: u64,
     /// Tokens that were cut from them.
     pub truncated_tokens: u64,
+}
+
+impl TokenCounts {
+    /// Those of one sample.
+    pub fn of(sample: &EncodedSample) -> Self {
+        Self {
+            samples: 1,
+            tokens: sample.input_ids.len() as u64,
+            supervised_tokens: sample.supervised_tokens() as u64,
+            truncated_samples: u64::from(sample.truncated_tokens > 0),
+            truncated_tokens: sample.truncated_tokens as u64,
+        }
+    }
+}
+
+impl AddAssign for TokenCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.tokens += other.tokens;
+        self.supervised_tokens += other.supervised_tokens;
+        self.truncated_samples += other.truncated_samples;
+        self.truncated_tokens += other.truncated_tokens;
+    }
 }
 
 /// One source's line.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Errors of this crate. Every message says which file and key it is about and how to mend it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
+    #[diagnostic(help("check the path, the permissions of the file and the disk"))]
     Read {
         /// The file.
         path: PathBuf,
@@ -15,6 +16,7 @@ pub enum ModelError {
     },
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
+    #[diagnostic(help("check the permissions of the folder and the free space"))]
     Write {
         /// The file.
         path: PathBuf,
@@ -23,6 +25,7 @@ pub enum ModelError {
     },
     /// A file is not JSON.
     #[error("{} is not valid JSON: {source}", path.display())]
+    #[diagnostic(help("the file is damaged or incomplete: take it from the model's repository again"))]
     Json {
         /// The file.
         path: PathBuf,
@@ -31,6 +34,10 @@ pub enum ModelError {
     },
     /// A key of a configuration is missing or has a value that cannot be used.
     #[error("{}: `{key}` {problem}", path.display())]
+    #[diagnostic(help(
+        "the key describes the weights, so another value does not help: take a model or adapter that Medley \
+         supports"
+    ))]
     Config {
         /// The file.
         path: PathBuf,
@@ -41,6 +48,7 @@ pub enum ModelError {
     },
     /// A file of weights is damaged or not in the safetensors format.
     #[error("{} is not a readable safetensors file: {problem}", path.display())]
+    #[diagnostic(help("fetch or copy the file again; a Git LFS pointer is fetched with `git lfs pull`"))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -49,9 +57,10 @@ pub enum ModelError {
     },
     /// A `torch.save` file is damaged or not a dictionary of tensors.
     #[error(
-        "{} cannot be read: {problem}. Pickle files are parsed, never executed, and only dictionaries of tensors are \
-         supported; save it as .safetensors (PEFT's save_pretrained does)", path.display()
+        "{} cannot be read: {problem}. Pickle files are parsed, never executed, and only dictionaries of tensors are supported",
+        path.display()
     )]
+    #[diagnostic(help("save it as .safetensors (PEFT's save_pretrained does)"))]
     Pickle {
         /// The file.
         path: PathBuf,
@@ -60,6 +69,7 @@ pub enum ModelError {
     },
     /// The tensors of a checkpoint do not fit the model.
     #[error("the tensors in {} do not fit the model:{}", path.display(), list(problems))]
+    #[diagnostic(help("config.json and the weights must come from one model, complete with every shard"))]
     Tensors {
         /// The directory or file.
         path: PathBuf,
@@ -68,9 +78,10 @@ pub enum ModelError {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "{}: the {} weights are not finite: {count} of {elements} elements of {tensor} are NaN or infinite; the file is \
-         damaged or its training diverged, take an earlier checkpoint", path.display(), whose(path)
+        "{}: the {} weights are not finite: {count} of {elements} elements of {tensor} are NaN or infinite",
+        path.display(), whose(path)
     )]
+    #[diagnostic(help("the file is damaged or its training diverged: take an earlier checkpoint"))]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -82,9 +93,8 @@ pub enum ModelError {
         elements: usize,
     },
     /// A weight overflows the requested number format.
-    #[error(
-        "cannot write {}: {value} in {tensor} is beyond the range of f16 (65504); save in bf16 or f32", path.display()
-    )]
+    #[error("cannot write {}: {value} in {tensor} is beyond the range of f16 (65504)", path.display())]
+    #[diagnostic(help("save in bf16 or f32 (`train.save_dtype`)"))]
     BeyondFormat {
         /// The file.
         path: PathBuf,
@@ -95,6 +105,7 @@ pub enum ModelError {
     },
     /// A directory is not a model.
     #[error("{}: {problem}", path.display())]
+    #[diagnostic(help("name a folder with config.json, weights and tokenizer, a run, or a model id of the hub"))]
     NotAModel {
         /// The directory.
         path: PathBuf,
@@ -103,9 +114,13 @@ pub enum ModelError {
     },
     /// A LoRA configuration cannot be used.
     #[error("LoRA: {0}")]
+    #[diagnostic(help(
+        "check rank, alpha, dropout and target under [train.lora], or in the adapter's adapter_config.json"
+    ))]
     Lora(String),
     /// The requested device cannot be used.
     #[error("device `{request}`: {problem}")]
+    #[diagnostic(help("`--device cpu` works everywhere; see docs/devices.md"))]
     Device {
         /// What was asked for.
         request: String,

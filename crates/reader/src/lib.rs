@@ -23,8 +23,9 @@ use split::Splitter;
 pub use table::Table;
 
 /// What is wrong with a file or a record, before its place is known.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("{problem}")]
+#[diagnostic(help("{hint}"))]
 pub struct Problem {
     /// The error.
     pub problem: String,

@@ -60,8 +60,9 @@ impl ExamReport {
 }
 
 /// A report that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}\n  hint: sit the exam again (`medley exam --model … --out …`) to write the report anew")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error("{path}: {reason}")]
+#[diagnostic(help("sit the exam again (`medley exam --model … --out …`) to write the report anew"))]
 pub struct ReportError {
     /// The file.
     pub path: String,

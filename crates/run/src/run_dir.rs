@@ -8,13 +8,11 @@ use medley_files::{FolderLock, LOCK_FILE, LockError, atomic, interrupted_work};
 use crate::records::RunState;
 
 /// Errors of a run's folder.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RunDirError {
     /// Another process holds the lock.
-    #[error(
-        "{}: another process ({holder}) works in this run; wait for it or stop it, or choose another folder with --out",
-        path.display()
-    )]
+    #[error("{}: another process ({holder}) works in this run", path.display())]
+    #[diagnostic(help("wait for it or stop it, or choose another folder with --out"))]
     Locked {
         /// The run's folder.
         path: PathBuf,
@@ -23,6 +21,7 @@ pub enum RunDirError {
     },
     /// A folder that is not a run.
     #[error("{}: not a run folder: it has no readable run.json ({reason})", path.display())]
+    #[diagnostic(help("name the folder of a run, as `medley train` made it; `medley runs` lists them"))]
     NotARun {
         /// The folder.
         path: PathBuf,
@@ -30,13 +29,15 @@ pub enum RunDirError {
         reason: String,
     },
     /// A folder with other files.
-    #[error("{}: contains files but no run.json; choose an empty or new folder with --out", path.display())]
+    #[error("{}: contains files but no run.json", path.display())]
+    #[diagnostic(help("choose an empty or new folder with --out"))]
     Foreign {
         /// The folder.
         path: PathBuf,
     },
     /// Error of the file system.
     #[error("{}: {error}", path.display())]
+    #[diagnostic(help("check the path, its permissions and the free space"))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -9,6 +9,7 @@ use medley_hub::{DatasetHub, DatasetRequest};
 use medley_mixture::MixError;
 use medley_mixture::spec::{SourcePart, SourceSpec};
 use medley_reader::Foreign;
+use miette::Diagnostic as _;
 
 /// A file of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,12 +241,8 @@ fn from_hub(part: &SourcePart, hub: Option<&dyn DatasetHub>) -> Result<Located, 
         ));
     };
     let fetched = hub.dataset_files(&request_of(part)).map_err(|error| {
-        // The hub's own errors name the data set and end in their own hint.
-        let text = error.to_string();
-        match text.split_once("\n  hint: ") {
-            Some((problem, hint)) => (problem.to_owned(), hint.to_owned()),
-            None => (format!("data set `{id}`: {text}"), "check the name, or give a local path".to_owned()),
-        }
+        // They name the data set themselves.
+        (error.to_string(), error.help().map(|hint| hint.to_string()).unwrap_or_default())
     })?;
     if fetched.files.is_empty() {
         return Err((

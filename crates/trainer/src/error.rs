@@ -2,20 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic as _;
+
 use crate::plan::Remedy;
 use crate::sample::SampleOrigin;
 
 /// Why a training run could not start, go on or be saved.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TrainError {
     /// The mix is empty.
     #[error("there is nothing to train on: the mix has no samples")]
+    #[diagnostic(help("check the filters, `mix.size` and the sources"))]
     NoSamples,
     /// A sample has no token that the loss could be computed on.
     #[error(
-        "{count} of {total} samples have no supervised token, for example {example}; its answer is empty or was cut off: \
-         raise `chat.max_tokens`, or filter such records out"
+        "{count} of {total} samples have no supervised token, for example {example}: its answer is empty or was cut \
+         off"
     )]
+    #[diagnostic(help("raise `chat.max_tokens`, or filter such records out"))]
     NothingSupervised {
         /// How many such samples.
         count: usize,
@@ -25,19 +29,17 @@ pub enum TrainError {
         example: Box<SampleOrigin>,
     },
     /// No answer's end is supervised.
-    #[error(
-        "the end-of-turn token {token} is never supervised: the model would not learn to stop; check that the chat template \
-         ends an assistant's turn with it and that `chat.max_tokens` does not cut every answer"
-    )]
+    #[error("the end-of-turn token {token} is never supervised: the model would not learn to stop")]
+    #[diagnostic(help(
+        "check that the chat template ends an assistant's turn with it and that `chat.max_tokens` does not cut every answer"
+    ))]
     EndOfTurnUnsupervised {
         /// The token id.
         token: u32,
     },
     /// Token ids without an embedding row.
-    #[error(
-        "the tokenizer knows {tokens} tokens but the embedding has {rows} rows: this tokenizer belongs to another model; \
-         take the one that stands beside the weights"
-    )]
+    #[error("the tokenizer has {tokens} tokens but the embedding {rows} rows: this tokenizer belongs to another model")]
+    #[diagnostic(help("take the tokenizer of the folder with the weights"))]
     TokenizerTooLarge {
         /// Tokens that the tokenizer knows.
         tokens: usize,
@@ -46,8 +48,10 @@ pub enum TrainError {
     },
     /// A sample holds a token id beyond the embedding.
     #[error(
-        "{origin} holds token {token} but the embedding has only {rows} rows: the tokenizer belongs to another model"
+        "{origin} holds token {token} but the embedding has only {rows} rows: the tokenizer belongs to another \
+         model"
     )]
+    #[diagnostic(help("take the tokenizer of the folder with the weights"))]
     TokenOutOfRange {
         /// Where the sample comes from.
         origin: Box<SampleOrigin>,
@@ -58,6 +62,7 @@ pub enum TrainError {
     },
     /// A loss or gradient is not a number, or infinite.
     #[error("{}", non_finite_message(*step, what, offenders, *looked_at))]
+    #[diagnostic(help("{}", non_finite_remedy(*step, offenders, *looked_at)))]
     NonFinite {
         /// The optimizer step (1-based) that was not taken.
         step: usize,
@@ -71,9 +76,12 @@ pub enum TrainError {
     /// A step would be cut, and may not be.
     #[error(
         "step {step} has {tokens} tokens in {samples} samples, more than `train.tokens_per_micro_batch` = {budget}, and with \
-         `train.optimizer_in_backward` a step is one micro-batch: set `train.tokens_per_micro_batch` to {tokens} (no step \
-         needs more), lower `train.batch_size`, or leave `train.optimizer_in_backward` out"
+         `train.optimizer_in_backward` a step is one micro-batch"
     )]
+    #[diagnostic(help(
+        "set `train.tokens_per_micro_batch` to {tokens} (no step needs more), lower `train.batch_size`, or leave \
+         `train.optimizer_in_backward` out"
+    ))]
     StepIsCut {
         /// The largest optimizer step (1-based) that would be cut.
         step: usize,
@@ -86,9 +94,10 @@ pub enum TrainError {
     },
     /// A checkpoint was made by another run.
     #[error(
-        "checkpoint {} was made from other {what} ({found} there, {expected} here); resuming would mix two runs: \
-         train into another directory with --out, or restore the old {what}", path.display()
+        "checkpoint {} was made from other {what} ({found} there, {expected} here); resuming would mix two runs",
+        path.display()
     )]
+    #[diagnostic(help("train into another directory with --out, or restore the old {what}"))]
     ForeignCheckpoint {
         /// The checkpoint's directory.
         path: PathBuf,
@@ -100,9 +109,8 @@ pub enum TrainError {
         expected: String,
     },
     /// Every checkpoint is damaged.
-    #[error(
-        "no checkpoint under {} is whole: {}; delete the damaged ones to start from the beginning", path.display(), torn.join("; ")
-    )]
+    #[error("no checkpoint under {} is whole: {}", path.display(), torn.join("; "))]
+    #[diagnostic(help("delete the damaged ones to start from the beginning"))]
     NoGoodCheckpoint {
         /// The directory of the checkpoints.
         path: PathBuf,
@@ -111,6 +119,7 @@ pub enum TrainError {
     },
     /// Optimizer state does not fit the model.
     #[error("optimizer state {}: {problem}", path.display())]
+    #[diagnostic(help("delete this checkpoint to go on from the one before"))]
     OptimizerState {
         /// The state's file.
         path: PathBuf,
@@ -126,10 +135,8 @@ pub enum TrainError {
         problem: String,
     },
     /// A GPU had no room for the largest micro-batch.
-    #[error(
-        "the device ran out of memory with a micro-batch of {tokens} tokens ({problem}); {}",
-        crate::plan::advice(remedies)
-    )]
+    #[error("the device ran out of memory with a micro-batch of {tokens} tokens ({problem})")]
+    #[diagnostic(help("{}", crate::plan::advice(remedies)))]
     OutOfMemory {
         /// Tokens of the micro-batch.
         tokens: usize,
@@ -142,10 +149,12 @@ pub enum TrainError {
     #[error("{0}")]
     Setting(String),
     /// The model could not be loaded or saved.
-    #[error("{}{}", .0, model_hint(.0))]
+    #[error(transparent)]
+    #[diagnostic(help("{}", model_remedy(.0)))]
     Model(Box<medley_model::ModelError>),
     /// A file could not be read or written.
-    #[error("{}: {source}{}", path.display(), disk_hint(source))]
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("{}", disk_remedy(source)))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -168,43 +177,67 @@ impl TrainError {
     }
 }
 
-fn model_hint(error: &medley_model::ModelError) -> &'static str {
+fn model_remedy(error: &medley_model::ModelError) -> String {
     match error {
-        medley_model::ModelError::Write { source, .. } => disk_hint(source),
-        _ => "",
+        medley_model::ModelError::Write { source, .. } => disk_remedy(source).to_owned(),
+        _ => error.help().map(|help| help.to_string()).unwrap_or_default(),
     }
 }
 
-fn disk_hint(source: &std::io::Error) -> &'static str {
+fn disk_remedy(source: &std::io::Error) -> &'static str {
     match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            " (the last good checkpoint is kept: make room, then go on with --resume)"
+            "the last good checkpoint is kept: make room, then go on with --resume"
         }
-        _ => "",
+        _ => "check the path, its permissions and the disk; the last good checkpoint is kept: go on with --resume",
+    }
+}
+
+/// Where a loss or gradient that is not finite comes from.
+enum Overflow {
+    /// The base model: no weight has been changed yet.
+    Base,
+    /// The step as a whole: no sample gives it alone.
+    Step,
+    /// The weights: every sample gives it.
+    Weights,
+    /// Single samples.
+    Samples,
+}
+
+impl Overflow {
+    fn of(step: usize, offenders: usize, looked_at: usize) -> Self {
+        match (step, offenders) {
+            // The weights were finite when they were read.
+            (1, count) if count == 0 || count == looked_at => Self::Base,
+            (_, 0) => Self::Step,
+            (_, count) if count == looked_at && looked_at > 1 => Self::Weights,
+            _ => Self::Samples,
+        }
+    }
+}
+
+fn non_finite_remedy(step: usize, offenders: &[SampleOrigin], looked_at: usize) -> &'static str {
+    match Overflow::of(step, offenders.len(), looked_at) {
+        Overflow::Base => "train in f32, or check the base model; the learning rate is not the cause",
+        Overflow::Step => "lower `train.learning_rate`, or train in f32",
+        Overflow::Weights => "lower `train.learning_rate`",
+        Overflow::Samples => "look at these samples and filter such records out, or lower `train.learning_rate`",
     }
 }
 
 fn non_finite_message(step: usize, what: &str, offenders: &[SampleOrigin], looked_at: usize) -> String {
     let mut text = format!("step {step}: the {what} is not a finite number; nothing of the step is kept. ");
-    if step == 1 && (offenders.is_empty() || offenders.len() == looked_at) {
-        // The weights were finite when they were read and have not been changed yet.
-        text.push_str(
-            "No weight has been changed yet, so the learning rate is not the cause: the base model overflows; train in f32, or \
-             check the base model. ",
-        );
-    } else if offenders.is_empty() {
-        text.push_str("No sample gives it when run alone: lower `train.learning_rate`, or train in f32. ");
-    } else if offenders.len() == looked_at && looked_at > 1 {
-        text.push_str(
-            "Every sample of it does so alone: the weights have diverged; lower `train.learning_rate`. Samples: ",
-        );
-    } else {
-        text.push_str("Samples that give it when run alone: ");
-    }
+    text.push_str(match Overflow::of(step, offenders.len(), looked_at) {
+        Overflow::Base => "No weight has been changed yet: the base model overflows. ",
+        Overflow::Step => "No sample gives it when run alone. ",
+        Overflow::Weights => "Every sample of it does so alone: the weights have diverged. Samples: ",
+        Overflow::Samples => "Samples that give it when run alone: ",
+    });
     let shown: Vec<String> = offenders.iter().take(8).map(ToString::to_string).collect();
     text.push_str(&shown.join("; "));
     if offenders.len() > 8 {
         text.push_str(&format!("; and {} more", offenders.len() - 8));
     }
-    text
+    text.trim_end().to_owned()
 }

@@ -92,8 +92,9 @@ pub struct RunSummary {
 }
 
 /// A folder that is not a run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}\n  hint: {hint}")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error("{path}: {reason}")]
+#[diagnostic(help("{hint}"))]
 pub struct RunError {
     /// The folder or file.
     pub path: String,

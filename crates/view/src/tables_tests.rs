@@ -191,12 +191,9 @@ fn what_is_no_run_is_named_and_the_others_are_read() {
     let good = runs.add("good", QWEN, &mix(10, "general = 1, medical = 1"), 1, Some(0.5));
     let without = runs.add("a", QWEN, "size = 5", 1, None);
     let (read, unreadable) = read_runs(&[runs.path("absent"), good, without]);
-    let errors: Vec<String> = unreadable.iter().map(ToString::to_string).collect();
+    let errors: Vec<String> = unreadable.iter().map(|error| format!("{error}; {}", error.hint)).collect();
     assert_eq!((read.len(), errors.len()), (1, 2), "{errors:?}");
-    assert!(
-        errors[0].contains("absent/recipe.toml") && errors[0].contains("hint: name the folders of runs"),
-        "{errors:?}"
-    );
+    assert!(errors[0].contains("absent/recipe.toml") && errors[0].contains("name the folders of runs"), "{errors:?}");
     assert!(errors[1].contains("`mix.ratio` is missing"), "{errors:?}");
     let damaged = runs.add("b", QWEN, &mix(10, "general = 1, medical = 1"), 1, Some(0.5));
     std::fs::write(damaged.join("exam/report.json"), "{\"version\": 1").expect("written");

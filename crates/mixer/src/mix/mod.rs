@@ -89,6 +89,12 @@ impl Mix {
         self.manifest.get_or_init(|| self.hashed([written(&self.train), written(&self.validation)]))
     }
 
+    /// Frees the samples; ledger and manifest stay.
+    pub fn release_samples(&mut self) {
+        self.manifest();
+        (self.train, self.validation) = (Samples::default(), Samples::default());
+    }
+
     pub(crate) fn hashed(&self, [mix, validation]: [Written; 2]) -> Manifest {
         Manifest { mix, validation, ..self.unhashed.clone() }
     }

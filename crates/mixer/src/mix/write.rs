@@ -69,10 +69,10 @@ const BLOCKS: usize = 16;
 fn each_block(samples: &Samples, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let lines = |start: &usize| {
         let mut bytes = Vec::new();
-        samples.write_lines(*start..(start + BLOCK).min(samples.count()), &mut bytes);
+        samples.write_lines(*start..(start + BLOCK).min(samples.len()), &mut bytes);
         bytes
     };
-    let starts: Vec<usize> = (0..samples.count()).step_by(BLOCK).collect();
+    let starts: Vec<usize> = (0..samples.len()).step_by(BLOCK).collect();
     let mut ready: Vec<Vec<u8>> = Vec::new();
     for starts in starts.chunks(BLOCKS) {
         let before = std::mem::take(&mut ready);
@@ -108,7 +108,7 @@ pub(super) fn written(samples: &Samples) -> Written {
 }
 
 fn of_lines(hasher: &blake3::Hasher, samples: &Samples) -> Written {
-    Written { blake3: hasher.finalize().to_hex().to_string(), records: samples.count() as u64 }
+    Written { blake3: hasher.finalize().to_hex().to_string(), records: samples.len() as u64 }
 }
 
 fn write_json(value: &impl serde::Serialize, mut file: &mut dyn Write) -> io::Result<()> {

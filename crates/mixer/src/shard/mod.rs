@@ -68,9 +68,7 @@ pub fn mix_shard(
     let mut summary = ShardSummary { shard, records: 0, candidates: 0 };
     in_threads(context.threads, || {
         if spec.near_duplicates.is_some() {
-            let problem = "near-duplicates are found among all records, and a shard has only some of them";
-            let hint = "mix without shards, or leave `mix.near_duplicates` out";
-            return Err(MixError::Ratio(format!("{problem}\n  hint: {hint}")));
+            return Err(MixError::NearDuplicatesInShards);
         }
         let place = ShardPlace::claim(out)?;
         let preparation = Preparation::new(spec, context)?;

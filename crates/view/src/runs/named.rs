@@ -21,10 +21,11 @@ const NAMED: usize = 12;
 const INSIDE: usize = 4;
 
 /// Why a name does not identify a run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum RunNameError {
     /// Several runs match.
-    #[error("`{}` could be any of {} runs\n  hint: {}", plain(name), candidates.len(), self.hint())]
+    #[error("`{}` could be any of {} runs", plain(name), candidates.len())]
+    #[diagnostic(help("{}", self.hint()))]
     Ambiguous {
         /// The name given.
         name: String,
@@ -32,7 +33,8 @@ pub enum RunNameError {
         candidates: Vec<String>,
     },
     /// Nothing matches.
-    #[error("{}\n  hint: {}", nowhere(name, *exists), self.hint())]
+    #[error("{}", nowhere(name, *exists))]
+    #[diagnostic(help("{}", self.hint()))]
     NotFound {
         /// The name given.
         name: String,
