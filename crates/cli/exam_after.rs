@@ -4,12 +4,12 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use medley_chat::ChatTokenizer;
-use medley_eval::{ExamReport, compare_runs};
+use medley_eval::ExamReport;
 use medley_model::{RunDevice, open_model};
 use medley_recipe::{Resolved, bundled_name};
-use medley_run::{RunDir, book_name};
+use medley_run::{RunDir, compare_exams};
 use medley_trainer::Base;
-use medley_view::{exam_table, paired_note};
+use medley_view::{exam_table, gain_title, paired_note};
 
 use crate::base::FoundBase;
 use crate::card_exam::put_exam;
@@ -80,8 +80,9 @@ pub fn show_exam(run_dir: &RunDir) -> miette::Result<()> {
     print!("{}", exam_table(&columns));
     if let (Some(tuned), Some(_)) = (&tuned, &base) {
         for book in &tuned.books {
-            let paired = compare_runs(&run_dir.exam(), &run_dir.exam().join(BASE_FOLDER), book.book).map_err(report)?;
-            print!("{}", paired_note(&format!("fine-tuned minus base, {}", book_name(book.book)), &paired));
+            let base = run_dir.exam().join(BASE_FOLDER);
+            let paired = compare_exams(&run_dir.exam(), &base, book.book).map_err(report)?;
+            print!("{}", paired_note(&gain_title(book.book), &paired.average));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use medley_view::runs::curve::run_charts;
 use medley_view::runs::{
     PageOptions, RunRecord, continuation_text, mix_text, plain, plain_lines, run_page, short, span,
 };
-use medley_view::{TextStyle, Tone, exam_table_within, wrapped};
+use medley_view::{TextStyle, Tone, exam_table_within, gain_title, paired_note, wrapped};
 use miette::{Result, miette};
 
 use crate::errors::report;
@@ -117,6 +117,9 @@ fn terminal(record: &RunRecord, style: TextStyle) -> String {
         let base = record.base_exam.as_ref().map(|base| ("base", base));
         let columns: Vec<_> = base.into_iter().chain([("fine-tuned", exam)]).collect();
         text += &exam_table_within(&columns, style.width);
+        for (book, paired) in &record.gains {
+            text += &wrapped(&paired_note(&gain_title(*book), &paired.average), style.width, 2);
+        }
     }
     text
 }

@@ -5,19 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use medley_recipe::Book;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EvalError;
 use crate::grade::Failure;
-
-/// Folder of a book's answers.
-pub(crate) fn book_folder(book: Book) -> &'static str {
-    match book {
-        Book::Open => "open",
-        Book::Closed => "closed",
-    }
-}
 
 /// The first line: everything that decides the answers. Another value of any of them is another exam.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,14 +121,6 @@ fn read_lines(path: &Path, text: &[u8]) -> Result<Option<(Header, Vec<AnswerReco
     let header = serde_json::from_slice(first).map_err(|error| damaged(1, error))?;
     let record = |(index, line)| serde_json::from_slice(line).map_err(|error| damaged(index + 1, error));
     Ok(Some((header, lines.map(record).collect::<Result<_, _>>()?)))
-}
-
-/// The answers in `folder`, for comparisons.
-pub(crate) fn read_answers(folder: &Path) -> Result<(Header, Vec<AnswerRecord>), EvalError> {
-    let path = folder.join("answers.jsonl");
-    let hint = "name the folder of an exam that was sat to its end";
-    let text = fs::read(&path).map_err(|error| EvalError::file(&path, error, hint))?;
-    read_lines(&path, &text)?.ok_or_else(|| EvalError::file(&path, "holds no answer", hint))
 }
 
 impl Header {

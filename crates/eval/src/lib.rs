@@ -30,7 +30,7 @@ pub use model_solver::{ModelSolver, fit_context};
 pub use papers::{Papers, load_papers};
 pub use prompt::{Codec, Prompt, PromptTemplate};
 pub use read::{Reading, read_answer};
-pub use score::{compare, compare_runs};
+pub use score::compare;
 pub use sit::{Sitting, sit};
 pub use solver::Solver;
 

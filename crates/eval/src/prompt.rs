@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use medley_chat::{ChatError, TextTemplate};
 use medley_recipe::{AnswerForm, Book};
+use medley_run::paired::book_folder;
 use serde::Serialize;
 
 use crate::error::{EvalError, PromptLimit};
 use crate::item::{AnswerOption, Item, Kind};
-use crate::journal::book_folder;
 
 /// Turns a prompt's wording into the model's tokens and tokens into an answer.
 pub trait Codec {

@@ -6,6 +6,7 @@ use std::path::Path;
 use medley_files::{FolderLock, LockError};
 use medley_recipe::{Book, ExamSpec};
 use medley_run::atomic;
+use medley_run::paired::book_folder;
 use medley_run::report::{BookReport, ExamReport, PairedComparison, REPORT_VERSION, ReportInputs};
 
 use crate::baselines::{guess_credit, string_match_credit};
@@ -13,7 +14,7 @@ use crate::error::EvalError;
 use crate::exchange::exchange_passages;
 use crate::grade::{Grade, grade};
 use crate::item::Item;
-use crate::journal::{AnswerRecord, Header, Journal, book_folder};
+use crate::journal::{AnswerRecord, Header, Journal};
 use crate::papers::Papers;
 use crate::prompt::{Codec, Prompt, PromptTemplate};
 use crate::score::{compare, exact_scores, expected_scores, scores};

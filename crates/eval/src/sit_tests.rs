@@ -209,12 +209,14 @@ fn two_exams_on_the_same_items_are_compared_pair_by_pair() {
     let report = Setup::new(5).sit(&mut Reader::default(), reading.path()).expect("sat");
     let again = Setup { model_hash: "m2", ..Setup::new(3) };
     again.sit(&mut Silent, exchanged.path()).expect("sat");
-    let paired = crate::compare_runs(reading.path(), exchanged.path(), Book::Open).expect("the same items");
+    let paired =
+        medley_run::compare_exams(reading.path(), exchanged.path(), Book::Open).expect("the same items").average;
     assert_eq!((paired.counts.first_only, paired.counts.total()), (24, report.items as u64));
     assert!(paired.difference.value == 1.0 && paired.p_value < 1e-6);
     Setup { limit: Some(6), ..Setup::new(5) }.sit(&mut Reader::default(), other.path()).expect("sat");
-    let error = crate::compare_runs(reading.path(), other.path(), Book::Open).expect_err("other items").to_string();
-    assert!(error.contains("not to the items of"), "{error}");
+    let error =
+        medley_run::compare_exams(reading.path(), other.path(), Book::Open).expect_err("other items").to_string();
+    assert!(error.contains("answers other items than"), "{error}");
 }
 
 /// Says nothing.

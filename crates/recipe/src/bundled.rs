@@ -1,7 +1,7 @@
 //! Quickstart data and base model embedded in the binary; unpacked on demand for shipped recipes.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs};
 
@@ -40,20 +40,23 @@ fn cache_folders() -> Vec<PathBuf> {
 /// Folder of the unpacked copies of all versions, below a cache folder.
 const COPIES: &str = "medley/bundled";
 
-/// Name of a bundled file, such as `exams/nursing.jsonl`, by the path of its unpacked copy of any version; `None` for other
-/// paths.
+/// Name of a bundled file or folder, such as `exams/nursing.jsonl`, by the path of its unpacked copy of any version, on
+/// any machine; `None` for other paths.
 pub fn bundled_name(path: &Path) -> Option<String> {
-    name_below(&cache_folders(), path)
-}
-
-fn name_below(caches: &[PathBuf], path: &Path) -> Option<String> {
-    let path = path.canonicalize().ok()?;
-    let mut copies = caches.iter().filter_map(|cache| cache.join(COPIES).canonicalize().ok());
-    let inside = copies.find_map(|copies| path.strip_prefix(copies).ok().map(Path::to_path_buf))?;
-    let mut parts = inside.components();
-    parts.next()?;
-    let name = parts.as_path().strip_prefix("data").ok()?;
-    Some(name.to_string_lossy().replace('\\', "/"))
+    let mut parts: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(parts.pop()),
+            Component::Normal(part) => parts.push(part.to_str()?),
+            _ => {}
+        }
+    }
+    let is_copy =
+        |window: &[&str]| window[..2] == ["medley", "bundled"] && window[2].len() == 16 && window[3] == "data";
+    let at = parts.windows(4).position(is_copy)?;
+    let name = parts.get(at + 4..)?.join("/");
+    let below = format!("{name}/");
+    FILES.iter().any(|(file, _)| *file == name || file.starts_with(&below)).then_some(name)
 }
 
 fn unpack_into_first(caches: Vec<PathBuf>) -> io::Result<PathBuf> {
@@ -134,13 +137,17 @@ mod tests {
     #[test]
     fn bundled_files_are_named_by_the_paths_of_their_copies() {
         let parent = tempfile::tempdir().expect("a folder");
-        let caches = [parent.path().join("none"), parent.path().to_path_buf()];
-        let recipes = unpack_into_first(vec![caches[1].clone()]).expect("unpacked");
-        let name = |path: &str| name_below(&caches, &recipes.join(path));
+        let recipes = unpack_into_first(vec![parent.path().to_path_buf()]).expect("unpacked");
+        let name = |path: &str| bundled_name(&recipes.join(path));
         assert_eq!(name("../data/tcm/questions.jsonl").as_deref(), Some("tcm/questions.jsonl"));
         assert_eq!(name("../data/base").as_deref(), Some("base"));
-        assert_eq!((name("../data/gone.jsonl"), name("."), name("../../../..")), (None, None, None));
-        assert_eq!(name_below(&caches, Path::new(env!("CARGO_MANIFEST_DIR"))), None);
+        assert_eq!(
+            (name("../data/gone.jsonl"), name("../data"), name("."), name("../../../..")),
+            (None, None, None, None)
+        );
+        let elsewhere = "/home/other/.cache/medley/bundled/0123456789abcdef/recipes/../data/base";
+        assert_eq!(bundled_name(Path::new(elsewhere)).as_deref(), Some("base"));
+        assert_eq!(bundled_name(Path::new(env!("CARGO_MANIFEST_DIR"))), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod hash;
 pub mod metrics;
+pub mod paired;
 mod records;
 pub mod report;
 mod run_dir;
@@ -12,6 +13,7 @@ mod test_metrics;
 
 pub use hash::{hash_bytes, hash_files};
 pub use medley_files::atomic;
+pub use paired::{PairedExams, compare_exams};
 pub use records::{Resumed, RunState, Status, seconds_since_1970};
 pub use report::{BookReport, ExamReport, ExamScore, ReportError, ReportInputs, Scores, book_name};
 pub use run_dir::{RunDir, RunDirError};

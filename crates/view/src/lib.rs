@@ -22,5 +22,5 @@ pub use mix_report::mix_page;
 pub use page::is_own_page;
 pub use report_runs::{Column, RunError, RunScore, RunSummary, read_runs};
 pub use tables::{CITATION, PaperTable, RunTable, TableCell, tabulate};
-pub use tables_exam::{exam_table, exam_table_within, paired_note};
+pub use tables_exam::{exam_table, exam_table_within, gain_title, paired_note};
 pub use words::grouped;

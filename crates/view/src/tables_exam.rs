@@ -1,6 +1,7 @@
 //! The table after an exam: exams down, solvers across.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use medley_recipe::Book;
 use medley_run::book_name;
 use medley_run::report::{BookReport, ExamReport, ExamScore, PairedComparison, Scores};
 use medley_run::statistics::Estimate;
@@ -114,6 +115,11 @@ fn notes(columns: &[(&str, &ExamReport)], first: &ExamReport) -> String {
     notes
 }
 
+/// `fine-tuned minus base, open book`.
+pub fn gain_title(book: Book) -> String {
+    format!("fine-tuned minus base, {}", book_name(book))
+}
+
 /// A paired comparison as a line: the difference with its 95 % interval, and McNemar's test.
 pub fn paired_note(title: &str, paired: &PairedComparison) -> String {
     let (difference, p) = (signed(&paired.difference), p_value(paired.p_value));
@@ -155,6 +161,7 @@ pub(crate) fn show(estimate: &Estimate) -> String {
     format!("{} {}", percent(estimate.value), interval(estimate))
 }
 
+/// `+3.2 [+1.0, +5.4]`, in percentage points.
 fn signed(estimate: &Estimate) -> String {
     let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|share| 100.0 * share);
     format!("{value:+.1} [{low:+.1}, {high:+.1}]")

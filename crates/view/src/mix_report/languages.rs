@@ -1,60 +1,67 @@
 //! Languages on the page: a bar and a table row for every source.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::Ledger;
 
 use crate::mix_report::gather::{Gathered, SourceFacts};
-use crate::page::composition::{share_text, shown, slim};
-use crate::page::{escape, percent};
+use crate::page::composition::{is_slim, share_text, shown};
+use crate::page::percent;
 use crate::words::grouped;
 
 /// Languages with a colour and a column of their own; the others are summed.
 const NAMED: usize = 7;
 
 /// The section.
-pub(super) fn section(gathered: &Gathered, ledger: &Ledger) -> String {
+pub(super) fn section(gathered: &Gathered, ledger: &Ledger) -> Markup {
     let languages = gathered.languages();
     let named = &languages[..languages.len().min(NAMED)];
     let others = languages.len() > NAMED;
-    let mut bars = String::new();
-    let mut rows = String::new();
-    for (source, facts) in &gathered.sources {
-        let name = ledger.sources.get(source).map_or(source.as_str(), |line| shown(source, line));
-        let _ = write!(rows, "<tr><th>{}", escape(name));
-        let _ = write!(bars, "<span>{}</span><div class=stack>", escape(name));
-        for (at, (language, count)) in counts(facts, named).into_iter().enumerate() {
-            let share = count as f64 / facts.answers.count().max(1) as f64;
-            let text = share_text(share);
-            if count > 0 {
-                let _ = write!(
-                    bars,
-                    "<i class=\"l{at}{}\" style=\"width:{:.3}%\" title=\"{}: {} ({})\">{text}</i>",
-                    slim(share),
-                    100.0 * share,
-                    escape(language),
-                    grouped(count),
-                    percent(share)
-                );
+    let columns: Vec<&str> = named.iter().map(|code| spoken(code)).chain(others.then_some("others")).collect();
+    let name = |source| ledger.sources.get(source).map_or(source, |line| shown(source, line));
+    html! {
+        section {
+            h2 { "Languages" }
+            div.bars {
+                @for (source, facts) in &gathered.sources { span { (name(source)) } (bar(facts, named)) }
             }
-            if at < named.len() || others {
-                let _ = write!(rows, "<td>{}", if count > 0 { grouped(count) } else { "–".to_owned() });
+            p.legend.key {
+                @for (at, column) in columns.iter().enumerate() { span { i class=(format!("l{at}")) {} (column) } }
+            }
+            div.scroll {
+                table.narrow {
+                    thead { tr { th { "source" } @for column in &columns { th { (column) } } } }
+                    tbody {
+                        @for (source, facts) in &gathered.sources {
+                            tr {
+                                th { (name(source)) }
+                                @for (_, count) in counts(facts, named).iter().take(columns.len()) {
+                                    td { @if *count > 0 { (grouped(*count)) } @else { "–" } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            p.quiet {
+                "Detected by script and letters from questions and answers together; texts of few letters are left \
+                 undetermined."
             }
         }
-        bars += "</div>";
     }
-    let columns: Vec<&str> = named.iter().map(|code| spoken(code)).chain(others.then_some("others")).collect();
-    let key: String = columns
-        .iter()
-        .enumerate()
-        .map(|(at, name)| format!("<span><i class=l{at}></i>{}</span>", escape(name)))
-        .collect();
-    let head: String = columns.iter().map(|name| format!("<th>{}", escape(name))).collect();
-    format!(
-        "<section><h2>Languages</h2><div class=bars>{bars}</div><p class=\"legend key\">{key}</p><div class=scroll><table class=narrow><thead><tr>\
-         <th>source{head}</thead><tbody>{rows}</tbody></table></div><p class=quiet>Detected by script and letters from questions and \
-         answers together; texts of few letters are left undetermined.</p></section>"
-    )
+}
+
+/// A source's languages as shares of a bar.
+fn bar(facts: &SourceFacts, named: &[String]) -> Markup {
+    let share = |count: u64| count as f64 / facts.answers.count().max(1) as f64;
+    html! {
+        div.stack {
+            @for (at, (language, count)) in counts(facts, named).into_iter().enumerate().filter(|(_, (_, count))| *count > 0) {
+                i class={ "l" (at) @if is_slim(share(count)) { " slim" } }
+                    style=(format!("width:{:.3}%", 100.0 * share(count)))
+                    title={ (language) ": " (grouped(count)) " (" (percent(share(count))) ")" } { (share_text(share(count))) }
+            }
+        }
+    }
 }
 
 /// Samples in each of these languages, and in all others.

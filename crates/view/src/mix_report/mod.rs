@@ -7,16 +7,16 @@ mod lengths;
 mod lengths_view;
 mod origin;
 
-use std::fmt::Write as _;
 use std::path::Path;
 
+use maud::{Markup, html};
 use medley_mixture::{
     Ledger, Manifest, MixError, MixFolder, MixtureRatio, Order, SourceLedger, Split, Unit, diff::settings,
 };
 
 use crate::mix_report::gather::Gathered;
-use crate::page::{Page, code, composition, escape, files, left_out, tiles};
-use crate::words::{bytes, date, grouped, short};
+use crate::page::{Page, code, composition, files, footer, left_out, tiles};
+use crate::words::{bytes, grouped, short};
 
 /// The page of a mix, written at `now`, in seconds since 1970. A run's folder keeps no records: its page has no
 /// lengths, languages and samples.
@@ -28,36 +28,29 @@ pub fn mix_page(folder: &MixFolder, now: u64) -> Result<String, MixError> {
     let MixFolder { manifest, ledger, path } = folder;
     let sources: Vec<String> = ledger.sources.keys().cloned().collect();
     let title = title(path);
-    let mut body =
-        format!("<header><h1>{}</h1><p class=quiet>{}</p></header>", escape(&title), escape(&line(manifest, ledger)));
-    banners(folder, gathered.as_ref()).iter().for_each(|(name, text)| {
-        let _ = write!(body, "<div class=banner><b>{name}</b><span>{}</span></div>", escape(text));
-    });
-    body += &tiles(&headline(manifest, ledger, gathered.as_ref()));
-    let _ = write!(
-        body,
-        "<section><h2>Composition</h2>{}{}{}</section>",
-        composition::bars(ledger, &sources),
-        composition::tree(&manifest.spec, ledger, &sources),
-        counts(ledger)
-    );
-    if let Some(gathered) = &gathered {
-        body += &lengths_view::section(gathered, ledger, &sources);
-        body += &languages::section(gathered, ledger);
-    }
-    body += &missing(ledger);
-    body += &origin::section(manifest, ledger);
-    body += &gathered.as_ref().map(|gathered| browser::section(gathered, ledger, &sources)).unwrap_or_default();
-    body += &facts(manifest);
-    let _ = write!(
-        body,
-        "<footer>Written by Medley {} on {}, from <code>{}</code> alone.</footer>",
-        env!("CARGO_PKG_VERSION"),
-        date(now),
-        escape(&path.display().to_string())
-    );
-    let script = if gathered.is_some() { browser::script() } else { String::new() };
-    Ok(Page { title: &format!("{title}, mix"), refresh: None, body: &body, script: &script }.html())
+    let body = html! {
+        header { h1 { (title) } p.quiet { (line(manifest, ledger)) } }
+        @for (name, text) in banners(folder, gathered.as_ref()) { div.banner { b { (name) } span { (text) } } }
+        (tiles(&headline(manifest, ledger, gathered.as_ref())))
+        section {
+            h2 { "Composition" }
+            (composition::bars(ledger, &sources))
+            (composition::tree(&manifest.spec, ledger, &sources))
+            h3 { "From the records read to the samples" }
+            (composition::table(ledger))
+        }
+        @if let Some(gathered) = &gathered {
+            (lengths_view::section(gathered, ledger, &sources))
+            (languages::section(gathered, ledger))
+        }
+        (missing(ledger))
+        (origin::section(manifest, ledger))
+        @if let Some(gathered) = &gathered { (browser::section(gathered, ledger, &sources)) }
+        (facts(manifest))
+        (footer(now, Some(&path.display().to_string())))
+    };
+    let script = gathered.is_some().then_some(browser::SCRIPT);
+    Ok(Page { title: &format!("{title}, mix"), refresh: None, body, script }.html())
 }
 
 /// The folder's name; of a run's `mix` folder, the run's.
@@ -198,51 +191,45 @@ fn headline(manifest: &Manifest, ledger: &Ledger, gathered: Option<&Gathered>) -
     tiles
 }
 
-fn counts(ledger: &Ledger) -> String {
-    format!("<h3>From the records read to the samples</h3>{}", composition::table(ledger))
-}
-
 /// Records that were left out, by reason.
-fn missing(ledger: &Ledger) -> String {
+fn missing(ledger: &Ledger) -> Markup {
     let (reasons, duplicates) = (left_out::reasons(ledger), left_out::duplicates(ledger));
-    let mut html = String::from("<section><h2>Left out</h2>");
-    if reasons.is_empty() && duplicates.is_empty() {
-        html += "<p class=quiet>Nothing: every record can be trained on, and none is a duplicate.</p>";
+    html! {
+        section {
+            h2 { "Left out" }
+            @if reasons.is_none() && duplicates.is_none() {
+                p.quiet { "Nothing: every record can be trained on, and none is a duplicate." }
+            }
+            @if let Some(reasons) = reasons { h3 { "Rejected" } (reasons) }
+            @if let Some(duplicates) = duplicates {
+                h3 { "Duplicates" }
+                (duplicates)
+                p.quiet { "A record in two sources belongs to the one that the recipe names first." }
+            }
+        }
     }
-    if !reasons.is_empty() {
-        let _ = write!(html, "<h3>Rejected</h3>{reasons}");
-    }
-    if !duplicates.is_empty() {
-        let _ = write!(
-            html,
-            "<h3>Duplicates</h3>{duplicates}<p class=quiet>A record in two sources belongs to the one that the \
-             recipe names first.</p>"
-        );
-    }
-    html + "</section>"
 }
 
 /// Hashes, versions, settings, files.
-fn facts(manifest: &Manifest) -> String {
+fn facts(manifest: &Manifest) -> Markup {
+    let (canonical, importers) = (manifest.canonical_version, manifest.importer_version);
     let facts = [
         ("mix hash", code(&manifest.mix_hash)),
         ("mix.jsonl", code(&manifest.mix.blake3)),
         ("validation.jsonl", code(&manifest.validation.blake3)),
-        ("exam questions kept out", grouped(manifest.exam_questions)),
-        (
-            "versions",
-            format!("keys and orders {}, importers {}", manifest.canonical_version, manifest.importer_version),
-        ),
+        ("exam questions kept out", html! { (grouped(manifest.exam_questions)) }),
+        ("versions", html! { "keys and orders " (canonical) ", importers " (importers) }),
     ];
-    let rows: String = facts.iter().map(|(name, value)| format!("<dt>{name}<dd>{value}")).collect();
     let settings: Vec<String> =
         settings(&manifest.spec).iter().map(|(key, value)| format!("{key} = {value}")).collect();
-    format!(
-        "<section><h2>Lineage</h2><dl>{rows}</dl>{}<details><summary>Settings</summary><pre>{}</pre>\
-         </details></section>",
-        files::table(manifest),
-        escape(&settings.join("\n"))
-    )
+    html! {
+        section {
+            h2 { "Lineage" }
+            dl { @for (name, value) in facts { dt { (name) } dd { (value) } } }
+            (files::table(manifest))
+            details { summary { "Settings" } pre { (settings.join("\n")) } }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,85 +1,107 @@
 //! Origin and licence of the data, one row for each part of each source.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::{Ledger, Manifest, ManifestSource};
 
+use crate::page::code;
 use crate::page::composition::shown;
-use crate::page::{code, escape};
 use crate::words::{bytes, grouped};
 
 /// The section.
-pub(super) fn section(manifest: &Manifest, ledger: &Ledger) -> String {
-    let mut rows = String::new();
-    for (name, source) in &manifest.sources {
-        let name = ledger.sources.get(name).map_or(name.as_str(), |line| shown(name, line));
-        for part in 0..source.parts.len() {
-            rows += &row(name, source, part);
+pub(super) fn section(manifest: &Manifest, ledger: &Ledger) -> Markup {
+    html! {
+        section {
+            h2 { "Origin and licence" }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th { "source" } th.text { "origin" } th.text { "licence" } th.text { "commercial use" }
+                            th { "files" } th { "records" } th { "size" }
+                        }
+                    }
+                    tbody {
+                        @for (name, source) in &manifest.sources {
+                            @let name = ledger.sources.get(name).map_or(name.as_str(), |line| shown(name, line));
+                            @for part in 0..source.parts.len() { (row(name, source, part)) }
+                        }
+                    }
+                }
+            }
+            (heuristics(ledger))
+            @if ledger.sources.values().any(|line| !line.read_as.is_empty()) { (read_as(ledger)) }
         }
     }
-    format!(
-        "<section><h2>Origin and licence</h2><div class=scroll><table><thead><tr><th>source<th class=text>origin<th class=text>licence\
-         <th class=text>commercial use<th>files<th>records<th>size</thead><tbody>{rows}</tbody></table></div>{}{}</section>",
-        heuristics(ledger),
-        read_as(ledger)
-    )
 }
 
-fn row(name: &str, source: &ManifestSource, index: usize) -> String {
+fn row(name: &str, source: &ManifestSource, index: usize) -> Markup {
     let part = &source.parts[index];
     let files = || source.files.iter().filter(move |file| file.part == index);
-    let licence = match &part.licence {
-        Some(licence) => escape(licence),
-        None => "<span class=doubt>licence not stated</span>".to_owned(),
-    };
-    let commercial = match part.commercial_use {
-        Some(true) => "allowed",
-        Some(false) => "<span class=doubt>forbidden</span>",
-        None => "not stated",
-    };
-    format!(
-        "<tr><th>{}<td class=text>{}<td class=text>{licence}<td class=text>{commercial}<td>{}<td>{}<td>{}",
-        escape(name),
-        code(&source.origin(index)),
-        grouped(files().count() as u64),
-        grouped(files().map(|file| file.records).sum::<u64>()),
-        bytes(files().map(|file| file.bytes).sum())
-    )
+    html! {
+        tr {
+            th { (name) }
+            td.text { (code(&source.origin(index))) }
+            td.text {
+                @match &part.licence {
+                    Some(licence) => (licence),
+                    None => span.doubt { "licence not stated" },
+                }
+            }
+            td.text {
+                @match part.commercial_use {
+                    Some(true) => "allowed",
+                    Some(false) => span.doubt { "forbidden" },
+                    None => "not stated",
+                }
+            }
+            td { (grouped(files().count() as u64)) }
+            td { (grouped(files().map(|file| file.records).sum::<u64>())) }
+            td { (bytes(files().map(|file| file.bytes).sum())) }
+        }
+    }
 }
 
 /// Sources whose roles were detected by a heuristic.
-fn heuristics(ledger: &Ledger) -> String {
-    let mut items = String::new();
-    for (name, line) in &ledger.sources {
-        for heuristic in &line.heuristic {
-            let _ = write!(items, "<li>{}: detected by a heuristic: {}", escape(shown(name, line)), escape(heuristic));
+fn heuristics(ledger: &Ledger) -> Markup {
+    let all =
+        ledger.sources.iter().flat_map(|(name, line)| line.heuristic.iter().map(move |found| (name, line, found)));
+    let all: Vec<_> = all.collect();
+    html! {
+        @if !all.is_empty() {
+            ul.reasons {
+                @for (name, line, found) in all { li { (shown(name, line)) ": detected by a heuristic: " (found) } }
+            }
         }
     }
-    if items.is_empty() { items } else { format!("<ul class=reasons>{items}</ul>") }
 }
 
 /// Detected layouts of files and records.
-fn read_as(ledger: &Ledger) -> String {
-    let mut rows = String::new();
-    for (name, line) in &ledger.sources {
-        for read in &line.read_as {
-            let _ = write!(
-                rows,
-                "<tr><th>{}<td class=text>{}<td class=text>{}<td>{}<td>{}<td class=text>{}",
-                escape(shown(name, line)),
-                escape(&read.shape),
-                escape(&read.layout),
-                grouped(read.records),
-                grouped(read.files),
-                code(&read.example)
-            );
+fn read_as(ledger: &Ledger) -> Markup {
+    html! {
+        h3 { "Recognised as" }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "source" } th.text { "records" } th.text { "files" } th { "records" } th { "files" }
+                        th.text { "the first of them" }
+                    }
+                }
+                tbody {
+                    @for (name, line) in &ledger.sources {
+                        @for read in &line.read_as {
+                            tr {
+                                th { (shown(name, line)) }
+                                td.text { (read.shape) }
+                                td.text { (read.layout) }
+                                td { (grouped(read.records)) }
+                                td { (grouped(read.files)) }
+                                td.text { (code(&read.example)) }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
-    if rows.is_empty() {
-        return rows;
-    }
-    format!(
-        "<h3>Recognised as</h3><div class=scroll><table><thead><tr><th>source<th class=text>records<th class=text>files\
-         <th>records<th>files<th class=text>the first of them</thead><tbody>{rows}</tbody></table></div>"
-    )
 }

@@ -1,10 +1,9 @@
 //! Composition of a mix on a page: shares as bars and as a tree, the ledger as a table.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::{Ledger, MixSpec, MixtureRatio, SourceLedger, Unit};
 
-use crate::page::{escape, percent};
+use crate::page::percent;
 use crate::words::grouped;
 
 /// Smallest share that is written into its bar, and the smallest at a phone's width.
@@ -16,34 +15,31 @@ pub(crate) fn share_text(share: f64) -> String {
     if share >= WRITTEN { percent(share) } else { String::new() }
 }
 
-/// CSS class of bars too narrow for their label on a phone.
-pub(crate) fn slim(share: f64) -> &'static str {
-    if share < WRITTEN_ON_A_PHONE { " slim" } else { "" }
+/// Whether a bar is too narrow for its label on a phone.
+pub(crate) fn is_slim(share: f64) -> bool {
+    share < WRITTEN_ON_A_PHONE
 }
 
 /// Requested and realised shares as bars with their key. The index in `sources` is a source's colour.
-pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> String {
-    let colour = |name: &str| colour(sources, name);
-    let mut html = String::from("<div class=bars>");
-    html += &bar("requested", ledger, colour, |line| Some(line.requested_share));
-    html += &bar(ledger.share_in.as_str(), ledger, colour, |line| Some(line.realised_share));
-    if ledger.share_in != Unit::Samples {
-        let all = ledger.chosen.max(1) as f64;
-        html += &bar("samples", ledger, colour, |line| Some(line.chosen as f64 / all));
+pub(crate) fn bars(ledger: &Ledger, sources: &[String]) -> Markup {
+    let all = ledger.chosen.max(1) as f64;
+    html! {
+        div.bars {
+            (bar("requested", ledger, sources, |line| Some(line.requested_share)))
+            (bar(ledger.share_in.as_str(), ledger, sources, |line| Some(line.realised_share)))
+            @if ledger.share_in != Unit::Samples {
+                (bar("samples", ledger, sources, |line| Some(line.chosen as f64 / all)))
+            }
+            @if ledger.share_in != Unit::SupervisedTokens {
+                (bar("supervised tokens", ledger, sources, |line| line.supervised_share))
+            }
+        }
+        p.legend.key {
+            @for (name, line) in &ledger.sources {
+                span { i class=(colour_class(sources, name)) {} (shown(name, line)) }
+            }
+        }
     }
-    if ledger.share_in != Unit::SupervisedTokens {
-        html += &bar("supervised tokens", ledger, colour, |line| line.supervised_share);
-    }
-    html += "</div>";
-    html + &key(ledger, sources)
-}
-
-/// Colour key of the sources.
-pub(crate) fn key(ledger: &Ledger, sources: &[String]) -> String {
-    let name = |(name, line): (&String, &SourceLedger)| {
-        format!("<span><i class=c{}></i>{}</span>", colour(sources, name), escape(shown(name, line)))
-    };
-    format!("<p class=\"legend key\">{}</p>", ledger.sources.iter().map(name).collect::<String>())
 }
 
 /// The number of a source's colour in the style sheet.
@@ -56,27 +52,25 @@ pub(crate) fn shown<'a>(name: &'a str, line: &'a SourceLedger) -> &'a str {
     if line.path.is_empty() { name } else { &line.path }
 }
 
-fn bar(
-    title: &str,
-    ledger: &Ledger,
-    colour: impl Fn(&str) -> usize,
-    share: impl Fn(&SourceLedger) -> Option<f64>,
-) -> String {
-    let mut parts = String::new();
-    for (name, line) in &ledger.sources {
-        let Some(share) = share(line) else { return String::new() };
-        let text = share_text(share);
-        let title = format!("{}: {}", shown(name, line), percent(share));
-        let _ = write!(
-            parts,
-            "<i class=\"c{}{}\" style=\"width:{:.3}%\" title=\"{}\">{text}</i>",
-            colour(name),
-            slim(share),
-            100.0 * share,
-            escape(&title)
-        );
+/// The class of a source's colour.
+pub(crate) fn colour_class(sources: &[String], name: &str) -> String {
+    format!("c{}", colour(sources, name))
+}
+
+/// Shares of the sources as one bar; nothing where a source has none.
+fn bar(title: &str, ledger: &Ledger, sources: &[String], share: impl Fn(&SourceLedger) -> Option<f64>) -> Markup {
+    let part = |(name, line)| Some((name, line, share(line)?));
+    let Some(parts) = ledger.sources.iter().map(part).collect::<Option<Vec<_>>>() else { return html! {} };
+    html! {
+        span { (title) }
+        div.stack {
+            @for (name, line, share) in parts {
+                i class={ (colour_class(sources, name)) @if is_slim(share) { " slim" } }
+                    style=(format!("width:{:.3}%", 100.0 * share))
+                    title={ (shown(name, line)) ": " (percent(share)) } { (share_text(share)) }
+            }
+        }
     }
-    format!("<span>{title}</span><div class=stack>{parts}</div>")
 }
 
 type Cell = fn(&SourceLedger) -> Option<u64>;
@@ -100,30 +94,45 @@ const COUNTS: [(&str, &str, Cell); 15] = [
 ];
 
 /// The ledger, one row for each source. Columns of zeros are left out, except the most important ones.
-pub(crate) fn table(ledger: &Ledger) -> String {
+pub(crate) fn table(ledger: &Ledger) -> Markup {
     let always = ["read", "available", "requested", "chosen"];
     let counts = |cell: Cell| ledger.sources.values().any(|line| cell(line).is_some_and(|count| count > 0));
     let columns: Vec<_> = COUNTS.iter().filter(|(name, _, cell)| always.contains(name) || counts(*cell)).collect();
-    let mut html = String::from("<div class=scroll><table><thead><tr><th>source");
-    for (name, title, _) in &columns {
-        let _ = write!(html, "<th title=\"{title}\">{name}");
-    }
     let supervised = ledger.sources.values().any(|line| line.supervised_share.is_some());
-    html += if supervised { "<th>share<th>of supervised</thead><tbody>" } else { "<th>share</thead><tbody>" };
-    for (name, line) in &ledger.sources {
-        let _ = write!(html, "<tr><th>{}", escape(shown(name, line)));
-        for (_, _, cell) in &columns {
-            let _ = write!(html, "<td>{}", cell(line).map(grouped).unwrap_or_default());
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "source" }
+                        @for (name, title, _) in &columns { th title=(title) { (name) } }
+                        th { "share" }
+                        @if supervised { th { "of supervised" } }
+                    }
+                }
+                tbody {
+                    @for (name, line) in &ledger.sources {
+                        tr {
+                            th { (shown(name, line)) }
+                            @for (_, _, cell) in &columns { td { (cell(line).map(grouped).unwrap_or_default()) } }
+                            td { (percent(line.realised_share)) }
+                            @if let Some(share) = line.supervised_share { td { (percent(share)) } }
+                        }
+                    }
+                }
+                tfoot {
+                    tr {
+                        th { "in all" }
+                        @for (_, _, cell) in &columns {
+                            td { (grouped(ledger.sources.values().filter_map(cell).sum::<u64>())) }
+                        }
+                        td {}
+                        @if supervised { td {} }
+                    }
+                }
+            }
         }
-        let _ = write!(html, "<td>{}", percent(line.realised_share));
-        html += &line.supervised_share.map(|share| format!("<td>{}", percent(share))).unwrap_or_default();
     }
-    html += "</tbody><tfoot><tr><th>in all";
-    for (_, _, cell) in &columns {
-        let _ = write!(html, "<td>{}", grouped(ledger.sources.values().filter_map(cell).sum::<u64>()));
-    }
-    html += if supervised { "<td><td>" } else { "<td>" };
-    html + "</tfoot></table></div>"
 }
 
 /// A line of the mixture tree: a source or a group, with the sums of what lies below it.
@@ -143,44 +152,54 @@ struct Node {
 }
 
 /// The mixture tree of the recipe: requested and realised share of each source and group.
-pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> String {
+pub(crate) fn tree(spec: &MixSpec, ledger: &Ledger, sources: &[String]) -> Markup {
     let mut nodes = Vec::new();
     walk(&spec.ratio, Node::default(), ledger, sources, &mut nodes);
     let supervised = nodes.iter().any(|node| node.supervised_share.is_some());
-    let by_epochs = !spec.epochs.is_empty();
-    let mut html = format!(
-        "<div class=scroll><table class=tree><thead><tr><th>source or group<th>{}<th class=wide>share, with the \
-         requested one<th>requested<th>realised<th>difference<th>samples requested<th>samples<th>repeats",
-        if by_epochs { "epochs" } else { "weight" }
-    );
-    html += if supervised { "<th>of supervised tokens</thead><tbody>" } else { "</thead><tbody>" };
-    for node in &nodes {
-        let weight = match by_epochs {
-            true => spec.epochs.get(&node.name).map(f64::to_string),
-            false => node.weight.map(|weight| weight.to_string()),
-        };
-        let weight = weight.unwrap_or_default();
-        let mark = node.colour.map_or("group".to_owned(), |colour| format!("c{colour}"));
-        let _ = write!(
-            html,
-            "<tr class=\"{mark}\"><th style=\"padding-left:{}px\">{}<td>{weight}<td><div class=lane><b style=\"width:{:.3}%\"></b>\
-             <u style=\"left:{:.3}%\"></u></div><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-            10 + 22 * node.depth,
-            escape(&node.name),
-            100.0 * node.realised_share,
-            100.0 * node.requested_share,
-            fine(node.requested_share),
-            fine(node.realised_share),
-            difference(node.realised_share - node.requested_share),
-            grouped(node.requested),
-            grouped(node.chosen),
-            if node.repeated > 0 { grouped(node.repeated) } else { "–".to_owned() },
-        );
-        if supervised {
-            let _ = write!(html, "<td>{}", node.supervised_share.map(percent).unwrap_or_default());
+    html! {
+        div.scroll {
+            table.tree {
+                thead {
+                    tr {
+                        th { "source or group" }
+                        th { @if spec.epochs.is_empty() { "weight" } @else { "epochs" } }
+                        th.wide { "share, with the requested one" }
+                        @for title in ["requested", "realised", "difference", "samples requested", "samples", "repeats"] {
+                            th { (title) }
+                        }
+                        @if supervised { th { "of supervised tokens" } }
+                    }
+                }
+                tbody { @for node in &nodes { (tree_row(node, spec, supervised)) } }
+            }
         }
     }
-    html + "</tbody></table></div>"
+}
+
+fn tree_row(node: &Node, spec: &MixSpec, supervised: bool) -> Markup {
+    let weight = match spec.epochs.is_empty() {
+        false => spec.epochs.get(&node.name).map(f64::to_string),
+        true => node.weight.map(|weight| weight.to_string()),
+    };
+    html! {
+        tr class=(node.colour.map_or("group".to_owned(), |colour| format!("c{colour}"))) {
+            th style=(format!("padding-left:{}px", 10 + 22 * node.depth)) { (node.name) }
+            td { (weight.unwrap_or_default()) }
+            td {
+                div.lane {
+                    b style=(format!("width:{:.3}%", 100.0 * node.realised_share)) {}
+                    u style=(format!("left:{:.3}%", 100.0 * node.requested_share)) {}
+                }
+            }
+            td { (fine(node.requested_share)) }
+            td { (fine(node.realised_share)) }
+            td { (difference(node.realised_share - node.requested_share)) }
+            td { (grouped(node.requested)) }
+            td { (grouped(node.chosen)) }
+            td { @if node.repeated > 0 { (grouped(node.repeated)) } @else { "–" } }
+            @if supervised { td { (node.supervised_share.map(percent).unwrap_or_default()) } }
+        }
+    }
 }
 
 /// Enters the lines of `ratio` below `head` and returns their sums.

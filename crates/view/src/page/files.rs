@@ -1,46 +1,49 @@
 //! Source files of a mix, on a page.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::Manifest;
 
-use crate::page::{code, escape};
+use crate::page::code;
 use crate::words::{bytes, grouped};
 
 /// Files that a page names; the manifest has them all.
 const NAMED: usize = 300;
 
 /// Source files with hashes, collapsed.
-pub(crate) fn table(manifest: &Manifest) -> String {
-    let mut rows = String::new();
-    let mut count = 0;
-    for (name, source) in &manifest.sources {
-        for file in &source.files {
-            let part = source.parts.get(file.part);
-            let licence = part.and_then(|part| part.licence.as_deref()).unwrap_or("not stated");
-            count += 1;
-            if count > NAMED {
-                continue;
+pub(crate) fn table(manifest: &Manifest) -> Markup {
+    let files =
+        || manifest.sources.iter().flat_map(|(name, source)| source.files.iter().map(move |file| (name, source, file)));
+    let count = files().count();
+    html! {
+        details {
+            summary { "Data files (" (count) ")" }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th { "source" } th.text { "file" } th.text { "layout" } th { "records" } th { "size" }
+                            th.text { "licence" } th.text { "blake3" }
+                        }
+                    }
+                    tbody {
+                        @for (name, source, file) in files().take(NAMED) {
+                            @let licence = source.parts.get(file.part).and_then(|part| part.licence.as_deref());
+                            tr {
+                                th { (name) }
+                                td.text { (code(&file.file)) }
+                                td.text { (file.layout) }
+                                td { (grouped(file.records)) }
+                                td { (bytes(file.bytes)) }
+                                td.text { (licence.unwrap_or("not stated")) }
+                                td.text { (code(&file.blake3)) }
+                            }
+                        }
+                        @if count > NAMED {
+                            tr { th {} td.text { "and " (count - NAMED) " more in manifest.json" } }
+                        }
+                    }
+                }
             }
-            let _ = write!(
-                rows,
-                "<tr><th>{}<td class=text>{}<td class=text>{}<td>{}<td>{}<td class=text>{}<td class=text>{}",
-                escape(name),
-                code(&file.file),
-                escape(&file.layout),
-                grouped(file.records),
-                bytes(file.bytes),
-                escape(licence),
-                code(&file.blake3)
-            );
         }
     }
-    if count > NAMED {
-        let _ = write!(rows, "<tr><th><td class=text>and {} more in manifest.json", count - NAMED);
-    }
-    format!(
-        "<details><summary>Data files ({count})</summary><div class=scroll><table><thead><tr><th>source<th class=text>file\
-         <th class=text>layout<th>records<th>size<th class=text>licence<th class=text>blake3</thead><tbody>{rows}</tbody>\
-         </table></div></details>"
-    )
 }

@@ -1,41 +1,67 @@
 //! Rejected records on a page: reason, count, place, excerpts.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::{Counted, Ledger, SourceLedger};
 
+use crate::page::code;
 use crate::page::composition::shown;
-use crate::page::{code, escape};
 use crate::words::grouped;
 
-/// Rejection reasons by source with the first places; empty where no record was left out.
-pub(crate) fn reasons(ledger: &Ledger) -> String {
-    let mut rows = String::new();
-    for (name, line) in &ledger.sources {
-        let exam = (line.exam_items.count > 0).then_some(("exam item", &line.exam_items));
-        let rejected = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
-        let near = (line.near_duplicates.count > 0).then_some(("near-duplicate", &line.near_duplicates));
-        let kept = line.noted.iter().map(|(reason, counted)| (reason.kept_as(), counted));
-        for (reason, counted) in rejected.chain(exam).chain(near).chain(kept) {
-            let _ = write!(
-                rows,
-                "<tr><th>{}<td class=\"text found\">{}{}<td>{}<td>{}<td class=\"text wrap\">{}",
-                escape(shown(name, line)),
-                escape(reason),
-                details(counted),
-                grouped(counted.count),
-                of_read(counted.count, line),
-                examples(counted)
-            );
+/// Rejection reasons by source with the first places; `None` where no record was left out.
+pub(crate) fn reasons(ledger: &Ledger) -> Option<Markup> {
+    let lines = ledger.sources.iter();
+    let rows: Vec<Markup> = lines
+        .flat_map(|(name, line)| {
+            counted(line).map(move |(reason, counted)| row(shown(name, line), reason, counted, line))
+        })
+        .collect();
+    let table = html! {
+        div.scroll {
+            table.left-out {
+                thead {
+                    tr {
+                        th { "source" } th.text { "left out or changed because" } th { "records" }
+                        th title="share of the records read" { "of read" } th.text { "the first of them" }
+                    }
+                }
+                tbody { @for row in &rows { (row) } }
+            }
+        }
+    };
+    (!rows.is_empty()).then_some(table)
+}
+
+/// Reasons with their records: rejections, exam items, near-duplicates, and findings in records that were kept.
+fn counted(line: &SourceLedger) -> impl Iterator<Item = (&str, &Counted)> {
+    let rejected = line.rejected.iter().map(|(reason, counted)| (reason.as_str(), counted));
+    let kept = line.noted.iter().map(|(reason, counted)| (reason.kept_as(), counted));
+    let left_out = [("exam item", &line.exam_items), ("near-duplicate", &line.near_duplicates)];
+    rejected.chain(left_out.into_iter().filter(|(_, counted)| counted.count > 0)).chain(kept)
+}
+
+fn row(source: &str, reason: &str, counted: &Counted, line: &SourceLedger) -> Markup {
+    html! {
+        tr {
+            th { (source) }
+            td.text.found {
+                (reason)
+                // Details of the reason, most frequent first.
+                @if !counted.details.is_empty() { br; small { (counted.most()) } }
+            }
+            td.records { (grouped(counted.count)) }
+            td.share { (of_read(counted.count, line)) }
+            td.text.wrap {
+                @for (at, place) in counted.examples.iter().enumerate() {
+                    div.example {
+                        (code(place))
+                        @if let Some(excerpt) = counted.excerpts.get(at).filter(|text| !text.is_empty()) {
+                            " " q { (excerpt) }
+                        }
+                    }
+                }
+            }
         }
     }
-    if rows.is_empty() {
-        return rows;
-    }
-    format!(
-        "<div class=scroll><table class=left-out><thead><tr><th>source<th class=text>left out or changed because<th>records\
-         <th title=\"share of the records read\">of read<th class=text>the first of them</thead><tbody>{rows}</tbody></table></div>"
-    )
 }
 
 fn of_read(count: u64, line: &SourceLedger) -> String {
@@ -46,53 +72,54 @@ fn of_read(count: u64, line: &SourceLedger) -> String {
     if percent < 0.01 { "< 0.01 %".to_owned() } else { format!("{percent:.2} %") }
 }
 
-/// Details of the reason, most frequent first.
-fn details(counted: &Counted) -> String {
-    if counted.details.is_empty() { String::new() } else { format!("<br><small>{}</small>", escape(&counted.most())) }
-}
-
-fn examples(counted: &Counted) -> String {
-    let excerpt = |at: usize| counted.excerpts.get(at).filter(|text| !text.is_empty());
-    let example = |(at, place): (usize, &String)| {
-        let quoted = excerpt(at).map(|text| format!(" <q>{}</q>", escape(text))).unwrap_or_default();
-        format!("<div class=example>{}{quoted}</div>", code(place))
-    };
-    counted.examples.iter().enumerate().map(example).collect()
-}
-
 /// Duplicate records by source: within the source, and across sources (the source named earlier keeps them). A matrix;
-/// nothing where there are none.
-pub(crate) fn duplicates(ledger: &Ledger) -> String {
+/// `None` where there are none.
+pub(crate) fn duplicates(ledger: &Ledger) -> Option<Markup> {
     let any = |line: &SourceLedger| line.duplicates_within + line.duplicates_across_in_all() > 0;
     if !ledger.sources.values().any(any) {
-        return String::new();
+        return None;
     }
-    let owners: Vec<&String> =
-        ledger.sources.keys().filter(|name| ledger.sources.values().any(|line| owned(line, name) > 0)).collect();
-    let mut html = String::from(
-        "<div class=scroll><table class=narrow><thead><tr><th>records of<th title=\"further copies in the same source\">copies of its own",
-    );
-    for owner in &owners {
-        let _ = write!(html, "<th>also in {}", escape(shown(owner, &ledger.sources[*owner])));
-    }
-    html += "<th>of read</thead><tbody>";
-    let most = ledger
+    let owners: Vec<(&String, &SourceLedger)> =
+        ledger.sources.iter().filter(|(name, _)| ledger.sources.values().any(|line| owned(line, name) > 0)).collect();
+    let counts = ledger
         .sources
         .values()
         .flat_map(|line| std::iter::once(line.duplicates_within).chain(line.duplicates_across.values().copied()));
-    let most = most.max().unwrap_or(0).max(1);
-    let cell = |count: u64| {
-        // Heat map on a square-root scale, so that small counts stay visible.
-        let heat = 34.0 * (count as f64 / most as f64).sqrt();
-        let shown = if count > 0 { grouped(count) } else { "–".to_owned() };
-        format!("<td style=\"background:color-mix(in srgb, var(--c1) {heat:.0}%, transparent)\">{shown}")
-    };
-    for (name, line) in &ledger.sources {
-        let _ = write!(html, "<tr><th>{}{}", escape(shown(name, line)), cell(line.duplicates_within));
-        owners.iter().for_each(|owner| html += &cell(owned(line, owner)));
-        let _ = write!(html, "<td>{}", of_read(line.duplicates_within + line.duplicates_across_in_all(), line));
+    let most = counts.max().unwrap_or(0).max(1);
+    Some(html! {
+        div.scroll {
+            table.narrow {
+                thead {
+                    tr {
+                        th { "records of" }
+                        th title="further copies in the same source" { "copies of its own" }
+                        @for (name, line) in &owners { th { "also in " (shown(name, line)) } }
+                        th { "of read" }
+                    }
+                }
+                tbody {
+                    @for (name, line) in &ledger.sources {
+                        tr {
+                            th { (shown(name, line)) }
+                            (heat_cell(line.duplicates_within, most))
+                            @for (owner, _) in &owners { (heat_cell(owned(line, owner), most)) }
+                            td { (of_read(line.duplicates_within + line.duplicates_across_in_all(), line)) }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// A cell of the heat map, on a square-root scale, so that small counts stay visible.
+fn heat_cell(count: u64, most: u64) -> Markup {
+    let heat = 34.0 * (count as f64 / most as f64).sqrt();
+    html! {
+        td style=(format!("background:color-mix(in srgb, var(--c1) {heat:.0}%, transparent)")) {
+            @if count > 0 { (grouped(count)) } @else { "–" }
+        }
     }
-    html + "</tbody></table></div>"
 }
 
 fn owned(line: &SourceLedger, owner: &str) -> u64 {

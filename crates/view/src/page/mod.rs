@@ -6,7 +6,20 @@ pub(crate) mod left_out;
 
 use std::io::Read;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
+
+use crate::words::date;
+
+/// Text of this crate that goes into a page without escaping: style sheet and scripts. Only constants can be one, so
+/// everything that comes from records, recipes and files is escaped by [`html!`].
+pub(crate) struct Asset(pub &'static str);
+
+impl maud::Render for Asset {
+    fn render(&self) -> Markup {
+        PreEscaped(self.0.to_owned())
+    }
+}
 
 /// A page before it is written.
 pub(crate) struct Page<'a> {
@@ -14,32 +27,43 @@ pub(crate) struct Page<'a> {
     pub title: &'a str,
     /// Seconds after which it reloads itself.
     pub refresh: Option<u32>,
-    /// Its body, as HTML.
-    pub body: &'a str,
-    /// Script elements, with their data.
-    pub script: &'a str,
+    /// Its body.
+    pub body: Markup,
+    /// Its script.
+    pub script: Option<Asset>,
 }
 
 impl Page<'_> {
-    /// The whole document. Its content security policy forbids every request, should [`escape`] miss something.
+    /// The whole document. Its content security policy forbids every request.
     pub fn html(&self) -> String {
+        const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
         let Self { title, refresh, body, script } = self;
-        let refresh = refresh.map(|seconds| format!("<meta http-equiv=refresh content={seconds}>")).unwrap_or_default();
-        format!(
-            "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{MARK}{refresh}\
-             <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; script-src \
-             'unsafe-inline'; img-src data:\">\
-             <meta name=viewport content=\"width=device-width,initial-scale=1\"><meta name=color-scheme content=\"light dark\">\
-             <link rel=icon href=\"data:,\"><title>{} · Medley</title>\n<style>{}</style></head>\n<body>\n{body}\n{script}\n\
-             </body></html>\n",
-            escape(title),
-            include_str!("style.css")
-        )
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="generator" content="Medley";
+                    @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta name="viewport" content="width=device-width,initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    link rel="icon" href="data:,";
+                    title { (title) " · Medley" }
+                    style { (Asset(include_str!("style.css"))) }
+                }
+                body {
+                    (body)
+                    @if let Some(script) = script { script { (script) } }
+                }
+            }
+        };
+        page.into_string() + "\n"
     }
 }
 
 /// Mark of pages written by Medley, in their head.
-const MARK: &str = "<meta name=generator content=Medley>";
+const MARK: &str = "<meta name=\"generator\" content=\"Medley\">";
 
 /// Whether the file is a page that this program wrote.
 pub fn is_own_page(path: &std::path::Path) -> bool {
@@ -53,30 +77,14 @@ pub fn is_own_page(path: &std::path::Path) -> bool {
 /// Bytes at the beginning that are searched for the mark.
 const HEAD: u64 = 16 << 10;
 
-/// Text as HTML, with special characters escaped and control characters visible.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            other => escaped.push(other),
-        }
-    }
-    escaped
+/// Bytes that a letter takes as HTML.
+pub(crate) fn html_len(letter: char) -> usize {
+    html! { (letter) }.0.len()
 }
 
 /// Text in a monospaced font.
-pub(crate) fn code(text: &str) -> String {
-    format!("<code>{}</code>", escape(text))
-}
-
-/// JSON inside a page: no text in it may end the script element.
-pub(crate) fn script_data(attributes: &str, value: &Value) -> String {
-    format!("<script type=\"application/json\"{attributes}>{}</script>", value.to_string().replace('<', "\\u003c"))
+pub(crate) fn code(text: &str) -> Markup {
+    html! { code { (text) } }
 }
 
 /// A number as short as JSON has it: `3` for 3.0.
@@ -85,11 +93,25 @@ pub(crate) fn json_number(number: f64) -> Value {
 }
 
 /// Key figures: name, value, note.
-pub(crate) fn tiles(tiles: &[(&str, String, String)]) -> String {
-    let tile = |(name, value, note): &(&str, String, String)| {
-        format!("<div class=tile><span>{name}</span><b>{}</b><small>{}</small></div>", escape(value), escape(note))
-    };
-    format!("<div class=tiles>{}</div>", tiles.iter().map(tile).collect::<String>())
+pub(crate) fn tiles(tiles: &[(&str, String, String)]) -> Markup {
+    html! {
+        div.tiles {
+            @for (name, value, note) in tiles {
+                div.tile { span { (name) } b { (value) } small { (note) } }
+            }
+        }
+    }
+}
+
+/// The page's last line: version, time of writing in seconds since 1970, and the folder that it was made from.
+pub(crate) fn footer(now: u64, folder: Option<&str>) -> Markup {
+    html! {
+        footer {
+            "Written by Medley " (env!("CARGO_PKG_VERSION")) " on " (date(now))
+            @if let Some(folder) = folder { ", from " (code(folder)) " alone" }
+            "."
+        }
+    }
 }
 
 /// `12.3 %`.

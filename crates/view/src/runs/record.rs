@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use medley_mixture::{Ledger, Manifest};
+use medley_recipe::Book;
 use medley_run::metrics::Curves;
 use medley_run::report::ExamReport;
-use medley_run::{RunDir, RunDirError};
+use medley_run::{PairedExams, RunDir, RunDirError, compare_exams};
 
 use crate::runs::overview::RunOverview;
+use crate::tables_exam::gain_title;
 
 /// The records of a run. Missing files are `None`; files that cannot be read are named in the notes.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct RunRecord {
     pub exam: Option<ExamReport>,
     /// The exam of its base.
     pub base_exam: Option<ExamReport>,
+    /// The trained model's accuracies minus its base's on the same items, for every book that both were examined with.
+    pub gains: Vec<(Book, PairedExams)>,
     /// Steps of the checkpoints.
     pub checkpoints: Vec<usize>,
     /// Files that cannot be read, and warnings on the metrics.
@@ -55,6 +59,8 @@ impl RunRecord {
             true => ExamReport::read(path).map_err(|error| notes.push(error.to_string())).ok(),
             false => None,
         };
+        let tuned = exam(&run.exam().join("report.json"), &mut notes);
+        let base = exam(&run.exam().join("base").join("report.json"), &mut notes);
         Ok(Self {
             error: state.error.clone(),
             weights_hash: state.weights_hash.clone(),
@@ -62,8 +68,9 @@ impl RunRecord {
             recipe: std::fs::read_to_string(run.recipe()).ok(),
             ledger: json(&run.mix().join("ledger.json"), &mut notes),
             manifest: json(&run.mix().join("manifest.json"), &mut notes),
-            exam: exam(&run.exam().join("report.json"), &mut notes),
-            base_exam: exam(&run.exam().join("base").join("report.json"), &mut notes),
+            gains: gains(&run, tuned.as_ref(), base.as_ref(), &mut notes),
+            exam: tuned,
+            base_exam: base,
             checkpoints: run.saved_steps(),
             overview: RunOverview::of(&run, state),
             curves,
@@ -81,6 +88,26 @@ impl RunRecord {
         }
         names
     }
+}
+
+/// Paired comparisons of the two exams; nothing for a book without answer files, which may have been removed.
+fn gains(
+    run: &RunDir,
+    tuned: Option<&ExamReport>,
+    base: Option<&ExamReport>,
+    notes: &mut Vec<String>,
+) -> Vec<(Book, PairedExams)> {
+    let (Some(tuned), Some(base)) = (tuned, base) else { return Vec::new() };
+    let books = tuned.books.iter().map(|report| report.book).filter(|book| base.book(*book).is_some());
+    let mut gains = Vec::new();
+    for book in books {
+        match compare_exams(&run.exam(), &run.exam().join("base"), book) {
+            Ok(paired) => gains.push((book, paired)),
+            Err(error) if error.missing => {}
+            Err(error) => notes.push(format!("{} cannot be computed: {error}", gain_title(book))),
+        }
+    }
+    gains
 }
 
 /// A JSON file that may be missing; one that cannot be read is noted.

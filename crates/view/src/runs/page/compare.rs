@@ -1,14 +1,13 @@
 //! Several runs on one page.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_run::metrics::Curves;
 
-use crate::page::{Page, escape};
+use crate::page::{Page, footer};
 use crate::runs::compare::{SettingDifference, comparison_charts, run_names, setting_differences};
 use crate::runs::page::{exam, plot};
 use crate::runs::record::RunRecord;
-use crate::words::{date, short, significant, span};
+use crate::words::{short, significant, span};
 
 /// Content of a run's cell; `None` if unknown.
 type Cell = fn(&RunRecord) -> Option<String>;
@@ -32,50 +31,59 @@ const CELLS: [(&str, Cell); 10] = [
 /// The page that compares runs, written at `now`, in seconds since 1970.
 pub fn comparison_page(records: &[RunRecord], now: u64) -> String {
     let names = run_names(records);
-    let mut body =
-        format!("<header><h1>{} runs</h1></header><section><div class=scroll><table><thead><tr><th>run", records.len());
+    let charts = comparison_charts(records);
+    let body = html! {
+        header { h1 { (records.len()) " runs" } }
+        section { (overview(records, &names)) }
+        (exam::comparison(records, &names))
+        @if !charts.is_empty() { section { h2 { "Curves over tokens" } (plot::charts(&charts, "tokens")) } }
+        (settings(&setting_differences(records), &names))
+        (footer(now, None))
+        (plot::steps_data(&Curves::default()))
+    };
+    Page { title: "Comparison", refresh: None, body, script: Some(plot::SCRIPT) }.html()
+}
+
+/// One row for each run; columns without content are left out.
+fn overview(records: &[RunRecord], names: &[String]) -> Markup {
     let filled = |cell: Cell| records.iter().any(|run| cell(run).is_some());
     let cells: Vec<_> = CELLS.iter().filter(|(_, cell)| filled(*cell)).collect();
-    for (title, _) in &cells {
-        let _ = write!(body, "<th>{title}");
-    }
-    body += "</thead><tbody>";
-    for (at, (record, name)) in records.iter().zip(&names).enumerate() {
-        let _ = write!(body, "<tr><th><span class=run><i class=c{}></i>{}</span>", at % plot::COLOURS, escape(name));
-        for (_, cell) in &cells {
-            let _ = write!(body, "<td>{}", escape(&cell(record).unwrap_or_default()));
+    html! {
+        div.scroll {
+            table {
+                thead { tr { th { "run" } @for (title, _) in &cells { th { (title) } } } }
+                tbody {
+                    @for (at, (record, name)) in records.iter().zip(names).enumerate() {
+                        tr {
+                            th { span.run { i class=(format!("c{}", at % plot::COLOURS)) {} (name) } }
+                            @for (_, cell) in &cells { td { (cell(record).unwrap_or_default()) } }
+                        }
+                    }
+                }
+            }
         }
     }
-    body += "</tbody></table></div></section>";
-    body += &exam::comparison(records, &names);
-    let plots: String = comparison_charts(records).iter().map(|chart| plot::plot(chart, "tokens")).collect();
-    if !plots.is_empty() {
-        let _ = write!(body, "<section><h2>Curves over tokens</h2><div class=charts>{plots}</div></section>");
-    }
-    body += &settings(records, &names);
-    let _ = write!(body, "<footer>Written by Medley {} on {}.</footer>", env!("CARGO_PKG_VERSION"), date(now));
-    let script = plot::script(&Curves::default());
-    Page { title: "Comparison", refresh: None, body: &body, script: &script }.html()
 }
 
 /// The settings in which the runs differ.
-fn settings(records: &[RunRecord], names: &[String]) -> String {
-    let differences = setting_differences(records);
-    if differences.is_empty() {
-        return String::new();
-    }
-    let mut html = String::from("<section><h2>Settings that differ</h2><div class=scroll><table><thead><tr><th>key");
-    for name in names {
-        let _ = write!(html, "<th>{}", escape(name));
-    }
-    html += "</thead><tbody>";
-    for SettingDifference { key, values } in &differences {
-        let _ = write!(html, "<tr><th>{}", escape(key));
-        for value in values {
-            let _ = write!(html, "<td>{}", escape(value.as_deref().unwrap_or("–")));
+fn settings(differences: &[SettingDifference], names: &[String]) -> Markup {
+    html! {
+        @if !differences.is_empty() {
+            section {
+                h2 { "Settings that differ" }
+                div.scroll {
+                    table {
+                        thead { tr { th { "key" } @for name in names { th { (name) } } } }
+                        tbody {
+                            @for SettingDifference { key, values } in differences {
+                                tr { th { (key) } @for value in values { td { (value.as_deref().unwrap_or("–")) } } }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
-    html + "</tbody></table></div></section>"
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 "use strict";
 // Pointing at a chart shows the values there, and the same place in every other chart.
-const steps = JSON.parse(document.getElementById("steps").textContent);
+const steps = JSON.parse(document.getElementById("steps").dataset.steps);
 const make = (parent, name) => {
   const element = document.createElement("div");
   element.className = name;
@@ -28,7 +28,7 @@ const place = (data, x) => {
 };
 const charts = [...document.querySelectorAll(".chart")].map(figure => ({
   plot: figure.querySelector(".plot"),
-  data: JSON.parse(figure.querySelector("script").textContent),
+  data: JSON.parse(figure.dataset.chart),
   marks: [],
 }));
 const clear = () => charts.forEach(chart => chart.marks.splice(0).forEach(mark => mark.remove()));

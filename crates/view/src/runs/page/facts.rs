@@ -1,26 +1,37 @@
 //! Provenance of the run: device, times, hashes, files, recipe.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
+use medley_recipe::bundled_name;
 
-use crate::page::{code, escape, files};
+use crate::page::{code, files};
 use crate::runs::record::RunRecord;
 use crate::words::{date, grouped};
 
 /// The section.
-pub(super) fn section(record: &RunRecord) -> String {
+pub(super) fn section(record: &RunRecord) -> Markup {
+    html! {
+        section {
+            h2 { "Run" }
+            dl { @for (name, value) in facts(record) { dt { (name) } dd { (value) } } }
+            @if let Some(manifest) = &record.manifest { (files::table(manifest)) }
+            @if let Some(recipe) = &record.recipe {
+                details { summary { "Recipe, every default written out" } pre { (recipe) } }
+            }
+        }
+    }
+}
+
+fn facts(record: &RunRecord) -> Vec<(&'static str, Markup)> {
     let run = &record.overview;
-    let mut facts: Vec<(&str, String)> = vec![("folder", code(&run.path)), ("device", escape(&run.device))];
-    facts.extend(run.base.as_ref().map(|base| ("base", code(base))));
-    facts.extend(run.worker.as_ref().map(|worker| ("at work", escape(worker))));
-    facts.push(("started", date(run.started)));
-    facts.push(("last written", date(run.updated)));
-    facts.push(("resumed from", resumed(record)));
-    let saved: Vec<String> = record.checkpoints.iter().map(|step| grouped(*step as u64)).collect();
-    facts.push((
-        "checkpoints",
-        if saved.is_empty() { "none".to_owned() } else { format!("after step {}", saved.join(", ")) },
-    ));
-    facts.push(("Medley", escape(&record.version)));
+    let text = |text: &str| html! { (text) };
+    let mut facts = vec![("folder", code(&run.path)), ("device", text(&run.device))];
+    facts.extend(run.base.as_ref().map(|base| ("base", base_name(base))));
+    facts.extend(run.worker.as_ref().map(|worker| ("at work", text(worker))));
+    facts.push(("started", text(&date(run.started))));
+    facts.push(("last written", text(&date(run.updated))));
+    facts.push(("resumed from", text(&resumed(record))));
+    facts.push(("checkpoints", text(&checkpoints(record))));
+    facts.push(("Medley", text(&record.version)));
     facts.push(("train hash", code(&run.train_hash)));
     facts.extend(record.manifest.as_ref().map(|manifest| ("mix hash", code(&manifest.mix_hash))));
     if !record.weights_hash.is_empty() {
@@ -29,19 +40,22 @@ pub(super) fn section(record: &RunRecord) -> String {
     if let Some(exam) = &record.exam {
         facts.push(("model hash", code(&exam.inputs.model_hash)));
         facts.push(("exam items", code(&exam.inputs.items_hash)));
-        facts.push(("exam prompt", format!("{} {}", escape(&exam.inputs.prompt), code(&exam.inputs.template_hash))));
+        facts.push(("exam prompt", html! { (exam.inputs.prompt) " " (code(&exam.inputs.template_hash)) }));
     }
-    let rows: String = facts.iter().map(|(name, value)| format!("<dt>{name}<dd>{value}")).collect();
-    let mut html = format!("<section><h2>Run</h2><dl>{rows}</dl>");
-    html += &record.manifest.as_ref().map(files::table).unwrap_or_default();
-    if let Some(recipe) = &record.recipe {
-        let _ = write!(
-            html,
-            "<details><summary>Recipe, every default written out</summary><pre>{}</pre></details>",
-            escape(recipe)
-        );
+    facts
+}
+
+/// The base model: a hub id or a path, the bundled model by its name.
+fn base_name(base: &str) -> Markup {
+    match bundled_name(base.as_ref()) {
+        Some(name) => html! { (format!("bundled: {name}")) },
+        None => code(base),
     }
-    html + "</section>"
+}
+
+fn checkpoints(record: &RunRecord) -> String {
+    let saved: Vec<String> = record.checkpoints.iter().map(|step| grouped(*step as u64)).collect();
+    if saved.is_empty() { "none".to_owned() } else { format!("after step {}", saved.join(", ")) }
 }
 
 fn resumed(record: &RunRecord) -> String {

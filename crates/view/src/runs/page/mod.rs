@@ -5,11 +5,10 @@ mod exam;
 mod facts;
 mod plot;
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_mixture::Ledger;
 
-use crate::page::{Page, composition, escape, left_out};
+use crate::page::{Page, composition, footer, left_out};
 use crate::runs::curve::run_charts;
 use crate::runs::overview::{RunOverview, RunStatus};
 use crate::runs::record::RunRecord;
@@ -30,94 +29,88 @@ pub struct PageOptions {
 pub fn run_page(record: &RunRecord, options: PageOptions) -> String {
     let run = &record.overview;
     let sources = record.sources();
-    let mut body = header(record, options);
-    body += &tiles(record);
     let charts = run_charts(&record.curves, &sources, &run.resumed);
-    if charts.is_empty() {
-        body += "<section><h2>Curves</h2><p class=quiet>No metrics yet.</p></section>";
-    } else {
-        let plots: String = charts.iter().map(|chart| plot::plot(chart, "step")).collect();
-        let _ = write!(body, "<section><h2>Curves</h2><div class=charts>{plots}</div></section>");
-    }
-    body += &record.ledger.as_ref().map(|ledger| mix(record, ledger, &sources)).unwrap_or_default();
-    body += &exam::section(record);
-    body += &facts::section(record);
-    let _ = write!(
-        body,
-        "<footer>Written by Medley {} on {}, from <code>{}</code> alone.</footer>",
-        env!("CARGO_PKG_VERSION"),
-        date(options.now),
-        escape(&run.path)
-    );
+    let body = html! {
+        (header(record, options))
+        (tiles(record))
+        section {
+            h2 { "Curves" }
+            @if charts.is_empty() { p.quiet { "No metrics yet." } } @else { (plot::charts(&charts, "step")) }
+        }
+        @if let Some(ledger) = &record.ledger { (mix(record, ledger, &sources)) }
+        @if let Some(report) = &record.exam { (exam::section(record, report)) }
+        (facts::section(record))
+        (footer(options.now, Some(&run.path)))
+        (plot::steps_data(&record.curves))
+    };
     let refresh = options.refresh.filter(|_| run.status.is_active());
-    let script = plot::script(&record.curves);
-    Page { title: &run.name, refresh, body: &body, script: &script }.html()
+    Page { title: &run.name, refresh, body, script: Some(plot::SCRIPT) }.html()
 }
 
-fn header(record: &RunRecord, options: PageOptions) -> String {
+fn header(record: &RunRecord, options: PageOptions) -> Markup {
     let run = &record.overview;
-    let mut html = format!(
-        "<header><h1>{}</h1><span class=\"status {status}\">{status}</span>",
-        escape(&run.name),
-        status = run.status
-    );
-    let mix = [
+    let error = record.error.as_deref().filter(|_| run.status == RunStatus::Failed);
+    html! {
+        header {
+            h1 { (run.name) }
+            span class={ "status " (run.status) } { (run.status) }
+            p.quiet { (summary(run)) }
+        }
+        (progress(run))
+        @if run.status.is_active() {
+            p.quiet {
+                "The run is in progress: this page shows it as of " (date(options.now))
+                @if let Some(seconds) = options.refresh { "; it reloads every " (seconds) " s" }
+                "."
+            }
+        }
+        @if let Some(error) = error { div.banner.failed { b { "Failed" } pre { (error) } } }
+        @if let Some(hint) = &run.hint { div.banner { b { "Continue with" } pre { (hint) } } }
+        @for note in &record.notes { div.banner { b { "Note" } pre { (note) } } }
+    }
+}
+
+/// `full · base · 9:1 (general:medical) · 2,000 samples · cpu (2 threads)`.
+fn summary(run: &RunOverview) -> String {
+    let parts = [
         run.method.clone(),
         run.base.as_deref().map(|base| base.trim_end_matches('/').rsplit('/').next().unwrap_or(base).to_owned()),
         run.ratio.clone().filter(|ratio| ratio.contains(':')),
         run.size.map(|size| format!("{} samples", grouped(size))),
         Some(run.device.split(':').next().unwrap_or_default().to_owned()).filter(|device| !device.is_empty()),
     ];
-    let mix: Vec<String> = mix.into_iter().flatten().map(|text| escape(&text)).collect();
-    let _ = write!(html, "<p class=quiet>{}</p></header>", mix.join(" · "));
-    html += &progress(run);
-    if run.status.is_active() {
-        let how = options.refresh.map(|seconds| format!("; it reloads every {seconds} s")).unwrap_or_default();
-        let _ = write!(
-            html,
-            "<p class=quiet>The run is in progress: this page shows it as of {}{how}.</p>",
-            date(options.now)
-        );
-    }
-    if let Some(error) = record.error.as_deref().filter(|_| run.status == RunStatus::Failed) {
-        let _ = write!(html, "<div class=\"banner failed\"><b>Failed</b><pre>{}</pre></div>", escape(error));
-    }
-    if let Some(hint) = &run.hint {
-        let _ = write!(html, "<div class=banner><b>Continue with</b><pre>{}</pre></div>", escape(hint));
-    }
-    for note in &record.notes {
-        let _ = write!(html, "<div class=banner><b>Note</b><pre>{}</pre></div>", escape(note));
-    }
-    html
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-fn progress(run: &RunOverview) -> String {
-    let Some(total) = run.total_steps else { return String::new() };
+fn progress(run: &RunOverview) -> Markup {
+    let Some(total) = run.total_steps else { return html! {} };
     let share = 100.0 * run.step as f64 / total as f64;
-    let left = run.seconds_left.map(|seconds| format!(", {} left", span(seconds))).unwrap_or_default();
-    format!(
-        "<div class=progress role=progressbar aria-valuenow={} aria-valuemax={total}><i style=\"width:{share:.1}%\"></i></div>\
-         <p class=quiet>step {} of {}{left}</p>",
-        run.step,
-        grouped(run.step as u64),
-        grouped(total as u64)
-    )
+    html! {
+        div.progress role="progressbar" aria-valuenow=(run.step) aria-valuemax=(total) {
+            i style=(format!("width:{share:.1}%")) {}
+        }
+        p.quiet {
+            "step " (run.step) " of " (grouped(total as u64))
+            @if let Some(seconds) = run.seconds_left { ", " (span(seconds)) " left" }
+        }
+    }
 }
 
-fn mix(record: &RunRecord, ledger: &Ledger, sources: &[String]) -> String {
-    let tree = record.manifest.as_ref().map(|manifest| composition::tree(&manifest.spec, ledger, sources));
-    let parts = [
-        composition::bars(ledger, sources),
-        tree.unwrap_or_default(),
-        composition::table(ledger),
-        left_out::reasons(ledger),
-        left_out::duplicates(ledger),
-    ];
-    format!("<section><h2>Mix</h2>{}</section>", parts.concat())
+fn mix(record: &RunRecord, ledger: &Ledger, sources: &[String]) -> Markup {
+    html! {
+        section {
+            h2 { "Mix" }
+            (composition::bars(ledger, sources))
+            @if let Some(manifest) = &record.manifest { (composition::tree(&manifest.spec, ledger, sources)) }
+            (composition::table(ledger))
+            @if let Some(reasons) = left_out::reasons(ledger) { (reasons) }
+            @if let Some(duplicates) = left_out::duplicates(ledger) { (duplicates) }
+        }
+    }
 }
 
 /// Key figures.
-fn tiles(record: &RunRecord) -> String {
+fn tiles(record: &RunRecord) -> Markup {
     let (run, curves) = (&record.overview, &record.curves);
     let mut tiles = Vec::new();
     if let (Some(first), Some(last)) = (curves.train.first(), curves.train.last()) {
@@ -135,6 +128,7 @@ fn tiles(record: &RunRecord) -> String {
         let interval = format!("95 % interval {:.1} to {:.1}", 100.0 * exam.low, 100.0 * exam.high);
         tiles.push(("Exam, open book", format!("{:.1} %", 100.0 * exam.value), interval));
     }
+    tiles.extend(exam::gain_tile(&record.gains));
     if let Some(last) = curves.train.last() {
         let seconds = span(last.seconds);
         tiles.push(("Training time", seconds, format!("{} tokens", short(last.tokens as f64))));

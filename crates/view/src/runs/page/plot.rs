@@ -1,12 +1,11 @@
 //! A chart: an SVG of any width, labels as HTML text, values at the pointer.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use medley_run::metrics::Curves;
 use serde_json::{Value, json};
 
 use crate::axis::Axis;
-use crate::page::{escape, json_number, script_data};
+use crate::page::{Asset, json_number};
 use crate::runs::curve::{Chart, Point, Series, Stroke};
 use crate::words::{compact, grouped, short, significant};
 
@@ -32,8 +31,44 @@ fn label(axis: &Axis, mark: f64) -> String {
     format!("{mark:.digits$}")
 }
 
+/// Charts over `x_name`.
+pub(super) fn charts(charts: &[Chart], x_name: &str) -> Markup {
+    html! { div.charts { @for chart in charts { (plot(chart, x_name)) } } }
+}
+
 /// A chart over `x_name` as a figure.
-pub(super) fn plot(chart: &Chart, x_name: &str) -> String {
+fn plot(chart: &Chart, x_name: &str) -> Markup {
+    let (x, y) = axes(chart);
+    html! {
+        figure.chart data-chart=(data(chart, &x, &y, x_name)) {
+            figcaption { b { (chart.title) } (legend(&chart.series)) }
+            div.frame {
+                div.y {
+                    @for mark in &y.marks {
+                        span style=(format!("top:{:.2}%", 100.0 * (1.0 - y.share(*mark)))) { (label(&y, *mark)) }
+                    }
+                }
+                div.plot {
+                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img"
+                        aria-label={ (chart.title) " over " (x_name) } {
+                        (grid(&y))
+                        (resumptions(&chart.resumed, &x, x_name))
+                        @for series in &chart.series { (draw(series, &x, &y)) }
+                    }
+                }
+                div.x {
+                    @for mark in &x.marks {
+                        span style=(format!("left:{:.2}%", 100.0 * x.share(*mark))) { (label(&x, *mark)) }
+                    }
+                }
+            }
+            (not_finite(&chart.series, x_name))
+        }
+    }
+}
+
+/// The horizontal and the vertical axis.
+fn axes(chart: &Chart) -> (Axis, Axis) {
     let points = || chart.series.iter().flat_map(|series| &series.points);
     let last = points().map(|point| point.x).fold(1.0, f64::max);
     let lowest = points().map(|point| point.low).fold(f64::INFINITY, f64::min);
@@ -46,73 +81,52 @@ pub(super) fn plot(chart: &Chart, x_name: &str) -> String {
         false => Axis::new(finite(lowest - margin), finite(highest + margin), 6),
     };
     // All charts begin at 0: the same place is the same step in each of them.
-    let x = Axis::new(0.0, last, 6);
-    let mut paths = grid(&y) + &resumptions(&chart.resumed, &x, x_name);
-    chart.series.iter().for_each(|series| paths += &draw(series, &x, &y));
-    let y_labels: String = y
-        .marks
-        .iter()
-        .map(|mark| format!("<span style=\"top:{:.2}%\">{}</span>", 100.0 * (1.0 - y.share(*mark)), label(&y, *mark)))
-        .collect();
-    let x_labels: String = x
-        .marks
-        .iter()
-        .map(|mark| format!("<span style=\"left:{:.2}%\">{}</span>", 100.0 * x.share(*mark), label(&x, *mark)))
-        .collect();
-    format!(
-        "<figure class=chart><figcaption><b>{title}</b>{legend}</figcaption><div class=frame><div class=y>{y_labels}</div>\
-         <div class=plot><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=none role=img \
-         aria-label=\"{title} over {x_name}\">{paths}</svg></div><div class=x>{x_labels}</div></div>{missing}{data}</figure>",
-        title = escape(&chart.title),
-        legend = legend(&chart.series),
-        missing = not_finite(&chart.series, x_name),
-        data = data(chart, &x, &y, x_name),
-    )
+    (Axis::new(0.0, last, 6), y)
 }
 
-fn grid(y: &Axis) -> String {
+fn grid(y: &Axis) -> Markup {
     let lines: String =
         y.marks.iter().map(|mark| format!("M0 {:.0}H{WIDTH}", HEIGHT * (1.0 - y.share(*mark)))).collect();
-    format!("<path class=grid d=\"{lines}\"/>")
+    html! { path.grid d=(lines) {} }
 }
 
 /// A line at each step where another process resumed.
-fn resumptions(steps: &[f64], x: &Axis, x_name: &str) -> String {
-    let line = |step: &f64| {
-        let step_name = grouped(*step as i64);
-        format!(
-            "<path class=resumed d=\"M{:.0} 0V{HEIGHT}\"><title>resumed from {x_name} {step_name}</title></path>",
-            WIDTH * x.share(*step)
-        )
-    };
-    steps.iter().filter(|step| **step <= x.high).map(line).collect()
+fn resumptions(steps: &[f64], x: &Axis, x_name: &str) -> Markup {
+    html! {
+        @for step in steps.iter().filter(|step| **step <= x.high) {
+            path.resumed d=(format!("M{:.0} 0V{HEIGHT}", WIDTH * x.share(*step))) {
+                title { "resumed from " (x_name) " " (grouped(*step as i64)) }
+            }
+        }
+    }
 }
 
-fn draw(series: &Series, x: &Axis, y: &Axis) -> String {
+fn draw(series: &Series, x: &Axis, y: &Axis) -> Markup {
     let class = class(series);
     let place = |at: f64, value: f64| format!("{:.0} {:.0}", WIDTH * x.share(at), HEIGHT * (1.0 - y.share(value)));
     let line = |value: fn(&Point) -> f64| -> String {
         series.points.iter().map(|point| place(point.x, value(point))).collect::<Vec<_>>().join("L")
     };
-    let mut paths = String::new();
-    if series.points.iter().any(|point| point.low < point.high) && series.stroke != Stroke::Dots {
-        let back: Vec<String> = series.points.iter().rev().map(|point| place(point.x, point.low)).collect();
-        let _ = write!(paths, "<path class=\"band {class}\" d=\"M{}L{}Z\"/>", line(|point| point.high), back.join("L"));
-    }
-    let faint = if series.stroke == Stroke::Faint { " faint" } else { "" };
-    if series.points.len() > 1 {
-        let _ = write!(paths, "<path class=\"line {class}{faint}\" d=\"M{}\"/>", line(|point| point.mean));
-    }
-    if series.stroke == Stroke::Dots || series.points.len() == 1 {
-        let dots: String = series.points.iter().map(|point| format!("M{}h0", place(point.x, point.mean))).collect();
-        let _ = write!(paths, "<path class=\"dots {class}\" d=\"{dots}\"/>");
-    }
-    let marks: String =
+    let back = || series.points.iter().rev().map(|point| place(point.x, point.low)).collect::<Vec<_>>().join("L");
+    let dots = || series.points.iter().map(|point| format!("M{}h0", place(point.x, point.mean))).collect::<String>();
+    let missing: String =
         series.not_finite.iter().take(200).map(|&at| format!("M{:.0} {HEIGHT}v-40", WIDTH * x.share(at))).collect();
-    if !marks.is_empty() {
-        let _ = write!(paths, "<path class=missing d=\"{marks}\"/>");
+    html! {
+        @if series.points.iter().any(|point| point.low < point.high) && series.stroke != Stroke::Dots {
+            path class={ "band " (class) } d={ "M" (line(|point| point.high)) "L" (back()) "Z" } {}
+        }
+        @if series.points.len() > 1 {
+            path class={ "line " (class) (faint(series)) } d={ "M" (line(|point| point.mean)) } {}
+        }
+        @if series.stroke == Stroke::Dots || series.points.len() == 1 {
+            path class={ "dots " (class) } d=(dots()) {}
+        }
+        @if !missing.is_empty() { path.missing d=(missing) {} }
     }
-    paths
+}
+
+fn faint(series: &Series) -> &'static str {
+    if series.stroke == Stroke::Faint { " faint" } else { "" }
 }
 
 fn class(series: &Series) -> String {
@@ -121,37 +135,34 @@ fn class(series: &Series) -> String {
 }
 
 /// Names of the curves; of a single one its last value.
-fn legend(series: &[Series]) -> String {
-    if let [single] = series {
-        let last = single.points.last().map(|point| format!("last {}", compact(point.mean)));
-        return format!("<span class=legend>{}</span>", last.unwrap_or_default());
+fn legend(series: &[Series]) -> Markup {
+    html! {
+        span.legend {
+            @if let [single] = series {
+                @if let Some(point) = single.points.last() { "last " (compact(point.mean)) }
+            } @else {
+                @for series in series { span { i class={ (class(series)) (faint(series)) } {} (series.name) } }
+            }
+        }
     }
-    let key = |series: &Series| {
-        let faint = if series.stroke == Stroke::Faint { " faint" } else { "" };
-        format!("<span><i class=\"{}{faint}\"></i>{}</span>", class(series), escape(&series.name))
-    };
-    format!("<span class=legend>{}</span>", series.iter().map(key).collect::<String>())
 }
 
 /// Notes on values that are not finite, which a curve cannot show.
-fn not_finite(series: &[Series], x_name: &str) -> String {
-    let mut notes = String::new();
-    for series in series.iter().filter(|series| !series.not_finite.is_empty()) {
+fn not_finite(series: &[Series], x_name: &str) -> Markup {
+    let places = |series: &Series| -> String {
         let places: Vec<String> = series.not_finite.iter().take(5).map(|at| grouped(*at as i64)).collect();
         let more = series.not_finite.len() - places.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = write!(
-            notes,
-            "<p class=\"quiet warn\">{}: not a finite number at {x_name} {}{more}</p>",
-            escape(&series.name),
-            places.join(", ")
-        );
+        places.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+    };
+    html! {
+        @for series in series.iter().filter(|series| !series.not_finite.is_empty()) {
+            p.quiet.warn { (series.name) ": not a finite number at " (x_name) " " (places(series)) }
+        }
     }
-    notes
 }
 
 /// Data of the script: values by place.
-fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
+fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> Value {
     // JSON has no infinity: rounding the largest number up stays below it.
     let rounded =
         |value: f64| significant(value, 5).parse().ok().filter(|number: &f64| number.is_finite()).unwrap_or(value);
@@ -174,16 +185,14 @@ fn data(chart: &Chart, x: &Axis, y: &Axis, x_name: &str) -> String {
             value
         })
         .collect();
-    script_data("", &json!({ "name": x_name, "x": [x.low, x.high], "y": [y.low, y.high], "series": series }))
+    json!({ "name": x_name, "x": [x.low, x.high], "y": [y.low, y.high], "series": series })
 }
 
-/// The script that shows values at the pointer, with its data on steps.
-pub(super) fn script(curves: &Curves) -> String {
-    format!("{}<script>{}</script>", steps_data(curves), include_str!("curves.js"))
-}
+/// The script that shows values at the pointer; it reads [`steps_data`] and the charts' `data-chart`.
+pub(super) const SCRIPT: Asset = Asset(include_str!("curves.js"));
 
 /// Data of the script: epoch and tokens at up to 400 steps.
-fn steps_data(curves: &Curves) -> String {
+pub(super) fn steps_data(curves: &Curves) -> Markup {
     let every = curves.train.len().div_ceil(400).max(1);
     let lines = || curves.train.iter().step_by(every);
     let steps = json!({
@@ -191,7 +200,7 @@ fn steps_data(curves: &Curves) -> String {
         "epoch": lines().map(|line| json_number((line.epoch * 1000.0).round() / 1000.0)).collect::<Vec<_>>(),
         "tokens": lines().map(|line| line.tokens).collect::<Vec<_>>(),
     });
-    script_data(" id=steps", &steps)
+    html! { div #steps hidden data-steps=(steps) {} }
 }
 
 #[cfg(test)]
@@ -219,9 +228,9 @@ mod tests {
             series: vec![Series::new("training", 0, Stroke::Line, &[(7.0, 2.0)])],
             resumed: vec![3.0],
         };
-        assert!(plot(&one, "step").contains("class=\"dots c0\""));
+        assert!(plot(&one, "step").0.contains("class=\"dots c0\""));
         let none = Chart { series: vec![Series::new("training", 0, Stroke::Line, &[(7.0, f64::NAN)])], ..one };
-        let html = plot(&none, "step");
+        let html = plot(&none, "step").into_string();
         assert!(html.contains("not a finite number at step 7<") && !html.contains("NaN"), "{html}");
     }
 }

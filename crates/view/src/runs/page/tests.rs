@@ -1,7 +1,10 @@
 use std::path::Path;
 
+use medley_recipe::Book;
 use medley_run::metrics::{Metrics, TrainMetrics, ValidationMetrics};
-use medley_run::{RunDir, RunState, Status};
+use medley_run::report::{BookReport, ExamReport, ExamScore, REPORT_VERSION, Scores};
+use medley_run::statistics::{PairedCounts, paired_difference};
+use medley_run::{Estimate, RunDir, RunState, Status};
 use proptest::prelude::*;
 
 use super::*;
@@ -25,10 +28,10 @@ fn a_run_that_has_only_begun_has_a_page() {
     let held = run(folder.path(), Status::Training);
     let html = page(folder.path(), None);
     assert!(html.contains("No metrics yet") && html.contains("step 0 of 100"), "{html}");
-    assert!(!html.contains("http-equiv=refresh"), "nobody writes it again");
-    assert!(page(folder.path(), Some(5)).contains("<meta http-equiv=refresh content=5>"));
+    assert!(!html.contains("http-equiv=\"refresh\""), "nobody writes it again");
+    assert!(page(folder.path(), Some(5)).contains("<meta http-equiv=\"refresh\" content=\"5\">"));
     drop(held);
-    assert!(!page(folder.path(), Some(5)).contains("http-equiv=refresh"), "the run is not in progress");
+    assert!(!page(folder.path(), Some(5)).contains("http-equiv=\"refresh\""), "the run is not in progress");
 }
 
 #[test]
@@ -52,7 +55,7 @@ fn what_users_wrote_stays_text() {
     let ledger = format!("{{\"requested\": 1, \"chosen\": 1, \"sources\": {{\"{evil}\": {source}}}}}");
     std::fs::write(held.mix().join("ledger.json"), ledger).expect("written");
     let html = page(folder.path(), None);
-    assert!(html.contains("second line") && html.matches("&lt;script&gt;alert(&#39;&amp;&#39;)").count() >= 6);
+    assert!(html.contains("second line") && html.matches("&lt;script&gt;alert('&amp;')").count() >= 6);
     assert!(!html.contains("<script>alert"), "{html}");
     assert_eq!(html.matches("<script").count(), html.matches("</script>").count());
 }
@@ -67,6 +70,77 @@ fn nothing_outside_the_page_is_asked_for() {
         assert!(!html.contains(request), "{request}");
     }
     assert_eq!(html.matches("href=").count(), html.matches("href=\"data:,\"").count());
+}
+
+/// A report of one exam of four items.
+fn exam_report(accuracy: f64) -> ExamReport {
+    let estimate = Estimate { value: accuracy, low: accuracy / 2.0, high: 1.0 };
+    let exam = ExamScore { exam: "nursing".to_owned(), items: 4, small: true, accuracy: estimate };
+    let scores = Scores { average: estimate, exams: vec![exam] };
+    let book = BookReport {
+        book: Book::Open,
+        strict: scores.clone(),
+        content: scores.clone(),
+        well_formed: 4,
+        failures: Default::default(),
+        truncated_prompts: 0,
+        lures: 0,
+        lures_chosen: 0,
+    };
+    ExamReport {
+        version: REPORT_VERSION,
+        inputs: Default::default(),
+        items: 4,
+        items_without_passage: 0,
+        guess: scores.clone(),
+        string_match: scores,
+        books: vec![book],
+        open_minus_closed: None,
+    }
+}
+
+/// Writes a report and its open-book answers, of which the first `right` are right.
+fn write_exam(folder: &Path, right: usize) {
+    std::fs::create_dir_all(folder.join("open")).expect("made");
+    let report = serde_json::to_string(&exam_report(right as f64 / 4.0)).expect("JSON");
+    std::fs::write(folder.join("report.json"), report).expect("written");
+    let mut lines = "{\"inputs\": {\"items\": \"h\"}}\n".to_owned();
+    for item in 0..4 {
+        lines += &format!("{{\"id\": \"{item}\", \"exam\": \"nursing\", \"right\": {}}}\n", item < right);
+    }
+    std::fs::write(folder.join("open/answers.jsonl"), lines).expect("written");
+}
+
+#[test]
+fn the_gain_over_the_base_comes_from_the_items_that_both_answered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let held = run(folder.path(), Status::Complete);
+    write_exam(&held.exam(), 3);
+    assert!(!page(folder.path(), None).contains("Gain over"), "the base was not examined");
+    write_exam(&held.exam().join("base"), 1);
+    let html = page(folder.path(), None);
+    // Newcombe's interval of 1 both, 2 first only, 1 neither.
+    let paired =
+        paired_difference(&PairedCounts { both: 1, first_only: 2, second_only: 0, neither: 1 }).expect("items");
+    let [low, high] = [paired.low, paired.high].map(|share| format!("{:+.1}", 100.0 * share));
+    assert!(html.contains("Gain over the base</span><b>+50.0 points</b>"), "{html}");
+    assert!(html.contains(&format!("open book, 95 % interval {low} to {high}")));
+    assert!(html.contains(&format!("<td><b>+50.0</b> <small>{low} to {high}</small></td>")));
+    assert!(html.contains(&format!("fine-tuned minus base, open book: +50.0 [{low}, {high}] points")));
+    std::fs::remove_dir_all(held.exam().join("base/open")).expect("removed");
+    assert!(!page(folder.path(), None).contains("minus base"), "reports alone are not paired");
+}
+
+#[test]
+fn the_bundled_base_is_shown_by_its_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let held = run(folder.path(), Status::Complete);
+    let base = "/home/someone/.cache/medley/bundled/0123456789abcdef/recipes/../data/base";
+    let recipe = format!(
+        "model.base = \"{base}\"\ntrain.method = \"full\"\nmix = {{ size = 9, ratio = {{ g = 1 }} }}\nsources.g.path = \"o/s\"\n"
+    );
+    std::fs::write(held.recipe(), recipe).expect("written");
+    assert!(page(folder.path(), None).contains("<dt>base</dt><dd>bundled: base</dd>"));
 }
 
 #[test]
