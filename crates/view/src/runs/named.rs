@@ -291,11 +291,17 @@ mod tests {
         assert!(elsewhere(root.join("a/steps/30")).is_err(), "a path that is not there is not inside the run");
     }
 
+    /// The message and its help.
+    fn with_help(error: &RunNameError) -> String {
+        let help = miette::Diagnostic::help(error).map(|help| help.to_string());
+        format!("{error}\n{}", help.unwrap_or_default())
+    }
+
     #[test]
     fn an_ambiguous_name_lists_its_candidates() {
         let runs = Runs::new(&[("a/x", "same", "11aa11"), ("b/x", "same", "22bb22"), ("exact", "same-too", "33cc33")]);
         for name in ["x", "same"] {
-            let error = runs.find(name).expect_err("two runs").to_string();
+            let error = with_help(&runs.find(name).expect_err("two runs"));
             assert!(error.contains("any of 2 runs") && error.contains("a/x (same, hash 11aa11)"), "{error}");
             assert!(error.contains("b/x") && !error.contains("exact"), "{error}");
         }
@@ -306,20 +312,20 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let runs = Runs::new(&[("quick-nine", "quick", "1a2b3c"), ("other", "thing", "4d5e6f")]);
-        let error = runs.find("quikc-nine").expect_err("misspelled").to_string();
+        let error = with_help(&runs.find("quikc-nine").expect_err("misspelled"));
         assert!(
             error.contains("no such run") && error.contains("did you mean `") && error.contains("quick-nine"),
             "{error}"
         );
-        assert!(runs.find("NINE").expect_err("a part").to_string().contains("quick-nine"));
-        let far = runs.find("zzzzzz").expect_err("nothing near").to_string();
+        assert!(with_help(&runs.find("NINE").expect_err("a part")).contains("quick-nine"));
+        let far = with_help(&runs.find("zzzzzz").expect_err("nothing near"));
         assert!(far.contains("lists the 2 runs"), "{far}");
         assert!(runs.find("").is_err(), "an empty name matches nothing");
         std::fs::create_dir(runs.0.path().join("thesis")).expect("made");
         let thesis = runs.0.path().join("thesis");
         let error = find_in(runs.0.path(), &thesis.to_string_lossy(), Match::Prefix).expect_err("no run").to_string();
         assert!(error.contains("not a run: it has no run.json"), "{error}");
-        let none = find_in(Path::new("/nowhere"), "x", Match::Prefix).expect_err("no runs").to_string();
+        let none = with_help(&find_in(Path::new("/nowhere"), "x", Match::Prefix).expect_err("no runs"));
         assert!(none.contains("no runs in `checkpoints`"), "{none}");
     }
 
