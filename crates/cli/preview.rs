@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use console::{Term, style};
-use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle};
+use medley_chat::{ChatTokenizer, CutPart, EncodedSample, Preview, PreviewStyle, Rejection};
 use medley_mixture::{MixedRecord, MixtureRatio, Order, TrainingOrder, Unit};
 use medley_recipe::Resolved;
 use medley_trainer::batching::Batches;
 use medley_view::wrapped;
-use miette::{IntoDiagnostic, miette};
+use miette::{Diagnostic as _, IntoDiagnostic, miette};
 use serde_json::json;
 
 use crate::base::tokenizer_directory;
@@ -144,11 +144,20 @@ impl Show<'_> {
         match shown {
             Ok(Preview { sample, text }) => println!("{}\n\n{text}", counts(&sample, self.max_tokens)),
             Err(rejection) => {
-                let text = wrapped(&format!("left out: {rejection}"), screen::style().width, 2);
+                let text = format!("left out: {}", explained(&rejection));
+                let text = wrapped(&text, screen::style().width, 2);
                 println!("{}\n", style(text).red());
             }
         }
         Ok(learned)
+    }
+}
+
+/// Why a sample is left out, and the remedy.
+fn explained(rejection: &Rejection) -> String {
+    match rejection.help() {
+        Some(help) => format!("{rejection}; {help}"),
+        None => rejection.to_string(),
     }
 }
 

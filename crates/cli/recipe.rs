@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use console::{Style, measure_text_width};
+use console::{Style, Term, measure_text_width};
 use indexmap::IndexMap;
 use medley_files::atomic;
 use medley_import::{Fate, ImportOptions, Note};
@@ -178,7 +178,6 @@ fn list() -> miette::Result<()> {
         })
         .collect::<Result<_, medley_recipe::RecipeErrors>>()?;
     let width = here.iter().chain(&shipped).map(|(name, _)| measure_text_width(name)).max().unwrap_or_default();
-    let style = screen::style();
     let sections = [("Here:", here), ("Shipped with Medley:", shipped)];
     let headed = sections.iter().all(|(_, recipes)| !recipes.is_empty());
     for (heading, recipes) in sections {
@@ -187,14 +186,21 @@ fn list() -> miette::Result<()> {
         }
         for (name, description) in recipes {
             let gap = " ".repeat(width - measure_text_width(&name) + 2);
-            // A long name leaves no room for lines beside it.
-            let room = style.width.saturating_sub(width + 2).max(40);
-            let description = wrapped(&description.unwrap_or_default(), room, 0);
-            let description = description.replace('\n', &format!("\n{}", " ".repeat(width + 2)));
+            let description = beside(&description.unwrap_or_default(), width + 2);
             println!("{}", format!("{name}{gap}{description}").trim_end());
         }
     }
     Ok(())
+}
+
+/// A description behind `indent` columns, wrapped on a terminal; elsewhere every recipe has one line.
+fn beside(description: &str, indent: usize) -> String {
+    if !Term::stdout().is_term() {
+        return description.to_owned();
+    }
+    // A long name leaves no room for lines beside it.
+    let room = screen::style().width.saturating_sub(indent).max(40);
+    wrapped(description, room, 0).replace('\n', &format!("\n{}", " ".repeat(indent)))
 }
 
 /// Name and description of a local recipe, or its first problem; `None` for other TOML files, such as `Cargo.toml`.

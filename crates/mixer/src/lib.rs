@@ -7,6 +7,7 @@ mod bloom_set;
 mod exam;
 mod examine;
 mod filter;
+mod judge;
 pub mod lineage;
 mod mix;
 mod near_pass;

@@ -1,9 +1,14 @@
 //! Answers that are formulas of a model rather than answers.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use medley_chat::{Message, Role};
+use medley_mixture::filter::Finding;
+use medley_mixture::{Boilerplate, FilterSpec, Rejection};
 use regex::{Regex, RegexSet};
+
+use super::{Built, RecordFilter, Verdict};
 
 /// The formulas, one regular expression a line.
 const FORMULAS: &str = include_str!("boilerplate.txt");
@@ -29,8 +34,23 @@ fn set(lines: &[&str]) -> RegexSet {
     RegexSet::new(lines).expect("constant patterns")
 }
 
+struct DropBoilerplate;
+
+pub(super) fn build(spec: &FilterSpec, _folder: &Path) -> Built {
+    Ok((spec.boilerplate == Some(Boilerplate::Drop)).then(|| Box::new(DropBoilerplate) as _))
+}
+
+impl RecordFilter for DropBoilerplate {
+    fn judge(&self, messages: &mut [Message]) -> Verdict {
+        match find(messages) {
+            Some((index, at, kind)) => Err(Finding::new(Rejection::Boilerplate, kind, &messages[index].content, at)),
+            None => Ok(None),
+        }
+    }
+}
+
 /// The first formula in a record's answers: index of the message, byte, and the formula's kind.
-pub(super) fn find(messages: &[Message]) -> Option<(usize, usize, &'static str)> {
+fn find(messages: &[Message]) -> Option<(usize, usize, &'static str)> {
     let (set, patterns) = &*PATTERNS;
     let answers = messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant);
     answers.filter(|(_, message)| !message.unlearned).find_map(|(index, message)| {

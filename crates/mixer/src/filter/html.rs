@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use medley_chat::{Message, Role};
+use medley_mixture::filter::Finding;
+use medley_mixture::{FilterSpec, Html, Rejection};
 use regex::{Captures, Regex};
+
+use super::{Built, RecordFilter, Verdict};
 
 /// Tags that pages leave behind in text. A tag of one letter needs attributes or its counterpart, so that "a<b>c" is none; a
 /// number, a space or Chinese after `<` is a comparison or a title.
@@ -44,8 +49,35 @@ pub(super) fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern")
 }
 
-/// The first remnant of a record: index of its message, byte, and what it is.
-pub(super) fn remnant(messages: &[Message]) -> Option<(usize, usize, String)> {
+/// Leaves records with remnants out, or removes the remnants.
+struct Remnants {
+    strips: bool,
+}
+
+pub(super) fn build(spec: &FilterSpec, _folder: &Path) -> Built {
+    let strips = match spec.html {
+        Some(Html::Drop) => false,
+        Some(Html::Strip) => true,
+        Some(Html::Keep) | None => return Ok(None),
+    };
+    Ok(Some(Box::new(Remnants { strips })))
+}
+
+impl RecordFilter for Remnants {
+    fn judge(&self, messages: &mut [Message]) -> Verdict {
+        let Some((index, at, what)) = remnant(messages) else { return Ok(None) };
+        let finding = Finding::new(Rejection::HtmlRemnant, what, &messages[index].content, at);
+        if !self.strips {
+            return Err(finding);
+        }
+        strip(messages);
+        let is_blank = messages.iter().any(|message| message.content.trim().is_empty());
+        if is_blank { Err(finding) } else { Ok(Some(finding)) }
+    }
+}
+
+/// The first remnant of a record: index of its message, byte, and the text.
+fn remnant(messages: &[Message]) -> Option<(usize, usize, String)> {
     if !messages.iter().any(|message| may_hold(&message.content)) {
         return None;
     }
@@ -120,7 +152,7 @@ fn tag_name(found: &Captures<'_>) -> Option<String> {
 }
 
 /// Takes the remnants out of every turn; a turn's passage stays marked.
-pub(super) fn strip(messages: &mut [Message]) {
+fn strip(messages: &mut [Message]) {
     for message in messages {
         if !may_hold(&message.content) {
             continue;

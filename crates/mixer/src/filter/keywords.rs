@@ -6,13 +6,16 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use medley_chat::{Message, Role};
 
 use medley_mixture::canonical::fold;
-use medley_mixture::{KeywordList, KeywordSplit, Take};
+use medley_mixture::filter::Finding;
+use medley_mixture::{FilterSpec, KeywordList, KeywordSplit, Rejection, Take};
+
+use super::{Built, RecordFilter, Verdict};
 
 /// Words of Chinese medicine, one a line.
 const TCM: &str = include_str!("tcm.txt");
 
-/// The split, ready to be asked.
-pub(super) struct Keywords {
+/// One side of a split.
+struct Keywords {
     finder: AhoCorasick,
     words: Vec<String>,
     take: Take,
@@ -20,12 +23,31 @@ pub(super) struct Keywords {
     name: String,
 }
 
+pub(super) fn build(spec: &FilterSpec, folder: &Path) -> Built {
+    let Some(split) = &spec.keywords else { return Ok(None) };
+    let of_key = |(problem, hint)| (format!("filter.keywords: {problem}"), hint);
+    Ok(Some(Box::new(Keywords::new(split, folder).map_err(of_key)?)))
+}
+
+impl RecordFilter for Keywords {
+    fn judge(&self, messages: &mut [Message]) -> Verdict {
+        match self.takes(messages) {
+            Ok(()) => Ok(None),
+            Err(word) => Err(Finding::of_record(Rejection::OtherSideOfSplit, word, messages)),
+        }
+    }
+
+    fn words(&self) -> Option<(String, &[String])> {
+        Some((self.describe(), &self.words))
+    }
+}
+
 impl Keywords {
     /// Reads the list.
     ///
     /// # Errors
     /// What is wrong, and how to mend it.
-    pub fn new(split: &KeywordSplit, folder: &Path) -> Result<Self, (String, String)> {
+    fn new(split: &KeywordSplit, folder: &Path) -> Result<Self, (String, String)> {
         let words = words(&split.list, folder)?;
         let name = match &split.list {
             KeywordList::Named(name) => format!("`{name}`"),
@@ -44,20 +66,15 @@ impl Keywords {
         Ok(Self { finder, words, take: split.take, at_least: split.at_least, name })
     }
 
-    /// How the split is told in ledger and manifest.
-    pub fn describe(&self) -> String {
+    /// The split in words, for ledger and manifest.
+    fn describe(&self) -> String {
         let side = if self.take == Take::Matching { "that hold" } else { "that do not hold" };
         let Self { name, at_least, words, .. } = self;
         format!("records {side} at least {at_least} of the {} words of {name}", words.len())
     }
 
-    /// What decides: the words themselves, not the file they came from.
-    pub fn words(&self) -> &[String] {
-        &self.words
-    }
-
     /// Whether a record is on the side that is taken; the words that were found, where it is not.
-    pub fn takes(&self, messages: &[Message]) -> Result<(), String> {
+    fn takes(&self, messages: &[Message]) -> Result<(), String> {
         let mut found: Vec<usize> = Vec::new();
         for message in messages.iter().filter(|message| message.role != Role::System) {
             let text = fold(&message.content);

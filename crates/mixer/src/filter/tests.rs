@@ -1,3 +1,6 @@
+use medley_chat::Role;
+use medley_mixture::{Boilerplate, Bounds, Html, Patterns, Rejection};
+
 use super::*;
 
 fn record(question: &str, answer: &str) -> Vec<Message> {

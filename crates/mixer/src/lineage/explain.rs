@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use medley_chat::Message;
 use medley_mixture::MixError;
 use medley_mixture::canonical::{ContentId, content_id};
-use medley_mixture::filter::Finding;
 use medley_mixture::key::{Key, Keyed, validation_bound};
 use medley_mixture::spec::MixSpec;
 use medley_reader::{Problem, Span, open};
@@ -15,8 +14,8 @@ use medley_source::{FileKeys, Imported, ImportedRecord, Importer, SourceFile};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::examine::{Examination, Examined};
-use crate::filter::Filter;
+use crate::examine::Examination;
+use crate::judge::{Verdict, judge};
 use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
 
 /// Largest number of places shown of one record.
@@ -223,30 +222,6 @@ impl Asked<'_> {
         Ok((places, contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
     }
 
-    /// Why a conversation is no part of its pool, where it is not.
-    fn left_out(
-        &self,
-        messages: &mut [Message],
-        unmet: Option<Box<Finding>>,
-        filter: Option<&Filter>,
-    ) -> Option<String> {
-        let in_words = |finding: Box<Finding>| {
-            let detail = if finding.detail.is_empty() { String::new() } else { format!(" [{}]", finding.detail) };
-            format!("{}{detail}: {}", finding.reason.as_str(), finding.excerpt)
-        };
-        if let Some(finding) = unmet {
-            return Some(in_words(finding));
-        }
-        if let Some(Err(finding)) = filter.map(|filter| filter.judge(messages)) {
-            return Some(in_words(finding));
-        }
-        match self.exam.of(messages).0 {
-            Examined::Nothing | Examined::Noted(_) => None,
-            Examined::SameQuestion => Some("the recipe's exam asks the same".to_owned()),
-            Examined::Shares(finding) => Some(in_words(finding)),
-        }
-    }
-
     /// Shows every record of a pool to `visit`, with its messages and why it is left out.
     fn walk(&self, pool: &Pool<'_>, visit: &Visit<'_>) -> Result<(), MixError> {
         let importers: Vec<Importer> = pool.spec.parts.iter().map(Importer::new).collect();
@@ -261,18 +236,32 @@ impl Asked<'_> {
                     let ImportedRecord { imported, unmet, .. } =
                         importer.import_of(batch.record(span), &keys).map_err(whole)?;
                     let record = (file, span, &batch.bytes[span.range.clone()]);
-                    match imported {
-                        Imported::Rejected(reason) => visit(record, &[], Some(reason.as_str().to_owned())),
-                        Imported::Conversation(mut messages) => {
-                            let left_out = self.left_out(&mut messages, unmet, pool.filters[file.part].as_ref());
-                            visit(record, &messages, left_out);
-                        }
+                    let as_read = match &imported {
+                        Imported::Conversation(messages) => messages.clone(),
+                        Imported::Rejected(_) => Vec::new(),
+                    };
+                    match judge(imported, unmet, pool.filters[file.part].as_ref(), self.exam).verdict {
+                        Verdict::Accepted(messages) => visit(record, &messages, None),
+                        verdict => visit(record, &as_read, Some(reason(&verdict))),
                     }
                     Ok::<(), MixError>(())
                 })?;
             }
             Ok(())
         })
+    }
+}
+
+/// The reason for leaving a record out, in words.
+fn reason(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted(_) => String::new(),
+        Verdict::Rejected(reason) => reason.as_str().to_owned(),
+        Verdict::ExamItem => "the recipe's exam asks the same".to_owned(),
+        Verdict::Filtered(finding) => {
+            let detail = if finding.detail.is_empty() { String::new() } else { format!(" [{}]", finding.detail) };
+            format!("{}{detail}: {}", finding.reason.as_str(), finding.excerpt)
+        }
     }
 }
 

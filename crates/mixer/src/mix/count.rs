@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Pool, PoolRead};
 use crate::filter::Filter;
-use crate::scan::{FileScan, stands_in};
+use crate::scan::{FileScan, contains};
 use crate::select::Candidate;
 
 /// A pool after it was read.
@@ -89,7 +89,7 @@ fn count_contents<'a>(
         for content in contents {
             match earlier.iter_mut().position(|pool| pool.holds(*content)) {
                 Some(owner) => owned[owner] += 1,
-                None if !left_out.is_empty() && stands_in(*content, left_out) => {}
+                None if !left_out.is_empty() && contains(left_out, *content) => {}
                 None => own.push(content.0),
             }
         }

@@ -1,17 +1,18 @@
 //! Examining the records of a batch: plain ones are identified by their bytes and hashed together, the others imported one by one.
 
-use medley_mixture::canonical::{ContentId, Draft};
+use medley_mixture::canonical::{ContentId, Draft, content_id};
 use medley_mixture::key::Key;
 use medley_mixture::lanes::Inputs;
 use medley_mixture::{Lengths, MixError};
 use medley_reader::{Batch, Span};
-use medley_source::{FileKeys, Imported, ImportedRecord, Importer, PLAIN_SEEN, Shape, read_plain};
+use medley_source::{FileKeys, ImportedRecord, Importer, PLAIN_SEEN, Shape, read_plain};
 
 use super::PoolScan;
-use super::judge::{Destination, Judged, Outcome};
+use super::destination::Destination;
 use super::reorder_buffer::ReorderBuffer;
 use super::tally::Tally;
-use crate::filter::{Filter, Sketch};
+use crate::filter::{Filter, Signature, Sketch};
+use crate::judge::{Judged, Verdict, judge};
 use crate::select::{Candidate, Text};
 
 /// Buffers that a thread reuses for every batch.
@@ -136,27 +137,26 @@ impl PoolScan<'_> {
             .map_err(|problem| self.record_error(index, span.place(), problem))?;
         let ImportedRecord { imported, unmet, seen, shape } = read;
         tally.count(1, seen, shape);
-        let Judged { outcome, noted, audited, signature } = match (imported, unmet) {
-            (Imported::Rejected(reason), _) => Outcome::Rejected(reason).into(),
-            (_, Some(finding)) => Outcome::Filtered(finding).into(),
-            (Imported::Conversation(messages), None) => self.judged(messages, filter),
-        };
+        let Judged { verdict, noted, audited } = judge(imported, unmet, filter, self.exam);
         let file = &self.files[index].name;
         noted.into_iter().for_each(|finding| tally.note(finding, file, span));
         if let Some(pair) = audited {
             tally.audit(*pair, file, span);
         }
-        match outcome {
-            Outcome::Rejected(reason) => tally.reject(reason, file, span),
-            Outcome::Filtered(finding) => tally.filter(*finding, file, span),
-            Outcome::ExamItem => tally.exam_item(file, span),
-            Outcome::Read(content, destination) => {
+        match verdict {
+            Verdict::Rejected(reason) => tally.reject(reason, file, span),
+            Verdict::Filtered(finding) => tally.filter(*finding, file, span),
+            Verdict::ExamItem => tally.exam_item(file, span),
+            Verdict::Accepted(messages) => {
+                let content = content_id(&messages);
                 tally.counts.contents.push(content);
-                if let Some(signature) = signature {
+                if self.sketching {
                     let place = (index as u32, span.line as u32, span.record as u32);
-                    tally.counts.sketches.push(Sketch { content, place, signature: *signature });
+                    tally.counts.sketches.push(Sketch { content, place, signature: Signature::of(&messages) });
                 }
-                if let Some((destination, (messages, lengths))) = destination {
+                let (key, validation) = (self.draw.key(content), self.validation.key(content));
+                if let Some(destination) = self.destination(content, key, validation) {
+                    let lengths = self.measure.map_or_else(Lengths::default, |measure| measure.lengths(&messages));
                     keep(destination, Text::Read(messages), lengths, span);
                 }
             }

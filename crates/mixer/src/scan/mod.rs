@@ -1,6 +1,6 @@
 //! Reading a pool: every record once, in parallel, with the sample's texts and 16 bytes per record in memory.
 
-mod judge;
+mod destination;
 mod look;
 mod reorder_buffer;
 mod tally;
@@ -21,7 +21,7 @@ use crate::examine::Examination;
 use crate::filter::Filter;
 use crate::select::BottomK;
 use crate::share::Share;
-pub(crate) use judge::stands_in;
+pub(crate) use destination::contains;
 use reorder_buffer::ReorderBuffer;
 pub(crate) use tally::{Counts, FileScan, MissingColumn};
 

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::folder::{Identity, Shard, ShardFile};
 use crate::mix::{Mix, MixContext, Pool, PoolRead, Preparation, in_threads};
-use crate::scan::{FileScan, stands_in};
+use crate::scan::{FileScan, contains};
 use crate::select::{Candidate, enough};
 
 /// Merges the shards in `folders` into the mix that [`crate::mix`] makes of all sources, without looking at the sources.
@@ -209,7 +209,7 @@ impl PoolMerge<'_> {
         all.dedup_by_key(|(key, _)| *key);
         let own = |(key, candidate): &(Key, Candidate)| {
             let content = content_id(&candidate.text.messages());
-            to.is_none_or(|to| *key <= to) && !self.earlier.iter().any(|pool| stands_in(content, pool))
+            to.is_none_or(|to| *key <= to) && !self.earlier.iter().any(|pool| contains(pool, content))
         };
         all.retain(own);
         match enough(limit, all.iter().map(|(_, candidate)| candidate.lengths)) {
