@@ -1,4 +1,4 @@
-//! What can go wrong between a conversation and its tokens.
+//! Errors between a conversation and its tokens.
 
 use std::path::PathBuf;
 

@@ -32,7 +32,7 @@ impl Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What was said, as it stands in the source.
+    /// The text, unchanged from the source.
     pub content: String,
     /// The bytes of `content` that are reading matter rather than the question: what is cut first when the sample is
     /// too long. For an instruction with an input this is the input.

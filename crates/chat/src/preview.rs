@@ -26,7 +26,7 @@ pub struct PreviewStyle {
 /// A sample and how it looks.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// What is trained on.
+    /// The sample that is trained on.
     pub sample: EncodedSample,
     /// Lines for a terminal or a file.
     pub text: String,

@@ -30,7 +30,7 @@ pub struct EncodedSample {
 }
 
 impl EncodedSample {
-    /// How many tokens are learned.
+    /// Number of supervised tokens.
     pub fn supervised_tokens(&self) -> usize {
         self.labels.iter().filter(|label| **label != IGNORED).count()
     }

@@ -39,9 +39,9 @@ pub(crate) struct Layout {
 pub(crate) struct Answer {
     /// Place of the message, from 0.
     pub(crate) message: usize,
-    /// What the message says.
+    /// The message's text.
     pub(crate) content: Range<usize>,
-    /// What the model must write after the generation prompt: the content, what the template puts before it, and the
+    /// Text that the model must write after the generation prompt: the content, what the template puts before it, and the
     /// end of turn.
     pub(crate) supervised: Range<usize>,
 }
@@ -160,7 +160,7 @@ fn contents(
     Ok(ranges)
 }
 
-/// How many bytes at the beginning of `text` are the answer: its content as it is or trimmed, before the template's
+/// Length in bytes of the answer at the beginning of `text`: its content as it is or trimmed, before the template's
 /// `next` words; otherwise (a template that rewrites it) all up to those words.
 fn content_length(text: &str, content: &str, next: &str, last: bool) -> Option<usize> {
     let fits = |length: usize| if last { &text[length..] == next } else { text[length..].starts_with(next) };
@@ -206,7 +206,7 @@ pub(crate) fn begin(template: &ChatTemplate, before: &Turns, text: &str, content
     if has_prompt { prompt.len() } else { content }
 }
 
-/// What ends an assistant turn: the template's text between an answer and the end of the first special token after it.
+/// The end of an assistant turn: the template's text between an answer and the end of the first special token after it.
 /// First what ends the turns within a conversation, then what ends the last, where that differs.
 pub(crate) fn closings(template: &ChatTemplate, specials: &[String]) -> Vec<String> {
     let turn = |role, number| Message::new(role, mark(number));

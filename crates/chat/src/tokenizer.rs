@@ -100,10 +100,10 @@ impl ChatTokenizer {
         self
     }
 
-    /// Ids of `text` as it stands, without template; a control token that is spelled in it is read as one.
+    /// Ids of `text` without a template; a control token that is spelled in it is read as one.
     ///
     /// # Errors
-    /// What the tokenizer says.
+    /// The tokenizer's error.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ChatError> {
         Ok(self.tokens(text)?.ids)
     }

@@ -45,7 +45,7 @@ impl CutPart {
 /// Something that was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
-    /// What it belonged to.
+    /// The part that it was cut from.
     pub part: CutPart,
     /// Place of the message, from 0, a system turn that was added counted.
     pub message: usize,
@@ -58,12 +58,12 @@ pub struct Cut {
 /// A conversation that was made to fit as far as cutting turns and passages can.
 pub(crate) struct Fitted {
     pub(crate) messages: Vec<Message>,
-    /// Where each of `messages` stood before.
+    /// Index of each of `messages` before the cut.
     pub(crate) places: Vec<usize>,
     pub(crate) cuts: Vec<Cut>,
 }
 
-/// How many tokens a conversation has, template and all.
+/// Tokens of a conversation, with its template.
 type Measure<'a> = &'a dyn Fn(&[Message]) -> Result<usize, Rejection>;
 
 /// Cuts passages, long user turns and old turns until `measure` returns at most `max_tokens` or nothing more may be cut.

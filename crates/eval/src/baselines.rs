@@ -12,10 +12,10 @@ pub fn guess_credit(item: &Item) -> f64 {
     }
 }
 
-/// Expected score of choosing what stands in the passages.
+/// Expected score of choosing the options found in the passages.
 ///
-/// Single choice: the option whose text stands there alone; among several, each with equal chance. Multiple choice: the
-/// options that stand there. With none there, chance.
+/// Single choice: the only option whose text is found there; among several, each with equal chance. Multiple choice: the
+/// options found there. With none, chance.
 pub fn string_match_credit(item: &Item) -> f64 {
     let stands = |text: &str| item.passages.iter().any(|passage| passage.contains(text));
     let found: Vec<char> =

@@ -47,7 +47,7 @@ pub struct Item {
     pub lure: Option<char>,
 }
 
-/// Where a record stands, for messages.
+/// Place of a record, for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The file, as found.

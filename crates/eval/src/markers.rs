@@ -1,7 +1,7 @@
 //! Taking option letters out of explanations, so that a passage holds the knowledge and not the key.
 //!
 //! Explanations of real exams name the options they speak of: "（C对）", "B错", "故选D", "A项，…", "答案为BD". Given as a
-//! passage that is the answer itself. Stripping works in three passes: letters that stand alone and belong to no medical
+//! passage that is the answer itself. Stripping works in three passes: single letters that belong to no medical
 //! term become one marker character; clauses and brackets around markers that only give the verdict go; what is left of
 //! the markers goes. So a letter can stay only as part of a known term (维生素C, B超, A型), and [`letter_leak`], which
 //! knows nothing of the first two passes, looks for those that still sit where a verdict sits.
@@ -91,7 +91,7 @@ fn mark_letters(text: &str) -> (String, usize) {
     (marked, removed)
 }
 
-/// What stands before a letter of a medical term: 维生素A.
+/// Characters before a letter of a medical term: 维生素A.
 const TERM_HEADS: [&str; 27] = [
     "维生素",
     "维他命",

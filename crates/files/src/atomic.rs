@@ -65,7 +65,7 @@ pub fn stage_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
 /// Prefix of the names of unfinished files and folders.
 pub const TEMPORARY: &str = ".partial-";
 
-/// Bytes that are written before the system is told to bring them to the disk.
+/// Bytes that are written before the system is asked to flush them to the disk.
 const EARLY: usize = 32 << 20;
 
 /// Lets the disk work while the rest is being written, so that the last sync has little to wait for.
@@ -77,7 +77,7 @@ struct SyncingEarly<'scope, 'file> {
 }
 
 impl SyncingEarly<'_, '_> {
-    /// Waits for what is under way. Its error is the file's: the system tells it only once.
+    /// Waits for what is under way. Its error is the file's: the system reports it only once.
     fn finish(&mut self) -> io::Result<()> {
         let running = self.running.take().map(thread::ScopedJoinHandle::join);
         running.map_or(Ok(()), |done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

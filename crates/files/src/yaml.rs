@@ -119,14 +119,14 @@ impl Yaml {
         }
     }
 
-    /// What stands under `key`, if it is a mapping that has it.
+    /// The value of `key`, if it is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entries()?.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 }
 
 /// Closing brackets that begin a line are put on the line before, every byte keeping its place: Python's libraries take
-/// them wherever they stand, YAML's own rules do not.
+/// them anywhere, YAML's own rules do not.
 fn with_closing_brackets_joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

@@ -42,7 +42,7 @@ impl Asked {
         if let Amount::Samples(samples) = self.amount { Some(samples) } else { None }
     }
 
-    /// What became of the option.
+    /// Fate of the option.
     pub fn note(&self, fate: Fate, why: &str) -> Note {
         Note { fate, why: why.to_owned(), ..self.option.clone() }
     }
@@ -146,7 +146,7 @@ pub(super) fn whole(shares: &[f64]) -> Vec<u64> {
     reduced(&shares.iter().map(part).collect::<Vec<_>>())
 }
 
-/// What a slice of `datasets` takes of a split: `[:500]`, `[10%:20%]`, `[-100:]`.
+/// Part of a split that a slice of `datasets` takes: `[:500]`, `[10%:20%]`, `[-100:]`.
 pub(super) fn of_slice(slice: &str) -> Amount {
     let Some((from, to)) = slice.trim().split_once(':') else { return Amount::Other };
     let (from, to) = (from.trim(), to.trim());

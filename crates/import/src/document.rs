@@ -10,7 +10,7 @@ use medley_files::yaml::{Yaml, YamlEntry, YamlValue};
 
 use medley_recipe::{Place, Problem, RecipeErrors, SourceText};
 
-/// What becomes of an option that has no equivalent in the recipe.
+/// Fate of an option without equivalent in the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// The recipe means something else than the file.
@@ -38,7 +38,7 @@ impl Fate {
 /// A difference between the file and the imported recipe, with its reason and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// What became of it.
+    /// Its fate.
     pub fate: Fate,
     /// The set it concerns.
     pub set: Option<String>,
@@ -137,7 +137,7 @@ fn with_references(text: &str, root: &Yaml) -> String {
     whole
 }
 
-/// What was found wrong and worth a note while a document was read.
+/// Errors and notes of reading a document.
 pub(super) struct Reading<'a> {
     pub document: &'a Document,
     pub problems: Vec<Problem>,

@@ -381,7 +381,7 @@ fn settings(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     }
 }
 
-/// What `streaming`, `max_samples` and `mix_strategy` make of the amounts that the sets ask for.
+/// Applies `streaming`, `max_samples` and `mix_strategy` to the amounts of the sets.
 fn amounts(table: &Table<'_>, plan: &mut Plan, reading: &mut Reading<'_>) {
     if reading.document.root.get("streaming").is_some_and(|value| value.value == YamlValue::Boolean(true)) {
         for asked in plan.sets.iter_mut().flat_map(|set| set.asked.extract_if(.., |asked| asked.samples().is_some())) {

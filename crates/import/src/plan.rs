@@ -14,7 +14,7 @@ pub(super) struct Set {
     pub name: String,
     /// As the file calls it.
     pub given: String,
-    /// Where the file describes it: `file:line`.
+    /// Its place in the file: `file:line`.
     pub origin: String,
     pub source: SourceSpec,
     /// Options that take less of it, or more, than all of it once.
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     pub training: Training,
 }
 
-/// Where a file's relative paths start, and where the recipe's do.
+/// Base folders of relative paths, in the file and in the recipe.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     pub bases: Vec<PathBuf>,
@@ -46,7 +46,7 @@ pub(super) struct Places {
     pub hub: Option<String>,
 }
 
-/// What a path of another tool is.
+/// Kind of another tool's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Where {
     /// A file or glob, as the recipe writes it.

@@ -1,4 +1,4 @@
-//! What a set comes to, whichever tool describes it: where its records are, how they are read, and why an option is not
+//! A data set in terms of a recipe, whichever tool describes it: paths, columns, and why an option is not
 //! carried over.
 
 use medley_mixture::{Columns, SourceFormat, SourcePart, SourceSpec, Supervise};
@@ -20,7 +20,7 @@ pub(super) mod why {
     pub const VALIDATION: &str = "validation is held out of every source: `[mix.validation]`";
 }
 
-/// What to do about a path that leads nowhere.
+/// Remedy for a path that does not exist.
 pub(super) const BASE: &str = "--base says where relative paths start";
 
 const ELSEWHERE: &str = "it lies at an address that Medley does not read: fetch it and name its files with `path`";
@@ -83,7 +83,7 @@ pub(super) fn set(name: String, given: &str, origin: String, parts: Vec<SourcePa
     Set { name, given: given.to_owned(), origin, source, system, ..Set::default() }
 }
 
-/// Where a set's records are said to be, in the terms of `datasets`.
+/// Location of a set's records, in the terms of `datasets`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
     /// A file, a directory, a hub id, or the name of a builder.
@@ -98,7 +98,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// What the file calls the set: its path or, where that is a builder's name, its first file.
+    /// Name of the set in the file: its path or, where that is a builder's name, its first file.
     pub fn called(&self) -> &str {
         let file = self.files.first().filter(|_| self.is_builder());
         file.unwrap_or(&self.path)

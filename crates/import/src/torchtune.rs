@@ -200,7 +200,7 @@ fn component_of(value: &Yaml) -> Option<&str> {
     value.get("_component_")?.text()?.rsplit('.').next()
 }
 
-/// What a builder reads.
+/// Layout that a builder reads.
 struct Builder {
     source: Option<&'static str>,
     records: Records,

@@ -15,7 +15,7 @@ pub(super) struct Parser {
     position: usize,
     /// Current nesting of statements and parentheses.
     nesting: u16,
-    /// Every name read so far; tells whether a macro's body uses `caller`, `varargs` or `kwargs`.
+    /// Every name read so far; shows whether a macro's body uses `caller`, `varargs` or `kwargs`.
     pub(super) names: Vec<Arc<str>>,
 }
 

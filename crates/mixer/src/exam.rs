@@ -204,7 +204,7 @@ fn compare_form(text: &str) -> String {
     form
 }
 
-/// Hands out a folded text's letters, digits and ideographs in lower case, each with the byte where it stands.
+/// Hands out a folded text's letters, digits and ideographs in lower case, each with its byte offset.
 #[inline]
 fn letters(folded: &str, mut letter: impl FnMut(char, usize)) {
     let bytes = folded.as_bytes();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is told at a glance to be none is none.
+        /// The prefilter has no false negatives.
         #[test]
         fn nothing_asked_is_overlooked(
             questions in proptest::collection::vec("[0-9]{0,2}[.、]?[甲乙丙丁a-c，〇①Ω ]{0,30}", 1..6),

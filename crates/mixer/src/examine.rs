@@ -1,4 +1,4 @@
-//! What the exam has to do with a record: does it ask the same, or share a long run of text?
+//! Contamination of a record by the exam: the same question, or a long shared run of text.
 
 use medley_chat::Message;
 use medley_mixture::canonical::turns;
@@ -9,17 +9,17 @@ use serde::Serialize;
 use crate::exam::ExamItems;
 use crate::filter::{ExamRuns, Shared};
 
-/// Asks about every record.
+/// The search for exam text in records.
 pub(crate) struct Examination<'a> {
     items: &'a [ExamItem],
     same: ExamItems,
     runs: ExamRuns,
     action: ContaminationAction,
-    /// Whether what is found is kept, with its text.
+    /// Whether matches are kept with their texts.
     audit: bool,
 }
 
-/// What was found.
+/// Result of the search.
 pub(crate) enum Examined {
     Nothing,
     /// The record asks what an item asks.
@@ -45,13 +45,13 @@ pub struct AuditPair {
     pub found: &'static str,
     /// The turn in which it was found.
     pub text: String,
-    /// Bytes of it that stand in the item too; empty where the question is too short for a run.
+    /// Bytes of it that are in the item, too; empty where the question is too short for a run.
     pub shared: std::ops::Range<usize>,
     /// The item's id.
     pub exam_item: String,
     /// Its question and options, or its passage.
     pub exam_text: String,
-    /// Bytes of it that stand in the record too.
+    /// Bytes of it that are in the record, too.
     pub exam_shared: std::ops::Range<usize>,
     /// Length of the run: words, and characters of Chinese, Japanese or Korean.
     pub words: usize,
@@ -65,7 +65,7 @@ impl<'a> Examination<'a> {
         Self { items, same: ExamItems::new(items), runs, action: settings.action, audit }
     }
 
-    /// What is found in a record, and in an audit what is shown of it.
+    /// Searches a record; in an audit, also the pair to show.
     pub fn of(&self, messages: &[Message]) -> (Examined, Option<Box<AuditPair>>) {
         if self.items.is_empty() {
             return (Examined::Nothing, None);

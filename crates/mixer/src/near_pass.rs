@@ -50,7 +50,7 @@ impl NearPass {
         Self { index: NearIndex::new(settings.threshold), files: Vec::new() }
     }
 
-    /// Takes up a pool that was read for its sketches. What stands in an earlier pool word for word is not asked about.
+    /// Adds a pool that was read for its sketches. Exact duplicates of earlier pools are skipped.
     pub fn add_pool(&mut self, scans: &mut [FileScan], files: Vec<String>, earlier: &[Vec<ContentId>]) -> LeftOut {
         let mut sketches: Vec<Sketch> =
             scans.iter_mut().flat_map(|scan| std::mem::take(&mut scan.counts.sketches)).collect();

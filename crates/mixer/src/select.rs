@@ -10,11 +10,11 @@ use medley_mixture::amount::Limit;
 use medley_mixture::key::Key;
 use medley_source::read_plain;
 
-/// What a record says.
+/// Text of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
     Read(Vec<Message>),
-    /// A plain record as it stands in its file: few of those that may be chosen are.
+    /// Raw bytes of a plain record, parsed only if it survives selection; most candidates are displaced.
     Plain(Box<[u8]>),
 }
 
@@ -37,7 +37,7 @@ impl Text {
     }
 }
 
-/// A record that may be chosen: what it says, and where it stands.
+/// A candidate: text and place of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub text: Text,
@@ -107,7 +107,7 @@ impl BottomK {
         Self { limit, bound: AtomicU64::new(u64::MAX), guessed: AtomicBool::new(false), heap: Mutex::new(heap) }
     }
 
-    /// Guesses the bound before it is known, told about how many records will be offered. Only the first guess counts.
+    /// Guesses the bound from an estimate of the number of records. Only the first guess counts.
     pub fn expect(&self, records: u64) {
         let let_through = self.limit.records as u128 * SPARE;
         let useless = self.limit.records == 0 || self.limit.amount.is_some() || let_through >= u128::from(records);

@@ -92,7 +92,7 @@ fn another_seed_draws_others_and_holds_out_the_same() {
     );
 }
 
-/// The line on which a pool's question stands.
+/// The line of a pool's question.
 fn line_of(question: &str) -> usize {
     let digits: String = question.chars().filter(char::is_ascii_digit).collect();
     digits.parse::<usize>().expect("a number") + 1

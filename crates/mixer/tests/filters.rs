@@ -272,7 +272,7 @@ fn near_duplicates_belong_to_the_pool_named_first() {
     assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), 3);
 }
 
-/// The words decide, not the file that they stand in.
+/// The words decide, not the file that they come from.
 #[test]
 fn a_list_in_a_file_is_its_words() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -117,7 +117,7 @@ fn alone(test: &str) -> String {
     printed
 }
 
-/// The most memory that this process held, in MiB.
+/// Peak memory of this process, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");

@@ -1,4 +1,4 @@
-//! A mix is proved again from its sources, and held to its lock.
+//! A mix is verified from its sources and must match its lock.
 
 use std::fs;
 use std::path::Path;

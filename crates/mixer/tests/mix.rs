@@ -416,7 +416,7 @@ fn the_ledger_reads_well() {
     ");
 }
 
-/// Each record of a pool is as likely to be chosen as any other, however long it is and however often it stands there.
+/// Each record of a pool is as likely to be chosen as any other, however long it is and however often it occurs.
 #[test]
 fn samples_are_uniform() {
     let folder = folder();

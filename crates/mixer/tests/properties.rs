@@ -109,7 +109,7 @@ fn text() -> impl Strategy<Value = String> {
 
 fn pool() -> impl Strategy<Value = Vec<(String, String)>> {
     proptest::collection::vec((text(), text()), 20..60).prop_map(|rows| {
-        // Heavy duplicates: every third row stands there again, some of them often.
+        // Heavy duplicates: every third row occurs again, some of them often.
         let copies = rows.iter().enumerate().filter(|(index, _)| index % 3 == 0);
         let copies = copies.flat_map(|(index, row)| std::iter::repeat_n(row.clone(), 1 + index % 5));
         rows.iter().cloned().chain(copies.collect::<Vec<_>>()).collect()

@@ -1,4 +1,4 @@
-//! How many samples of each pool a mix takes, whatever its size and its ratio count.
+//! Number of samples of each pool, for sizes and ratios in samples or tokens.
 //!
 //! Pools are taken in the order of their keys, so a mix is decided by a count for each. The counts grow one sample at a
 //! time along one chain that does not know the size: a larger mix is a longer piece of the same chain, and samples stay
@@ -10,7 +10,7 @@ use crate::measure::Lengths;
 use crate::quota::Leaves;
 use crate::spec::{MixSpec, OnShortage, Unit};
 
-/// What is kept of a pool while it is read: the records with the smallest keys; by default none.
+/// Records kept of a pool while it is read, those with the smallest keys; by default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
     /// At most so many.
@@ -26,7 +26,7 @@ impl Limit {
     }
 }
 
-/// What every leaf's pool must keep so that no mix of the spec's size can need more.
+/// Limit for every leaf's pool that suffices for any mix of the spec's size.
 pub fn limits(spec: &MixSpec, leaves: &Leaves) -> Vec<Limit> {
     let counts = leaves.counts(spec.size);
     let limit = |(index, samples): (usize, usize)| match (spec.size_in, spec.ratio_in) {
@@ -66,9 +66,9 @@ impl PoolLengths<'_> {
 /// The counts of a mix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// What was asked for, in samples, were every pool large enough.
+    /// Requested samples, if every pool is large enough.
     pub asked: Vec<usize>,
-    /// What is taken.
+    /// Samples that are taken.
     pub taken: Vec<usize>,
 }
 
@@ -202,7 +202,7 @@ fn running_sums(lengths: &[Lengths], unit: Unit) -> Vec<u64> {
     std::iter::once(0).chain(sums).collect()
 }
 
-/// What the first `count` samples of a pool hold, going round where they are more than the pool has.
+/// Sum over the first `count` samples of a pool, cyclically where the pool has fewer.
 fn sum_of(count: usize, sums: &[u64], held: &PoolLengths<'_>) -> u64 {
     let kept = sums.len() - 1;
     if kept < held.available.max(1) {

@@ -24,7 +24,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 /// Version of the canonical content and of everything that is derived from it; in every manifest.
 pub const CANONICAL_VERSION: u32 = 1;
 
-/// What every canonical content begins with.
+/// Prefix of every canonical content.
 pub const HEADER: &[u8] = b"medley content 1\n";
 
 /// A canonical content that is being written, in memory that is used again.
@@ -35,7 +35,7 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Writes from `start` on; what stands there counts for nothing.
+    /// Writes from `start` on, over earlier content.
     #[inline]
     pub fn new(bytes: &'a mut Vec<u8>, start: usize) -> Self {
         Self { bytes, start, end: start }
@@ -47,7 +47,7 @@ impl<'a> Draft<'a> {
         self.end - self.start
     }
 
-    /// What was written from a place on.
+    /// The bytes from an offset on.
     #[inline]
     pub fn from(&self, place: usize) -> &[u8] {
         &self.bytes[self.start + place..self.end]

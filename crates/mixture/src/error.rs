@@ -1,4 +1,4 @@
-//! What can go wrong in a mix, each with the file, the record and how to mend it.
+//! Errors of a mix, with file, record and remedy.
 
 use std::fmt;
 

@@ -33,11 +33,11 @@ impl Split {
 /// The folder of a mix. A run's keeps manifest and ledger alone.
 #[derive(Clone, Debug)]
 pub struct MixFolder {
-    /// Where the files are.
+    /// The folder of the files.
     pub path: PathBuf,
-    /// What the mix was made of.
+    /// Inputs of the mix.
     pub manifest: Manifest,
-    /// What was asked for and what became of it.
+    /// Counts at every stage.
     pub ledger: Ledger,
 }
 
@@ -57,7 +57,7 @@ impl MixFolder {
         self.path.join(split.file()).exists()
     }
 
-    /// What the manifest tells of a split's file.
+    /// The manifest's entry for a split's file.
     pub fn written(&self, split: Split) -> &Written {
         match split {
             Split::Train => &self.manifest.mix,
@@ -81,7 +81,7 @@ impl MixFolder {
         Ok(hash.finalize().to_hex().to_string())
     }
 
-    /// The records that stand on these lines (from 0, ascending) of a split.
+    /// The records on these lines (from 0, ascending) of a split.
     ///
     /// # Errors
     /// As [`MixFolder::records`].

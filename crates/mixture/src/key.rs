@@ -74,7 +74,7 @@ impl Keyed {
         keyed_hashes(&self.0, contents, |hash| keys.push(Key(hash)));
     }
 
-    /// The place of a chosen record: `copy` tells repeats of one record apart.
+    /// The place of a chosen record: `copy` distinguishes repeats of one record.
     pub fn place(&self, key: Key, copy: u32) -> u128 {
         let mut input = [0; 20];
         input[..16].copy_from_slice(&key.0.to_be_bytes());
@@ -84,7 +84,7 @@ impl Keyed {
 }
 
 /// The place of a sample in an epoch of training: samples are taken by ascending place. Independent of the order in
-/// the written mix and of every other epoch. `copy` tells repeats of one record apart ([`crate::MixedRecord::copy`]).
+/// the written mix and of every other epoch. `copy` distinguishes repeats of one record ([`crate::MixedRecord::copy`]).
 pub fn training_place(train_seed: u64, epoch: u64, key: Key, copy: u32) -> u128 {
     let mut material = [0; 16];
     material[..8].copy_from_slice(&train_seed.to_le_bytes());

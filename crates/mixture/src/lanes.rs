@@ -41,7 +41,7 @@ const fn schedule() -> [[usize; 16]; 7] {
     rounds
 }
 
-/// What a chunk or a tree of chunks comes down to.
+/// Hash of a chunk or a tree of chunks.
 type ChainingValue = [u32; 8];
 
 /// One word of every lane.
@@ -52,7 +52,7 @@ type Words = [u32; LANES];
 pub struct Inputs {
     bytes: Vec<u8>,
     used: usize,
-    /// Where each begins and how long it is.
+    /// Begin and length of each.
     ranges: Vec<(usize, usize)>,
     /// Memory for hashing.
     chunks: Vec<Chunk>,
@@ -223,12 +223,12 @@ struct Chunk {
     root: u32,
 }
 
-/// What each lane is about: a word of every lane, so that the compiler handles them together.
+/// State of the lanes, word by word over all lanes, so that the compiler vectorises it.
 struct Lanes {
     begins: Words,
     /// Bytes of the chunk that are left.
     left: Words,
-    /// What the next block's flags have if it is not the last.
+    /// Flags of the next block if it is not the last.
     flags: Words,
     roots: Words,
     counters: Words,
@@ -247,7 +247,7 @@ impl Lanes {
     }
 }
 
-/// The chaining value of every chunk. A lane that is through with a chunk takes the next, so that hardly one stands idle.
+/// The chaining value of every chunk. A lane that finishes a chunk takes the next, so that lanes are rarely idle.
 fn chaining_values(bytes: &[u8], chunks: &[Chunk], values: &mut [ChainingValue]) {
     let zero = [0; LANES];
     let mut lanes =

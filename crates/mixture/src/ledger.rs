@@ -27,7 +27,7 @@ pub struct Counted {
     /// A short piece of the text at each of these places, where a filter found something in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excerpts: Vec<String>,
-    /// How many by what was found: a condition, an expression, a language, a remnant.
+    /// Counts by detail: a condition, an expression, a language, a remnant.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, u64>,
 }
@@ -65,7 +65,7 @@ impl Counted {
         }
     }
 
-    /// What was found most, most often first: `en 30, ja 2`.
+    /// The most frequent details: `en 30, ja 2`.
     pub fn most(&self) -> String {
         let mut details: Vec<_> = self.details.iter().collect();
         details.sort_by_key(|(detail, count)| (std::cmp::Reverse(**count), *detail));
@@ -127,7 +127,7 @@ impl Counted {
 /// Records of one shape in files of one layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadAs {
-    /// What the records are: `Alpaca`, `conversations`, `exam items`, the keys that ask and answer, …
+    /// Layout of the records: `Alpaca`, `conversations`, `exam items`, the keys that ask and answer, …
     pub shape: String,
     /// How they lie in their files: `JSON Lines, gzip`, `CSV, GB18030`, …
     pub layout: String,
@@ -139,7 +139,7 @@ pub struct ReadAs {
     pub example: String,
 }
 
-/// What the chat stage makes of a source's chosen records.
+/// Token counts of a source's chosen records, after rendering and truncation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCounts {
     /// Samples that were rendered.
@@ -188,7 +188,7 @@ pub struct SourceLedger {
     pub requested_share: f64,
     /// Samples that this share makes of the requested size.
     pub requested: u64,
-    /// What its files and records were recognised as, in the files' order.
+    /// Recognised layouts of its files and records, in the files' order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub read_as: Vec<ReadAs>,
     /// Records read.
@@ -200,7 +200,7 @@ pub struct SourceLedger {
     /// Records kept in which something was found: HTML remnants that were taken out, text of the exam that is only reported.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub noted: BTreeMap<Rejection, Counted>,
-    /// How its records were told apart by a heuristic, by part.
+    /// The heuristic that split its records, by part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heuristic: Vec<String>,
     /// Further copies of a record of the same pool.
@@ -278,10 +278,10 @@ impl SourceLedger {
 pub struct Ledger {
     /// How much was asked for, in `size_in`.
     pub requested: u64,
-    /// What `requested` counts.
+    /// Unit of `requested`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub size_in: Unit,
-    /// What the shares are shares of.
+    /// Unit of the shares.
     #[serde(default, skip_serializing_if = "is_default")]
     pub share_in: Unit,
     /// Samples in the mix.

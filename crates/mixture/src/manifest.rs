@@ -26,7 +26,7 @@ pub struct ManifestFile {
     pub bytes: u64,
     /// Records read, rejected ones included.
     pub records: u64,
-    /// What the file was recognised as: `JSON Lines, gzip`, `CSV, GB18030`, …
+    /// Recognised layout of the file: `JSON Lines, gzip`, `CSV, GB18030`, …
     #[serde(default)]
     pub layout: String,
     /// Index of the part of its source (`path` in the recipe) that it belongs to.
@@ -42,7 +42,7 @@ pub struct ManifestPart {
     pub licence: Option<String>,
     /// False where commercial use is forbidden.
     pub commercial_use: Option<bool>,
-    /// How its records were told apart by a heuristic: which words, which side.
+    /// The heuristic that split its records: which words, which side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heuristic: Option<String>,
     /// The words of that heuristic.
@@ -53,7 +53,7 @@ pub struct ManifestPart {
 /// A source as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestSource {
-    /// Where it comes from.
+    /// Its origin.
     pub parts: Vec<ManifestPart>,
     /// Every file.
     pub files: Vec<ManifestFile>,
@@ -108,7 +108,7 @@ pub struct Manifest {
     pub exam_questions: u64,
     /// By source, in the recipe's order.
     pub sources: IndexMap<String, ManifestSource>,
-    /// What was asked for.
+    /// The specification.
     pub spec: MixSpec,
 }
 
@@ -131,7 +131,7 @@ struct Deciding<'a> {
     epochs: &'a IndexMap<String, f64>,
     #[serde(skip_serializing_if = "is_default")]
     order: Order,
-    /// What tokens were counted with, where they decided something.
+    /// Identity of the tokenizer, where token counts decided something.
     #[serde(skip_serializing_if = "is_default")]
     tokens: Option<String>,
     sources: IndexMap<&'a str, Vec<DecidingPart<'a>>>,

@@ -4,7 +4,7 @@ use medley_chat::Message;
 
 use crate::spec::Unit;
 
-/// What a sample holds once it is rendered and cut.
+/// Lengths of a sample after rendering and truncation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lengths {
     /// Tokens, prompts included.
@@ -14,7 +14,7 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    /// What the sample counts in `unit`.
+    /// Length of the sample in `unit`.
     pub fn amount(self, unit: Unit) -> u64 {
         match unit {
             Unit::Samples => 1,

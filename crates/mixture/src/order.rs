@@ -1,6 +1,6 @@
 //! In which order samples are written and trained.
 //!
-//! Within a source samples stand in the order of their places, which are hashes; how the sources take turns is the
+//! Within a source, samples are ordered by their places, which are hashes; how the sources take turns is the
 //! mix's [`Order`].
 
 use crate::error::MixError;

@@ -1,4 +1,4 @@
-//! How many samples each leaf of the mixture tree gets.
+//! Number of samples for each leaf of the mixture tree.
 //!
 //! The quota method of Balinski and Young ("The Quota Method of Apportionment", 1975): seats are given one at a time,
 //! each to the leaf with the largest `weight / (count + 1)` among those that stay below their upper quota. Every count

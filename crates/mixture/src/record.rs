@@ -24,7 +24,7 @@ pub struct MixedRecord {
     pub file: String,
     /// Line of the (unpacked) file on which the record begins, from 1.
     pub line: u64,
-    /// Number of the record in the file, from 1; tells records apart where a whole array stands on one line.
+    /// Number of the record in the file, from 1; distinguishes records where a whole array is on one line.
     pub record: u64,
 }
 
@@ -57,7 +57,7 @@ impl MixedRecord {
         write_text(format_args!(",\"line\":{},\"record\":{}}}\n", self.line, self.record), out);
     }
 
-    /// Where it stands: `file:line`, or `file:line#record` where several records begin on one line.
+    /// Its place: `file:line`, or `file:line#record` where several records begin on one line.
     pub fn place(&self) -> String {
         record_place(&self.file, (self.line, self.record))
     }
@@ -87,7 +87,7 @@ fn any_is_escaped(bytes: &[u8; TOGETHER]) -> bool {
     bytes.iter().fold(0, |any, byte| any | escaped(*byte)) != 0
 }
 
-/// Appends a JSON string. Runs of bytes that stand for themselves, which are most, are copied whole.
+/// Appends a JSON string. Runs of bytes without escapes, the bulk, are copied whole.
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();

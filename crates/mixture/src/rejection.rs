@@ -68,7 +68,7 @@ pub enum Rejection {
     OtherLanguage,
     /// The other side of a split by keywords.
     OtherSideOfSplit,
-    /// A long run of text stands in an item of the recipe's exam too.
+    /// Shares a long run of text with an item of the recipe's exam.
     SharesExamText,
 }
 

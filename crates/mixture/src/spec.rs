@@ -1,4 +1,4 @@
-//! What a mix is asked to be: the typed form of a recipe's `[mix]` and `[sources]`.
+//! Specification of a mix: the typed form of a recipe's `[mix]` and `[sources]`.
 
 use indexmap::IndexMap;
 use medley_chat::Role;
@@ -38,7 +38,7 @@ pub enum OnShortage {
     Shrink,
 }
 
-/// How many records of every pool are kept back for validation.
+/// Records of every pool that are held out for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Validation {
@@ -135,7 +135,7 @@ impl Columns {
     }
 }
 
-/// What a conversation's speakers are called.
+/// Names of a conversation's speakers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Roles {
@@ -162,7 +162,7 @@ impl Roles {
     }
 }
 
-/// The role that a name stands for without being told.
+/// The usual role of a name.
 pub fn usual_role(name: &str) -> Option<Role> {
     match name.to_ascii_lowercase().as_str() {
         "system" => Some(Role::System),
@@ -180,7 +180,7 @@ pub enum SourceFormat {
     /// Recognise both: files by their content, records by their keys (or by the columns named).
     #[default]
     Auto,
-    /// Records are `instruction`, `input`, `output` (or the columns named), read as they stand.
+    /// Records are `instruction`, `input`, `output` (or the columns named), without conversion.
     Alpaca,
     /// Records are conversations: `messages` (role, content) or `conversations` (from, value).
     Messages,
@@ -213,7 +213,7 @@ pub struct SourceSpec {
     pub max_records: Option<usize>,
 }
 
-/// One place that records of a pool come from. In TOML a string takes the options that stand beside `path` in
+/// One place that records of a pool come from. In TOML a string takes the options beside `path` in
 /// `[sources.X]`; a table `{ path = …, columns = … }` overrides them for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePart {
@@ -250,7 +250,7 @@ pub struct SourcePart {
     pub commercial_use: Option<bool>,
 }
 
-/// What an amount of data is counted in.
+/// Unit of an amount of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -357,7 +357,7 @@ pub struct MixSpec {
     /// By how much a share may miss what was asked for, 0 to 1, besides what one sample makes (by tokens twenty average ones).
     #[serde(skip_serializing_if = "is_default_tolerance")]
     pub tolerance: f64,
-    /// What is held out.
+    /// The validation split.
     pub validation: Validation,
     /// What becomes of records that share text with the exam.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -229,7 +229,7 @@ fn alternatives(forms: &[&Value]) -> String {
     if described.is_empty() { last } else { format!("{} or {last}", described.join(", ")) }
 }
 
-/// What a form expects, in words.
+/// The expected form, in words.
 fn describe(form: &Value) -> String {
     match type_name(form) {
         "string" => match choices(form).as_slice() {
@@ -269,7 +269,7 @@ fn describe_node(node: &Node) -> String {
     }
 }
 
-/// What was probably meant by a value of the wrong type.
+/// Probable intention of a value of the wrong type.
 fn hint_for_type(forms: &[&Value], node: &Node) -> Option<String> {
     let wants = |name: &str| forms.iter().any(|form| type_name(form) == name);
     match &node.value {

@@ -34,7 +34,7 @@ pub(crate) fn check(root: &Node, problems: &mut Vec<Problem>) {
             check_pair(&path, columns, format, problems);
             continue;
         };
-        // What a part says for itself takes the place of what stands beside `path`, as a whole.
+        // A part's own columns replace those beside `path` as a whole.
         let mut seen = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let own = part.get(&["columns"]);

@@ -41,7 +41,7 @@ fn at<'a>(node: &'a Node, path: &[String]) -> Option<&'a Node> {
     })
 }
 
-/// Where a setting of a part's filter was written: in the part, in its source, or for every source.
+/// Place of a setting of a part's filter: in the part, in its source, or for every source.
 pub(crate) fn setting<'a>(root: &'a Node, source: &str, index: &str, keys: &[&str]) -> Option<&'a Node> {
     let source = root.get(&["sources", source])?;
     let part = match &source.get(&["path"])?.value {

@@ -1,4 +1,4 @@
-//! What decides a run's weights, as a hash: two runs with the same hash would end with the same weights.
+//! Hash of everything that decides a run's weights: two runs with the same hash would end with the same weights.
 //!
 //! Names and paths do not decide a result; the contents they lead to do. So the hash takes the mix's own hash (in its
 //! manifest), one of the base weights and one of tokenizer and template, and of the recipe exactly what matters:

@@ -1,4 +1,4 @@
-//! Where a recipe is found by its name.
+//! Lookup of recipes by name.
 
 use std::fs;
 use std::io;

@@ -136,7 +136,7 @@ impl Builder<'_> {
         Some(MixtureRatio::Group(children))
     }
 
-    /// What the order of training cannot be.
+    /// Refuses orders of training that cannot be.
     fn check_order(&mut self, root: &Node, changes: bool) {
         let Some(node) = root.get(&["mix", "order"]) else { return self.check_changing(root, changes) };
         let Some(text) = node.string() else { return };

@@ -1,8 +1,8 @@
-//! Where a setting of a resolved recipe comes from.
+//! Origins of the settings of a resolved recipe.
 
 use std::fmt;
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody said anything.

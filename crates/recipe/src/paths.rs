@@ -11,7 +11,7 @@ use crate::typed::Recipe;
 /// In front of a configuration file whose model starts from fresh random weights.
 const INIT: &str = "init:";
 
-/// Where a relative path leads: `folder` or, where nothing is there, the working directory.
+/// Target of a relative path: `folder` or, where nothing is there, the working directory.
 pub(crate) fn find(folder: &Path, path: &str) -> PathBuf {
     let beside = folder.join(path);
     if exists(&beside) { beside } else { PathBuf::from(path) }

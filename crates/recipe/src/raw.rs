@@ -108,7 +108,7 @@ pub(crate) struct RawMix {
     /// sample makes (by tokens twenty average ones); a mix that is off by more is an error.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) tolerance: f64,
-    /// What is held out of every pool for validation.
+    /// Share of every pool that is held out for validation.
     pub(crate) validation: Validation,
     /// What becomes of records that share a long run of text with an item of the exam.
     pub(crate) contamination: Contamination,

@@ -33,9 +33,9 @@ pub struct Resolved {
     /// The folder that relative paths start from; what is not found there is looked for in the working directory. A
     /// shipped recipe's is the source tree that this was built from, as long as that is there.
     pub base_dir: PathBuf,
-    /// Where each setting came from, by its dotted path as `to_toml` writes it.
+    /// Origin of each setting, by its dotted path as `to_toml` writes it.
     pub origins: IndexMap<String, Origin>,
-    /// What is doubtful but no error.
+    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
@@ -195,7 +195,7 @@ fn warmup_counts_steps(root: &Node, problems: &mut Vec<Problem>) -> bool {
     steps.layer > ratio.layer
 }
 
-/// What `optimizer_in_backward` cannot go together with, written or by default.
+/// Settings that exclude `optimizer_in_backward`, written or by default.
 fn report_optimizer_in_backward(root: &Node, problems: &mut Vec<Problem>) {
     let Some(train) = root.get(&["train"]) else { return };
     let Some(wish) = train.get(&["optimizer_in_backward"]) else { return };
@@ -377,7 +377,7 @@ fn train_spec(raw: RawTrain) -> TrainSpec {
     }
 }
 
-/// Where the setting at a path of the resolved recipe was written.
+/// Place of the setting at a path of the resolved recipe.
 fn origin(root: &Node, path: &[String]) -> Origin {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     let node = match keys.as_slice() {

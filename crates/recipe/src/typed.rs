@@ -89,7 +89,7 @@ pub struct TrainSpec {
     pub batch_size: usize,
     /// Token budget of one forward and backward pass: memory and speed only, never the result.
     pub tokens_per_micro_batch: usize,
-    /// What is kept of each block between forward and backward: memory and speed only, never the result.
+    /// Activations kept of each block between forward and backward: memory and speed only, never the result.
     pub block_policy: BlockPolicy,
     /// Update each block as soon as its gradient exists: memory and, with clipping, speed only, never the result. Full
     /// fine-tuning in steps of one micro-batch.

@@ -19,7 +19,7 @@ use crate::random::Random;
 
 /// Records of a hundred that copy an earlier one of their pool.
 const COPIES: usize = 3;
-/// Records of two hundred of the general pool that also stand in a medical one.
+/// Records out of two hundred of the general pool that are in a medical pool, too.
 const SHARED: usize = 1;
 /// Files of the general pool; the medical ones have a single one.
 const GENERAL_FILES: usize = 8;

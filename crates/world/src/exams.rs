@@ -34,7 +34,7 @@ pub fn prompt_template() -> String {
 }
 
 /// The items of exam number `exam`. Two in five are about entities that the pools teach, and their passage says
-/// something else; the others are about names that stand nowhere else.
+/// something else; the others are about names that occur nowhere else.
 pub fn items(seed: u64, exam: usize, names: &Names, world: &World) -> Vec<Value> {
     let (file, _, categories) = EXAMS[exam];
     let mut random = Random::new(seed, file);
@@ -53,7 +53,7 @@ pub fn items(seed: u64, exam: usize, names: &Names, world: &World) -> Vec<Value>
         .collect()
 }
 
-/// One item whose answer stands at `place` of its options.
+/// One item whose answer is option number `place`.
 fn item(
     random: &mut Random,
     id: &str,

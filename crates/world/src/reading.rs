@@ -25,7 +25,7 @@ impl Turn {
 pub struct Level {
     /// Fewest and most facts of a passage.
     pub facts: (usize, usize),
-    /// Percentage of passages that say the same of every name, so that only the name tells the facts apart.
+    /// Percentage of passages that say the same of every name, so that only the name distinguishes the facts.
     pub alike: usize,
     /// Phrases of an attribute that occur: the first so many of three.
     pub phrases: usize,

@@ -1,4 +1,4 @@
-//! What stands beside the data.
+//! The README of the generated data.
 
 use crate::exams::{EXAMS, ITEMS};
 use crate::pools::{GENERAL, MEDICAL};

@@ -2,7 +2,7 @@
 //!
 //! A run's length is the sum of its units' weights: with the default of 13 words or 20 characters a word weighs 1/13 and a
 //! character 1/20, so mixed text counts in proportion. Every run of the exam that begins at a unit and is just long enough
-//! has its rolling hash in a table, in which a record's runs are looked up. Most records are told without that: cut into
+//! has its rolling hash in a table, in which a record's runs are looked up. Most records are decided by a prefilter: cut into
 //! pieces of not quite half such a run, a record that shares one has a whole piece in it, so its pieces alone are looked up
 //! among those that begin at any unit of the exam. What is found is compared unit by unit, so that a hash alone never decides.
 
@@ -52,7 +52,7 @@ pub(crate) struct ExamRuns {
     pieces: Option<BloomSet>,
 }
 
-/// What units weigh.
+/// Weights of units.
 #[derive(Clone)]
 struct Weights {
     word: u32,
@@ -201,7 +201,7 @@ impl ExamRuns {
         shared.words * self.weights.word as usize + shared.characters * self.weights.character as usize
     }
 
-    /// The first run of a text that stands in the exam: its units, and where.
+    /// The first run of a text that is in the exam: its units and place.
     fn hit(&self, text: &str) -> Option<(usize, usize, u32, u32)> {
         let mut found = None;
         self.runs_in(text, |(first, end), (exam, start)| {

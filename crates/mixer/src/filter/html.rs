@@ -20,7 +20,7 @@ static REMNANT: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Tags without which a text is no page: where they stand the text is source code.
+/// Tags of whole pages: a text with them is source code.
 static CODE_TAG: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?i)<!doctype|</?(?:html|head|body|title|meta|link|form|input|button|select|option|script|style|svg|canvas|nav|footer|header|label|textarea|video|audio|template|xml|code)\b",
@@ -92,7 +92,7 @@ fn may_hold(text: &str) -> bool {
     memchr::memchr2(b'<', b'&', text.as_bytes()).is_some()
 }
 
-/// What of a record's HTML is its matter and no remnant.
+/// Topics that make HTML part of a record's subject rather than a remnant.
 struct Matter {
     tags: bool,
     entities: bool,
@@ -136,7 +136,7 @@ impl Matter {
     }
 }
 
-/// What a remnant is, for the ledger: `<br>`, `&nbsp;`, `&#…;`.
+/// Kind of a remnant, for the ledger: `<br>`, `&nbsp;`, `&#…;`.
 fn kind(found: &Captures<'_>) -> String {
     match (found.name("entity").map(|entity| entity.as_str()), tag_name(found)) {
         (Some(entity), _) if entity.starts_with('#') => "&#…;".to_owned(),

@@ -5,7 +5,7 @@
 //! [`HASHES`] hash functions, eight bits of the smallest hash; the share of bytes that two signatures have in common estimates
 //! the Jaccard index with a standard error of at most 0.032. Signatures are compared when a band of them agrees.
 //!
-//! A record is left out when a near-duplicate stands before it: in a pool named earlier, or in its own with a smaller content
+//! A record is left out when a near-duplicate precedes it: in a pool named earlier, or in its own with a smaller content
 //! id. So neither the order of records nor how they are spread over files decides, nor the seed or the size of the mix.
 //! Memory: 288 bytes a record while pools are read, and 12 more while they are compared.
 
@@ -21,10 +21,10 @@ use super::units::units;
 const SHINGLE: usize = 5;
 /// Hash functions, and bytes of a signature.
 const HASHES: usize = 256;
-/// Of the records whose band agrees, so many are compared with each: those that stand first.
+/// Largest number of records with an equal band that each is compared with: the first ones.
 const COMPARED: usize = 512;
 
-/// What a record says, in little.
+/// MinHash signature of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signature([u8; HASHES]);
 
@@ -108,7 +108,7 @@ fn rows(threshold: f64) -> usize {
     }
 }
 
-/// A record as it stands in its pool: content, place (file, line, number), signature.
+/// A record of a pool: content, place (file, line, number), signature.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sketch {
     pub content: ContentId,
@@ -121,7 +121,7 @@ pub(crate) struct Sketch {
 pub(crate) struct NearIndex {
     threshold: f64,
     sketches: Vec<Sketch>,
-    /// Where each pool's sketches begin.
+    /// Index of each pool's first sketch.
     pools: Vec<usize>,
 }
 
@@ -146,7 +146,7 @@ impl NearIndex {
         self.pools.partition_point(|start| *start <= index).saturating_sub(1)
     }
 
-    /// Takes a pool's sketches up and tells which of its records are left out, by ascending content.
+    /// Adds a pool's sketches; the contents of its near-duplicates, ascending.
     pub fn add_pool(&mut self, mut sketches: Vec<Sketch>) -> Vec<Near> {
         sketches.par_sort_unstable_by_key(|sketch| (sketch.content, sketch.place));
         sketches.dedup_by_key(|sketch| sketch.content);

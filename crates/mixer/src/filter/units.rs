@@ -14,7 +14,7 @@ use medley_mixture::canonical::ideograph;
 /// A word or a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
-    /// Same for the same word or character; the uppermost bit tells words.
+    /// Same for the same word or character; the uppermost bit marks words.
     pub code: u32,
     /// Bytes of the text.
     pub start: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Unit {
 /// Set in the code of a word.
 pub(crate) const WORD: u32 = 1 << 31;
 
-/// What a byte is: a letter or digit of ASCII in small letters, 0 for all others.
+/// Class of a byte: a letter or digit of ASCII in small letters, 0 for all others.
 const LETTERS: [u8; 256] = {
     let mut letters = [0; 256];
     let mut byte = 0;

@@ -21,7 +21,7 @@ use crate::mix::{Mix, MixContext, Pool, Preparation, mix};
 /// Largest number of places shown of one record.
 const PLACES: usize = 20;
 
-/// What is asked about.
+/// The record in question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     /// A record's key in its pool's draw, or its validation hash: `key` in `mix.jsonl` and `validation.jsonl`.
@@ -74,12 +74,12 @@ pub struct Sighting {
     pub record: u64,
 }
 
-/// What became of a record, and why.
+/// Whether a record is in the mix, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// Whether it is in the mix.
     pub in_mix: bool,
-    /// What the record says; empty where it could not be read as a conversation.
+    /// Messages of the record; empty where it could not be read as a conversation.
     pub messages: Vec<Message>,
     /// The first 20 places of the same content, in the recipe's order.
     pub places: Vec<Sighting>,
@@ -265,7 +265,7 @@ fn reason(verdict: &Verdict) -> String {
     }
 }
 
-/// What is done with every record: its file, place and bytes, its messages, and why it is left out.
+/// Callback for every record: its file, place and bytes, its messages, and why it is left out.
 type Visit<'a> = dyn Fn((&SourceFile, &Span, &[u8]), &[Message], Option<String>) + Sync + 'a;
 
 fn sighting(order: usize, pool: &Pool<'_>, file: &SourceFile, span: &Span) -> Sighting {

@@ -7,7 +7,7 @@ use medley_mixture::manifest::Manifest;
 use medley_mixture::spec::MixSpec;
 use medley_mixture::{MixError, MixFolder};
 
-/// A manifest that sources are held to.
+/// A manifest that the sources must match.
 #[derive(Clone, Debug)]
 pub struct Lock {
     name: String,

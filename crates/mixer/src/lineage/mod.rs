@@ -1,4 +1,4 @@
-//! Where a mix comes from: proved again from its sources, held to its lock, explained record by record.
+//! Provenance of a mix: verified from its sources, locked to them, explained record by record.
 
 mod explain;
 mod lock;

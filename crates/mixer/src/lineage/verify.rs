@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::lock::describe;
 use crate::mix::{Mix, MixContext, mix};
 
-/// What a verification found.
+/// Result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// The mix is what its sources and its settings make, to the bit.
     pub verified: bool,
-    /// What was compared, in words.
+    /// Name of the comparison.
     pub checked: Vec<String>,
     /// Why it is not: settings and files that differ first, then what follows from them.
     pub problems: Vec<String>,

@@ -72,7 +72,7 @@ fn count_shape(all: &mut Vec<ReadAs>, file: &str, layout: &str, shape: &str, rec
     }
 }
 
-/// Tells the pool's different contents apart: an earlier pool's, held out, available.
+/// Classifies the pool's different contents: an earlier pool's, held out, available.
 fn count_contents<'a>(
     spec: &MixSpec,
     (earlier, left_out): (&[Vec<ContentId>], &[ContentId]),
@@ -113,7 +113,7 @@ fn count_contents<'a>(
 struct SortedCursor<'a>(std::iter::Peekable<std::slice::Iter<'a, ContentId>>);
 
 impl<'a> SortedCursor<'a> {
-    /// From where the first of the others may stand.
+    /// Index from which the first of the others may be found.
     fn new(sorted: &'a [ContentId], others: &[ContentId]) -> Self {
         let start = others.first().map_or(0, |first| sorted.partition_point(|content| content < first));
         Self(sorted[start..].iter().peekable())

@@ -34,7 +34,7 @@ impl Pool<'_> {
     }
 }
 
-/// What is wanted of a pool; by default to count all of it and keep nothing.
+/// Request to a pool; by default all of it is counted and nothing kept.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Wanted<'a> {
     /// Of what may be chosen.
@@ -49,7 +49,7 @@ pub(crate) struct Wanted<'a> {
     pub left_out: &'a [ContentId],
 }
 
-/// What was read of a pool, or of a part of it.
+/// Result of reading a pool, or a part of it.
 pub(crate) struct PoolRead {
     pub files: Vec<FileScan>,
     /// Records that can be trained on and are no exam items.
@@ -62,7 +62,7 @@ pub(crate) struct PoolRead {
     /// Up to which key these are all there are; every key where there is none.
     pub sample_to: Option<Key>,
     pub held_out_to: Option<Key>,
-    /// What is not drawn, as another record says nearly the same.
+    /// Near-duplicates, which are not drawn.
     pub left_out: LeftOut,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// What every pool is drawn with.
+/// Settings common to all pools.
 pub(crate) struct Drawing<'a> {
     spec: &'a MixSpec,
     exam: &'a Examination<'a>,
@@ -128,7 +128,7 @@ impl<'a> Drawing<'a> {
         Ok((left_out, sort_contents(&take_contents(&mut files))))
     }
 
-    /// What is asked of a pool's records.
+    /// Filters of a pool's records.
     fn scan<'b>(&'b self, pool: &'b Pool<'_>, importers: &'b [Importer], wanted: Wanted<'b>) -> PoolScan<'b> {
         let Wanted { limit, held_out, earlier, share, left_out } = wanted;
         let meter = &self.meter;

@@ -30,7 +30,7 @@ use crate::near_pass::NearPass;
 use crate::out_folder::OutFolder;
 use crate::samples::Samples;
 
-/// What a mix needs besides its description.
+/// Surroundings of a mix: base folder, hub, exam, threads.
 #[derive(Clone, Copy)]
 pub struct MixContext<'a> {
     /// The recipe's folder; relative paths are looked up here first, then in the working directory.
@@ -39,7 +39,7 @@ pub struct MixContext<'a> {
     pub exam_items: &'a [ExamItem],
     /// Measures samples, for mixes that count tokens.
     pub measure: Option<&'a dyn MeasureTokens>,
-    /// Where `owner/name` data sets come from.
+    /// Provider of `owner/name` data sets.
     pub hub: Option<&'a dyn DatasetHub>,
     /// Threads to use; the result does not depend on it. Default: one per core.
     pub threads: Option<usize>,
@@ -76,7 +76,7 @@ pub struct Mix {
     pub train: Samples,
     /// The validation split, the same for every size, ratio and seed over the same pools.
     pub validation: Samples,
-    /// What was asked for and what became of it.
+    /// Counts at every stage.
     pub ledger: Ledger,
     /// Without the hashes of its files.
     pub(crate) unhashed: Manifest,
@@ -179,7 +179,7 @@ pub(crate) fn in_threads<T: Send>(
     pool.install(work)
 }
 
-/// What is known before any pool is read.
+/// State before any pool is read.
 pub(crate) struct Preparation<'a> {
     spec: &'a MixSpec,
     context: &'a MixContext<'a>,
@@ -236,18 +236,18 @@ impl<'a> Preparation<'a> {
         spec.parts.iter().map(filter).collect()
     }
 
-    /// What must be kept of a pool.
+    /// Records to keep of a pool.
     pub fn limit(&self, pool: &Pool<'_>) -> Limit {
         let leaf = self.leaves.leaves.iter().position(|leaf| leaf.source == pool.name);
         leaf.map_or_else(Limit::default, |leaf| self.limits[leaf]).capped(pool.spec.max_records)
     }
 
-    /// What the exam has to do with a record.
+    /// The search for exam text.
     pub fn exam(&self) -> &Examination<'a> {
         &self.exam
     }
 
-    /// What each pool leaves out as it says nearly what another record says; nothing where the mix does not ask for it.
+    /// Near-duplicates by pool; empty where the mix does not ask for them.
     pub fn near_duplicates(&self, pools: &[Pool<'_>]) -> Result<Vec<Vec<ContentId>>, MixError> {
         let near = Mutex::new(self.spec.near_duplicates.map(NearPass::new));
         let drawing = self.drawing(pools);

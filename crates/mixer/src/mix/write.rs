@@ -61,7 +61,7 @@ impl Mix {
     }
 }
 
-/// Records whose lines are made by one thread at a time, and threads' worth of them that are held.
+/// Records formatted by one thread at a time, and number of such blocks in memory.
 const BLOCK: usize = 512;
 const BLOCKS: usize = 16;
 
@@ -96,7 +96,7 @@ fn stage_hashed(path: &Path, samples: &Samples) -> io::Result<(StagedFile, Writt
     Ok((staged, of_lines(&hasher, samples)))
 }
 
-/// What there is to tell of a file of these samples.
+/// The manifest's entry for a file of these samples.
 pub(super) fn written(samples: &Samples) -> Written {
     let mut hasher = blake3::Hasher::new();
     // Nothing is written, so nothing fails.

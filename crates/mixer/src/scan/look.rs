@@ -95,7 +95,7 @@ impl PoolScan<'_> {
         let identified = |span: &Span| {
             let identify = |draft: &mut Draft<'_>| {
                 let identified = importer.identify(&batch.bytes[span.range.start..], span.range.len(), draft)?;
-                // What has to do with the exam is looked at closely.
+                // Records that may share exam text are imported.
                 (!self.exam.suspects(draft.from(0), identified.input)).then_some(identified.shape)
             };
             if plain { inputs.push(identify) } else { None }

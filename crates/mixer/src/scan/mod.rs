@@ -25,7 +25,7 @@ pub(crate) use destination::contains;
 use reorder_buffer::ReorderBuffer;
 pub(crate) use tally::{Counts, FileScan, MissingColumn};
 
-/// What is asked of every record of a pool.
+/// Everything that decides about the records of a pool.
 pub(crate) struct PoolScan<'a> {
     pub files: &'a [SourceFile],
     /// The part of the pool that is read.
@@ -102,7 +102,7 @@ impl PoolScan<'_> {
         }
     }
 
-    /// Tells how many records there may be, once `bytes` of a file held `records`.
+    /// Estimates the number of records from the first `bytes` of a file, which have `records`.
     fn expect(&self, records: u64, bytes: u64) {
         if self.expecting && bytes >= TELLING {
             let all = (u128::from(records) * u128::from(self.bytes) / u128::from(bytes)) as u64;
@@ -127,7 +127,7 @@ impl PoolScan<'_> {
     }
 }
 
-/// Bytes on the disk from which on a file tells how long its records are.
+/// Bytes of a file from which the length of its records is estimated.
 const TELLING: u64 = 1 << 20;
 
 /// Length and time of change, to notice a file that changes while it is read.

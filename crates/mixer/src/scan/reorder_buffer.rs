@@ -12,7 +12,7 @@ use super::tally::Tally;
 /// A file whose batches are handed out to whoever asks, and whose counts come back in any order.
 ///
 /// Whoever reads a batch looks at it too, so that it is still in the processor's cache. Nothing that may wait for other
-/// threads is done while a lock is held.
+/// threads is done under a lock.
 pub(super) struct ReorderBuffer {
     reading: Mutex<Reading>,
     counting: Mutex<Counting>,

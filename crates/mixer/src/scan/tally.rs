@@ -1,4 +1,4 @@
-//! What was seen of records, counted: of a batch first, then of its file.
+//! Counts of records, of a batch first, then of its file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::examine::AuditPair;
 use crate::filter::Sketch;
 
-/// What was seen of some records of a file.
+/// Counts of some records of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub read: u64,
-    /// What they were read as, and how many.
+    /// Number of records by layout.
     pub shapes: BTreeMap<Shape, u64>,
     pub rejected: BTreeMap<Rejection, Counted>,
     pub exam_items: Counted,
@@ -55,16 +55,16 @@ impl Counts {
     }
 }
 
-/// What a file held.
+/// Counts of a file.
 #[derive(Debug)]
 pub(crate) struct FileScan {
     /// Its index in its source.
     pub index: usize,
     pub fingerprint: Fingerprint,
-    /// What the file was recognised as.
+    /// Recognised layout of the file.
     pub layout: String,
     pub counts: Counts,
-    /// What the records read lack, which in a part of a file is no error yet.
+    /// Column missing from all records read, which in a part of a file is no error yet.
     pub lacking: Option<MissingColumn>,
 }
 
@@ -77,7 +77,7 @@ impl FileScan {
     }
 }
 
-/// A column that no record of a file has, told by the first of them.
+/// A column that no record of a file has, with the file's first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MissingColumn {
     line: u64,

@@ -25,7 +25,7 @@ const VERSION: u32 = 2;
 const CONTENTS: &[u8] = b"medley contents 1\n";
 const MANIFEST: &str = "shard.json";
 
-/// What two shards must have in common, each with a name for the reader.
+/// Properties that two shards must have in common, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     shard_version: u32,
@@ -52,7 +52,7 @@ impl Identity {
         })
     }
 
-    /// What of this shard is not as in the recipe that it is merged by.
+    /// Property of this shard that differs from the recipe it is merged by.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         let pairs = [
             (self.shard_version == other.shard_version, "the layout of shards (another version of Medley)"),
@@ -95,7 +95,7 @@ struct Sealed {
     blake3: String,
 }
 
-/// What a shard knows of a pool besides its contents and candidates.
+/// Summary of a pool in a shard, besides its contents and candidates.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ShardPool {
     pub name: String,
@@ -108,7 +108,7 @@ pub(super) struct ShardPool {
     pub held_out_to: Option<Key>,
 }
 
-/// What a shard read of a file.
+/// Part of a file that a shard read.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct ShardFile {
     index: usize,

@@ -88,7 +88,7 @@ fn check_complete(shards: &[Shard], identity: &Identity) -> Result<(), MixError>
     ))
 }
 
-/// Missing shards whose numbers are told.
+/// Largest number of missing shards in a message.
 const MISSING_NAMED: usize = 8;
 
 /// A pool as the shards know it.
@@ -160,7 +160,7 @@ impl PoolMerge<'_> {
         Ok(())
     }
 
-    /// What was read of every file, by all shards together.
+    /// Counts of every file over all shards.
     fn files(&self) -> Result<Vec<FileScan>, MixError> {
         let mut files: BTreeMap<usize, (FileScan, &Shard)> = BTreeMap::new();
         for shard in self.shards {

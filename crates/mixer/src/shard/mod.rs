@@ -11,7 +11,7 @@
 //! shard.json              counts and fingerprints of the files read, length and BLAKE3 of the files above, its own checksum
 //! ```
 //!
-//! `<pool>` is the pool's number in the recipe's order, from 0. Whose a record is that stands in several pools is only known
+//! `<pool>` is the pool's number in the recipe's order, from 0. The owner of a record in several pools is only known
 //! when all shards are, so a shard keeps more candidates than the mix can need (the margin), and the merge checks that they
 //! suffice: it gives the exact result or says what is missing.
 
@@ -35,14 +35,14 @@ pub const DEFAULT_MARGIN: f64 = 0.05;
 /// And on top of that, so that small samples have some too.
 const LEAST_MARGIN: usize = 1000;
 
-/// What a shard keeps of a pool of which the mix needs `limit`.
+/// Limit of a shard for a pool of which the mix needs `limit`.
 fn with_margin(limit: Limit, margin: f64) -> Limit {
     let records = limit.records.saturating_add((limit.records as f64 * margin) as usize).saturating_add(LEAST_MARGIN);
     let amount = limit.amount.map(|(unit, most)| (unit, most.saturating_add((most as f64 * margin) as u64)));
     Limit { records, amount }
 }
 
-/// What was written of a shard.
+/// Summary of a written shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ShardSummary {
     /// Which one it is.

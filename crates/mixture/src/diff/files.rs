@@ -28,7 +28,7 @@ impl FileDifference {
     }
 }
 
-/// Every file that differs, by source; files are told from one another by name, a hub's without the commit, then by
+/// Every file that differs, by source; files are identified by name, a hub's without the commit, then by
 /// content.
 pub fn differences(a: &Manifest, b: &Manifest) -> Vec<FileDifference> {
     let mut found = Vec::new();

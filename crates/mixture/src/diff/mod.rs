@@ -57,9 +57,9 @@ pub struct MixDiff {
     pub same_mix: bool,
     /// Whether `validation.jsonl` is the same to the byte.
     pub same_validation: bool,
-    /// What the records tell; `None` where one of the two folders keeps none, as a run's.
+    /// Comparison of the records; `None` where a folder keeps none, as a run's.
     pub records: Option<RecordDiff>,
-    /// What a reader must know of the folders.
+    /// Notes about the folders.
     pub notes: Vec<String>,
 }
 

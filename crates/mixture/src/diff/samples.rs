@@ -13,7 +13,7 @@ use crate::folder::{MixFolder, Split};
 use crate::key::Key;
 use crate::record::MixedRecord;
 
-/// Examples of what stands only in one mix, by source.
+/// Examples of records in one mix only, by source.
 const EXAMPLES: usize = 3;
 
 /// Characters of a question that an example shows.
@@ -32,7 +32,7 @@ pub struct SampleCounts {
     pub moved: u64,
 }
 
-/// A record that stands only in one mix, or where it must not.
+/// A record in one mix only, or in a split where it must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Example {
     /// Its source.
@@ -50,11 +50,11 @@ pub struct Example {
 pub struct SplitDiff {
     /// By source, in A's order.
     pub sources: IndexMap<String, SampleCounts>,
-    /// Whether the records that both have stand in the same order.
+    /// Whether the common records are in the same order.
     pub same_order: bool,
-    /// Some that stand only in A, and only in B.
+    /// Examples of records in A only.
     pub only_a: Vec<Example>,
-    /// Some that stand only in B.
+    /// Examples of records in B only.
     pub only_b: Vec<Example>,
 }
 
@@ -147,7 +147,7 @@ pub(super) fn compare(
     })
 }
 
-/// What of `validation` stands in the training samples `train` of `folder`, another mix.
+/// Records of `validation` among the training samples `train` of `folder`, another mix.
 pub(super) fn leak(
     folder: &MixFolder,
     validation: &Contents,
@@ -198,7 +198,7 @@ fn example(record: MixedRecord) -> Example {
     Example { source: record.source, key: record.key, place, question }
 }
 
-/// Walks two sorted lists at once: each different item with where it stands in either.
+/// Walks two sorted lists at once: each different item with its index in either.
 fn merged<T: Ord + Copy>(a: &[T], b: &[T]) -> impl Iterator<Item = (T, Range<usize>, Range<usize>)> {
     let (mut at_a, mut at_b) = (0, 0);
     std::iter::from_fn(move || {

@@ -7,7 +7,7 @@ use comfy_table::Table;
 use crate::diff::{Example, FileDifference, Leak, MixDiff, SampleCounts, SettingDifference, SplitDiff};
 use crate::table::{align, aligned, grouped};
 
-/// Characters of two values that stand on one line.
+/// Characters of two values that fit on one line.
 const ON_ONE_LINE: usize = 90;
 
 impl fmt::Display for MixDiff {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What a condition compares with.
+/// Right-hand side of a condition.
 #[derive(Clone, Debug, PartialEq)]
 enum Literal {
     Text(String),
@@ -23,7 +23,7 @@ enum Operator {
     Contains,
 }
 
-/// The longer of two that begin alike stands first.
+/// The longer of two with a common prefix comes first.
 const OPERATORS: [(&str, Operator); 9] = [
     ("==", Operator::Equal),
     ("!=", Operator::NotEqual),

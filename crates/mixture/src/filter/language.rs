@@ -1,8 +1,8 @@
-//! What language a record is in.
+//! Language of a record.
 //!
 //! The script decides first: kana is Japanese, Hangul Korean, and so on; a text of which at least `HAN_SHARE` of the words
-//! are Han characters (each counts as a word) is Chinese, whatever Latin names stand in it. Languages that share a script
-//! are told apart by `whichlang` from `ENOUGH` letters on; below that any language of the script may be meant.
+//! are Han characters (each counts as a word) is Chinese, whatever Latin names it contains. Languages that share a script
+//! are distinguished by `whichlang` from `ENOUGH` letters on; below that any language of the script may be meant.
 
 use medley_chat::{Message, Role};
 use whichlang::Lang;
@@ -11,10 +11,10 @@ use super::spec::Language;
 
 /// Share of Han characters among characters and words from which a text is Chinese.
 const HAN_SHARE: f64 = 0.3;
-/// Letters from which a language of a shared script can be told.
+/// Letters needed to detect a language of a shared script.
 const ENOUGH: usize = 24;
 
-/// What can be said of a text's language.
+/// Result of language detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetectedLanguage {
     /// This one.

@@ -1,4 +1,4 @@
-//! What a recipe may ask of a source's records.
+//! Filter settings of a source.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ pub(super) struct Names {
     any_case: bool,
 }
 
-/// Last bytes that a bucket tells apart: the low five bits, equal for a letter's two cases.
+/// Last bytes that a bucket distinguishes: the low five bits, equal for a letter's two cases.
 const LAST_BYTES: usize = 32;
 
 /// The bucket of a name, by its length and its last byte. Most of the ~300 names are columns of options (`option_a`, `option_b`,

@@ -33,7 +33,7 @@ pub use identify::Identified;
 pub use marks::contradiction;
 pub use shape::Shape;
 
-/// What became of a record.
+/// Result of importing a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// A conversation.
@@ -47,7 +47,7 @@ pub type ColumnMask = u8;
 
 /// The messages of a record that [`Importer::identify`] knows, by a shorter way than [`Importer::import_of`].
 pub fn read_plain(record: &[u8]) -> Vec<Message> {
-    // What was identified can be read.
+    // Identified records can be read.
     identify::messages(record).unwrap_or_default()
 }
 

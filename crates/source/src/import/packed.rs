@@ -4,7 +4,7 @@ use medley_chat::{Message, Role};
 
 use super::columns::is_blank;
 
-/// Where a speaker mark begins a turn.
+/// Place of a speaker mark that begins a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counts {
     /// Anywhere, even without the other speaker's: such a mark is never prose.

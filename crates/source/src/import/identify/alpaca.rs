@@ -161,7 +161,7 @@ pub(super) fn messages(record: &[u8]) -> Option<Vec<Message>> {
     Some(vec![asked, Message::new(Role::Assistant, text_of(record, &texts.output)?)])
 }
 
-/// Where the texts stand in a record, without their quotes.
+/// Byte ranges of the texts in a record, without their quotes.
 struct Texts {
     instruction: Range<usize>,
     input: Range<usize>,

@@ -35,7 +35,7 @@ pub(super) fn unescape_folded(record: &[u8], inside: &Range<usize>, draft: &mut 
     written.is_some()
 }
 
-/// Copies what stays as it is, and maps what stands between.
+/// Copies unchanged runs and maps the characters between them.
 pub(super) fn fold_into(raw: &[u8], out: &mut [u8]) -> Option<usize> {
     let (mut at, mut to) = (0, 0);
     while at < raw.len() {
@@ -67,7 +67,7 @@ fn changes(byte: u8, next: u8) -> bool {
 #[inline(always)]
 pub(super) fn mapped(rest: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
     match *rest {
-        // Most of what stands between ideographs: full-width punctuation and marks that stay.
+        // Most characters between ideographs: full-width punctuation and marks that stay.
         [0xef, 0xbc, third @ 0x81..=0xbf, ..] => {
             out[0] = third - 0x60;
             Some((3, 1))

@@ -23,7 +23,7 @@ use super::{Shape, packed};
 /// A plain record whose canonical content was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identified {
-    /// What it was read as.
+    /// Its layout.
     pub shape: Shape,
     /// Where in the user's turn, folded, the input begins, if there are both an instruction and an input.
     pub input: Option<usize>,
@@ -31,7 +31,7 @@ pub struct Identified {
 
 /// Writes the canonical content of a record of UTF-8 with `instruction`, `output` and perhaps `input`, all texts, or with
 /// turns of a role and a text each. The record is the first `length` bytes of `text`; what comes behind it is no part of
-/// it. `None` is for every other record, and for those that are not read as they stand.
+/// it. `None` is for every other record, and for those that are converted when read.
 pub(super) fn identify(text: &[u8], length: usize, names: &Names, draft: &mut Draft<'_>) -> Option<Identified> {
     draft.truncate(0);
     draft.extend(canonical::HEADER);

@@ -40,7 +40,7 @@ pub(super) fn fold_string(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> 
     }
 }
 
-/// What a step did: how many bytes it took and wrote, and whether it may go on.
+/// Result of a step: bytes read and written, and whether it may go on.
 struct Step {
     taken: usize,
     written: usize,
@@ -89,7 +89,7 @@ fn fold_string_avx2(raw: &[u8], out: &mut [u8]) -> Option<(usize, usize)> {
     fold_string_with(raw, out, |bytes, out| fold_step_avx2(bytes, out))
 }
 
-/// What was found in a vector, a bit for each byte that begins something.
+/// Findings in a vector, a bit for each byte at which one begins.
 struct Found {
     /// U+FF01 to U+FF3F, which become one byte.
     full_width: u64,
@@ -97,12 +97,12 @@ struct Found {
     escape: u64,
     /// Quotes, escaped ones too.
     quote: u64,
-    /// What is left to [`mapped`].
+    /// Bytes left to [`mapped`].
     odd: u64,
 }
 
 impl Found {
-    /// How many bytes are taken, which of them are kept, and whether that is all there is to do with the vector.
+    /// Number of bytes taken, mask of those kept, and whether that is all there is to do with the vector.
     #[inline(always)]
     fn plan(&self) -> (usize, u64, bool) {
         let begins = |mask: u64| mask & low_bits(STEP);
