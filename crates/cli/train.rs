@@ -7,7 +7,7 @@ use burn::tensor::DType;
 use console::style;
 use indicatif::HumanDuration;
 use medley_chat::ChatTokenizer;
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixer::Mix;
 use medley_mixer::lineage::Lock;
 use medley_mixture::TrainingOrder;
@@ -118,7 +118,7 @@ pub fn run(args: TrainArgs) -> miette::Result<()> {
     if let Err(error) = &result {
         let latest = run_dir.state().unwrap_or(state);
         // `trained` is kept: after a failed exam, continuing the run repeats only the exam.
-        let failed = RunState { error: Some(with_help(&**error)), ..latest.with_status(Status::Failed) };
+        let failed = RunState { error: Some(error.with_help()), ..latest.with_status(Status::Failed) };
         // A state that cannot be written, as on a full disk, must not hide the error.
         let _ = run_dir.write_state(&failed);
     }

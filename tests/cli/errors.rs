@@ -204,7 +204,8 @@ fn a_shipped_recipe_is_found_from_anywhere() {
 /// Training on such samples is refused, so a preview of them is no success.
 #[test]
 fn a_preview_without_learned_tokens_fails() {
-    let arguments = ["preview", "--recipe", "quickstart.toml", "-n", "2", "--set", "chat.max_tokens=8"];
+    let passages = ["--source", "general", "--set", "chat.max_tokens=16"];
+    let arguments = [&["preview", "--recipe", "quickstart.toml", "-n", "1"], &passages[..]].concat();
     let output = run(root(), &arguments);
     let (shown, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(shown.contains("left out: ") && output.status.code() == Some(1), "{shown}{error}");

@@ -207,6 +207,8 @@ impl JsonFile {
 
 #[cfg(test)]
 mod tests {
+    use medley_files::WithHelp as _;
+
     use super::*;
 
     fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -295,7 +297,7 @@ mod tests {
             ("{}", "no such file"),
         ] {
             let directory = directory(&[("tokenizer_config.json", config)]);
-            let message = Settings::read(directory.path()).expect_err(config).to_string();
+            let message = Settings::read(directory.path()).expect_err(config).with_help();
             assert!(message.contains(expected) && message.contains("tokenizer_config.json"), "{config}: {message}");
         }
     }

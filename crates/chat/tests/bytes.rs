@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use medley_chat::{ChatError, ChatTokenizer, CutPart, EncodedSample, IGNORED, Message, PreviewStyle, Rejection, Role};
+use medley_files::WithHelp as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -283,7 +284,7 @@ fn a_template_without_end_of_turn_is_caught_by_the_gate() {
 
 #[test]
 fn a_broken_directory_is_named_with_file_and_key() {
-    let error = |directory: &Path| ChatTokenizer::from_dir(directory).expect_err("broken").to_string();
+    let error = |directory: &Path| ChatTokenizer::from_dir(directory).expect_err("broken").with_help();
     let empty = tempfile::tempdir().expect("temporary directory");
     let message = error(empty.path());
     assert!(message.contains("tokenizer.json: no such file") && message.contains("save_pretrained"), "{message}");

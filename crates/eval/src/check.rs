@@ -58,6 +58,8 @@ mod tests {
 
     use medley_recipe::{AnswerForm, Book};
 
+    use medley_files::WithHelp as _;
+
     use super::*;
     use crate::item::{AnswerOption, Kind};
     use crate::test_codec::Characters;
@@ -105,7 +107,7 @@ mod tests {
         let name = if template == "zh" { "zh".to_owned() } else { path.display().to_string() };
         let template = PromptTemplate::load(&name, Path::new("."));
         let checked = template.and_then(|template| check_exam(papers, spec, &template, &Characters, context));
-        checked.map_or_else(|error| error.to_string(), |()| String::new())
+        checked.map_or_else(|error| error.with_help(), |()| String::new())
     }
 
     #[test]

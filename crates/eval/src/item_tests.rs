@@ -1,4 +1,4 @@
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use serde_json::json;
 
 use super::*;
@@ -12,7 +12,7 @@ fn read(change: impl FnOnce(&mut Map<String, Value>)) -> Result<Item, String> {
     };
     change(&mut record);
     let place = Place { file: "exams/p.jsonl".to_owned(), number: 7, in_array: false };
-    Item::from_record(&record, &place).map_err(|error| with_help(&error))
+    Item::from_record(&record, &place).map_err(|error| error.with_help())
 }
 
 fn set(key: &'static str, value: Value) -> Result<Item, String> {

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixture::SourcePart;
 
 use super::*;
@@ -20,7 +20,7 @@ impl Folder {
     fn load(&self, patterns: &[&str]) -> Result<Papers, String> {
         let part = |pattern: &&str| SourcePart { path: (*pattern).to_owned(), ..SourcePart::default() };
         let parts: Vec<SourcePart> = patterns.iter().map(part).collect();
-        load_papers(&parts, self.0.path(), None).map_err(|error| with_help(&error))
+        load_papers(&parts, self.0.path(), None).map_err(|error| error.with_help())
     }
 
     fn refusal(&self, pattern: &str) -> String {
@@ -75,7 +75,8 @@ fn bad_papers_are_refused_by_file_and_line() {
     folder.write("ragged.csv", "question,A,B,answer,parse\nx,甲,乙\n");
     folder.write("double.jsonl", line("a") + &line("b").replace("\"answer\"", "\"answer\": [\"A\"], \"answer\""));
     folder.write("double.json", line("b").replace("\"answer\"", "\"answer\": [\"A\"], \"answer\""));
-    folder.write("option.jsonl", line("a").replace("\"A\":", "\"B\": \"丁\", \"A\":"));
+    folder
+        .write("option.jsonl", line("a").replace("[\"甲\", \"乙\"]", "{\"A\": \"甲\", \"B\": \"乙\", \"B\": \"丁\"}"));
     folder.write("prose.txt", "一段文字\n");
     let packed = gzip(line("a").as_bytes());
     folder.write("cut.jsonl.gz", &packed[..packed.len() / 2]);

@@ -1,4 +1,4 @@
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 
 use super::*;
 use crate::test_codec::Characters;
@@ -75,7 +75,7 @@ fn cutting_takes_passages_from_the_end_and_never_the_question() {
     let nearly = build(Book::Open, whole.input_ids.len() - 1).expect("fits");
     assert_eq!(nearly.input_ids.len(), whole.input_ids.len() - 1, "no more is cut than needed");
     let error = build(Book::Open, bare.input_ids.len() - 1).expect_err("the question does not fit");
-    assert!(error.to_string().contains("raise exam.max_prompt_tokens"), "{error}");
+    assert!(error.with_help().contains("raise exam.max_prompt_tokens"), "{error}");
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn a_bad_template_is_refused_by_name() {
         ("{% if %}", "syntax error: expected an expression, found '%}' (line 1 of the template)"),
     ] {
         std::fs::write(folder.path().join("my.txt"), text).expect("written");
-        let error = PromptTemplate::load("my.txt", folder.path()).expect_err("the template is bad").to_string();
+        let error = PromptTemplate::load("my.txt", folder.path()).expect_err("the template is bad").with_help();
         assert!(error.starts_with("my.txt: ") && error.contains(expected), "{error}");
     }
-    let error = with_help(&PromptTemplate::load("absent.txt", folder.path()).expect_err("there is no file"));
+    let error = PromptTemplate::load("absent.txt", folder.path()).expect_err("there is no file").with_help();
     assert!(error.contains("absent.txt") && error.contains("help: exam.prompt is"), "{error}");
 }

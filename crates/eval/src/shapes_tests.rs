@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use medley_files::WithHelp as _;
 use medley_mixture::{Columns, SourcePart};
 
 use crate::item::Kind;
@@ -18,7 +19,7 @@ fn part(path: &str, columns: Columns) -> SourcePart {
 
 fn load(name: &str, columns: &str) -> Result<Papers, String> {
     let columns = medley_recipe::parse_columns(columns)?;
-    load_papers(&[part(name, columns)], &folder(), None).map_err(|error| error.to_string())
+    load_papers(&[part(name, columns)], &folder(), None).map_err(|error| error.with_help())
 }
 
 fn keys(papers: &Papers) -> String {

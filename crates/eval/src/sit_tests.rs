@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_recipe::AnswerForm;
 
 use super::*;
@@ -170,7 +170,7 @@ fn a_killed_exam_goes_on_where_it_stopped() {
 fn answers_of_another_exam_are_refused_by_name() {
     let folder = folder();
     Setup::new(5).sit(&mut Reader::default(), folder.path()).expect("sat");
-    let refused = |setup: Setup| with_help(&setup.sit(&mut Reader::default(), folder.path()).expect_err("foreign"));
+    let refused = |setup: Setup| setup.sit(&mut Reader::default(), folder.path()).expect_err("foreign").with_help();
     let message = refused(Setup { model_hash: "m2", ..Setup::new(5) });
     assert!(message.contains("model = m1, now it is m2") && message.contains("answers.jsonl"), "{message}");
     let mut papers = papers();

@@ -5,16 +5,21 @@ mod folder_lock;
 pub mod memory;
 pub mod yaml;
 
-use std::fmt::Write as _;
+use miette::Diagnostic;
 
 pub use folder_lock::{FolderLock, LOCK_FILE, LockError, interrupted_work};
 
-/// An error with its help on a further line, for records and logs.
-pub fn with_help(error: &(impl miette::Diagnostic + ?Sized)) -> String {
-    let mut text = error.to_string();
-    if let Some(help) = error.help() {
-        // Writing into a string does not fail.
-        let _ = write!(text, "\n  help: {help}");
+/// An error's text with its help, for records and logs.
+pub trait WithHelp {
+    /// The error, and its help on a further line.
+    fn with_help(&self) -> String;
+}
+
+impl<E: Diagnostic + ?Sized> WithHelp for E {
+    fn with_help(&self) -> String {
+        match self.help() {
+            Some(help) => format!("{self}\n  help: {help}"),
+            None => self.to_string(),
+        }
     }
-    text
 }

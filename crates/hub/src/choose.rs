@@ -121,6 +121,8 @@ pub(super) fn tokenizer_files(id: &str, all: &[RemoteFile]) -> Result<Vec<Remote
 
 #[cfg(test)]
 mod tests {
+    use medley_files::WithHelp as _;
+
     use super::*;
 
     fn files(names: &[&str]) -> Vec<RemoteFile> {
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(names(&asked(&all, None).expect("found")), ["data/a.jsonl.gz", "b.json"]);
         assert_eq!(names(&asked(&all, Some("*.txt")).expect("found")), ["x.txt"]);
         assert_eq!(names(&asked(&all, Some("a.*")).expect("found")), ["data/a.jsonl.gz"]);
-        let error = asked(&all, Some("*.csv")).expect_err("none").to_string();
+        let error = asked(&all, Some("*.csv")).expect_err("none").with_help();
         assert!(error.contains("`files = \"*.csv\"`") && error.contains("`x.txt`"), "{error}");
     }
 
@@ -154,7 +156,7 @@ mod tests {
         assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet", "b.json"]), "b.json");
         assert_eq!(joined(&["README.md", "a.csv", "data/train-0.parquet"]), "data/train-0.parquet");
         assert_eq!(joined(&["README.md", "a.csv", "b.tsv.gz", "x.txt"]), "a.csv b.tsv.gz");
-        let error = asked(&files(&["README.md", "x.txt"]), None).expect_err("none").to_string();
+        let error = asked(&files(&["README.md", "x.txt"]), None).expect_err("none").with_help();
         assert!(error.contains("Parquet") && error.contains("`x.txt`") && error.contains("files ="), "{error}");
     }
 
@@ -177,7 +179,7 @@ mod tests {
         let sharded =
             files(&["config.json", "model.safetensors.index.json", "model-00001-of-00001.safetensors", "x.bin"]);
         assert_eq!(model_files("o/n", &sharded).expect("found").len(), 3);
-        let error = model_files("o/n", &files(&["config.json", "pytorch_model.bin"])).expect_err("bin").to_string();
+        let error = model_files("o/n", &files(&["config.json", "pytorch_model.bin"])).expect_err("bin").with_help();
         assert!(error.contains("safetensors") && error.contains("pytorch_model.bin"), "{error}");
         let adapter = files(&["adapter_config.json", "adapter_model.safetensors"]);
         assert_eq!(model_files("o/n", &adapter).expect("found").len(), 2);

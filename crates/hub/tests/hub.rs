@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use medley_files::WithHelp as _;
 use medley_hub::{DatasetRequest, Hub, HubConfig, HubError, Snapshot};
 
 #[path = "../../../tests/support/hub_server.rs"]
@@ -107,14 +108,14 @@ fn without_the_hub_an_incomplete_cache_is_an_error_that_says_where_it_looked() {
     hub.dataset_files(&ask("owner/data", None, Some("*.json"))).expect("fetches one file of two");
     let endpoint = server.endpoint();
     drop(server);
-    let error = hub.dataset_files(&ask("owner/data", None, None)).expect_err("the other is missing").to_string();
+    let error = hub.dataset_files(&ask("owner/data", None, None)).expect_err("the other is missing").with_help();
     assert!(error.contains("`train/large.jsonl` was never fetched"), "{error}");
-    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("nothing is here").to_string();
+    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("nothing is here").with_help();
     for part in ["owner/other", &endpoint, "HF_ENDPOINT", "datasets--owner--other"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     let offline = Hub::new(HubConfig { offline: true, ..hub.config().clone() });
-    let error = offline.model_snapshot("owner/model", None).expect_err("nothing is here").to_string();
+    let error = offline.model_snapshot("owner/model", None).expect_err("nothing is here").with_help();
     assert!(error.contains("HF_HUB_OFFLINE") && error.contains("models--owner--model"), "{error}");
 }
 
@@ -171,13 +172,13 @@ fn access_is_denied_with_what_to_do_about_it() {
     server.dataset("owner/gated", data.path());
     server.gate("datasets/owner/gated", "right");
     let hub = hub(&server, cache.path());
-    let error = hub.dataset_files(&ask("owner/gated", None, None)).expect_err("no token").to_string();
+    let error = hub.dataset_files(&ask("owner/gated", None, None)).expect_err("no token").with_help();
     assert!(
         error.contains("401") && error.contains("set HF_TOKEN") && error.contains("/datasets/owner/gated"),
         "{error}"
     );
     let with = |token: &str| Hub::new(HubConfig { token: Some(token.to_owned()), ..hub.config().clone() });
-    let error = with("wrong").dataset_files(&ask("owner/gated", None, None)).expect_err("wrong token").to_string();
+    let error = with("wrong").dataset_files(&ask("owner/gated", None, None)).expect_err("wrong token").with_help();
     assert!(error.contains("403") && error.contains("accept the terms"), "{error}");
     assert_eq!(with("right").dataset_files(&ask("owner/gated", None, None)).expect("allowed").files.len(), 2);
 }
@@ -189,12 +190,12 @@ fn what_does_not_exist_is_named_with_the_nearest_that_does() {
     let server = HubServer::start();
     server.dataset("shibing624/alpaca-zh", data.path());
     let hub = hub(&server, cache.path());
-    let error = hub.dataset_files(&ask("shibing642/alpaca_zh", None, None)).expect_err("misspelt").to_string();
+    let error = hub.dataset_files(&ask("shibing642/alpaca_zh", None, None)).expect_err("misspelt").with_help();
     assert!(
         error.contains("`shibing642/alpaca_zh`") && error.contains("did you mean `shibing624/alpaca-zh`?"),
         "{error}"
     );
-    let error = hub.dataset_files(&ask("shibing624/alpaca-zh", Some("v2"), None)).expect_err("no such tag").to_string();
+    let error = hub.dataset_files(&ask("shibing624/alpaca-zh", Some("v2"), None)).expect_err("no such tag").with_help();
     assert!(error.contains("no revision `v2`"), "{error}");
     assert!(matches!(hub.dataset_files(&ask("no id", None, None)), Err(HubError::BadId { .. })));
 }
@@ -208,7 +209,7 @@ fn an_endpoint_that_is_no_hub_is_told_apart() {
     // This hub's list of data sets is JSON, but no description of one.
     let endpoint = format!("{}/api/datasets?x=", server.endpoint());
     let odd = Hub::new(HubConfig { endpoint, ..hub(&server, cache.path()).config().clone() });
-    let error = odd.dataset_files(&ask("owner/data", None, None)).expect_err("no description").to_string();
+    let error = odd.dataset_files(&ask("owner/data", None, None)).expect_err("no description").with_help();
     assert!(error.contains("not understood") && error.contains("HF_ENDPOINT"), "{error}");
 }
 
@@ -255,14 +256,14 @@ fn a_configuration_and_a_split_are_all_that_is_fetched() {
     let fetched = hub.dataset_files(&exam).expect("fetches");
     assert_eq!(texts(&fetched), [("exam/train.jsonl", RECORDS.to_owned())]);
     assert!(server.requests().iter().all(|request| !request.contains("clin")), "{:?}", server.requests());
-    let error = hub.dataset_files(&DatasetRequest { split: Some("test"), ..exam }).expect_err("none").to_string();
+    let error = hub.dataset_files(&DatasetRequest { split: Some("test"), ..exam }).expect_err("none").with_help();
     assert!(error.contains("no split `test`; it has `train`") && error.contains("split = \"train\""), "{error}");
-    let error = hub.dataset_files(&DatasetRequest { config: None, ..exam }).expect_err("two").to_string();
+    let error = hub.dataset_files(&DatasetRequest { config: None, ..exam }).expect_err("two").with_help();
     assert!(error.contains("several configurations: `exam`, `clin`"), "{error}");
     let offline = Hub::new(HubConfig { offline: true, ..hub.config().clone() });
     assert_eq!(offline.dataset_files(&exam).expect("is here").files, fetched.files);
     let clin = DatasetRequest { config: Some("clin"), split: None, ..exam };
-    let error = offline.dataset_files(&clin).expect_err("not here").to_string();
+    let error = offline.dataset_files(&clin).expect_err("not here").with_help();
     assert!(error.contains("`clin/a.jsonl` was never fetched"), "{error}");
 }
 
@@ -314,7 +315,7 @@ fn a_busy_hub_is_asked_again_when_it_says() {
     server.excuse("/revision/", usize::MAX, "429 Too Many Requests", Some("3600"));
     let before = server.requests().len();
     let start = Instant::now();
-    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("an hour").to_string();
+    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("an hour").with_help();
     assert!(error.contains("429") && error.contains("asks to wait 3600 s") && error.contains("HF_TOKEN"), "{error}");
     assert_eq!(server.requests().len() - before, 1, "nobody asks again before the hour is over");
     assert!(start.elapsed() < Duration::from_secs(5));
@@ -334,7 +335,7 @@ fn a_hub_that_fails_is_asked_a_few_times() {
     assert_eq!(texts(&files)[0].1, large);
     server.excuse("/revision/", usize::MAX, "500 Internal Server Error", None);
     let before = server.requests().len();
-    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("never").to_string();
+    let error = hub.dataset_files(&ask("owner/other", None, None)).expect_err("never").with_help();
     assert!(error.contains("500") && error.contains("too busy"), "{error}");
     assert_eq!(server.requests().len() - before, 4);
 }
@@ -348,7 +349,7 @@ fn a_file_that_only_fails_is_given_up_and_what_came_stays() {
     server.excuse("/large/", usize::MAX, "504 Gateway Timeout", None);
     let before = Instant::now();
     let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some("*.jsonl")));
-    let error = error.expect_err("never").to_string();
+    let error = error.expect_err("never").with_help();
     assert!(error.contains("504") && error.contains("owner/data"), "{error}");
     assert_eq!(server.requests().iter().filter(|request| request.contains("/large/")).count(), 4);
     assert!(before.elapsed() < Duration::from_secs(20));
@@ -402,7 +403,7 @@ fn a_file_that_is_listed_and_not_there_is_named() {
     server.dataset("owner/data", data.path());
     server.lose("train/large.jsonl");
     let error = hub(&server, cache.path()).dataset_files(&ask("owner/data", None, Some("*.jsonl")));
-    let error = error.expect_err("not there").to_string();
+    let error = error.expect_err("not there").with_help();
     assert!(error.contains("it lists `train/large.jsonl`") && error.contains("does not have it"), "{error}");
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use medley_chat::{Message, Role};
+use medley_files::WithHelp as _;
 use medley_mixer::{Mix, MixContext, mix};
 use medley_mixture::{
     Lengths, MeasureTokens, MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, Order, TrainingOrder, Unit,
@@ -88,7 +89,7 @@ fn a_ratio_of_tokens_is_one_of_tokens_and_the_ledger_counts_them() {
     assert!(count("short").abs_diff(count("long")) <= 1);
     assert_ne!(mixed.manifest().mix_hash, by_samples.manifest().mix_hash);
     let without = mix(&spec, &MixContext::new(folder.path()));
-    assert!(without.expect_err("nothing counts").to_string().contains("tokenizer"));
+    assert!(without.expect_err("nothing counts").with_help().contains("tokenizer"));
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn repeats_have_a_limit_where_one_is_set() {
     put(folder.path(), "a", 100, (10, 40));
     let thrice = MixSpec { on_shortage: OnShortage::Repeat, max_epochs: Some(3.0), ..spec(300, &[("a", 1)]) };
     assert_eq!(run(folder.path(), &thrice).expect("three times").train.len(), 300);
-    let error = run(folder.path(), &MixSpec { size: 301, ..thrice }).expect_err("more than three times").to_string();
+    let error = run(folder.path(), &MixSpec { size: 301, ..thrice }).expect_err("more than three times").with_help();
     assert!(error.contains("pool `a` has 100 records") && error.contains("mix.max_epochs"), "{error}");
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use medley_files::WithHelp as _;
 use medley_mixer::{BLOCK, MixContext, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{Columns, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use medley_source::read_records;
@@ -65,7 +66,7 @@ fn a_file_that_does_not_tell_is_refused_until_the_recipe_says_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     put(folder, (0..50).map(|number| 1 + number % 3));
-    let refused = mix(&spec(10, Columns::default()), &MixContext::new(folder)).expect_err("nobody knows").to_string();
+    let refused = mix(&spec(10, Columns::default()), &MixContext::new(folder)).expect_err("nobody knows").with_help();
     assert!(
         refused.starts_with("set/items.jsonl:1: record 1: the file's answers are numbers (1 to 3 of 4 options)"),
         "{refused}"
@@ -77,7 +78,7 @@ fn a_file_that_does_not_tell_is_refused_until_the_recipe_says_it() {
         assert_eq!(answers(&mixed).into_iter().collect::<Vec<_>>(), expected, "from {first}");
     }
     put(folder, [0, 1, 4].into_iter());
-    let refused = mix(&spec(10, Columns::default()), &MixContext::new(folder)).expect_err("both").to_string();
+    let refused = mix(&spec(10, Columns::default()), &MixContext::new(folder)).expect_err("both").with_help();
     assert!(refused.contains("from 0 in some records and from 1 in others"), "{refused}");
 }
 
@@ -94,14 +95,14 @@ fn a_file_of_one_item_with_a_key_twice_is_a_broken_record() {
     ] {
         fs::write(folder.join("set/item.json"), item).expect("written");
         let expected = "set/item.json:1: record 1: `answer` appears twice in the record";
-        let source = mix(&spec(1, Columns::default()), &MixContext::new(folder)).expect_err(item).to_string();
+        let source = mix(&spec(1, Columns::default()), &MixContext::new(folder)).expect_err(item).with_help();
         assert!(source.starts_with(expected), "{source}");
         if item.contains("\"Answer\"") {
             // As fields of a paper, the two keys differ.
             continue;
         }
         let part = SourcePart { path: "set".to_owned(), ..SourcePart::default() };
-        let paper = read_records(&[part], folder, None).expect_err(item).to_string();
+        let paper = read_records(&[part], folder, None).expect_err(item).with_help();
         assert!(paper.starts_with(expected), "{paper}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixer::{MixContext, mix};
 use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
@@ -31,7 +31,7 @@ fn read_part(folder: &Path, part: SourcePart) -> Result<(String, u64), String> {
         sources: [("a".to_owned(), SourceSpec { parts: vec![part], ..SourceSpec::default() })].into_iter().collect(),
         ..MixSpec::default()
     };
-    let mixed = mix(&spec, &MixContext::new(folder)).map_err(|error| with_help(&error))?;
+    let mixed = mix(&spec, &MixContext::new(folder)).map_err(|error| error.with_help())?;
     let files: Vec<&str> = mixed.manifest().sources["a"].files.iter().map(|file| file.file.as_str()).collect();
     Ok((files.join(" "), mixed.ledger.sources["a"].read))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixer::{Mix, MixContext, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 
@@ -32,7 +32,7 @@ fn run(folder: &Path, path: &str) -> Result<Mix, MixError> {
 fn refused(name: &str, content: &[u8]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(name), content).expect("written");
-    run(folder.path(), name).err().map_or_else(|| panic!("{name} was accepted"), |error| with_help(&error))
+    run(folder.path(), name).err().map_or_else(|| panic!("{name} was accepted"), |error| error.with_help())
 }
 
 fn rows(count: usize) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixer::lineage::{Explanation, Lock, Verification, explain, verify};
 use medley_mixer::{MixContext, mix};
 use medley_mixture::{MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation};
@@ -89,7 +89,7 @@ fn a_lock_holds_the_sources() {
     lock.check(renamed.manifest()).expect("the same bytes under another name");
     put(folder, "a.jsonl", &lines("甲", 61));
     let changed = mix(&spec(30), &MixContext::new(folder)).expect("mixed");
-    let error = with_help(&lock.check(changed.manifest()).expect_err("another file"));
+    let error = lock.check(changed.manifest()).expect_err("another file").with_help();
     assert!(error.contains("a: a.jsonl changed") && error.contains("help: "), "{error}");
     assert!(!error.contains("b9.jsonl"), "{error}");
 }

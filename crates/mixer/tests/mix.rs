@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use medley_chat::Role;
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_hub::{DatasetHub, DatasetRequest, HubError, HubFiles};
 use medley_mixer::{Mix, MixContext, Samples, mix};
 use medley_mixture::{
@@ -137,7 +137,7 @@ fn an_object_of_records_is_a_pool() {
     let records: serde_json::Map<String, serde_json::Value> = (0..5000).map(entry).collect();
     put(folder.path(), "a.json", serde_json::to_string_pretty(&records).expect("json"));
     let mut spec = spec(4000, &[("a", 1, "a.json")]);
-    let unknown = run(folder.path(), &spec).expect_err("no known names").to_string();
+    let unknown = run(folder.path(), &spec).expect_err("no known names").with_help();
     assert!(unknown.contains("a.json:2: record 1: no record has"), "{unknown}");
     spec.sources["a"].parts[0].columns = Columns {
         instruction: Some("QUESTION".to_owned()),
@@ -158,7 +158,7 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
     put(folder.path(), "general.jsonl", numbered("通", 0..100));
     put(folder.path(), "tcm.jsonl", numbered("中", 0..3) + &line("空", ""));
     let pools = [("general", 9, "general.jsonl"), ("tcm", 1, "tcm.jsonl")];
-    let error = run(folder.path(), &spec(100, &pools)).expect_err("too small").to_string();
+    let error = run(folder.path(), &spec(100, &pools)).expect_err("too small").with_help();
     assert!(
         error.contains("pool `tcm` has 3 records to choose from and its share needs 10 (4 read, 1 rejected (1 empty answer: tcm.jsonl:4))"),
         "{error}"
@@ -181,7 +181,7 @@ fn shortage_is_an_error_a_smaller_mix_or_repeats() {
 
     put(folder.path(), "tcm.jsonl", line("空", ""));
     let empty = run(folder.path(), &MixSpec { on_shortage: OnShortage::Repeat, ..spec(100, &pools) });
-    assert!(empty.expect_err("nothing to repeat").to_string().contains("has 0 records"));
+    assert!(empty.expect_err("nothing to repeat").with_help().contains("has 0 records"));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn hub_data_sets_are_named_by_commit_and_local_paths_win() {
     let fetched = take("owner/name").expect("fetched");
     assert_eq!(fetched.train.records()[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
     assert_eq!(fetched.manifest().sources["a"].files[0].file, "hub:owner/name@c0ffee/data/a.jsonl");
-    let error = take("owner/other").expect_err("unknown").to_string();
+    let error = take("owner/other").expect_err("unknown").with_help();
     assert!(error.contains("source `a`: there is no data set `owner/other` at https://hub"), "{error}");
     fs::create_dir_all(folder.path().join("owner/name")).expect("a folder");
     put(folder.path(), "owner/name/b.jsonl", numbered("地", 0..3));
@@ -260,7 +260,7 @@ fn a_directory_has_splits_and_a_file_has_none() {
     assert!(mixed.train.iter().all(|record| record.file == "set/test.jsonl"));
     assert_eq!(mixed.ledger.sources["a"].read, 4);
     of_split.sources["a"].parts[0].path = "set/test.jsonl".to_owned();
-    let error = mix(&of_split, &MixContext::new(folder.path())).expect_err("one file").to_string();
+    let error = mix(&of_split, &MixContext::new(folder.path())).expect_err("one file").with_help();
     assert!(error.contains("`set/test.jsonl` is one file, which has no `split`"), "{error}");
 }
 
@@ -325,7 +325,7 @@ fn bad_input_names_the_place_and_the_remedy() {
         ("*.parquet", "source `a`: `*.parquet` matches no file", "relative to the recipe's folder"),
         ("owner/name", "`owner/name` is not a local path, and there is no hub", "local path"),
     ] {
-        let error = with_help(&run(folder.path(), &spec(1, &[("a", 1, path)])).expect_err(path));
+        let error = run(folder.path(), &spec(1, &[("a", 1, path)])).expect_err(path).with_help();
         let (problem, hint) = error.split_once("\n  help: ").expect("a hint");
         assert!(problem.contains(place), "{path}: {problem}");
         assert!(hint.contains(remedy), "{path}: {hint}");
@@ -333,7 +333,7 @@ fn bad_input_names_the_place_and_the_remedy() {
     }
     let mut unknown = spec(1, &[("a", 1, "cut.jsonl")]);
     unknown.sources.clear();
-    assert!(run(folder.path(), &unknown).expect_err("no source").to_string().contains("[sources.a]"));
+    assert!(run(folder.path(), &unknown).expect_err("no source").with_help().contains("[sources.a]"));
 }
 
 #[test]
@@ -530,7 +530,7 @@ fn an_empty_text_is_no_history() {
     let mix = mixed(folder.path(), &spec(1, &[("a", 1, "a.jsonl")]));
     assert_eq!(mix.train.records()[0].messages.len(), 2);
     put(folder.path(), "a.jsonl", "{\"instruction\":\"甲？\",\"output\":\"乙\",\"history\":\"丙\"}\n");
-    let error = run(folder.path(), &spec(1, &[("a", 1, "a.jsonl")])).expect_err("no list").to_string();
+    let error = run(folder.path(), &spec(1, &[("a", 1, "a.jsonl")])).expect_err("no list").with_help();
     assert!(error.contains("a.jsonl:1") && error.contains("`history` is a text"), "{error}");
 }
 
@@ -540,7 +540,7 @@ fn read_of(name: &str, content: &str) -> Result<(Vec<String>, String), String> {
     put(folder.path(), name, content);
     let epochs = [("a".to_owned(), 1.0)].into_iter().collect();
     let mix =
-        run(folder.path(), &MixSpec { epochs, ..spec(0, &[("a", 1, name)]) }).map_err(|error| error.to_string())?;
+        run(folder.path(), &MixSpec { epochs, ..spec(0, &[("a", 1, name)]) }).map_err(|error| error.with_help())?;
     let mut records = mix.train.records();
     records.sort_by_key(|record| record.record);
     let turns = |record: &MixedRecord| {
@@ -667,7 +667,7 @@ fn a_mix_without_samples_is_refused() {
         (MixSpec { epochs: epochs(1.0), validation: held_out, ..of("one.jsonl") }, "1 held out for validation"),
         (shrinks, "pool `a` has 0 records to choose from"),
     ] {
-        let message = run(folder.path(), &spec).expect_err("nothing is left").to_string();
+        let message = run(folder.path(), &spec).expect_err("nothing is left").with_help();
         assert!(message.contains(expected), "{message}");
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use medley_files::FolderLock;
+use medley_files::WithHelp as _;
 use medley_mixer::{MixContext, OutFolder, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, SourcePart, SourceSpec, Validation};
 
@@ -92,7 +93,7 @@ fn a_folder_with_other_files_is_left_as_it_is() {
             shard(folder.path(), "rows.jsonl", "out"),
             merge(folder.path(), "rows.jsonl", "shard", "out"),
         ] {
-            let message = refused.expect_err(name).to_string();
+            let message = refused.expect_err(name).with_help();
             assert!(message.contains("--out") && message.contains("out"), "{name}: {message}");
             assert_eq!(files(&out), before, "{name}");
         }
@@ -123,7 +124,7 @@ fn the_own_earlier_result_is_replaced() {
     assert_eq!(names(&folder.path().join("shards")), ["1"]);
     // The folder of a shard is replaced as a whole, so nothing else may be in it.
     fs::write(folder.path().join("shards/1/notes.txt"), "mine").expect("written");
-    let message = shard(folder.path(), "rows.jsonl", "shards/1").expect_err("other files").to_string();
+    let message = shard(folder.path(), "rows.jsonl", "shards/1").expect_err("other files").with_help();
     assert!(message.contains("notes.txt"), "{message}");
 }
 
@@ -133,10 +134,10 @@ fn a_mix_and_a_shard_do_not_take_each_others_place() {
     make(folder.path(), "rows.jsonl", "mix").expect("mixed");
     shard(folder.path(), "rows.jsonl", "shard").expect("a shard");
     let before = [files(&folder.path().join("mix")), files(&folder.path().join("shard"))];
-    let message = shard(folder.path(), "rows.jsonl", "mix").expect_err("a mix").to_string();
+    let message = shard(folder.path(), "rows.jsonl", "mix").expect_err("a mix").with_help();
     assert!(message.contains("contains a mix, not a shard"), "{message}");
     for refused in [make(folder.path(), "rows.jsonl", "shard"), merge(folder.path(), "rows.jsonl", "shard", "shard")] {
-        let message = refused.expect_err("a shard").to_string();
+        let message = refused.expect_err("a shard").with_help();
         assert!(message.contains("contains a shard, not a mix"), "{message}");
     }
     assert_eq!([files(&folder.path().join("mix")), files(&folder.path().join("shard"))], before);
@@ -149,7 +150,7 @@ fn changed_records_are_not_overwritten() {
     make(folder.path(), "rows.jsonl", "out").expect("mixed");
     fs::write(folder.path().join("out/validation.jsonl"), "mine").expect("written");
     let before = files(&folder.path().join("out"));
-    let message = make(folder.path(), "rows.jsonl", "out").expect_err("changed").to_string();
+    let message = make(folder.path(), "rows.jsonl", "out").expect_err("changed").with_help();
     assert!(message.contains("validation.jsonl: this is not the file that the mix wrote"), "{message}");
     assert_eq!(files(&folder.path().join("out")), before);
     fs::remove_file(folder.path().join("out/validation.jsonl")).expect("removed");
@@ -172,13 +173,13 @@ fn a_source_is_never_overwritten() {
     for path in paths {
         let out = OutFolder::claim(&folder.path().join("out")).expect("the own folder");
         let context = MixContext { out: Some(&out), ..MixContext::new(folder.path()) };
-        let message = mix(&small(path), &context).expect_err(path).to_string();
+        let message = mix(&small(path), &context).expect_err(path).with_help();
         assert!(message.contains("would overwrite this source"), "{path}: {message}");
         // The ledger in the folder is not a file of records, so there is no shard of the whole folder.
         if path != "out" {
             let (number, shard) = (ShardNumber { number: 1, of: 1 }, folder.path().join("shard"));
             mix_shard(&small(path), &MixContext::new(folder.path()), number, 0.05, &shard).expect("a shard");
-            let message = merge_shards(&small(path), &context, &[shard]).expect_err(path).to_string();
+            let message = merge_shards(&small(path), &context, &[shard]).expect_err(path).with_help();
             assert!(message.contains("would overwrite this source"), "{path}: {message}");
         }
         drop(out);
@@ -190,7 +191,7 @@ fn a_source_is_never_overwritten() {
     let context = MixContext { out: Some(&out), ..MixContext::new(folder.path()) };
     let mixed = mix(&small("out/more.jsonl"), &context).expect("mixed");
     out.write(&mixed, &[]).expect("written");
-    let inside = shard(folder.path(), "shard/sample-0.jsonl", "shard").expect_err("its own").to_string();
+    let inside = shard(folder.path(), "shard/sample-0.jsonl", "shard").expect_err("its own").with_help();
     assert!(inside.contains("would overwrite this source"), "{inside}");
 }
 
@@ -206,7 +207,7 @@ fn a_merge_does_not_overwrite_its_source() {
     mix_shard(&small, &MixContext::new(folder.path()), number, 0.05, &folder.path().join("s")).expect("a shard");
     let out = OutFolder::claim(&folder.path().join("out")).expect("the own folder");
     let context = MixContext { out: Some(&out), ..MixContext::new(folder.path()) };
-    let message = merge_shards(&small, &context, &[folder.path().join("s")]).expect_err("its source").to_string();
+    let message = merge_shards(&small, &context, &[folder.path().join("s")]).expect_err("its source").with_help();
     assert!(message.contains("would overwrite this source"), "{message}");
 }
 
@@ -216,7 +217,7 @@ fn the_second_of_two_is_refused() {
     shard(folder.path(), "rows.jsonl", "shard").expect("a shard");
     let held = OutFolder::claim(&folder.path().join("out")).expect("free");
     for refused in [make(folder.path(), "rows.jsonl", "out"), merge(folder.path(), "rows.jsonl", "shard", "out")] {
-        let message = refused.expect_err("held").to_string();
+        let message = refused.expect_err("held").with_help();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
     }
     drop(held);
@@ -302,7 +303,7 @@ fn a_mix_that_fails_leaves_an_earlier_one() {
     make(folder.path(), "missing.jsonl", "new/er").expect_err("no source");
     assert!(!folder.path().join("new/er").exists());
     fs::write(folder.path().join("file"), "mine").expect("written");
-    let message = make(folder.path(), "rows.jsonl", "file").expect_err("a file").to_string();
+    let message = make(folder.path(), "rows.jsonl", "file").expect_err("a file").with_help();
     assert!(message.contains("this is a file, not a folder"), "{message}");
     assert!(FolderLock::holder(&folder.path().join("out")).is_none());
 }
@@ -313,7 +314,7 @@ fn a_runs_folders_are_not_written_to() {
     fs::create_dir_all(folder.path().join("run/mix")).expect("made");
     fs::write(folder.path().join("run/run.json"), "{}").expect("written");
     for out in ["run", "run/mix"] {
-        let message = make(folder.path(), "rows.jsonl", out).expect_err("a run").to_string();
+        let message = make(folder.path(), "rows.jsonl", out).expect_err("a run").with_help();
         assert!(message.contains("belongs to a training run"), "{message}");
     }
     // A training run holds its lock.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_mixer::{Mix, MixContext, mix};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
@@ -185,7 +185,7 @@ proptest! {
             Ok(mixed) => adds_up(&mixed),
             Err(MixError::Shortage(_)) => {}
             Err(error) => {
-                let error = with_help(&error);
+                let error = error.with_help();
                 prop_assert!(error.starts_with(name) && error.contains("\n  help: "), "{}", error);
             }
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use medley_files::WithHelp as _;
 use medley_mixer::{BLOCK, MixContext, ShardNumber, merge_shards, mix, mix_shard};
 use medley_mixture::{MixError, MixSpec, MixtureNode, MixtureRatio, OnShortage, SourcePart, SourceSpec, Validation};
 use proptest::prelude::*;
@@ -109,7 +110,7 @@ fn files_are_divided_by_blocks() {
 }
 
 fn refused(folder: &Path, spec: &MixSpec, shards: &[PathBuf]) -> String {
-    merged(folder, spec, shards).expect_err("refused").to_string()
+    merged(folder, spec, shards).expect_err("refused").with_help()
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn what_does_not_belong_together_is_refused() {
     assert!(message.contains("shards-2/1: the recipe's [mix] or [sources] of this shard differ"), "{message}");
     let questions = [medley_mixture::ExamItem::asking("问？")];
     let context = MixContext { exam_items: &questions, ..MixContext::new(folder) };
-    let message = merge_shards(&spec, &context, &two).expect_err("other exam").to_string();
+    let message = merge_shards(&spec, &context, &two).expect_err("other exam").with_help();
     assert!(message.contains("the exam's questions"), "{message}");
     assert!(refused(folder, &spec, &[folder.join("a")]).contains("no shard (shard.json"));
 

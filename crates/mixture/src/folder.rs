@@ -166,12 +166,14 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use medley_files::WithHelp as _;
+
     use super::*;
 
     #[test]
     fn what_is_no_mix_is_said() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let message = |path: &Path| MixFolder::open(path).expect_err("no mix").to_string();
+        let message = |path: &Path| MixFolder::open(path).expect_err("no mix").with_help();
         assert!(message(folder.path()).contains("there is no mix here"), "{}", message(folder.path()));
         assert!(message(&folder.path().join("gone")).contains("medley mix --out"));
         std::fs::write(folder.path().join("manifest.json"), "{\"manifest_version\": 1").expect("written");

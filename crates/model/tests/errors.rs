@@ -9,6 +9,7 @@ use std::path::Path;
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use common::{fixture, load};
+use medley_files::WithHelp as _;
 use medley_model::{Decoder, InitConfig, LoraConfig, is_adapter, open_model};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -33,7 +34,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 fn error(directory: &Path) -> String {
-    Decoder::load(directory, &Device::flex(), DType::F32).expect_err("it must not load").to_string()
+    Decoder::load(directory, &Device::flex(), DType::F32).expect_err("it must not load").with_help()
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn unsupported_settings_are_refused_by_key() {
 fn a_missing_key_means_what_transformers_takes_for_it() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let config = place.path().join("config.json");
-    let load = || Decoder::load(place.path(), &Device::flex(), DType::F32).map(drop).map_err(|error| error.to_string());
+    let load = || Decoder::load(place.path(), &Device::flex(), DType::F32).map(drop).map_err(|error| error.with_help());
     let with = |change: fn(&mut serde_json::Map<String, Value>)| {
         copy("tied", place.path());
         edit(&config, |config| change(config.as_object_mut().expect("an object")));
@@ -156,12 +157,12 @@ fn adapters_that_cannot_be_used() {
     let opened = open_model(&fixture("adapter"), None, &Device::flex(), DType::F32).expect("its base is beside it");
     assert!(opened.adapter.is_some() && !opened.model.is_adapted());
     let error =
-        load("tied", &Device::flex()).load_adapter(&fixture("adapter")).expect_err("another model's").to_string();
+        load("tied", &Device::flex()).load_adapter(&fixture("adapter")).expect_err("another model's").with_help();
     assert!(error.contains("misshapen: model.layers.0.self_attn.q_proj.lora_A.weight"), "{error}");
     let place = tempfile::tempdir().expect("a temporary directory");
     copy("adapter", place.path());
     edit(&place.path().join("adapter_config.json"), |config| config["base_model_name_or_path"] = json!("Qwen/Nowhere"));
-    let error = open_model(place.path(), None, &Device::flex(), DType::F32).expect_err("no base").to_string();
+    let error = open_model(place.path(), None, &Device::flex(), DType::F32).expect_err("no base").with_help();
     assert!(error.contains("base_model_name_or_path") && error.contains("Qwen/Nowhere"), "{error}");
 }
 
@@ -169,8 +170,8 @@ fn adapters_that_cannot_be_used() {
 fn lora_settings() {
     let mut model = load("tied", &Device::flex());
     let config = |rank, target: &str| LoraConfig { rank, alpha: 4.0, dropout: 0.0, target: vec![target.to_owned()] };
-    assert!(model.apply_lora(&config(0, "q_proj"), 1).expect_err("no rank").to_string().contains("rank is 0"));
-    assert!(model.apply_lora(&config(2, "query"), 1).expect_err("no such").to_string().contains("\"query\""));
+    assert!(model.apply_lora(&config(0, "q_proj"), 1).expect_err("no rank").with_help().contains("rank is 0"));
+    assert!(model.apply_lora(&config(2, "query"), 1).expect_err("no such").with_help().contains("\"query\""));
     model.apply_lora(&config(2, "all-linear"), 1).expect("applied");
     assert_eq!(model.trainable().len(), 2 * 7 * 2);
     assert_eq!(model.lora_config().map(|config| config.target.len()), Some(7));
@@ -182,10 +183,10 @@ fn init_files() {
     let path = place.path().join("model.json");
     fs::copy(fixture("untied").join("config.json"), &path).expect("copied");
     edit(&path, |config| config["medley_init"] = json!({"std": 0.02, "offset_heads": [[0, 9, 1]]}));
-    let error = InitConfig::from_file(&path).expect_err("no head 9").to_string();
+    let error = InitConfig::from_file(&path).expect_err("no head 9").with_help();
     assert!(error.contains("medley_init") && error.contains("[0, 9, 1]"), "{error}");
     edit(&path, |config| config["medley_init"] = json!({"stdev": 0.02}));
-    assert!(InitConfig::from_file(&path).expect_err("unknown").to_string().contains("stdev"));
+    assert!(InitConfig::from_file(&path).expect_err("unknown").with_help().contains("stdev"));
 }
 
 /// A model directory whose single file is `tensors` of another fixture, changed.
@@ -303,7 +304,7 @@ fn a_model_is_saved_in_a_shorter_format_rounded_to_even_or_not_at_all() {
     norm[3] = 1e6;
     set(&mut model, &norm);
     let place = tempfile::tempdir().expect("a temporary directory");
-    let told = model.save(place.path(), DType::F16).expect_err("beyond f16").to_string();
+    let told = model.save(place.path(), DType::F16).expect_err("beyond f16").with_help();
     assert!(told.contains("1000000 in model.norm.weight") && told.contains("bf16"), "{told}");
     assert!(!place.path().join("model.safetensors").exists(), "nothing half-written stays");
 }

@@ -354,6 +354,8 @@ fn hexadecimal(hasher: Sha256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use medley_files::WithHelp as _;
+
     use super::*;
 
     fn identity() -> Identity {
@@ -463,7 +465,7 @@ mod tests {
             ("weights", Identity { weights: "x".into(), ..identity() }),
             ("recipe", Identity { recipe: "x".into(), ..identity() }),
         ] {
-            let error = Checkpoints::new(folder.path(), other, 3).newest_good().expect_err("foreign").to_string();
+            let error = Checkpoints::new(folder.path(), other, 3).newest_good().expect_err("foreign").with_help();
             assert!(error.contains(&format!("other {what}")), "{error}");
         }
     }
@@ -476,7 +478,7 @@ mod tests {
         let position = RunPosition { step: 2, ..RunPosition::default() };
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let failed = checkpoints.save(&position, None, |inside| Err(TrainError::io(inside)(full())));
-        assert!(failed.is_err_and(|error| error.to_string().contains("last good checkpoint is kept")));
+        assert!(failed.is_err_and(|error| error.with_help().contains("last good checkpoint is kept")));
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
         assert_eq!(checkpoints.newest_good().expect("good").0.expect("there").position.step, 1);
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_model::Decoder;
 use medley_recipe::{BlockPolicy, Optimizer as Rule, TrainSpec};
 
@@ -95,7 +95,7 @@ fn a_step_that_would_be_cut_is_refused_before_the_first_one() {
     let error = train(&run, &cut, &samples(11), false, &Silent).expect_err("cut");
     let TrainError::StepIsCut { tokens, samples: 4, budget: 24, .. } = error else { panic!("{error}") };
     let hint = format!("set `train.tokens_per_micro_batch` to {tokens}");
-    assert!(with_help(&error).contains(&hint), "{error}");
+    assert!(error.with_help().contains(&hint), "{error}");
     // The setting that it names fits, and one token less does not.
     let less = TrainSpec { tokens_per_micro_batch: tokens - 1, ..in_backward() };
     train(&run, &less, &samples(11), false, &Silent).expect_err("cut");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_recipe::{Optimizer, TrainSpec};
 
 use super::{Watcher, lora, samples, spec, train};
@@ -77,7 +77,7 @@ fn checkpoints_are_not_overwritten_unasked_and_torn_ones_are_passed_over() {
     let stop = Watcher { stop_after: Some(4), ..Watcher::default() };
     train(&run, &spec(), &samples, true, &stop).expect("trains");
     assert!(stop.notes.borrow()[0].contains("no checkpoint yet"));
-    let refused = with_help(&train(&run, &spec(), &samples, false, &Silent).expect_err("holds checkpoints"));
+    let refused = train(&run, &spec(), &samples, false, &Silent).expect_err("holds checkpoints").with_help();
     assert!(refused.contains("--resume"), "{refused}");
     fs::write(run.join("steps/4/optimizer.safetensors"), "torn").expect("written");
     let watcher = Watcher { stop_after: Some(5), ..Watcher::default() };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use medley_files::with_help;
+use medley_files::WithHelp as _;
 use medley_model::{Decoder, Parameter};
 
 use super::{Watcher, samples, spec, tiny_base, train, train_from};
@@ -70,7 +70,7 @@ fn a_base_that_is_not_finite_is_refused_before_the_first_step() {
 fn the_learning_rate_is_not_blamed_before_a_weight_has_changed() {
     let error = |step| {
         let offenders = samples(3).into_iter().map(|sample| sample.origin).collect();
-        with_help(&TrainError::NonFinite { step, what: "loss", offenders, looked_at: 3 })
+        TrainError::NonFinite { step, what: "loss", offenders, looked_at: 3 }.with_help()
     };
     assert!(error(1).contains("the learning rate is not the cause") && error(1).contains("base model"), "{}", error(1));
     assert!(error(2).contains("lower `train.learning_rate`"), "{}", error(2));
