@@ -1,6 +1,6 @@
 """Loads what Medley saved in transformers or PEFT and compares its logits.
 
-    python tests/parity/check_saved.py MODEL_DIR EXPECTED.safetensors [ADAPTER_DIR]
+    python tests/parity/check_saved.py MODEL_DIR EXPECTED.safetensors [ADAPTER_DIR] [-- MODEL_DIR ...]
 
 EXPECTED holds `input_ids`, `lengths` and `logits` of packed samples. Exits with 1 and a message where they differ by more
 than 1e-4 of the largest logit, or where loading warns of missing or unexpected weights.
@@ -29,10 +29,8 @@ def load(model_dir, adapter_dir):
     return model.eval()
 
 
-def main():
-    torch.set_num_threads(1)
-    model_dir, expected = sys.argv[1], load_file(sys.argv[2])
-    model = load(model_dir, sys.argv[3] if len(sys.argv) > 3 else None)
+def check(model_dir, expected, adapter_dir=None):
+    model, expected = load(model_dir, adapter_dir), load_file(expected)
     start, logits = 0, []
     for length in expected["lengths"].tolist():
         with torch.no_grad():
@@ -40,9 +38,18 @@ def main():
         start += length
     logits = torch.cat(logits).float()
     difference = float((logits - expected["logits"]).abs().max() / expected["logits"].abs().max())
-    print(f"largest difference: {difference:.2e}")
+    print(f"{model_dir}: largest difference: {difference:.2e}")
     if not difference <= 1e-4:
         sys.exit("the logits differ")
+
+
+def main():
+    torch.set_num_threads(1)
+    words = sys.argv[1:]
+    while words:
+        end = words.index("--") if "--" in words else len(words)
+        check(*words[:end])
+        words = words[end + 1:]
 
 
 if __name__ == "__main__":

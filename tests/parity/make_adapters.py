@@ -1,6 +1,7 @@
 """Makes the fixtures of the adapter tests: PEFT adapters of every kind and the logits PEFT computes with them.
 
     python tests/parity/make_adapters.py            # writes tests/parity/adapters
+    python tests/parity/make_adapters.py NAME...    # only these, beside the others
 
 The base models are `fixtures/grouped` and `fixtures/tied` of `make_models.py`. Every adapter is saved, loaded again onto a
 fresh base and run; `expected.safetensors` holds `ids`, the logits by the adapter's name, and `merged.NAME`: the weights of
@@ -9,6 +10,7 @@ fresh base and run; `expected.safetensors` holds `ids`, the logits by the adapte
 
 import json
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -60,6 +62,13 @@ KINDS = {
     "tied-table": ("tied", {"modules_to_save": ["embed_tokens"]}),
     "tied-embedding": ("tied", {"target_modules": ["q_proj", "embed_tokens"]}),
     "tied-rows": ("tied", {"trainable_token_indices": [7, 3]}),
+    "qwen3-all-linear": ("qwen3-grouped", {"target_modules": "all-linear"}),
+    "qwen3-norms": ("qwen3-grouped", {"modules_to_save": ["q_norm", "layers.1.self_attn.k_norm", "post_attention_layernorm"]}),
+    "qwen3-bias-all": ("qwen3-biased", {"bias": "all", "target_modules": ["k_proj", "o_proj"]}),
+    "qwen3-tied-rows": ("qwen3-tied", {"trainable_token_indices": [7, 3], "use_rslora": True}),
+    "llama-dora": ("llama-grouped", {"use_dora": True, "target_modules": ["q_proj", "k_proj", "down_proj"]}),
+    "llama-patterns": ("llama-untied", {"use_rslora": True, "rank_pattern": {"v_proj": 2}, "target_modules": ["v_proj", "up_proj"]}),
+    "llama-lora-bias": ("llama-biased", {"lora_bias": True, "bias": "lora_only", "target_modules": ["gate_proj", "down_proj", "o_proj"]}),
 }
 # Refused by name; their logits are of no use.
 REFUSED = {
@@ -74,6 +83,7 @@ def base(name, dtype=torch.float32):
 
 def make(name, base_name, more):
     config = peft.LoraConfig(**{"task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], **more})
+    torch.manual_seed(sum(map(ord, name)))
     model = peft.get_peft_model(base(base_name), config)
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
     with torch.no_grad():
@@ -128,18 +138,25 @@ def main():
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
-    expected = {"ids": IDS[0].clone()}
+    names = sys.argv[1:]
+    if names:
+        expected = load_file(OUT / "expected.safetensors")
+    else:
+        shutil.rmtree(OUT, ignore_errors=True)
+        OUT.mkdir()
+        expected = {"ids": IDS[0].clone()}
     for name, (base_name, more) in KINDS.items():
+        if names and name not in names:
+            continue
         directory = make(name, base_name, more)
         expected[name] = logits(directory, base_name).contiguous()
         if base_name == "grouped" and name not in ("head-lora", "lora-bias"):
             expected[f"merged.{name}"] = merged(directory, base_name).contiguous()
         print(name, sorted({key.split(".")[-1] for key in load_file(directory / "adapter_model.safetensors")}))
-    for name, (base_name, more) in REFUSED.items():
-        make(name, base_name, more)
-    other_files()
+    if not names:
+        for name, (base_name, more) in REFUSED.items():
+            make(name, base_name, more)
+        other_files()
     save_file(expected, OUT / "expected.safetensors")
 
 

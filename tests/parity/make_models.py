@@ -3,7 +3,7 @@
     python tests/parity/make_models.py            # writes tests/parity/fixtures
 
 Each fixture is a model directory in Hugging Face layout with `expected.safetensors`: packed input ids, sample lengths,
-labels, logits, loss, the gradient of every weight, and a greedy continuation. `adapter` is made by PEFT for `grouped`.
+labels, logits, loss, the gradient of every weight, and a greedy continuation. PEFT makes the `ADAPTERS`.
 """
 
 import json
@@ -17,26 +17,36 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).parent / "fixtures"
 LENGTHS = [11, 1, 17, 6]
+SHARED = dict(vocab_size=67, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+              max_position_embeddings=128, rms_norm_eps=1e-6, attention_dropout=0.0, hidden_act="silu",
+              tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)
+QWEN2 = dict(rope_theta=10000.0, use_sliding_window=False)
+SMALL = dict(vocab_size=37, hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=1)
 
 MODELS = {
-    # name: (hidden, heads, key-value heads, head_dim or None, tied)
-    "tied": (32, 4, 4, None, True),
-    "untied": (32, 4, 4, None, False),
-    "grouped": (48, 4, 2, 12, False),
-    "odd-heads": (40, 6, 3, 10, True),
+    # name: (class, settings beside SHARED)
+    "tied": ("Qwen2", QWEN2 | dict(tie_word_embeddings=True)),
+    "untied": ("Qwen2", QWEN2),
+    "grouped": ("Qwen2", QWEN2 | dict(hidden_size=48, num_key_value_heads=2, head_dim=12)),
+    "odd-heads": ("Qwen2", QWEN2 | dict(hidden_size=40, num_attention_heads=6, num_key_value_heads=3, head_dim=10, tie_word_embeddings=True)),
+    "qwen3-tied": ("Qwen3", dict(hidden_size=24, num_key_value_heads=1, head_dim=10, tie_word_embeddings=True, rope_theta=1e6)),
+    "qwen3-grouped": ("Qwen3", dict(hidden_size=32, num_key_value_heads=2, head_dim=12)),
+    "qwen3-biased": ("Qwen3", SMALL | dict(vocab_size=67, head_dim=6, attention_bias=True)),
+    "llama-untied": ("Llama", {}),
+    "llama-grouped": ("Llama", dict(hidden_size=36, num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=True, rope_theta=5e5)),
+    "llama-biased": ("Llama", SMALL | dict(vocab_size=67, head_dim=14, attention_bias=True, mlp_bias=True)),
+    # Factors and lengths with which every branch of the formulas is taken.
+    "llama-linear": ("Llama", SMALL | dict(rope_scaling={"type": "linear", "factor": 2.5})),
+    "llama-dynamic": ("Llama", SMALL | dict(max_position_embeddings=8, rope_scaling={"type": "dynamic", "factor": 2.0})),
+    "llama-llama3": ("Llama", SMALL | dict(head_dim=12, rope_scaling={
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64})),
+    "llama-yarn": ("Llama", SMALL | dict(head_dim=12, rope_scaling={
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32})),
+    "qwen3-yarn": ("Qwen3", SMALL | dict(head_dim=12, rope_scaling={
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 4.0, "beta_slow": 0.5,
+        "truncate": False, "mscale": 0.7, "mscale_all_dim": 1.3})),
 }
-
-
-def make_config(hidden, heads, key_value_heads, head_dim, tied):
-    values = dict(
-        vocab_size=67, hidden_size=hidden, intermediate_size=40, num_hidden_layers=2, num_attention_heads=heads,
-        num_key_value_heads=key_value_heads, max_position_embeddings=128, rms_norm_eps=1e-6, rope_theta=10000.0,
-        tie_word_embeddings=tied, use_sliding_window=False, attention_dropout=0.0, hidden_act="silu",
-        bos_token_id=1, eos_token_id=2,
-    )
-    if head_dim is not None:
-        values["head_dim"] = head_dim
-    return transformers.Qwen2Config(**values)
+ADAPTERS = {"adapter": "grouped", "qwen3-adapter": "qwen3-grouped", "llama-adapter": "llama-grouped"}  # name: base
 
 
 def randomise(model, seed):
@@ -88,13 +98,16 @@ def run(model, ids, labels):
 
 
 def greedy(model, ids, labels):
-    """Twelve tokens after each sample of more than one token, eos ignored."""
+    """Twelve tokens after each sample, eos ignored."""
     continuations = []
     for sample, _ in samples(ids, labels):
-        text = sample.clone()
+        text, cache = sample.clone(), None
         for _ in range(12):
+            # With dynamic rotary positions old keys keep the angles that they were cached with.
+            new = text if cache is None or not model.config.rope_parameters["rope_type"] == "dynamic" else text[-1:]
+            cache = cache if new is not text else transformers.DynamicCache()
             with torch.no_grad():
-                text = torch.cat([text, model(input_ids=text[None]).logits[0, -1].argmax()[None]])
+                text = torch.cat([text, model(input_ids=new[None], cache=cache).logits[0, -1].argmax()[None]])
         continuations.append(text[len(sample):])
     return torch.stack(continuations)
 
@@ -117,17 +130,18 @@ def write(directory, config, model, tensors):
     save_file({name: value.contiguous() for name, value in tensors.items()}, directory / "expected.safetensors")
 
 
-def make_model(name, shape, seed):
-    config = make_config(*shape)
+def make_model(name, kind, settings, seed):
+    config = getattr(transformers, f"{kind}Config")(**SHARED | settings)
     torch.manual_seed(seed)
-    model = transformers.Qwen2ForCausalLM._from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
+    model_class = getattr(transformers, f"{kind}ForCausalLM")
+    model = model_class._from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     randomise(model, seed)
     ids, labels = batch(seed, config.vocab_size)
     write(HERE / name, config, model, expected(model, ids, labels))
     return model
 
 
-def make_adapter(model, seed):
+def make_adapter(name, base, model, seed):
     settings = peft.LoraConfig(r=3, lora_alpha=6, lora_dropout=0.0, task_type="CAUSAL_LM",
                                target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])
     adapted = peft.get_peft_model(model, settings).eval()
@@ -138,13 +152,14 @@ def make_adapter(model, seed):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     ids, labels = batch(seed, model.config.vocab_size)
     tensors = expected(adapted, ids, labels)
-    directory = HERE / "adapter"
+    directory = HERE / name
     if directory.exists():
         shutil.rmtree(directory)
     adapted.save_pretrained(directory)
     (directory / "README.md").unlink(missing_ok=True)
     settings = json.loads((directory / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = "../grouped"
+    settings["target_modules"].sort()
+    settings["base_model_name_or_path"] = f"../{base}"
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     tensors = {name.replace(".default", ""): value for name, value in tensors.items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, directory / "expected.safetensors")
@@ -164,9 +179,10 @@ def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     HERE.mkdir(parents=True, exist_ok=True)
-    models = {name: make_model(name, shape, 7 + number) for number, (name, shape) in enumerate(MODELS.items())}
+    models = {name: make_model(name, *model, 7 + number) for number, (name, model) in enumerate(MODELS.items())}
     shard("sharded", "untied")
-    make_adapter(models["grouped"], 23)
+    for number, (name, base) in enumerate(ADAPTERS.items()):
+        make_adapter(name, base, models[base], 23 + number)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
     (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 

@@ -1,8 +1,9 @@
-"""Makes the reference of the 20-step training runs: a tiny random Qwen2 trained by transformers (full) and PEFT (LoRA).
+"""Makes the reference of the 20-step training runs: tiny random models trained by transformers (full) and PEFT (LoRA).
 
     python tests/parity/make_runs.py
 
-needs torch, transformers, peft and safetensors; writes tests/parity/runs/. Both runs see the same steps of four samples,
+needs torch, transformers, peft and safetensors; writes tests/parity/runs/, Qwen2 there and the other families in folders of
+their own. Both runs of a family see the same steps of four samples,
 accumulated over micro-batches of uneven size, every loss divided by the step's supervised tokens; AdamW with decay on
 matrices only, warm-up and cosine, gradients clipped to a global norm.
 """
@@ -15,31 +16,42 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import Qwen2Config, Qwen2ForCausalLM, get_cosine_schedule_with_warmup
+import transformers
+from transformers import get_cosine_schedule_with_warmup
 
 OUT = Path(__file__).parent / "runs"
 STEPS, BATCH, WARMUP = 20, 4, 3
 END_OF_TURN = 1
 SETTINGS = {
     "full": {"learning_rate": 4e-3, "max_grad_norm": 1.0},
-    "lora": {"learning_rate": 3e-2, "max_grad_norm": 0.6},
+    "lora": {"learning_rate": 3e-2},
 }
 WEIGHT_DECAY, BETAS, EPSILON = 0.1, (0.9, 0.95), 1e-8
 LORA = {"r": 4, "lora_alpha": 2}
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FAMILIES = {
+    # folder: (class, gradient norm of the LoRA run that clips some steps, settings)
+    "": ("Qwen2", 0.6, {}),
+    "qwen3": ("Qwen3", 0.45, dict(hidden_size=24, head_dim=8)),
+    "llama": ("Llama", 0.6, dict(rope_scaling={"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                          "original_max_position_embeddings": 16})),
+}
 
 
-def make_base() -> Qwen2ForCausalLM:
+def make_base(family: str):
     torch.manual_seed(20)
-    config = Qwen2Config(
+    kind, _, settings = FAMILIES[family]
+    config = getattr(transformers, f"{kind}Config")(**dict(
         vocab_size=199, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, rope_theta=10000.0, tie_word_embeddings=True,
         initializer_range=0.15,
-    )
-    model = Qwen2ForCausalLM(config)
+    ) | settings)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.1)
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
     return model
 
 
@@ -96,28 +108,38 @@ def train(model, steps: list[list[dict]], settings: dict) -> dict:
     return record | settings
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    shutil.rmtree(OUT, ignore_errors=True)
-    base = make_base()
-    base.save_pretrained(OUT / "base")
-    (OUT / "base" / "generation_config.json").unlink(missing_ok=True)
+def make_runs(family: str) -> None:
+    out = OUT / family
+    base = make_base(family)
+    base.save_pretrained(out / "base")
+    (out / "base" / "generation_config.json").unlink(missing_ok=True)
     samples = make_samples(12)
     steps = [[samples[(step * BATCH + place) % len(samples)] for place in range(BATCH)] for step in range(STEPS)]
 
-    lora = get_peft_model(make_base(), LoraConfig(**LORA, target_modules=TARGETS, task_type="CAUSAL_LM"))
-    lora.save_pretrained(OUT / "adapter")
-    (OUT / "adapter" / "README.md").unlink(missing_ok=True)
+    lora = get_peft_model(make_base(family), LoraConfig(**LORA, target_modules=TARGETS, task_type="CAUSAL_LM"))
+    lora.save_pretrained(out / "adapter")
+    (out / "adapter" / "README.md").unlink(missing_ok=True)
+    path = out / "adapter" / "adapter_config.json"
+    settings = json.loads(path.read_text())
+    settings["target_modules"].sort()
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     record = {
         "warmup_steps": WARMUP, "weight_decay": WEIGHT_DECAY, "beta1": BETAS[0], "beta2": BETAS[1], "epsilon": EPSILON,
         "end_of_turn": END_OF_TURN, "samples": samples, "batch_size": BATCH,
         "full": train(base, steps, SETTINGS["full"]),
-        "lora": train(lora, steps, SETTINGS["lora"]),
+        "lora": train(lora, steps, SETTINGS["lora"] | {"max_grad_norm": FAMILIES[family][1]}),
     }
-    (OUT / "runs.json").write_text(json.dumps(record) + "\n")
+    (out / "runs.json").write_text(json.dumps(record) + "\n")
     full = {name: tensor.contiguous() for name, tensor in base.state_dict().items() if name != "lm_head.weight"}
-    save_file(full, OUT / "full.safetensors")
-    save_file(get_peft_model_state_dict(lora), OUT / "lora.safetensors")
+    save_file(full, out / "full.safetensors")
+    save_file(get_peft_model_state_dict(lora), out / "lora.safetensors")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    shutil.rmtree(OUT, ignore_errors=True)
+    for family in FAMILIES:
+        make_runs(family)
 
 
 if __name__ == "__main__":

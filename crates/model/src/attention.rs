@@ -1,9 +1,10 @@
-//! Self-attention with grouped heads and rotary positions.
+//! Self-attention with grouped heads, rotary positions and, in some families, normalised queries and keys.
 
 use burn::Tensor;
 use medley_ops::{causal_attention, rotate_halves};
 
 use crate::config::DecoderConfig;
+use crate::decoder::RmsNorm;
 use crate::pack::Pack;
 use crate::parameter::Slots;
 use crate::projection::{Module, Projection};
@@ -19,19 +20,22 @@ pub struct Attention {
     pub v_proj: Projection,
     /// Output, [hidden, heads * head_dim].
     pub o_proj: Projection,
+    /// Norms of every query head and of every key head before the rotation, `[head_dim]` each.
+    pub qk_norm: Option<[RmsNorm; 2]>,
     pub(crate) num_attention_heads: usize,
     pub(crate) num_key_value_heads: usize,
     pub(crate) head_dim: usize,
 }
 
 impl Attention {
-    pub(crate) fn new(config: &DecoderConfig, projections: [Projection; 4]) -> Self {
+    pub(crate) fn new(config: &DecoderConfig, projections: [Projection; 4], qk_norm: Option<[RmsNorm; 2]>) -> Self {
         let [q_proj, k_proj, v_proj, o_proj] = projections;
         Self {
             q_proj,
             k_proj,
             v_proj,
             o_proj,
+            qk_norm,
             num_attention_heads: config.num_attention_heads,
             num_key_value_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
@@ -59,6 +63,10 @@ impl Attention {
         let q = self.q_proj.forward(hidden.clone(), pack, layer, Module::QProj).reshape(queries);
         let k = self.k_proj.forward(hidden.clone(), pack, layer, Module::KProj).reshape(keys);
         let v = self.v_proj.forward(hidden, pack, layer, Module::VProj).reshape(keys);
+        let (q, k) = match &self.qk_norm {
+            Some([q_norm, k_norm]) => (each_head(q_norm, q), each_head(k_norm, k)),
+            None => (q, k),
+        };
         (rotate_halves(q, &pack.rotation), rotate_halves(k, &pack.rotation), v)
     }
 
@@ -78,5 +86,15 @@ impl Attention {
         self.k_proj.slots(&format!("{name}.k_proj"), slots);
         self.v_proj.slots(&format!("{name}.v_proj"), slots);
         self.o_proj.slots(&format!("{name}.o_proj"), slots);
+        if let Some([q_norm, k_norm]) = &mut self.qk_norm {
+            slots.vector(format!("{name}.q_norm.weight"), &mut q_norm.weight);
+            slots.vector(format!("{name}.k_norm.weight"), &mut k_norm.weight);
+        }
     }
+}
+
+/// Normalises the features of every head: [tokens, heads, head_dim].
+fn each_head(norm: &RmsNorm, input: Tensor<3>) -> Tensor<3> {
+    let [tokens, heads, head_dim] = input.dims();
+    norm.forward(input.reshape([tokens * heads, head_dim])).reshape([tokens, heads, head_dim])
 }

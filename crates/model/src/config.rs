@@ -1,12 +1,7 @@
-//! What a decoder looks like, read from a Hugging Face `config.json`.
-
-use std::path::{Path, PathBuf};
+//! Shape and kind of a decoder: every difference between model families, as data.
 
 use burn::tensor::DType;
 use serde_json::{Map, Value};
-
-use crate::error::{ModelError, Result};
-use crate::families;
 
 /// Shape and kind of a decoder; fields carry the Hugging Face names.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,24 +32,77 @@ pub struct DecoderConfig {
     pub position: PositionEncoding,
     /// Which projections of the attention have a bias.
     pub attention_bias: AttentionBias,
+    /// Whether queries and keys are normalised (RMSNorm over a head's features) before the rotation.
+    pub qk_norm: bool,
+    /// Whether the projections of the feed-forward layer have a bias.
+    pub mlp_bias: bool,
     /// The file's own keys, written back when the model is saved.
     pub source: Map<String, Value>,
 }
 
-/// Model families, by `model_type`.
+/// A model family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Qwen1.5, Qwen2 and Qwen2.5.
-    Qwen2,
+pub struct Family {
+    /// `model_type` in `config.json`.
+    pub model_type: &'static str,
+    /// The class of transformers: `architectures` of a saved model.
+    pub architecture: &'static str,
+    /// Published models of the family, for documentation.
+    pub models: &'static str,
 }
 
 /// How a token's position enters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PositionEncoding {
-    /// Rotary encoding in halves, with the base of the angles.
-    Rope {
-        /// `rope_theta`.
-        theta: f64,
+    /// Rotary encoding in halves.
+    Rope(Rope),
+}
+
+/// Rotary encoding (Su et al. 2021): feature `i` of the first half of a head turns with feature `i` of the second half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the angles, `rope_theta`.
+    pub theta: f64,
+    /// How the frequencies are changed for contexts longer than the pre-training's.
+    pub scaling: RopeScaling,
+}
+
+/// Changes of the rotary frequencies, as transformers computes them (`modeling_rope_utils.py`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// None.
+    Default,
+    /// Every frequency divided by `factor` (position interpolation, Chen et al. 2023).
+    Linear {
+        /// `factor`.
+        factor: f64,
+    },
+    /// NTK-aware: the base grows with the length of a sample beyond `trained` tokens.
+    Dynamic {
+        /// `factor`.
+        factor: f64,
+        /// `max_position_embeddings`.
+        trained: usize,
+    },
+    /// Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between interpolated.
+    Llama3 {
+        /// `factor`.
+        factor: f64,
+        /// `low_freq_factor`.
+        low: f64,
+        /// `high_freq_factor`.
+        high: f64,
+        /// `original_max_position_embeddings`.
+        trained: usize,
+    },
+    /// YaRN (Peng et al. 2023).
+    Yarn {
+        /// `factor`.
+        factor: f64,
+        /// First and last pair of the ramp between extrapolation and interpolation.
+        ramp: [f64; 2],
+        /// Factor of cosines and sines.
+        attention_factor: f64,
     },
 }
 
@@ -68,32 +116,6 @@ pub struct AttentionBias {
 }
 
 impl DecoderConfig {
-    /// Reads `config.json` of a model directory.
-    ///
-    /// # Errors
-    /// When the file is missing, not JSON, of an unknown family, or asks for something that is not supported.
-    pub fn from_dir(directory: &Path) -> Result<Self> {
-        let path = directory.join("config.json");
-        if !path.exists() {
-            let problem = "has no config.json: is it a Hugging Face model directory?".to_owned();
-            return Err(ModelError::NotAModel { path: directory.to_owned(), problem });
-        }
-        Self::from_map(read_object(&path)?, &path)
-    }
-
-    /// Interprets the keys of a `config.json`; `path` is named in errors.
-    ///
-    /// # Errors
-    /// When a key is missing, mistyped, or asks for something that is not supported.
-    pub fn from_map(source: Map<String, Value>, path: &Path) -> Result<Self> {
-        let keys = Keys { map: &source, path };
-        let model_type: String = keys.required("model_type")?;
-        match model_type.as_str() {
-            "qwen2" => families::qwen2::config(&keys),
-            other => Err(keys.problem("model_type", format!("is \"{other}\", expected one of: \"qwen2\""))),
-        }
-    }
-
     /// The `config.json` of a saved model: the source's keys, with the number format of its weights.
     pub(crate) fn to_json(&self, dtype: DType) -> Map<String, Value> {
         let name = match dtype {
@@ -105,7 +127,7 @@ impl DecoderConfig {
         // Older transformers read `torch_dtype`, newer ones `dtype`.
         map.remove("dtype");
         map.insert("torch_dtype".to_owned(), name.into());
-        map.insert("architectures".to_owned(), serde_json::json!(["Qwen2ForCausalLM"]));
+        map.insert("architectures".to_owned(), serde_json::json!([self.family.architecture]));
         map
     }
 
@@ -116,57 +138,11 @@ impl DecoderConfig {
         let output_in = self.num_attention_heads * self.head_dim;
         let bias =
             usize::from(self.attention_bias.qkv) * qkv_out + usize::from(self.attention_bias.output) * self.hidden_size;
-        let layer = (qkv_out + output_in + 3 * self.intermediate_size + 2) * self.hidden_size + bias;
+        let norms = 2 * self.hidden_size + usize::from(self.qk_norm) * 2 * self.head_dim;
+        let mlp_bias = usize::from(self.mlp_bias) * (2 * self.intermediate_size + self.hidden_size);
+        let matrices = (qkv_out + output_in + 3 * self.intermediate_size) * self.hidden_size;
+        let layer = matrices + norms + bias + mlp_bias;
         let tables = if self.tie_word_embeddings { 1 } else { 2 };
         tables * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
-    }
-}
-
-/// Reads a JSON object.
-pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    serde_json::from_str(&text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
-}
-
-/// The keys of a configuration file, with errors that name file and key.
-pub(crate) struct Keys<'a> {
-    pub map: &'a Map<String, Value>,
-    pub path: &'a Path,
-}
-
-impl Keys<'_> {
-    pub(crate) fn problem(&self, key: &str, problem: impl Into<String>) -> ModelError {
-        ModelError::Config { path: PathBuf::from(self.path), key: key.to_owned(), problem: problem.into() }
-    }
-
-    /// The value of a key that may be absent or null.
-    pub(crate) fn optional<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        match self.map.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value.clone())
-                .map(Some)
-                .map_err(|error| self.problem(key, format!("is {value}: {error}"))),
-        }
-    }
-
-    /// The value of a key that must be there.
-    pub(crate) fn required<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.optional(key)?.ok_or_else(|| self.problem(key, "is missing"))
-    }
-
-    /// A positive size of at most `most`.
-    pub(crate) fn size(&self, key: &str, most: usize) -> Result<usize> {
-        match self.positive(key)? {
-            size if size > most => Err(self.problem(key, format!("is {size}, expected at most {most}"))),
-            size => Ok(size),
-        }
-    }
-
-    /// A number that must not be 0.
-    pub(crate) fn positive(&self, key: &str) -> Result<usize> {
-        match self.required(key)? {
-            0 => Err(self.problem(key, "is 0, expected a positive number")),
-            value => Ok(value),
-        }
     }
 }

@@ -194,7 +194,7 @@ impl DecoderLayer {
 /// Root-mean-square normalisation.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
-    /// `[hidden]`.
+    /// One factor a feature.
     pub weight: Tensor<1>,
     /// Added to the mean square.
     pub epsilon: f64,
@@ -202,7 +202,7 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// # Shapes
-    /// - `hidden`, output: [tokens, hidden]
+    /// - `hidden`, output: [rows, features]
     pub fn forward(&self, hidden: Tensor<2>) -> Tensor<2> {
         rms_norm(hidden, self.weight.clone(), self.epsilon)
     }

@@ -12,7 +12,8 @@ use burn::tensor::{DType, IndexingUpdateOp, Int, TensorData, s};
 use medley_ops::{Segment, cached_attention, causal_attention, linear};
 
 use crate::decoder::{Decoder, DecoderLayer};
-use crate::pack::{Pack, rotation};
+use crate::pack::Pack;
+use crate::rope::{Placed, rotation};
 
 /// How to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,10 +165,10 @@ impl<'a> Batch<'a> {
         let ids: Vec<u32> = filled().map(|sequence| sequence.next).collect();
         let rows: Vec<i32> = self.active.iter().map(|sequence| (sequence.first_row + sequence.length) as i32).collect();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), (&device, DType::I32));
-        let positions = filled().map(|sequence| sequence.length);
+        let tokens = filled().map(|sequence| Placed { position: sequence.length, length: sequence.length + 1 });
         let pack = Pack {
             cu_seqlens: (0..=ids.len()).collect(),
-            rotation: rotation(&model.config, positions, &device, model.dtype()),
+            rotation: rotation(&model.config, tokens, &device, model.dtype()),
             dropout: None,
         };
         let segments = filled().enumerate().map(|(query, sequence)| Segment {

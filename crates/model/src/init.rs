@@ -8,11 +8,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
 
-use crate::config::{DecoderConfig, Keys, PositionEncoding, read_object};
+use crate::config::{DecoderConfig, PositionEncoding};
 use crate::decoder::{Decoder, DecoderLayer};
 use crate::error::Result;
+use crate::keys::{Keys, read_object};
 use crate::parameter::Parameter;
-use crate::rope::inverse_frequencies;
 use crate::skeleton::skeleton;
 
 /// How fresh weights are drawn: the `medley_init` object.
@@ -51,6 +51,11 @@ impl InitConfig {
         };
         if !(init.std > 0.0 && init.std.is_finite()) {
             return Err(wrong(format!("has std = {}, expected a positive number", init.std)));
+        }
+        if !init.offset_heads.is_empty() && (config.qk_norm || !config.attention_bias.qkv) {
+            let problem =
+                "names offset_heads, which need biases on queries and keys and no norm behind them".to_owned();
+            return Err(wrong(problem));
         }
         for head in &init.offset_heads {
             let [layer, query, _] = *head;
@@ -109,8 +114,8 @@ impl Normal {
 /// With constant biases alone the score of a query at `m` and a key at `n` is a sum over pairs of
 /// `|q_i| |k_i| cos((m - n) w_i - phase_i)`; the phase `offset * w_i` makes every pair peak at the wanted offset.
 fn set_offset_head(layer: &mut DecoderLayer, config: &DecoderConfig, [head, offset]: [usize; 2], strength: f64) {
-    let PositionEncoding::Rope { theta } = config.position;
-    let frequencies = inverse_frequencies(theta, config.head_dim);
+    let PositionEncoding::Rope(rope) = config.position;
+    let frequencies = rope.inverse_frequencies(config.head_dim, 0);
     let half = config.head_dim / 2;
     // Fast pairs tell neighbours apart best; pairs that hardly turn over a sample would add the same to every offset.
     let weight = |frequency: f32| if frequency > 0.02 { f64::from(frequency).sqrt() } else { 0.0 };

@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::config::{Keys, read_object};
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
+use crate::keys::{Keys, read_object};
 use crate::peft::PeftAdapter;
 use crate::peft::merge::like;
 use crate::projection::{Adapter, Module};

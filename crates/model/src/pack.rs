@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device};
 use medley_ops::Rotation;
 
-use crate::config::{DecoderConfig, PositionEncoding};
-use crate::rope;
+use crate::config::DecoderConfig;
+use crate::rope::{Placed, rotation};
 
 /// What a decoder layer has to know about packed tokens beside their hidden states [tokens, hidden].
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ impl Pack {
         for length in lengths {
             cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + length);
         }
-        let positions = lengths.iter().flat_map(|&length| 0..length);
-        Self { rotation: rotation(config, positions, device, dtype), cu_seqlens: cu_seqlens.into(), dropout: None }
+        let tokens = lengths.iter().flat_map(|&length| (0..length).map(move |position| Placed { position, length }));
+        Self { rotation: rotation(config, tokens, device, dtype), cu_seqlens: cu_seqlens.into(), dropout: None }
     }
 
     /// Switches LoRA dropout on: without this call adapters see their input whole, as in validation.
@@ -68,17 +68,6 @@ impl Pack {
         let place = mix((layer as u64) << 8 | module);
         self.dropout.as_ref().map(|keys| keys.iter().map(|key| mix(key ^ place)).collect())
     }
-}
-
-/// Rotation of tokens at the given positions.
-pub(crate) fn rotation(
-    config: &DecoderConfig,
-    positions: impl Iterator<Item = usize>,
-    device: &Device,
-    dtype: DType,
-) -> Rotation {
-    let PositionEncoding::Rope { theta } = config.position;
-    Rotation::new(&rope::angles(positions, theta, config.head_dim), config.head_dim / 2, device, dtype)
 }
 
 /// SplitMix64's output function (Steele, Lea and Flood 2014).

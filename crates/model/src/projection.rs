@@ -121,7 +121,7 @@ impl Module {
         match self {
             Self::QProj | Self::KProj | Self::VProj => config.attention_bias.qkv,
             Self::OProj => config.attention_bias.output,
-            Self::GateProj | Self::UpProj | Self::DownProj => false,
+            Self::GateProj | Self::UpProj | Self::DownProj => config.mlp_bias,
         }
     }
 

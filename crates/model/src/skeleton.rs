@@ -16,7 +16,7 @@ pub(crate) fn skeleton(config: DecoderConfig, device: &Device, dtype: DType) -> 
     Decoder {
         embed_tokens: table(),
         layers: (0..config.num_hidden_layers).map(|index| make.layer(index)).collect(),
-        norm: make.norm(),
+        norm: make.norm(config.hidden_size),
         lm_head: (!config.tie_word_embeddings).then(table),
         config,
     }
@@ -30,6 +30,10 @@ pub(crate) fn shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
         shapes.push((format!("model.layers.{layer}.input_layernorm.weight"), norm.clone()));
         for module in Module::ALL {
             if module == Module::GateProj {
+                if config.qk_norm {
+                    let of_head = |name: &str| format!("model.layers.{layer}.self_attn.{name}.weight");
+                    shapes.extend(["q_norm", "k_norm"].map(|name| (of_head(name), vec![config.head_dim])));
+                }
                 shapes.push((format!("model.layers.{layer}.post_attention_layernorm.weight"), norm.clone()));
             }
             let (path, [output, input]) = (module.path(layer), module.shape(config));
@@ -55,11 +59,13 @@ struct Skeleton<'a> {
 impl Skeleton<'_> {
     fn layer(&self, index: usize) -> DecoderLayer {
         let attention = [Module::QProj, Module::KProj, Module::VProj, Module::OProj];
+        let (hidden, head_dim) = (self.config.hidden_size, self.config.head_dim);
+        let qk_norm = self.config.qk_norm.then(|| [self.norm(head_dim), self.norm(head_dim)]);
         DecoderLayer {
             index,
-            input_layernorm: self.norm(),
-            self_attn: Attention::new(self.config, attention.map(|module| self.projection(module))),
-            post_attention_layernorm: self.norm(),
+            input_layernorm: self.norm(hidden),
+            self_attn: Attention::new(self.config, attention.map(|module| self.projection(module)), qk_norm),
+            post_attention_layernorm: self.norm(hidden),
             mlp: Mlp {
                 gate_proj: self.projection(Module::GateProj),
                 up_proj: self.projection(Module::UpProj),
@@ -74,8 +80,8 @@ impl Skeleton<'_> {
         Projection { weight: Tensor::zeros([output, input], options), bias, lora: None }
     }
 
-    fn norm(&self) -> RmsNorm {
-        let weight = Tensor::ones([self.config.hidden_size], (self.device, self.dtype));
+    fn norm(&self, width: usize) -> RmsNorm {
+        let weight = Tensor::ones([width], (self.device, self.dtype));
         RmsNorm { weight, epsilon: self.config.rms_norm_eps }
     }
 }
@@ -88,7 +94,7 @@ mod tests {
 
     #[test]
     fn shapes_are_those_of_the_allocated_model() {
-        for name in ["tied", "grouped"] {
+        for name in ["tied", "grouped", "qwen3-tied", "qwen3-grouped", "llama-untied", "llama-biased"] {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures").join(name);
             let config = DecoderConfig::from_dir(&directory).expect("the fixture is there");
             let mut model = skeleton(config.clone(), &Device::flex(), DType::F32);

@@ -10,7 +10,10 @@ use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use common::{fixture, load};
 use medley_files::WithHelp as _;
-use medley_model::{Decoder, InitConfig, LoraConfig, is_adapter, open_model};
+use medley_model::{
+    AttentionBias, Decoder, DecoderConfig, InitConfig, LoraConfig, PositionEncoding, RopeScaling, is_adapter,
+    open_model,
+};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -75,9 +78,9 @@ fn a_tied_model_accepts_its_own_copy_of_the_head_only() {
 #[test]
 fn unsupported_settings_are_refused_by_key() {
     let cases = [
-        ("model_type", json!("llama"), "expected one of: \"qwen2\""),
+        ("model_type", json!("gpt2"), "expected one of: \"qwen2\", \"qwen3\", \"llama\""),
         ("hidden_act", json!("gelu"), "only \"silu\""),
-        ("rope_parameters", json!({"rope_type": "yarn", "rope_theta": 1e6}), "\"yarn\""),
+        ("rope_parameters", json!({"rope_type": "longrope", "rope_theta": 1e6}), "\"longrope\""),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "\"sliding_attention\""),
         ("num_key_value_heads", json!(3), "expected a divisor"),
         ("hidden_size", json!("big"), "\"big\""),
@@ -134,6 +137,112 @@ fn a_missing_key_means_what_transformers_takes_for_it() {
     assert!(told.contains("quantization_config"), "{told}");
 }
 
+/// The configuration of a fixture with a change, or why it is refused.
+fn changed(name: &str, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<DecoderConfig, String> {
+    let text = fs::read_to_string(fixture(name).join("config.json")).expect("readable");
+    let mut map: serde_json::Map<String, Value> = serde_json::from_str(&text).expect("an object");
+    change(&mut map);
+    DecoderConfig::from_map(map, Path::new("config.json")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_are_those_of_the_family() {
+    let without = |name, keys: &[&str]| changed(name, |map| keys.iter().for_each(|key| drop(map.remove(*key))));
+    let llama = without("llama-grouped", &["num_key_value_heads", "max_position_embeddings", "head_dim"]);
+    let llama = llama.expect("all have defaults");
+    assert_eq!((llama.num_key_value_heads, llama.max_position_embeddings, llama.head_dim), (6, 2048, 6));
+    let qwen3 = without("qwen3-grouped", &["head_dim", "max_position_embeddings"]).expect("all have defaults");
+    assert_eq!((qwen3.head_dim, qwen3.max_position_embeddings), (128, 32_768));
+    let refused = without("qwen3-grouped", &["num_key_value_heads"]).expect_err("32 key-value heads");
+    assert!(refused.contains("32 by default"), "{refused}");
+    let biased = changed("llama-untied", |map| drop(map.insert("attention_bias".into(), json!(true))));
+    assert_eq!(biased.expect("supported").attention_bias, AttentionBias { qkv: true, output: true });
+}
+
+#[test]
+fn rotary_positions_are_read_in_the_order_of_transformers() {
+    let yarn = json!({"rope_type": "yarn", "type": "linear", "factor": 4.0, "rope_theta": 3e4});
+    let linear = json!({"type": "linear", "factor": 2.0});
+    let scaling = |map: Result<DecoderConfig, String>| {
+        let PositionEncoding::Rope(rope) = map.expect("supported").position;
+        (rope.theta, rope.scaling)
+    };
+    let both = |scaling: Value, parameters: Value| {
+        changed("llama-untied", |map| {
+            map.insert("rope_theta".into(), json!(5e5));
+            map.insert("rope_scaling".into(), scaling);
+            map.insert("rope_parameters".into(), parameters);
+        })
+    };
+    let only_linear = (5e5, RopeScaling::Linear { factor: 2.0 });
+    assert_eq!(
+        scaling(both(linear.clone(), yarn.clone())),
+        only_linear,
+        "rope_scaling overrules all of rope_parameters"
+    );
+    for nothing in [json!(null), json!({})] {
+        let (theta, found) = scaling(both(nothing, yarn.clone()));
+        assert!(theta == 3e4 && matches!(found, RopeScaling::Yarn { .. }), "rope_type before type: {found:?}");
+    }
+    assert_eq!(scaling(both(json!(null), json!(null))), (5e5, RopeScaling::Default));
+    assert_eq!(scaling(both(json!({"rope_theta": 7.0}), yarn)), (7.0, RopeScaling::Default));
+    // A length beside the object overrules the one inside it; both fall to max_position_embeddings.
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0});
+    let trained = |outside: Option<usize>, inside: Option<usize>| {
+        let found = changed("llama-untied", |map| {
+            let mut parameters = llama3.clone();
+            if let Some(inside) = inside {
+                parameters["original_max_position_embeddings"] = json!(inside);
+            }
+            map.insert("rope_parameters".into(), parameters);
+            map.extend(outside.map(|outside| ("original_max_position_embeddings".to_owned(), json!(outside))));
+        });
+        let RopeScaling::Llama3 { trained, .. } = scaling(found).1 else { panic!("another kind") };
+        trained
+    };
+    assert_eq!([trained(Some(99), Some(50)), trained(None, Some(50)), trained(None, None)], [99, 50, 128]);
+}
+
+#[test]
+fn rotary_positions_that_cannot_be_computed_are_refused() {
+    let cases = [
+        (json!({"rope_type": "longrope", "factor": 2.0}), "\"longrope\" rotary positions"),
+        (json!({"rope_type": 3}), "asks for 3 rotary positions"),
+        (json!({"type": "linear"}), "has no factor"),
+        (json!({"type": "linear", "factor": 0.5}), "factor = 0.5, expected 1"),
+        (json!({"type": "linear", "factor": "2"}), "factor = \"2\", expected a number"),
+        (
+            json!({"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0}),
+            "expected 0 < low < high",
+        ),
+        (json!({"type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}), "has no high_freq_factor"),
+        (json!({"type": "yarn", "factor": 4.0, "beta_fast": 1.0, "beta_slow": 2.0}), "beta_fast >= beta_slow"),
+        (json!({"type": "yarn", "factor": 4.0, "attention_factor": -1.0}), "attention factor -1"),
+        (json!({"rope_type": "default", "partial_rotary_factor": 0.5}), "partial_rotary_factor = 0.5"),
+        (json!({"full_attention": {"rope_type": "default"}}), "\"full_attention\" alone"),
+    ];
+    for (parameters, expected) in cases {
+        let told = changed("llama-untied", |map| drop(map.insert("rope_parameters".into(), parameters)));
+        let told = told.expect_err(expected);
+        assert!(told.contains("`rope_parameters`") && told.contains(expected), "{expected}: {told}");
+    }
+}
+
+#[test]
+fn names_without_that_of_the_decoder_load_too() {
+    for (model, head) in [("qwen3-tied", false), ("llama-untied", true)] {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        with_tensors(model, place.path(), |name, data| {
+            Some((name.trim_start_matches("model.").to_owned(), Dtype::F32, data))
+        });
+        let bare = Decoder::load(place.path(), &Device::flex(), DType::F32).expect("it loads");
+        assert_eq!(bare.lm_head.is_some(), head);
+        for ((name, one), (_, other)) in bare.parameters().into_iter().zip(load(model, &Device::flex()).parameters()) {
+            assert_eq!(common::values(one), common::values(other), "{name}");
+        }
+    }
+}
+
 #[test]
 fn damaged_and_foreign_directories() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -185,6 +294,11 @@ fn init_files() {
     edit(&path, |config| config["medley_init"] = json!({"std": 0.02, "offset_heads": [[0, 9, 1]]}));
     let error = InitConfig::from_file(&path).expect_err("no head 9").with_help();
     assert!(error.contains("medley_init") && error.contains("[0, 9, 1]"), "{error}");
+    let unbiased = place.path().join("llama.json");
+    fs::copy(fixture("llama-untied").join("config.json"), &unbiased).expect("copied");
+    edit(&unbiased, |config| config["medley_init"] = json!({"offset_heads": [[0, 0, 1]]}));
+    let error = InitConfig::from_file(&unbiased).expect_err("no biases").to_string();
+    assert!(error.contains("medley_init") && error.contains("biases on queries and keys"), "{error}");
     edit(&path, |config| config["medley_init"] = json!({"stdev": 0.02}));
     assert!(InitConfig::from_file(&path).expect_err("unknown").with_help().contains("stdev"));
 }

@@ -3,9 +3,10 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use common::{Expected, MODELS, block_wise, difference, elements, fixture, load, one_graph, values};
+use common::{ADAPTERS, Expected, MODELS, block_wise, difference, elements, fixture, load, one_graph, values};
 use medley_model::{Decoder, GenerateOptions, LoraConfig, Parameter, generate};
 
 const TOLERANCE: f32 = 1e-4;
@@ -34,17 +35,19 @@ fn logits_loss_and_every_gradient() {
 }
 
 #[test]
-fn an_adapter_made_by_peft() {
-    let (mut model, expected) = (load("grouped", &Device::flex()), Expected::read("adapter"));
-    model.load_adapter(&fixture("adapter")).expect("the adapter loads");
-    let pack = expected.pack(&model);
-    let error = difference(&elements(model.logits(&expected.input_ids, &pack)), &expected.logits);
-    assert!(error <= TOLERANCE, "the logits are off by {error:e}");
-    compare("adapter", "one graph", &expected, one_graph(&model, &expected, &pack));
-    compare("adapter", "block-wise", &expected, block_wise(&model, &expected, &pack));
-    model.merge();
-    let error = difference(&elements(model.logits(&expected.input_ids, &pack)), &expected.logits);
-    assert!(error <= TOLERANCE, "merged: the logits are off by {error:e}");
+fn adapters_made_by_peft() {
+    for (name, base) in ADAPTERS {
+        let (mut model, expected) = (load(base, &Device::flex()), Expected::read(name));
+        model.load_adapter(&fixture(name)).expect("the adapter loads");
+        let pack = expected.pack(&model);
+        let error = difference(&elements(model.logits(&expected.input_ids, &pack)), &expected.logits);
+        assert!(error <= TOLERANCE, "{name}: the logits are off by {error:e}");
+        compare(name, "one graph", &expected, one_graph(&model, &expected, &pack));
+        compare(name, "block-wise", &expected, block_wise(&model, &expected, &pack));
+        model.merge();
+        let error = difference(&elements(model.logits(&expected.input_ids, &pack)), &expected.logits);
+        assert!(error <= TOLERANCE, "{name}, merged: the logits are off by {error:e}");
+    }
 }
 
 #[test]
@@ -114,23 +117,34 @@ fn dropout_is_the_same_in_one_graph_and_block_wise() {
     }
 }
 
-/// Runs `tests/parity/check_saved.py` with the interpreter that `MEDLEY_PEER_PYTHON` names.
-fn check_with_peer(model: &std::path::Path, expected: &str, adapter: Option<&std::path::Path>) {
-    let Ok(python) = std::env::var("MEDLEY_PEER_PYTHON") else {
-        eprintln!("SKIPPED: MEDLEY_PEER_PYTHON names no Python with torch, transformers and peft");
-        return;
-    };
-    let script = fixture("../check_saved.py");
-    let mut command = std::process::Command::new(python);
-    command.arg(script).arg(model).arg(fixture(expected).join("expected.safetensors"));
-    let output = command.args(adapter).output().expect("the interpreter runs");
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}: {told}", model.display());
+/// Saved models with the fixtures that they must equal, and their adapters, for `tests/parity/check_saved.py` with the
+/// interpreter that `MEDLEY_PEER_PYTHON` names.
+#[derive(Default)]
+struct PeerCheck(Vec<PathBuf>);
+
+impl PeerCheck {
+    fn add(&mut self, model: &Path, expected: &str, adapter: Option<&Path>) {
+        self.0.extend((!self.0.is_empty()).then(|| "--".into()));
+        self.0.extend([model.to_owned(), fixture(expected).join("expected.safetensors")]);
+        self.0.extend(adapter.map(Path::to_owned));
+    }
+
+    fn run(self) {
+        let Ok(python) = std::env::var("MEDLEY_PEER_PYTHON") else {
+            eprintln!("SKIPPED: MEDLEY_PEER_PYTHON names no Python with torch, transformers and peft");
+            return;
+        };
+        let mut command = std::process::Command::new(python);
+        let output = command.arg(fixture("../check_saved.py")).args(self.0).output().expect("the interpreter runs");
+        let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{printed}");
+    }
 }
 
 #[test]
 fn transformers_and_peft_load_what_is_saved() {
     let place = tempfile::tempdir().expect("a temporary directory");
+    let mut check = PeerCheck::default();
     for name in MODELS {
         let directory = place.path().join(name);
         load(name, &Device::flex()).save(&directory, DType::F32).expect("the model is saved");
@@ -138,19 +152,22 @@ fn transformers_and_peft_load_what_is_saved() {
         for ((name, one), (_, other)) in load(name, &Device::flex()).parameters().into_iter().zip(again.parameters()) {
             assert_eq!(values(one), values(other), "{name}");
         }
-        check_with_peer(&directory, name, None);
+        check.add(&directory, name, None);
     }
-    let adapter = place.path().join("adapter");
-    let mut model = load("grouped", &Device::flex());
-    model.load_adapter(&fixture("adapter")).expect("the adapter loads");
-    model.save_adapter(&adapter, "grouped").expect("the adapter is saved");
-    check_with_peer(&place.path().join("grouped"), "adapter", Some(&adapter));
-    let mut again = load("grouped", &Device::flex());
-    let config = again.load_adapter(&adapter).expect("it loads again");
-    assert_eq!(config, LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target: config.target.clone() });
-    for ((name, one), (_, other)) in model.trainable().into_iter().zip(again.trainable()) {
-        assert_eq!(values(one), values(other), "{name}");
+    for (name, base) in ADAPTERS {
+        let adapter = place.path().join(name);
+        let mut model = load(base, &Device::flex());
+        model.load_adapter(&fixture(name)).expect("the adapter loads");
+        model.save_adapter(&adapter, base).expect("the adapter is saved");
+        check.add(&place.path().join(base), name, Some(&adapter));
+        let mut again = load(base, &Device::flex());
+        let config = again.load_adapter(&adapter).expect("it loads again");
+        assert_eq!(config, LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target: config.target.clone() });
+        for ((name, one), (_, other)) in model.trainable().into_iter().zip(again.trainable()) {
+            assert_eq!(values(one), values(other), "{name}");
+        }
     }
+    check.run();
 }
 
 #[test]

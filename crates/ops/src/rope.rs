@@ -33,14 +33,14 @@ pub struct Table {
 }
 
 impl Rotation {
-    /// `angles` holds `half` angles in radians for each token.
+    /// `angles` holds `half` angles in radians for each token; cosines and sines are multiplied by `amplitude`.
     ///
     /// # Panics
     /// When the number of angles is not a multiple of `half`.
-    pub fn new(angles: &[f32], half: usize, device: &burn::tensor::Device, dtype: DType) -> Self {
+    pub fn new(angles: &[f32], half: usize, amplitude: f32, device: &burn::tensor::Device, dtype: DType) -> Self {
         assert_eq!(angles.len() % half.max(1), 0, "whole rows of angles");
-        let cos: Vec<f32> = angles.iter().map(|angle| angle.cos()).collect();
-        let sin: Vec<f32> = angles.iter().map(|angle| angle.sin()).collect();
+        let cos: Vec<f32> = angles.iter().map(|angle| angle.cos() * amplitude).collect();
+        let sin: Vec<f32> = angles.iter().map(|angle| angle.sin() * amplitude).collect();
         let device = device.clone().without_autodiff();
         let on_device = (!is_flex(&device) || dtype != DType::F32).then(|| {
             [&cos, &sin].map(|table| {
@@ -114,7 +114,7 @@ impl<B: RotaryBackend> Backward<B, 1> for RotateBackward {
         let gradient = grads.consume::<B>(&ops.node);
         let [parent] = ops.parents;
         if let Some(parent) = parent {
-            // A rotation's transpose turns the other way.
+            // The transpose of a rotation, scaled or not, turns the other way.
             grads.register::<B>(parent.id, B::rotate(gradient, ops.state.0, -ops.state.1));
         }
     }

@@ -307,9 +307,11 @@ impl Bench<'_> {
         let half = features / 2;
         let angle = |at: usize| (at / half) as f32 * 10_000f32.powf(-((at % half) as f32) / half as f32);
         let angles: Vec<f32> = (0..tokens * half).map(angle).collect();
-        let rotation = Rotation::new(&angles, half, self.device, self.dtype);
+        // As YaRN scales cosines and sines.
+        let amplitude = 1.25;
+        let rotation = Rotation::new(&angles, half, amplitude, self.device, self.dtype);
         let table = |function: fn(f32) -> f32| {
-            let values: Vec<f32> = angles.iter().copied().map(function).collect();
+            let values: Vec<f32> = angles.iter().map(|&angle| function(angle) * amplitude).collect();
             Tensor::<3>::from_data(TensorData::new(values, [tokens, 1, half]), &Device::flex())
         };
         let input = self.numbers([tokens, heads, 2 * half], 1);

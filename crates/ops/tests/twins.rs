@@ -243,9 +243,9 @@ fn norm_and_gate() {
 fn rotation_in_halves() {
     let device = Device::flex();
     let angles: Vec<f32> = (0..9 * 3).map(|i| i as f32 * 0.37).collect();
-    let rotation = Rotation::new(&angles, 3, &device, burn::tensor::DType::F32);
+    let rotation = Rotation::new(&angles, 3, 1.25, &device, burn::tensor::DType::F32);
     let table = |function: fn(f32) -> f32| {
-        let values: Vec<f32> = angles.iter().copied().map(function).collect();
+        let values: Vec<f32> = angles.iter().map(|&angle| function(angle) * 1.25).collect();
         Tensor::<3>::from_data(TensorData::new(values, [9, 1, 3]), &device)
     };
     let inputs = [random([9, 4, 6], 1, &device)];

@@ -60,6 +60,20 @@ pub enum TrainError {
         /// Rows of the embedding.
         rows: usize,
     },
+    /// Dynamic rotary positions beyond the model's context.
+    #[error(
+        "{origin} has {tokens} tokens, but beyond {context} tokens the model's dynamic rotary positions depend on the length of \
+         the batch and on the tokens generated before, so that no training would fit them: set `chat.max_tokens` to at most \
+         {context}"
+    )]
+    DynamicPositions {
+        /// Where the sample comes from.
+        origin: Box<SampleOrigin>,
+        /// Its tokens.
+        tokens: usize,
+        /// `max_position_embeddings`.
+        context: usize,
+    },
     /// A loss or gradient is not a number, or infinite.
     #[error("{}", non_finite_message(*step, what, offenders, *looked_at))]
     #[diagnostic(help("{}", non_finite_remedy(*step, offenders, *looked_at)))]

@@ -150,8 +150,11 @@ impl TrainInput<'_> {
         }
         let rows = decoder.config.vocab_size;
         sample::check_tokens(self.samples, self.end_of_turn, self.tokenizer_tokens, rows)?;
-        sample::check(self.samples, rows)?;
-        sample::check(self.validation, rows)
+        for samples in [self.samples, self.validation] {
+            sample::check(samples, rows)?;
+            sample::check_positions(samples, &decoder.config)?;
+        }
+        Ok(())
     }
 
     /// The card's note on stop tokens.

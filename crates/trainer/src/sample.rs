@@ -4,6 +4,7 @@ use std::fmt;
 
 use medley_chat::{EncodedSample, IGNORED};
 use medley_mixture::{Key, MixedRecord, record_place};
+use medley_model::{DecoderConfig, PositionEncoding, RopeScaling};
 
 use crate::error::TrainError;
 
@@ -96,6 +97,23 @@ pub(crate) fn check_tokens(
     }
 }
 
+/// Refuses samples for which rotary positions that depend on the length would be another's.
+///
+/// # Errors
+/// The model has dynamic rotary positions, and a sample is longer than its context.
+pub(crate) fn check_positions(samples: &[Sample], config: &DecoderConfig) -> Result<(), TrainError> {
+    let PositionEncoding::Rope(rope) = config.position;
+    let RopeScaling::Dynamic { trained, .. } = rope.scaling else { return Ok(()) };
+    match samples.iter().find(|sample| sample.input_ids.len() > trained) {
+        None => Ok(()),
+        Some(sample) => Err(TrainError::DynamicPositions {
+            origin: Box::new(sample.origin.clone()),
+            tokens: sample.input_ids.len(),
+            context: trained,
+        }),
+    }
+}
+
 /// Refuses samples that the loss would not see.
 fn check_supervised(samples: &[Sample]) -> Result<(), TrainError> {
     let mut silent = samples.iter().filter(|sample| sample.supervised_tokens() == 0).peekable();
@@ -122,6 +140,17 @@ fn check_token_range(samples: &[Sample], rows: usize) -> Result<(), TrainError> 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn dynamic_positions_end_with_the_context() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures");
+        let config = |name: &str| DecoderConfig::from_dir(&fixtures.join(name)).expect("the fixture is there");
+        let samples = [8, 9].map(|length| vec![sample(1, &vec![5; length], 1)]);
+        check_positions(&samples[0], &config("llama-dynamic")).expect("as long as the context");
+        check_positions(&samples[1], &config("llama-linear")).expect("the positions do not depend on the length");
+        let error = check_positions(&samples[1], &config("llama-dynamic")).expect_err("longer").to_string();
+        assert!(error.contains("has 9 tokens, but beyond 8 tokens") && error.contains("chat.max_tokens"), "{error}");
+    }
 
     /// A sample whose last `supervised` tokens are labelled.
     pub(crate) fn sample(key: usize, tokens: &[u32], supervised: usize) -> Sample {

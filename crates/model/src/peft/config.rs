@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::targets::{LayerChoice, Names, Pattern, Targets};
 use super::{HEAD, TABLE};
-use crate::config::{DecoderConfig, Keys, read_object};
+use crate::config::DecoderConfig;
 use crate::error::Result;
+use crate::keys::{Keys, read_object};
 use crate::lora::ADAPTER_CONFIG;
 
 /// Keys that do not affect merging.

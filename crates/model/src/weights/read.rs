@@ -33,6 +33,9 @@ pub(crate) const FORMATS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dty
 /// Frequencies of the rotary embedding in checkpoints of the LLaMA 1 era; they are computed from the configuration instead.
 const ROTARY_FREQUENCIES: &str = "rotary_emb.inv_freq";
 
+/// What the decoder's tensors begin with in a whole model.
+const BASE_PREFIX: &str = "model.";
+
 /// The safetensors files of a model.
 #[derive(Debug)]
 pub(crate) struct WeightFiles {
@@ -71,11 +74,17 @@ impl WeightFiles {
     fn found(&self) -> Result<(Found<'_>, Vec<String>)> {
         let mut problems = Vec::new();
         let mut found = Found::new();
-        for file in &self.files {
-            for (name, view) in file.tensors()?.tensors() {
+        let tensors: Vec<_> =
+            self.files.iter().map(|file| Ok((file, file.tensors()?.tensors()))).collect::<Result<_>>()?;
+        let names = || tensors.iter().flat_map(|(_, tensors)| tensors.iter().map(|(name, _)| name));
+        // transformers also loads files of the bare decoder, without its name in the whole model.
+        let bare = !names().any(|name| name.starts_with(BASE_PREFIX));
+        for (file, tensors) in tensors {
+            for (name, view) in tensors {
                 if name.ends_with(ROTARY_FREQUENCIES) {
                     continue;
                 }
+                let name = if bare && name != LM_HEAD { format!("{BASE_PREFIX}{name}") } else { name };
                 if let Some((other, _)) = found.insert(name.clone(), (file, view)) {
                     problems.push(format!("{name} is in {} and in {}", file_name(&other.path), file_name(&file.path)));
                 }
@@ -296,7 +305,7 @@ pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
                        (.bin, .gguf) have to be converted with transformers' save_pretrained";
         return Err(ModelError::NotAModel { path: directory.to_owned(), problem: problem.to_owned() });
     }
-    let object = crate::config::read_object(&index)?;
+    let object = crate::keys::read_object(&index)?;
     let wrong = |problem: String| ModelError::Config { path: index.clone(), key: "weight_map".into(), problem };
     let map = object.get("weight_map").and_then(|map| map.as_object());
     let map = map.filter(|map| !map.is_empty()).ok_or_else(|| wrong("is missing, empty or no object".into()))?;

@@ -12,7 +12,27 @@ use medley_ops::{Gradients, IGNORED_LABEL, embedding_gradient, linear_cross_entr
 use safetensors::SafeTensors;
 
 /// Models of the fixtures.
-pub const MODELS: [&str; 4] = ["tied", "untied", "grouped", "odd-heads"];
+pub const MODELS: [&str; 15] = [
+    "tied",
+    "untied",
+    "grouped",
+    "odd-heads",
+    "qwen3-tied",
+    "qwen3-grouped",
+    "qwen3-biased",
+    "qwen3-yarn",
+    "llama-untied",
+    "llama-grouped",
+    "llama-biased",
+    "llama-linear",
+    "llama-dynamic",
+    "llama-llama3",
+    "llama-yarn",
+];
+
+/// Adapters of PEFT with their base models.
+pub const ADAPTERS: [(&str, &str); 3] =
+    [("adapter", "grouped"), ("qwen3-adapter", "qwen3-grouped"), ("llama-adapter", "llama-grouped")];
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures").join(name)

@@ -307,7 +307,11 @@ impl MemoryModel {
         let sizes = &self.sizes;
         let &ModelSizes { hidden, intermediate, queries, keys, heads, .. } = sizes;
         let saved = |modules: &[Module], width: usize| if sizes.keeps_input(modules) { width } else { 0 };
+        // Norms of queries and keys keep their inputs beside their rotated outputs.
+        let normed = |width: usize| if sizes.qk_norm { width } else { 0 };
         let buffers = [
+            normed(queries),
+            normed(keys),
             // The norm's output is the input of q, k and v; attention keeps q, k, v and its output, which o reads.
             saved(&[Module::QProj, Module::KProj, Module::VProj], hidden),
             queries,
@@ -334,8 +338,9 @@ impl MemoryModel {
     /// What the composed operations of GPUs keep of a token in addition.
     fn composed_graph(&self) -> usize {
         let sizes = &self.sizes;
-        // Two norms keep the squares' root and the normalised row in f32; silu keeps its own output.
-        let plain = 2 * 2 * sizes.hidden * F32 + 2 * sizes.intermediate * self.element;
+        // Norms keep the squares' root and the normalised row in f32; silu keeps its own output.
+        let of_heads = if sizes.qk_norm { sizes.queries + sizes.keys } else { 0 };
+        let plain = 2 * (2 * sizes.hidden + of_heads) * F32 + 2 * sizes.intermediate * self.element;
         let dropped = sizes.adapters.as_ref().filter(|adapters| adapters.dropout).map_or(0, |adapters| {
             adapters.modules.iter().map(|&module| sizes.shape(module)[1]).sum::<usize>() * self.element
         });

@@ -1,7 +1,7 @@
 //! What the arithmetic must come to.
 
 use super::*;
-use crate::plan::sizes::tests::config;
+use crate::plan::sizes::tests::{config, qwen3};
 use crate::tests::{lora, spec};
 
 const BATCH: BatchSize =
@@ -38,6 +38,17 @@ fn keeping_costs_a_graph_a_layer_and_recomputing_one_in_all() {
     // Per token: 5 rows of hidden, q, k, v and attention's output, 3 of the feed-forward layer, and what adapters keep.
     let row = 4 * (3 * 512 + 4 * 512 + 3 * 1376) + 8 * 4 + 7 * (4 * 4 + 8);
     assert_eq!(model.graph(&BATCH, usize::MAX), BATCH.tokens * row);
+}
+
+#[test]
+fn norms_of_queries_and_keys_keep_their_inputs() {
+    let spec = TrainSpec { method: lora(), ..spec() };
+    let with = MemoryModel::new(&qwen3(12), &spec, DType::F32, DeviceKind::Cpu, 0);
+    let mut config = qwen3(12);
+    config.qk_norm = false;
+    let without = MemoryModel::new(&config, &spec, DType::F32, DeviceKind::Cpu, 0);
+    let [with_graph, graph] = [with, without].map(|model| model.graph(&BATCH, usize::MAX));
+    assert_eq!(with_graph - graph, BATCH.tokens * 4 * (8 + 2) * 128);
 }
 
 /// On GPUs rows are filled up, and short samples of attention stand side by side.

@@ -19,6 +19,8 @@ pub struct ModelSizes {
     pub queries: usize,
     /// Width of all key heads together; that of the values is the same.
     pub keys: usize,
+    /// Whether queries and keys are normalised.
+    pub qk_norm: bool,
     /// Rows of the embedding.
     pub vocabulary: usize,
     /// Whether the head is the embedding.
@@ -57,6 +59,7 @@ impl ModelSizes {
             heads: config.num_attention_heads,
             queries: config.num_attention_heads * config.head_dim,
             keys: config.num_key_value_heads * config.head_dim,
+            qk_norm: config.qk_norm,
             vocabulary: config.vocab_size,
             tied: config.tie_word_embeddings,
             layer: 0,
@@ -148,6 +151,26 @@ pub(crate) mod tests {
         );
         let map = serde_json::from_str(&text).expect("JSON");
         DecoderConfig::from_map(map, Path::new("config.json")).expect("a sound configuration")
+    }
+
+    /// A Qwen3 shape of these sizes: eight query heads and two key-value heads of 128 features, and norms of queries and keys.
+    pub(crate) fn qwen3(layers: usize) -> DecoderConfig {
+        let mut map = config(layers).source;
+        map.insert("model_type".to_owned(), "qwen3".into());
+        map.insert("num_key_value_heads".to_owned(), 2.into());
+        DecoderConfig::from_map(map, Path::new("config.json")).expect("a sound configuration")
+    }
+
+    #[test]
+    fn norms_of_queries_and_keys_are_counted() {
+        let full = ModelSizes::new(&qwen3(12), &spec());
+        assert_eq!(full.layer_matrices, 2 * 1024 * 512 + 2 * 256 * 512 + 3 * 512 * 1376);
+        assert_eq!(full.layer, full.layer_matrices + 2 * 512 + 2 * 128);
+        assert_eq!(full.parameters, 151_936 * 512 + 12 * full.layer + 512);
+        assert_eq!(full.trained(), full.parameters);
+        let lora = ModelSizes::new(&qwen3(12), &medley_recipe::TrainSpec { method: lora(), ..spec() });
+        let factors = (512 + 1024) * 2 + (512 + 256) * 2 + 3 * (512 + 1376);
+        assert_eq!(lora.trained(), 12 * 4 * factors);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Twenty steps beside transformers (full) and PEFT (LoRA), on the batches of `tests/parity/make_runs.py`; and mutants of the step,
-//! each of which the same check must refuse.
+//! Twenty steps beside transformers (full) and PEFT (LoRA) on models of every family, on the batches of
+//! `tests/parity/make_runs.py`; and mutants of the step, each of which the same check must refuse.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use medley_model::{Decoder, Parameter};
@@ -10,7 +10,7 @@ use medley_recipe::{BlockPolicy, Method, Schedule, TrainSpec};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::{fixtures, lora, spec, tiny_base};
+use super::{fixtures, lora, spec};
 use crate::optimizer::Optimizer;
 use crate::parameters::{self, TensorMap};
 use crate::sample::Sample;
@@ -20,6 +20,8 @@ use crate::step::{BatchGradient, GradientContext, clip_factor, global_norm};
 
 const STEPS: usize = 20;
 const HEAD_DIM: usize = 8;
+/// Folders of the runs: Qwen2, and the other families by name.
+const FAMILIES: [&str; 3] = ["", "qwen3", "llama"];
 
 /// A training step with one thing wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,16 +47,20 @@ struct Course {
 
 /// What transformers or PEFT gave.
 struct Reference {
+    folder: PathBuf,
     record: Value,
     method: &'static str,
     weights: Weights,
 }
 
 impl Reference {
-    fn read(method: &'static str) -> Self {
-        let text = std::fs::read(fixtures().join("runs.json")).expect("the fixture is there");
+    /// The run in a folder of `tests/parity/runs`; Qwen2's is the folder itself.
+    fn read(family: &str, method: &'static str) -> Self {
+        let folder = fixtures().join(family);
+        let text = std::fs::read(folder.join("runs.json")).expect("the fixture is there");
         let record = serde_json::from_slice(&text).expect("JSON");
-        Self { record, method, weights: read_weights(&fixtures().join(format!("{method}.safetensors"))) }
+        let weights = read_weights(&folder.join(format!("{method}.safetensors")));
+        Self { folder, record, method, weights }
     }
 
     fn number(&self, key: &str) -> f64 {
@@ -136,7 +142,7 @@ fn read_weights(path: &Path) -> Weights {
 fn interleave(decoder: &mut Decoder, back: bool) {
     let device = decoder.device();
     for mut slot in decoder.slots() {
-        let rotated = slot.name.contains("q_proj") || slot.name.contains("k_proj");
+        let rotated = ["q_proj", "k_proj", "q_norm", "k_norm"].iter().any(|name| slot.name.contains(name));
         if !rotated || slot.name.contains("lora_A") {
             continue;
         }
@@ -161,9 +167,9 @@ fn weights(decoder: &Decoder) -> Weights {
 
 fn run(reference: &Reference, mutant: Option<Mutant>, device: &Device) -> Course {
     let spec = reference.spec(mutant);
-    let mut decoder = Decoder::load(&tiny_base(), device, DType::F32).expect("the fixture loads");
+    let mut decoder = Decoder::load(&reference.folder.join("base"), device, DType::F32).expect("the fixture loads");
     if reference.method == "lora" {
-        decoder.load_adapter(&fixtures().join("adapter")).expect("PEFT's adapter loads");
+        decoder.load_adapter(&reference.folder.join("adapter")).expect("PEFT's adapter loads");
     }
     let before = weights(&decoder);
     if mutant == Some(Mutant::RopeInterleaved) {
@@ -220,11 +226,11 @@ fn gradient(
     left
 }
 
-fn follows(method: &'static str) {
-    let reference = Reference::read(method);
+fn follows(family: &str, method: &'static str) {
+    let reference = Reference::read(family, method);
     let course = run(&reference, None, &Device::flex());
     let (loss, weights) = reference.check(&course).expect("follows the reference");
-    println!("{method}: losses within {loss:.1e}, change of weights within {weights:.1e}");
+    println!("{family} {method}: losses within {loss:.1e}, change of weights within {weights:.1e}");
     assert!(course.clipped >= 5, "clipping was active in {} steps only", course.clipped);
     assert!(course.losses[STEPS - 1] <= 0.8 * course.losses[0]);
     for mutant in [
@@ -236,20 +242,24 @@ fn follows(method: &'static str) {
         Mutant::LearningRateZero,
     ] {
         match reference.check(&run(&reference, Some(mutant), &Device::flex())) {
-            Err(found) => println!("{method}, {mutant:?}: refused, {found}"),
-            Ok(found) => panic!("{method}: the check does not see {mutant:?}: {found:?}"),
+            Err(found) => println!("{family} {method}, {mutant:?}: refused, {found}"),
+            Ok(found) => panic!("{family} {method}: the check does not see {mutant:?}: {found:?}"),
         }
     }
 }
 
 #[test]
 fn full_follows_transformers_and_its_mutants_do_not() {
-    follows("full");
+    for family in FAMILIES {
+        follows(family, "full");
+    }
 }
 
 #[test]
 fn lora_follows_peft_and_its_mutants_do_not() {
-    follows("lora");
+    for family in FAMILIES {
+        follows(family, "lora");
+    }
 }
 
 #[cfg(feature = "wgpu")]
@@ -264,7 +274,7 @@ fn wgpu_follows_the_cpu() {
         }
     };
     for method in ["full", "lora"] {
-        let reference = Reference::read(method);
+        let reference = Reference::read("", method);
         let (cpu, gpu) = (run(&reference, None, &Device::flex()), run(&reference, None, &device));
         for (step, (cpu, gpu)) in cpu.losses.iter().zip(&gpu.losses).enumerate() {
             assert!((cpu - gpu).abs() <= 1e-3 * cpu, "{method}, step {step}: {gpu} on wgpu, {cpu} on the CPU");

@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use burn::tensor::{DType, Device};
 use medley_files::WithHelp as _;
+use medley_model::{DecoderConfig, open_model};
 use medley_recipe::{Optimizer, TrainSpec};
 
-use super::{Watcher, lora, samples, spec, train};
+use super::{Watcher, fixtures, lora, samples, spec, train, train_from};
 use crate::checkpoint::{Checkpoints, RunPosition};
 use crate::metrics::{self, Metrics};
-use crate::{Identity, Silent, TrainError};
+use crate::{Base, Identity, Observer, Sample, Silent, TrainError};
 
 /// Metrics without what depends on the clock.
 pub(super) fn timeless(path: &Path) -> Vec<Metrics> {
@@ -33,7 +35,12 @@ pub(super) fn same_files(a: &Path, b: &Path, names: &[&str]) {
     }
 }
 
-fn interrupted_equals_whole(spec: &TrainSpec, weights: &str) {
+/// Trains on the model in a folder of `tests/parity/runs`; Qwen2's is the folder itself.
+fn interrupted_equals_whole(family: &str, spec: &TrainSpec, weights: &str) {
+    let train = |folder: &Path, spec: &TrainSpec, samples: &[Sample], resume, observer: &dyn Observer| {
+        let base = Base::Model { directory: fixtures().join(family).join("base"), name: "tiny".into() };
+        train_from(base, folder, spec, samples, resume, observer, &Device::flex())
+    };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     // 11 samples in steps of 4: three steps an epoch, the last of them smaller.
@@ -52,21 +59,33 @@ fn interrupted_equals_whole(spec: &TrainSpec, weights: &str) {
     same_files(&whole.join("steps/9"), &parts.join("steps/9"), &[weights, "optimizer.safetensors"]);
     same_files(&whole.join("model"), &parts.join("model"), &[weights, "README.md"]);
     assert_eq!(timeless(&whole.join("metrics.jsonl")), timeless(&parts.join("metrics.jsonl")));
+    let trained = open_model(&whole.join("model"), None, &Device::flex(), DType::F32).expect("the result opens").model;
+    let base = DecoderConfig::from_dir(&fixtures().join(family).join("base")).expect("the fixture is there");
+    assert_eq!(trained.config.family, base.family);
+}
+
+#[test]
+fn every_family() {
+    for family in ["qwen3", "llama"] {
+        interrupted_equals_whole(family, &spec(), "model.safetensors");
+        let lora = TrainSpec { method: lora(), ..spec() };
+        interrupted_equals_whole(family, &lora, "adapter_model.safetensors");
+    }
 }
 
 #[test]
 fn full() {
-    interrupted_equals_whole(&spec(), "model.safetensors");
+    interrupted_equals_whole("", &spec(), "model.safetensors");
 }
 
 #[test]
 fn full_with_muon() {
-    interrupted_equals_whole(&TrainSpec { optimizer: Optimizer::Muon, ..spec() }, "model.safetensors");
+    interrupted_equals_whole("", &TrainSpec { optimizer: Optimizer::Muon, ..spec() }, "model.safetensors");
 }
 
 #[test]
 fn lora_with_dropout() {
-    interrupted_equals_whole(&TrainSpec { method: lora(), ..spec() }, "adapter_model.safetensors");
+    interrupted_equals_whole("", &TrainSpec { method: lora(), ..spec() }, "adapter_model.safetensors");
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! Keys that several families share, with the defaults of transformers for missing ones (null is a value of its own).
+
+use crate::config::{AttentionBias, DecoderConfig, Family, PositionEncoding};
+use crate::error::Result;
+use crate::keys::Keys;
+
+/// Largest accepted sizes, above those of any model: a damaged file is refused by key, and products of sizes do not overflow.
+const MOST_FEATURES: usize = 1 << 20;
+const MOST_HEADS: usize = 1 << 12;
+const MOST_LAYERS: usize = 1 << 12;
+const MOST_TOKENS: usize = 1 << 24;
+
+/// Values of missing keys, by family.
+pub(super) struct Defaults {
+    /// `num_key_value_heads`; `None`: as many as query heads.
+    pub(super) key_value_heads: Option<usize>,
+    /// `head_dim`; `None`: `hidden_size / num_attention_heads`.
+    pub(super) head_dim: Option<usize>,
+    /// `max_position_embeddings`.
+    pub(super) max_position_embeddings: usize,
+}
+
+/// A decoder with RMSNorm before each half of a layer, RoPE, SwiGLU and no biases.
+pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Result<DecoderConfig> {
+    refuse_unsupported(keys)?;
+    let hidden_size = keys.size("hidden_size", MOST_FEATURES)?;
+    let num_attention_heads = keys.size("num_attention_heads", MOST_HEADS)?;
+    let num_key_value_heads = key_value_heads(keys, num_attention_heads, defaults)?;
+    let head_dim = head_dim(keys, hidden_size, num_attention_heads, defaults)?;
+    let max_position_embeddings = keys.optional("max_position_embeddings")?.unwrap_or(defaults.max_position_embeddings);
+    if max_position_embeddings == 0 {
+        return Err(keys.problem("max_position_embeddings", "is 0, expected a positive number"));
+    }
+    Ok(DecoderConfig {
+        family,
+        vocab_size: keys.size("vocab_size", MOST_TOKENS)?,
+        hidden_size,
+        intermediate_size: keys.size("intermediate_size", MOST_FEATURES)?,
+        num_hidden_layers: keys.size("num_hidden_layers", MOST_LAYERS)?,
+        num_attention_heads,
+        num_key_value_heads,
+        head_dim,
+        max_position_embeddings,
+        rms_norm_eps: norm_epsilon(keys)?,
+        tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(false),
+        position: PositionEncoding::Rope(super::rope::rope(keys, head_dim, max_position_embeddings)?),
+        attention_bias: AttentionBias { qkv: false, output: false },
+        qk_norm: false,
+        mlp_bias: false,
+        source: keys.map.clone(),
+    })
+}
+
+/// The number of key-value heads: null means as many as query heads.
+fn key_value_heads(keys: &Keys<'_>, num_attention_heads: usize, defaults: &Defaults) -> Result<usize> {
+    let key = "num_key_value_heads";
+    let missing = !keys.map.contains_key(key);
+    let heads = match keys.optional(key)? {
+        None if missing => defaults.key_value_heads.unwrap_or(num_attention_heads),
+        None => num_attention_heads,
+        Some(heads) => heads,
+    };
+    if heads == 0 || !num_attention_heads.is_multiple_of(heads) {
+        let is = if missing { "is missing and" } else { "is" };
+        let default = if missing { " by default" } else { "" };
+        let problem =
+            format!("{is} {heads}{default}, expected a divisor of num_attention_heads = {num_attention_heads}");
+        return Err(keys.problem(key, problem));
+    }
+    Ok(heads)
+}
+
+/// Features of a head; null means `hidden_size / num_attention_heads`.
+fn head_dim(keys: &Keys<'_>, hidden_size: usize, heads: usize, defaults: &Defaults) -> Result<usize> {
+    let missing = !keys.map.contains_key("head_dim");
+    let given = keys.optional("head_dim")?;
+    let head_dim = match given.or(if missing { defaults.head_dim } else { None }) {
+        Some(head_dim) => head_dim,
+        None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
+        None => {
+            let problem = format!("is {hidden_size}, not a multiple of num_attention_heads = {heads}; state head_dim");
+            return Err(keys.problem("hidden_size", problem));
+        }
+    };
+    if head_dim == 0 || head_dim % 2 != 0 || head_dim > MOST_HEADS {
+        let problem =
+            format!("is {head_dim}, expected an even number up to {MOST_HEADS} (rotary positions turn pairs)");
+        return Err(keys.problem("head_dim", problem));
+    }
+    Ok(head_dim)
+}
+
+/// Refuses options of all families that change the numbers and are not computed.
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
+    let activation: Option<String> = keys.optional("hidden_act")?;
+    if let Some(activation) = activation.filter(|name| name != "silu") {
+        return Err(keys.problem("hidden_act", format!("is \"{activation}\", only \"silu\" is supported")));
+    }
+    let dropout: Option<f64> = keys.optional("attention_dropout")?;
+    if let Some(dropout) = dropout.filter(|&dropout| dropout != 0.0) {
+        return Err(keys.problem("attention_dropout", format!("is {dropout}, only 0 is supported")));
+    }
+    if keys.map.get("quantization_config").is_some_and(|value| !value.is_null()) {
+        return Err(keys.problem("quantization_config", "asks for quantised weights, which are not supported"));
+    }
+    Ok(())
+}
+
+/// Refuses sliding windows of the Qwen families (`use_sliding_window`, `max_window_layers`, `layer_types`).
+pub(super) fn refuse_windows(keys: &Keys<'_>) -> Result<()> {
+    const DEFAULT_WINDOW: usize = 4096;
+    let layers: usize = keys.positive("num_hidden_layers")?;
+    let window: Option<usize> = match keys.map.contains_key("sliding_window") {
+        true => keys.optional("sliding_window")?,
+        false => Some(DEFAULT_WINDOW),
+    };
+    let first_windowed = keys.optional("max_window_layers")?.unwrap_or(28);
+    if keys.optional("use_sliding_window")?.unwrap_or(false) && window.is_some() && first_windowed < layers {
+        let problem = format!(
+            "is true with max_window_layers = {first_windowed} of {layers} layers: sliding windows are not supported"
+        );
+        return Err(keys.problem("use_sliding_window", problem));
+    }
+    let types: Option<Vec<String>> = keys.optional("layer_types")?;
+    if let Some(other) = types.unwrap_or_default().iter().find(|name| *name != "full_attention") {
+        return Err(keys.problem("layer_types", format!("names \"{other}\", only \"full_attention\" is supported")));
+    }
+    Ok(())
+}
+
+/// Whether all four projections of the attention have a bias (`attention_bias`).
+pub(super) fn attention_bias(keys: &Keys<'_>) -> Result<AttentionBias> {
+    let bias = keys.optional("attention_bias")?.unwrap_or(false);
+    Ok(AttentionBias { qkv: bias, output: bias })
+}
+
+/// `rms_norm_eps`: a small positive number.
+fn norm_epsilon(keys: &Keys<'_>) -> Result<f64> {
+    let epsilon = keys.optional("rms_norm_eps")?.unwrap_or(1e-6);
+    if epsilon > 0.0 && epsilon < 1.0 {
+        return Ok(epsilon);
+    }
+    Err(keys.problem("rms_norm_eps", format!("is {epsilon}, expected a number above 0 and below 1")))
+}
