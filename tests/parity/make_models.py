@@ -45,8 +45,15 @@ MODELS = {
     "qwen3-yarn": ("Qwen3", SMALL | dict(head_dim=12, rope_scaling={
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 4.0, "beta_slow": 0.5,
         "truncate": False, "mscale": 0.7, "mscale_all_dim": 1.3})),
+    # Windows shorter than the samples.
+    "mistral-window": ("Mistral", dict(num_key_value_heads=2, head_dim=6, sliding_window=5)),
+    "mistral-tied": ("Mistral", SMALL | dict(sliding_window=None, tie_word_embeddings=True)),
+    "qwen2-windows": ("Qwen2", SMALL | dict(use_sliding_window=True, sliding_window=3, max_window_layers=1)),
+    "qwen3-windows": ("Qwen3", SMALL | dict(head_dim=8, use_sliding_window=True, sliding_window=4,
+                                            layer_types=["sliding_attention", "full_attention"])),
 }
-ADAPTERS = {"adapter": "grouped", "qwen3-adapter": "qwen3-grouped", "llama-adapter": "llama-grouped"}  # name: base
+ADAPTERS = {"adapter": "grouped", "qwen3-adapter": "qwen3-grouped", "llama-adapter": "llama-grouped",
+            "mistral-adapter": "mistral-window"}  # name: base
 
 
 def randomise(model, seed):

@@ -35,6 +35,7 @@ FAMILIES = {
     "qwen3": ("Qwen3", 0.45, dict(hidden_size=24, head_dim=8)),
     "llama": ("Llama", 0.6, dict(rope_scaling={"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                           "original_max_position_embeddings": 16})),
+    "mistral": ("Mistral", 0.6, dict(sliding_window=4)),
 }
 
 

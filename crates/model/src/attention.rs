@@ -1,7 +1,7 @@
 //! Self-attention with grouped heads, rotary positions and, in some families, normalised queries and keys.
 
 use burn::Tensor;
-use medley_ops::{causal_attention, rotate_halves};
+use medley_ops::{Scoring, causal_attention, rotate_halves};
 
 use crate::config::DecoderConfig;
 use crate::decoder::RmsNorm;
@@ -22,13 +22,20 @@ pub struct Attention {
     pub o_proj: Projection,
     /// Norms of every query head and of every key head before the rotation, `[head_dim]` each.
     pub qk_norm: Option<[RmsNorm; 2]>,
+    /// How queries score keys.
+    pub(crate) scoring: Scoring,
     pub(crate) num_attention_heads: usize,
     pub(crate) num_key_value_heads: usize,
     pub(crate) head_dim: usize,
 }
 
 impl Attention {
-    pub(crate) fn new(config: &DecoderConfig, projections: [Projection; 4], qk_norm: Option<[RmsNorm; 2]>) -> Self {
+    pub(crate) fn new(
+        config: &DecoderConfig,
+        projections: [Projection; 4],
+        qk_norm: Option<[RmsNorm; 2]>,
+        layer: usize,
+    ) -> Self {
         let [q_proj, k_proj, v_proj, o_proj] = projections;
         Self {
             q_proj,
@@ -36,6 +43,11 @@ impl Attention {
             v_proj,
             o_proj,
             qk_norm,
+            // Scores are divided by the root of the head's width.
+            scoring: Scoring {
+                scale: 1.0 / (config.head_dim as f32).sqrt(),
+                window: config.windows.get(layer).copied().flatten(),
+            },
             num_attention_heads: config.num_attention_heads,
             num_key_value_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
@@ -46,7 +58,7 @@ impl Attention {
     /// - `hidden`, output: [tokens, hidden]
     pub fn forward(&self, hidden: Tensor<2>, pack: &Pack, layer: usize) -> Tensor<2> {
         let (q, k, v) = self.queries_keys_values(hidden, pack, layer);
-        let attended = causal_attention(q, k, v, &pack.cu_seqlens, self.scale());
+        let attended = causal_attention(q, k, v, &pack.cu_seqlens, self.scoring);
         self.output(attended, pack, layer)
     }
 
@@ -74,11 +86,6 @@ impl Attention {
     pub(crate) fn output(&self, attended: Tensor<3>, pack: &Pack, layer: usize) -> Tensor<2> {
         let [tokens, heads, head_dim] = attended.dims();
         self.o_proj.forward(attended.reshape([tokens, heads * head_dim]), pack, layer, Module::OProj)
-    }
-
-    /// Scores are divided by the root of the head's width.
-    pub(crate) fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
     }
 
     pub(crate) fn slots<'a>(&'a mut self, name: &str, slots: &mut Slots<'a>) {

@@ -36,6 +36,8 @@ pub struct DecoderConfig {
     pub qk_norm: bool,
     /// Whether the projections of the feed-forward layer have a bias.
     pub mlp_bias: bool,
+    /// Sliding window of every layer: how many keys a query sees, its own and those just before it; `None`: all of them.
+    pub windows: Vec<Option<usize>>,
     /// The file's own keys, written back when the model is saved.
     pub source: Map<String, Value>,
 }

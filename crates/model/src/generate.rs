@@ -205,7 +205,7 @@ impl LayerCache {
         add_rows(&mut self.keys, rows, k);
         add_rows(&mut self.values, rows, v);
         let (keys, values) = (self.keys.clone(), self.values.clone());
-        let attended = cached_attention(q, keys, values, segments, attention.scale());
+        let attended = cached_attention(q, keys, values, segments, attention.scoring);
         layer.feed_forward(hidden + attention.output(attended, pack, layer.index), pack)
     }
 }
@@ -246,7 +246,7 @@ fn prefill_group(
             keys.extend([k.clone().slice(s![borders[0]..borders[1]]), room.clone()]);
             values.extend([v.clone().slice(s![borders[0]..borders[1]]), room.clone()]);
         }
-        let attended = causal_attention(q, k, v, &pack.cu_seqlens, attention.scale());
+        let attended = causal_attention(q, k, v, &pack.cu_seqlens, attention.scoring);
         hidden = layer.feed_forward(hidden + attention.output(attended, &pack, layer.index), &pack);
     }
     let mut last: Vec<i32> = pack.cu_seqlens[1..=prompts.len()].iter().map(|&end| end as i32 - 1).collect();

@@ -164,7 +164,7 @@ mod tests {
         let pack = Pack::new(&model.config, &[40], &device, DType::F32);
         let normed = model.layers[0].input_layernorm.forward(model.embed(&ids));
         let (q, k, _) = model.layers[0].self_attn.queries_keys_values(normed, &pack, 0);
-        let scores = q.swap_dims(0, 1).matmul(k.swap_dims(0, 1).transpose()) * model.layers[0].self_attn.scale();
+        let scores = q.swap_dims(0, 1).matmul(k.swap_dims(0, 1).transpose()) * model.layers[0].self_attn.scoring.scale;
         let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
         for head in 0..4 {
             for token in 10..40 {

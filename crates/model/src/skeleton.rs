@@ -64,7 +64,7 @@ impl Skeleton<'_> {
         DecoderLayer {
             index,
             input_layernorm: self.norm(hidden),
-            self_attn: Attention::new(self.config, attention.map(|module| self.projection(module)), qk_norm),
+            self_attn: Attention::new(self.config, attention.map(|module| self.projection(module)), qk_norm, index),
             post_attention_layernorm: self.norm(hidden),
             mlp: Mlp {
                 gate_proj: self.projection(Module::GateProj),

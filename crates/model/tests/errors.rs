@@ -18,12 +18,6 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-fn windowed(config: &mut serde_json::Map<String, Value>) {
-    config.insert("use_sliding_window".into(), json!(true));
-    config.insert("max_window_layers".into(), json!(1));
-    config.remove("layer_types");
-}
-
 fn copy(name: &str, to: &Path) {
     for file in fs::read_dir(fixture(name)).expect("the fixture is there").flatten() {
         fs::copy(file.path(), to.join(file.file_name())).expect("it is copied");
@@ -78,10 +72,16 @@ fn a_tied_model_accepts_its_own_copy_of_the_head_only() {
 #[test]
 fn unsupported_settings_are_refused_by_key() {
     let cases = [
-        ("model_type", json!("gpt2"), "expected one of: \"qwen2\", \"qwen3\", \"llama\""),
+        ("model_type", json!("gpt2"), "expected one of: \"qwen2\", \"qwen3\", \"llama\", \"mistral\""),
         ("hidden_act", json!("gelu"), "only \"silu\""),
         ("rope_parameters", json!({"rope_type": "longrope", "rope_theta": 1e6}), "\"longrope\""),
-        ("layer_types", json!(["full_attention", "sliding_attention"]), "\"sliding_attention\""),
+        (
+            "layer_types",
+            json!(["full_attention", "sliding_attention"]),
+            "\"sliding_attention\" without a sliding_window",
+        ),
+        ("layer_types", json!(["full_attention", "chunked_attention"]), "\"chunked_attention\""),
+        ("layer_types", json!(["full_attention"]), "names 1 layers"),
         ("num_key_value_heads", json!(3), "expected a divisor"),
         ("hidden_size", json!("big"), "\"big\""),
         ("vocab_size", json!(null), "is missing"),
@@ -97,14 +97,6 @@ fn unsupported_settings_are_refused_by_key() {
         let error = error(place.path());
         assert!(error.contains("config.json") && error.contains(key) && error.contains(told), "{key}: {error}");
     }
-    let place = tempfile::tempdir().expect("a temporary directory");
-    copy("untied", place.path());
-    edit(&place.path().join("config.json"), |config| {
-        config["use_sliding_window"] = json!(true);
-        config["sliding_window"] = json!(16);
-        config["max_window_layers"] = json!(1);
-    });
-    assert!(error(place.path()).contains("use_sliding_window"));
 }
 
 #[test]
@@ -121,16 +113,6 @@ fn a_missing_key_means_what_transformers_takes_for_it() {
     let told = with(|config| drop(config.remove("num_key_value_heads"))).expect_err("32 heads");
     assert!(told.contains("`num_key_value_heads` is missing and 32 by default"), "{told}");
     with(|config| drop(config.insert("num_key_value_heads".into(), json!(null)))).expect("null is absent");
-    let told = with(|config| {
-        windowed(config);
-        config.remove("sliding_window");
-    });
-    assert!(told.expect_err("a window of 4,096").contains("use_sliding_window"));
-    with(|config| {
-        windowed(config);
-        config.insert("sliding_window".into(), json!(null));
-    })
-    .expect("no window");
     with(|config| drop(config.insert("quantization_config".into(), json!(null)))).expect("null is absent");
     let told =
         with(|config| drop(config.insert("quantization_config".into(), json!({"bits": 4})))).expect_err("quantised");
@@ -157,6 +139,49 @@ fn defaults_are_those_of_the_family() {
     assert!(refused.contains("32 by default"), "{refused}");
     let biased = changed("llama-untied", |map| drop(map.insert("attention_bias".into(), json!(true))));
     assert_eq!(biased.expect("supported").attention_bias, AttentionBias { qkv: true, output: true });
+}
+
+#[test]
+fn sliding_windows_are_those_of_the_family() {
+    let windows = |name, change: fn(&mut serde_json::Map<String, Value>)| {
+        changed(name, |map| {
+            map.remove("layer_types");
+            change(map);
+        })
+        .map(|config| config.windows)
+    };
+    let unused = windows("untied", |map| drop(map.insert("sliding_window".into(), json!(9)))).expect("supported");
+    assert_eq!(unused, [None, None], "off unless use_sliding_window");
+    let used = |map: &mut serde_json::Map<String, Value>| drop(map.insert("use_sliding_window".into(), json!(true)));
+    let first = |map: &mut serde_json::Map<String, Value>| drop(map.insert("max_window_layers".into(), json!(1)));
+    let from = |change: fn(&mut serde_json::Map<String, Value>)| {
+        changed("untied", |map| {
+            map.remove("layer_types");
+            used(map);
+            change(map);
+        })
+        .expect("supported")
+        .windows
+    };
+    assert_eq!(from(|map| drop(map.insert("sliding_window".into(), json!(9)))), [None, None], "from layer 28 on");
+    let missing = changed("untied", |map| {
+        map.remove("layer_types");
+        map.remove("sliding_window");
+        used(map);
+        first(map);
+    });
+    assert_eq!(missing.expect("supported").windows, [None, Some(4096)], "4,096 by default");
+    assert_eq!(from(|map| drop(map.insert("max_window_layers".into(), json!(0)))), [None, None], "null is no window");
+    let mistral = |change| windows("mistral-window", change);
+    assert_eq!(mistral(|map| drop(map.remove("sliding_window"))), Ok(vec![Some(4096); 2]));
+    assert_eq!(mistral(|map| drop(map.insert("sliding_window".into(), json!(null)))), Ok(vec![None; 2]));
+    assert_eq!(mistral(|map| drop(map.insert("sliding_window".into(), json!(7)))), Ok(vec![Some(7); 2]));
+    let refused = mistral(|map| drop(map.insert("sliding_window".into(), json!(0)))).expect_err("an empty window");
+    assert!(refused.contains("`sliding_window` is 0"), "{refused}");
+    let mixed = mistral(|map| drop(map.insert("layer_types".into(), json!(["sliding_attention", "full_attention"]))));
+    assert!(mixed.expect_err("transformers ignores it").contains("`layer_types` has no sliding window in layer 1"));
+    let heads = changed("mistral-window", |map| drop(map.remove("num_key_value_heads"))).expect_err("8 heads");
+    assert!(heads.contains("`num_key_value_heads` is missing and 8 by default"), "{heads}");
 }
 
 #[test]

@@ -41,11 +41,14 @@ fn rotation(config: &DecoderConfig) -> &'static str {
 /// Options of the family that a random model has.
 fn options(config: &DecoderConfig) -> Vec<&'static str> {
     let bias = config.attention_bias;
+    let windowed = config.windows.iter().flatten().count();
     let options = [
         (config.qk_norm, "norms of q and k"),
         (bias.qkv && !bias.output, "biases on q, k, v"),
         (bias.qkv && bias.output, "biases on q, k, v, o"),
         (config.mlp_bias, "biases in the feed-forward layer"),
+        (windowed == config.num_hidden_layers, "sliding window"),
+        (0 < windowed && windowed < config.num_hidden_layers, "sliding window in some layers"),
     ];
     options.into_iter().filter_map(|(present, name)| present.then_some(name)).collect()
 }

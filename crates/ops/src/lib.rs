@@ -10,7 +10,7 @@
 //! | operation | what it computes |
 //! |---|---|
 //! | [`linear_cross_entropy`] | loss and gradients of a language-model head, never the whole logits |
-//! | [`causal_attention`], [`cached_attention`] | exact attention over packed samples, grouped heads |
+//! | [`causal_attention`], [`cached_attention`] | exact attention over packed samples, grouped heads, sliding windows |
 //! | [`linear`] | `x W^T + b` with the weight as a checkpoint stores it |
 //! | [`adapted_linear`] | a frozen linear layer with a low-rank adapter |
 //! | [`rms_norm`], [`rotate_halves`], [`swiglu`] | the other parts of a decoder layer |
@@ -38,7 +38,7 @@ mod simd;
 mod swiglu;
 
 pub use adapter::{LowRank, adapted_linear};
-pub use attention::{Segment, cached_attention, causal_attention, most_attention_scores};
+pub use attention::{Scoring, Segment, cached_attention, causal_attention, most_attention_scores};
 pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy, linear_cross_entropy_bytes};
 pub use dropout::keyed_dropout;
 pub use flex::is_flex;

@@ -4,8 +4,18 @@
 use burn::Tensor;
 use burn::tensor::{Bool, Int, TensorData, activation};
 
+use crate::attention::Scoring;
+
 /// Twin of [`crate::causal_attention`]: one full score matrix per sample.
-pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, cu_seqlens: &[usize], scale: f32) -> Tensor<3> {
+pub fn causal_attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    cu_seqlens: &[usize],
+    scoring: impl Into<Scoring>,
+) -> Tensor<3> {
+    let Scoring { scale, window } = scoring.into();
+    let window = window.unwrap_or(usize::MAX);
     let [_, heads, _] = q.dims();
     let [_, key_value_heads, _] = k.dims();
     let group = heads / key_value_heads;
@@ -17,7 +27,8 @@ pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, cu_seqlens: &[
     let samples = cu_seqlens.windows(2).map(|borders| {
         let part = |tensor: &Tensor<3>| tensor.clone().narrow(0, borders[0], borders[1] - borders[0]).swap_dims(0, 1);
         let length = borders[1] - borders[0];
-        let hidden: Vec<bool> = (0..length * length).map(|at| at % length > at / length).collect();
+        let unseen = |query: usize, key: usize| key > query || query - key >= window;
+        let hidden: Vec<bool> = (0..length * length).map(|at| unseen(at / length, at % length)).collect();
         let hidden =
             Tensor::<2, Bool>::from_data(TensorData::new(hidden, [length, length]), &q.device().without_autodiff());
         let scores = part(&q).matmul(part(&k).transpose()) * scale;

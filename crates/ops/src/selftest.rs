@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, TensorData};
 
 use crate::bf16::{self, Epilogue, Packed, Side, Source, Unit};
 use crate::{
-    Gradients, IGNORED_LABEL, LowRank, Rotation, Segment, adapted_linear, cached_attention, causal_attention,
+    Gradients, IGNORED_LABEL, LowRank, Rotation, Scoring, Segment, adapted_linear, cached_attention, causal_attention,
     embedding_gradient, inject_gradient, keyed_dropout, linear, linear_cross_entropy, reference, rms_norm,
     rotate_halves, squared_norm, swiglu,
 };
@@ -334,13 +334,16 @@ impl Bench<'_> {
         let borders = self.sizes.borders();
         let scale = 1.0 / (self.sizes.heads[2] as f32).sqrt();
         let longest = self.sizes.lengths.iter().copied().max().unwrap_or(1);
-        self.differentiate(
-            "causal_attention",
-            longest.max(self.sizes.heads[2]),
-            self.queries_keys_values(),
-            |[q, k, v]| causal_attention(q, k, v, &borders, scale),
-            |[q, k, v]| reference::causal_attention(q, k, v, &borders, scale),
-        );
+        for (name, window) in [("causal_attention", None), ("windowed_attention", Some(longest / 3 + 1))] {
+            let scoring = Scoring { scale, window };
+            self.differentiate(
+                name,
+                longest.max(self.sizes.heads[2]),
+                self.queries_keys_values(),
+                |[q, k, v]| causal_attention(q, k, v, &borders, scoring),
+                |[q, k, v]| reference::causal_attention(q, k, v, &borders, scoring),
+            );
+        }
     }
 
     /// The last token of every sample, as generation asks for it.
@@ -437,7 +440,7 @@ mod tests {
         let failed: Vec<&Check> = checks.iter().filter(|check| !check.passed()).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         let operations: std::collections::BTreeSet<&str> = checks.iter().map(|check| check.operation).collect();
-        assert_eq!(operations.len(), 11, "{operations:?}");
+        assert_eq!(operations.len(), 12, "{operations:?}");
         let sizes = &Sizes::small()[0];
         let mut wrong = Vec::new();
         let mut seen = |check| wrong.push(check);

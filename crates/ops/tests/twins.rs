@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use medley_ops::{
-    Gradients, IGNORED_LABEL, INSTRUCTION_SET_VARIABLE, InstructionSet, LowRank, Rotation, Segment, adapted_linear,
-    cached_attention, causal_attention, embedding_gradient, inject_gradient, keyed_dropout, linear,
+    Gradients, IGNORED_LABEL, INSTRUCTION_SET_VARIABLE, InstructionSet, LowRank, Rotation, Scoring, Segment,
+    adapted_linear, cached_attention, causal_attention, embedding_gradient, inject_gradient, keyed_dropout, linear,
     linear_cross_entropy, reference, rms_norm, rotate_halves, squared_norm, swiglu,
 };
 
@@ -121,18 +121,39 @@ fn a_long_sample() {
 }
 
 #[test]
+fn attention_in_a_sliding_window() {
+    let device = Device::flex();
+    // Windows of two keys, inside and across tiles of 128 rows, and longer than every sample.
+    for window in [2, 5, 127, 128, 130, 256, 1000] {
+        let borders: Arc<[usize]> = vec![0, 1, 64, 129, 134, 534].into();
+        let inputs = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([534, heads, 6], seed, &device));
+        let scoring = Scoring { scale: 0.4, window: Some(window) };
+        let expected = run(&inputs, |[q, k, v]| reference::causal_attention(q, k, v, &borders, scoring));
+        let actual = run(&inputs, |[q, k, v]| causal_attention(q, k, v, &borders, scoring));
+        compare(&format!("a window of {window}"), &actual, &expected);
+        if window == 1000 {
+            assert_eq!(actual, run(&inputs, |[q, k, v]| causal_attention(q, k, v, &borders, 0.4)), "bit for bit");
+        }
+    }
+}
+
+#[test]
 fn attention_to_a_cache() {
     let device = Device::flex();
     let [q, k, v] = [1, 2, 3].map(|seed| random([20, 2, 4], seed, &device));
-    let whole = reference::causal_attention(q.clone(), k.clone(), v.clone(), &[0, 8, 20], 0.5);
     let segments: Arc<[Segment]> = vec![
         Segment { query_start: 0, query_count: 1, key_start: 0, key_count: 8 },
         Segment { query_start: 1, query_count: 3, key_start: 8, key_count: 12 },
     ]
     .into();
-    let last = Tensor::cat(vec![q.clone().narrow(0, 7, 1), q.narrow(0, 17, 3)], 0);
-    let expected = Tensor::cat(vec![whole.clone().narrow(0, 7, 1), whole.narrow(0, 17, 3)], 0);
-    close("cached", &elements(cached_attention(last, k, v, &segments, 0.5)), &elements(expected), 1e-5);
+    for window in [None, Some(1), Some(3), Some(9)] {
+        let scoring = Scoring { scale: 0.5, window };
+        let whole = reference::causal_attention(q.clone(), k.clone(), v.clone(), &[0, 8, 20], scoring);
+        let last = Tensor::cat(vec![q.clone().narrow(0, 7, 1), q.clone().narrow(0, 17, 3)], 0);
+        let expected = Tensor::cat(vec![whole.clone().narrow(0, 7, 1), whole.narrow(0, 17, 3)], 0);
+        let actual = cached_attention(last, k.clone(), v.clone(), &segments, scoring);
+        close(&format!("cached, window {window:?}"), &elements(actual), &elements(expected), 1e-5);
+    }
 }
 
 #[test]
@@ -280,7 +301,10 @@ fn on_a_wgpu_adapter() {
     let borders: Arc<[usize]> = vec![0, 3, 16].into();
     let attend = |device: &Device| {
         let inputs = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([16, heads, 8], seed, device));
-        run(&inputs, |[q, k, v]| causal_attention(q, k, v, &borders, 0.4))
+        let windowed = Scoring { scale: 0.4, window: Some(5) };
+        let mut results = run(&inputs, |[q, k, v]| causal_attention(q, k, v, &borders, 0.4));
+        results.extend(run(&inputs, |[q, k, v]| causal_attention(q, k, v, &borders, windowed)));
+        results
     };
     compare("attention", &attend(&device), &attend(&cpu));
     let head = |device: &Device| {

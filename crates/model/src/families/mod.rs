@@ -4,6 +4,7 @@
 //! decoder's own in every family here.
 
 mod llama;
+mod mistral;
 mod qwen2;
 mod qwen3;
 mod rope;
@@ -24,7 +25,7 @@ struct Entry {
     config: fn(&Keys<'_>) -> Result<DecoderConfig>,
 }
 
-const ENTRIES: [Entry; 3] = [qwen2::ENTRY, qwen3::ENTRY, llama::ENTRY];
+const ENTRIES: [Entry; 4] = [qwen2::ENTRY, qwen3::ENTRY, llama::ENTRY, mistral::ENTRY];
 
 /// Every supported family.
 pub const FAMILIES: [Family; ENTRIES.len()] = {

@@ -15,7 +15,10 @@ pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 const DEFAULTS: Defaults = Defaults { key_value_heads: Some(32), head_dim: None, max_position_embeddings: 32_768 };
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
-    shared::refuse_windows(keys)?;
     let attention_bias = AttentionBias { qkv: true, output: false };
-    Ok(DecoderConfig { attention_bias, ..shared::config(keys, FAMILY, &DEFAULTS)? })
+    Ok(DecoderConfig {
+        attention_bias,
+        windows: shared::qwen_windows(keys)?,
+        ..shared::config(keys, FAMILY, &DEFAULTS)?
+    })
 }

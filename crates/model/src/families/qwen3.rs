@@ -14,7 +14,10 @@ pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 const DEFAULTS: Defaults = Defaults { key_value_heads: Some(32), head_dim: Some(128), max_position_embeddings: 32_768 };
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
-    shared::refuse_windows(keys)?;
-    let attention_bias = shared::attention_bias(keys)?;
-    Ok(DecoderConfig { attention_bias, qk_norm: true, ..shared::config(keys, FAMILY, &DEFAULTS)? })
+    Ok(DecoderConfig {
+        attention_bias: shared::attention_bias(keys)?,
+        qk_norm: true,
+        windows: shared::qwen_windows(keys)?,
+        ..shared::config(keys, FAMILY, &DEFAULTS)?
+    })
 }

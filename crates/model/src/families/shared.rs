@@ -20,7 +20,7 @@ pub(super) struct Defaults {
     pub(super) max_position_embeddings: usize,
 }
 
-/// A decoder with RMSNorm before each half of a layer, RoPE, SwiGLU and no biases.
+/// A decoder with RMSNorm before each half of a layer, RoPE, SwiGLU, no biases and no windows.
 pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Result<DecoderConfig> {
     refuse_unsupported(keys)?;
     let hidden_size = keys.size("hidden_size", MOST_FEATURES)?;
@@ -31,12 +31,13 @@ pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Re
     if max_position_embeddings == 0 {
         return Err(keys.problem("max_position_embeddings", "is 0, expected a positive number"));
     }
+    let num_hidden_layers = keys.size("num_hidden_layers", MOST_LAYERS)?;
     Ok(DecoderConfig {
         family,
         vocab_size: keys.size("vocab_size", MOST_TOKENS)?,
         hidden_size,
         intermediate_size: keys.size("intermediate_size", MOST_FEATURES)?,
-        num_hidden_layers: keys.size("num_hidden_layers", MOST_LAYERS)?,
+        num_hidden_layers,
         num_attention_heads,
         num_key_value_heads,
         head_dim,
@@ -47,6 +48,7 @@ pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Re
         attention_bias: AttentionBias { qkv: false, output: false },
         qk_norm: false,
         mlp_bias: false,
+        windows: vec![None; num_hidden_layers],
         source: keys.map.clone(),
     })
 }
@@ -106,26 +108,51 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses sliding windows of the Qwen families (`use_sliding_window`, `max_window_layers`, `layer_types`).
-pub(super) fn refuse_windows(keys: &Keys<'_>) -> Result<()> {
-    const DEFAULT_WINDOW: usize = 4096;
-    let layers: usize = keys.positive("num_hidden_layers")?;
-    let window: Option<usize> = match keys.map.contains_key("sliding_window") {
-        true => keys.optional("sliding_window")?,
-        false => Some(DEFAULT_WINDOW),
+/// Windows by `layer_types`, or those of `missing` where the key is missing; all windows have the same width.
+pub(super) fn windows(
+    keys: &Keys<'_>,
+    width: Option<usize>,
+    missing: impl Fn(usize) -> bool,
+) -> Result<Vec<Option<usize>>> {
+    let layers = keys.size("num_hidden_layers", MOST_LAYERS)?;
+    if width == Some(0) {
+        return Err(keys.problem("sliding_window", "is 0, expected a positive number or null"));
+    }
+    let Some(types) = keys.optional::<Vec<String>>("layer_types")? else {
+        return Ok((0..layers).map(|layer| width.filter(|_| missing(layer))).collect());
     };
-    let first_windowed = keys.optional("max_window_layers")?.unwrap_or(28);
-    if keys.optional("use_sliding_window")?.unwrap_or(false) && window.is_some() && first_windowed < layers {
-        let problem = format!(
-            "is true with max_window_layers = {first_windowed} of {layers} layers: sliding windows are not supported"
-        );
-        return Err(keys.problem("use_sliding_window", problem));
+    if types.len() != layers {
+        let problem = format!("names {} layers, but num_hidden_layers is {layers}", types.len());
+        return Err(keys.problem("layer_types", problem));
     }
-    let types: Option<Vec<String>> = keys.optional("layer_types")?;
-    if let Some(other) = types.unwrap_or_default().iter().find(|name| *name != "full_attention") {
-        return Err(keys.problem("layer_types", format!("names \"{other}\", only \"full_attention\" is supported")));
+    let window = |kind: &String| match (kind.as_str(), width) {
+        ("full_attention", _) => Ok(None),
+        ("sliding_attention", Some(width)) => Ok(Some(width)),
+        ("sliding_attention", None) => {
+            Err(keys.problem("layer_types", "names \"sliding_attention\" without a sliding_window in use"))
+        }
+        _ => {
+            let problem = format!("names \"{kind}\", only \"full_attention\" and \"sliding_attention\" are supported");
+            Err(keys.problem("layer_types", problem))
+        }
+    };
+    types.iter().map(window).collect()
+}
+
+/// `sliding_window`: 4,096 where the key is missing; null means none.
+pub(super) fn sliding_window(keys: &Keys<'_>) -> Result<Option<usize>> {
+    match keys.map.contains_key("sliding_window") {
+        true => keys.optional("sliding_window"),
+        false => Ok(Some(4096)),
     }
-    Ok(())
+}
+
+/// Windows of the Qwen families: off unless `use_sliding_window`, then in the layers from `max_window_layers` on.
+pub(super) fn qwen_windows(keys: &Keys<'_>) -> Result<Vec<Option<usize>>> {
+    let used = keys.optional("use_sliding_window")?.unwrap_or(false);
+    let width = sliding_window(keys)?.filter(|_| used);
+    let first = keys.optional("max_window_layers")?.unwrap_or(28);
+    windows(keys, width, |layer| layer >= first)
 }
 
 /// Whether all four projections of the attention have a bias (`attention_bias`).

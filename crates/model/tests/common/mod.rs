@@ -12,7 +12,7 @@ use medley_ops::{Gradients, IGNORED_LABEL, embedding_gradient, linear_cross_entr
 use safetensors::SafeTensors;
 
 /// Models of the fixtures.
-pub const MODELS: [&str; 15] = [
+pub const MODELS: [&str; 19] = [
     "tied",
     "untied",
     "grouped",
@@ -28,11 +28,19 @@ pub const MODELS: [&str; 15] = [
     "llama-dynamic",
     "llama-llama3",
     "llama-yarn",
+    "mistral-window",
+    "mistral-tied",
+    "qwen2-windows",
+    "qwen3-windows",
 ];
 
 /// Adapters of PEFT with their base models.
-pub const ADAPTERS: [(&str, &str); 3] =
-    [("adapter", "grouped"), ("qwen3-adapter", "qwen3-grouped"), ("llama-adapter", "llama-grouped")];
+pub const ADAPTERS: [(&str, &str); 4] = [
+    ("adapter", "grouped"),
+    ("qwen3-adapter", "qwen3-grouped"),
+    ("llama-adapter", "llama-grouped"),
+    ("mistral-adapter", "mistral-window"),
+];
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures").join(name)

@@ -19,11 +19,11 @@ fn gather<B: Backend>(tensor: &FloatTensor<B>, rows: &[usize]) -> FloatTensor<B>
         let (start, end) = (first as isize, (first + count) as isize);
         return B::float_slice(tensor.clone(), &[Slice::new(start, Some(end), 1), Slice::full(), Slice::full()]);
     }
+    let rows = rows.iter().map(|&row| row as i32).collect();
     B::float_select(tensor.clone(), 0, integers::<B>(tensor, rows, Shape::new([count])))
 }
 
-fn integers<B: Backend>(like: &FloatTensor<B>, values: &[usize], shape: Shape) -> IntTensor<B> {
-    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+fn integers<B: Backend>(like: &FloatTensor<B>, values: Vec<i32>, shape: Shape) -> IntTensor<B> {
     B::int_from_data(TensorData::new(values, shape), &like.device())
 }
 
@@ -77,18 +77,26 @@ impl Layout<'_> {
         B::float_reshape(B::float_swap_dims(tensor, 1, 2), Shape::new([self.samples() * rows, heads, dim]))
     }
 
-    /// True where a query must not see a key. Padding stands behind a sample's own keys, so causality hides it from every
-    /// query that counts.
+    /// True where a query must not see a key: those after its own, and those before its window. Padding stands behind a
+    /// sample's own keys, so causality hides it from every query that counts.
     fn unseen<B: Backend>(&self, like: &FloatTensor<B>) -> BoolTensor<B> {
         let (group, heads) = (self.problem.group(), self.problem.key_value_heads);
         let (queries, keys, device) = (self.bucket.queries, self.bucket.keys, like.device());
         let shape = Shape::new([self.samples(), heads, group, queries, keys]);
-        let ends = self.bucket.before().into_iter().flat_map(|before| (before..before + queries).collect::<Vec<_>>());
-        let ends = integers::<B>(like, &ends.collect::<Vec<_>>(), Shape::new([self.samples(), 1, 1, queries, 1]));
+        let own: Vec<usize> = self.bucket.before().iter().flat_map(|&before| before..before + queries).collect();
+        let by_query = |value: fn(usize, usize) -> usize| {
+            let values = own.iter().map(|&key| value(key, self.problem.window) as i32).collect();
+            let values = integers::<B>(like, values, Shape::new([self.samples(), 1, 1, queries, 1]));
+            B::int_expand(values, shape.clone())
+        };
         let key = B::int_arange(0..keys as i64, &device, IntDType::I32);
         let key = B::int_expand(B::int_reshape(key, Shape::new([1, 1, 1, 1, keys])), shape.clone());
         let bool_dtype: BoolDType = burn::backend::get_device_settings::<B>(&device).bool_dtype;
-        let unseen = B::int_greater(key, B::int_expand(ends, shape), bool_dtype);
+        let mut unseen = B::int_greater(key.clone(), by_query(|own, _| own), bool_dtype);
+        if own.iter().any(|&key| self.problem.first_key(key) > 0) {
+            let first = by_query(|own, window| (own + 1).saturating_sub(window));
+            unseen = B::bool_or(unseen, B::int_lower(key, first, bool_dtype));
+        }
         B::bool_reshape(unseen, Shape::new([self.samples() * heads, group * queries, keys]))
     }
 
@@ -120,16 +128,17 @@ fn origins(bucket: &Bucket) -> impl Iterator<Item = Option<usize>> + use<> {
     bucket.query_rows().into_iter().zip(bucket.valid()).map(|(row, valid)| valid.then_some(row))
 }
 
-/// A segment cut into tiles of query rows, each with the keys that its last row sees.
-fn tiles(segment: Segment) -> impl DoubleEndedIterator<Item = Segment> {
+/// A segment cut into tiles of query rows, each with the keys that any of its rows sees.
+fn tiles(segment: Segment, problem: &Problem) -> impl DoubleEndedIterator<Item = Segment> {
     let Segment { query_start, query_count, key_start, key_count } = segment;
     (0..query_count.div_ceil(LONGEST)).map(move |tile| {
         let (first, last) = (tile * LONGEST, query_count.min((tile + 1) * LONGEST));
+        let skipped = problem.first_key(key_count - query_count + first);
         Segment {
             query_start: query_start + first,
             query_count: last - first,
-            key_start,
-            key_count: key_count - query_count + last,
+            key_start: key_start + skipped,
+            key_count: key_count - query_count + last - skipped,
         }
     })
 }
@@ -141,7 +150,7 @@ pub(super) fn forward<B: Backend>(
     v: FloatTensor<B>,
     problem: &Problem,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let buckets = buckets(problem.segments.iter().copied().flat_map(tiles), problem.heads);
+    let buckets = buckets(problem.segments.iter().copied().flat_map(|segment| tiles(segment, problem)), problem.heads);
     let (mut outputs, mut logs) = (Vec::new(), Vec::new());
     for bucket in &buckets {
         let layout = Layout { bucket, problem };
@@ -228,17 +237,18 @@ impl<B: Backend> Upstream<B> {
     /// Gradients of a long sample's rows, tile by tile.
     fn long(&self, segment: Segment, problem: &Problem) -> [FloatTensor<B>; 3] {
         let (mut d_q, mut d_k, mut d_v) = (Vec::new(), None, None);
-        // From the last tile backwards: the first gradient of the keys then has the sample's full length.
-        for tile in tiles(segment).rev() {
+        // From the last tile backwards: the first gradient of the keys then reaches to the sample's end.
+        for tile in tiles(segment, problem).rev() {
             let bucket = Bucket::alone(tile);
             let [tile_q, tile_k, tile_v] = self.bucket(&Layout { bucket: &bucket, problem });
             d_q.push(first_rows::<B>(tile_q, tile.query_count));
-            d_k = Some(add_prefix::<B>(d_k, tile_k));
-            d_v = Some(add_prefix::<B>(d_v, tile_v));
+            let rows = [tile.key_start - segment.key_start, tile.key_count];
+            d_k = Some(add_rows::<B>(d_k, first_rows::<B>(tile_k, tile.key_count), rows));
+            d_v = Some(add_rows::<B>(d_v, first_rows::<B>(tile_v, tile.key_count), rows));
         }
         d_q.reverse();
-        let own = |gradient: Option<_>| first_rows::<B>(gradient.expect("a segment has a tile"), segment.key_count);
-        [B::float_cat(d_q, 0), own(d_k), own(d_v)]
+        let [d_k, d_v] = [d_k, d_v].map(|gradient| gradient.expect("a segment has a tile"));
+        [B::float_cat(d_q, 0), d_k, d_v]
     }
 }
 
@@ -250,11 +260,23 @@ fn first_rows<B: Backend>(tensor: FloatTensor<B>, count: usize) -> FloatTensor<B
     B::float_slice(tensor, &[Slice::new(0, Some(count as isize), 1), Slice::full(), Slice::full()])
 }
 
-/// Adds `part` [rows, heads, dim] to the first rows of `total`.
-fn add_prefix<B: Backend>(total: Option<FloatTensor<B>>, part: FloatTensor<B>) -> FloatTensor<B> {
-    let Some(total) = total else { return part };
-    let count = part.shape()[0] as isize;
-    let prefix = [Slice::new(0, Some(count), 1), Slice::full(), Slice::full()];
-    let sum = B::float_add(B::float_slice(total.clone(), &prefix), part);
-    B::float_slice_assign(total, &prefix, sum)
+/// Adds `part` [count, heads, dim] to the rows of `total` from `first` on, or puts zeros before it where there is none.
+fn add_rows<B: Backend>(
+    total: Option<FloatTensor<B>>,
+    part: FloatTensor<B>,
+    [first, count]: [usize; 2],
+) -> FloatTensor<B> {
+    match total {
+        None if first == 0 => part,
+        None => {
+            let shape = part.shape();
+            let zeros = Shape::new([first, shape[1], shape[2]]);
+            B::float_cat(vec![B::float_zeros(zeros, &part.device(), part.dtype().into()), part], 0)
+        }
+        Some(total) => {
+            let rows = [Slice::new(first as isize, Some((first + count) as isize), 1), Slice::full(), Slice::full()];
+            let sum = B::float_add(B::float_slice(total.clone(), &rows), part);
+            B::float_slice_assign(total, &rows, sum)
+        }
+    }
 }

@@ -16,7 +16,23 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 
-/// Scaled dot-product attention in which every token attends to itself and to what stands before it in its own sample.
+/// How a query scores the keys up to its own; a plain number is the scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scoring {
+    /// Factor of the products.
+    pub scale: f32,
+    /// Sliding window: how many keys a query sees, its own and those just before it; `None`: all of them.
+    pub window: Option<usize>,
+}
+
+impl From<f32> for Scoring {
+    fn from(scale: f32) -> Self {
+        Self { scale, window: None }
+    }
+}
+
+/// Scaled dot-product attention in which every token attends to itself and to those before it in its own sample, as far as a
+/// sliding window reaches.
 ///
 /// With an autodiff graph the backward pass keeps q, k, v, the output and one log-sum-exp per token and head, and
 /// computes the probabilities again.
@@ -28,8 +44,16 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 /// - output: [tokens, heads, head_dim]
 ///
 /// # Panics
-/// When the shapes do not fit together.
-pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, cu_seqlens: &Arc<[usize]>, scale: f32) -> Tensor<3> {
+/// When the shapes do not fit together, or a window is empty.
+pub fn causal_attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    cu_seqlens: &Arc<[usize]>,
+    scoring: impl Into<Scoring>,
+) -> Tensor<3> {
+    let scoring = scoring.into();
+    assert_ne!(scoring.window, Some(0), "a query sees at least its own key");
     let [tokens, heads, head_dim] = q.dims();
     let [_, key_value_heads, _] = k.dims();
     assert_eq!(k.dims(), [tokens, key_value_heads, head_dim], "keys do not fit the queries");
@@ -49,7 +73,7 @@ pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, cu_seqlens: &A
         k.into_dispatch(),
         v.into_dispatch(),
         segments,
-        scale,
+        scoring,
     ))
 }
 
@@ -73,12 +97,20 @@ pub struct Segment {
 /// - `k`, `v`: [rows, key_value_heads, head_dim]; rows outside the segments are not read
 ///
 /// # Panics
-/// When a segment has no query, or more queries than keys.
-pub fn cached_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, segments: &Arc<[Segment]>, scale: f32) -> Tensor<3> {
+/// When a segment has no query, or more queries than keys, or a window is empty.
+pub fn cached_attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    segments: &Arc<[Segment]>,
+    scoring: impl Into<Scoring>,
+) -> Tensor<3> {
+    let scoring = scoring.into();
+    assert_ne!(scoring.window, Some(0), "a query sees at least its own key");
     let sound = |segment: &Segment| segment.query_count > 0 && segment.query_count <= segment.key_count;
     assert!(segments.iter().all(sound), "a segment has from one query to as many as it has keys");
     let [q, k, v] = [q, k, v].map(|tensor| tensor.without_autodiff().into_dispatch());
-    Tensor::from_dispatch(<Dispatch as AttentionBackend>::causal_attention(q, k, v, segments.clone(), scale))
+    Tensor::from_dispatch(<Dispatch as AttentionBackend>::causal_attention(q, k, v, segments.clone(), scoring))
 }
 
 /// Sizes of one call.
@@ -86,6 +118,8 @@ pub fn cached_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, segments: &Arc
 pub(crate) struct Problem {
     pub segments: Arc<[Segment]>,
     pub scale: f32,
+    /// Keys that a query sees; `usize::MAX` without a window.
+    pub window: usize,
     /// Rows of q, and of k and v.
     pub queries: usize,
     pub keys: usize,
@@ -95,15 +129,30 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>, segments: Arc<[Segment]>, scale: f32) -> Self {
+    fn new<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>, segments: Arc<[Segment]>, scoring: Scoring) -> Self {
         use burn::backend::TensorMetadata;
         let (q, k) = (q.shape(), k.shape());
-        Self { segments, scale, queries: q[0], keys: k[0], heads: q[1], key_value_heads: k[1], head_dim: q[2] }
+        let Scoring { scale, window } = scoring;
+        Self {
+            segments,
+            scale,
+            window: window.unwrap_or(usize::MAX),
+            queries: q[0],
+            keys: k[0],
+            heads: q[1],
+            key_value_heads: k[1],
+            head_dim: q[2],
+        }
     }
 
     /// Query heads that share one key-value head.
     fn group(&self) -> usize {
         self.heads / self.key_value_heads
+    }
+
+    /// The first key that a query sees, from the first of its sample; `key` is its own.
+    fn first_key(&self, key: usize) -> usize {
+        (key + 1).saturating_sub(self.window)
     }
 }
 
@@ -171,7 +220,7 @@ pub trait AttentionBackend: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         segments: Arc<[Segment]>,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self>;
 }
 
@@ -181,9 +230,9 @@ impl AttentionBackend for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         segments: Arc<[Segment]>,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        let problem = Problem::new::<Self>(&q, &k, segments, scale);
+        let problem = Problem::new::<Self>(&q, &k, segments, scoring);
         Self::forward(q, k, v, &problem).0
     }
 }
@@ -195,9 +244,9 @@ impl AttentionBackend for Cube {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         segments: Arc<[Segment]>,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        let problem = Problem::new::<Self>(&q, &k, segments, scale);
+        let problem = Problem::new::<Self>(&q, &k, segments, scoring);
         Self::forward(q, k, v, &problem).0
     }
 }
@@ -226,11 +275,11 @@ impl<B: AttentionKernels, C: CheckpointStrategy> AttentionBackend for Autodiff<B
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         segments: Arc<[Segment]>,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
         let prepared = AttentionBackward.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful();
         let (q, k, v) = (q.primitive().clone(), k.primitive().clone(), v.primitive().clone());
-        let problem = Problem::new::<B>(&q, &k, segments, scale);
+        let problem = Problem::new::<B>(&q, &k, segments, scoring);
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let (output, log_sum_exp) = B::forward(q.clone(), k.clone(), v.clone(), &problem);
@@ -274,16 +323,18 @@ mod tests {
         };
         let segments: Arc<[Segment]> = lengths.map(&mut next).into();
         let [q, k, v] = [(4, 1), (2, 2), (2, 3)].map(|(heads, seed)| random([start, heads, 6], seed));
-        let problem = Problem::new::<Flex>(&q, &k, segments, 0.4);
-        let (tiled, tiled_log) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
-        let (composed, composed_log) = composed::forward::<Flex>(q.clone(), k.clone(), v.clone(), &problem);
-        close("output", composed.clone(), tiled.clone());
-        let upstream = random([start, 4, 6], 4);
-        let saved = |output, log_sum_exp| Saved { q: q.clone(), k: k.clone(), v: v.clone(), output, log_sum_exp };
-        let one = tiled::backward(saved(tiled, tiled_log), upstream.clone(), &problem);
-        let other = composed::backward::<Flex>(saved(composed, composed_log), upstream, &problem);
-        for (name, (one, other)) in ["q", "k", "v"].into_iter().zip(one.into_iter().zip(other)) {
-            close(name, other, one);
+        for window in [None, Some(1), Some(50), Some(600)] {
+            let problem = Problem::new::<Flex>(&q, &k, segments.clone(), Scoring { scale: 0.4, window });
+            let (tiled, tiled_log) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
+            let (composed, composed_log) = composed::forward::<Flex>(q.clone(), k.clone(), v.clone(), &problem);
+            close("output", composed.clone(), tiled.clone());
+            let upstream = random([start, 4, 6], 4);
+            let saved = |output, log_sum_exp| Saved { q: q.clone(), k: k.clone(), v: v.clone(), output, log_sum_exp };
+            let one = tiled::backward(saved(tiled, tiled_log), upstream.clone(), &problem);
+            let other = composed::backward::<Flex>(saved(composed, composed_log), upstream, &problem);
+            for (name, (one, other)) in ["q", "k", "v"].into_iter().zip(one.into_iter().zip(other)) {
+                close(name, other, one);
+            }
         }
     }
 
@@ -299,8 +350,10 @@ mod tests {
             [(1, 0, 70), (1, 200, 90), (3, 100, 80), (1, 300, 100), (1, 400, 7), (2, 410, 600)].map(&mut next).into();
         let [q, k, v] =
             [(query_start, 4, 1), (1010, 2, 2), (1010, 2, 3)].map(|(rows, heads, seed)| random([rows, heads, 6], seed));
-        let problem = Problem::new::<Flex>(&q, &k, segments, 0.4);
-        let (tiled, _) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
-        close("output", composed::forward::<Flex>(q, k, v, &problem).0, tiled);
+        for window in [None, Some(2), Some(80)] {
+            let problem = Problem::new::<Flex>(&q, &k, segments.clone(), Scoring { scale: 0.4, window });
+            let (tiled, _) = tiled::forward(q.clone(), k.clone(), v.clone(), &problem);
+            close("output", composed::forward::<Flex>(q.clone(), k.clone(), v.clone(), &problem).0, tiled);
+        }
     }
 }

@@ -24,14 +24,39 @@ struct Task {
 }
 
 impl Task {
-    /// Tiles of query rows: first row and row after the last in the whole tensor, and the keys that the first row sees
-    /// besides its own.
-    fn tiles(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+    /// Tiles of query rows, each with the keys that any of its rows sees.
+    fn tiles(&self, problem: &Problem) -> impl Iterator<Item = Tile> {
         let Segment { query_start, query_count, key_count, .. } = self.segment;
         (0..query_count).step_by(TILE).map(move |row| {
-            let last = (row + TILE).min(query_count);
-            (query_start + row, query_start + last, key_count - query_count + row)
+            let (last, own) = ((row + TILE).min(query_count), key_count - query_count + row);
+            let skipped = problem.first_key(own);
+            Tile { first: query_start + row, rows: last - row, skipped, before: own - skipped }
         })
+    }
+}
+
+/// Query rows and their keys.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// First row in the whole tensor.
+    first: usize,
+    rows: usize,
+    /// Keys of the segment before the first that the tile sees.
+    skipped: usize,
+    /// Keys of the tile before its first row's own.
+    before: usize,
+}
+
+impl Tile {
+    fn columns(&self) -> usize {
+        self.before + self.rows
+    }
+
+    /// Columns that row `r` sees.
+    #[inline(always)]
+    fn seen(&self, r: usize, window: usize) -> std::ops::Range<usize> {
+        let end = self.before + r + 1;
+        end.saturating_sub(window)..end
     }
 }
 
@@ -55,7 +80,7 @@ fn for_each_task(problem: &Problem, work: impl Fn(&Task, &mut Vec<f32>) + Sync) 
 
 /// Output [tokens, heads, head_dim] and log-sum-exp [heads, tokens].
 pub(super) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, problem: &Problem) -> (FlexTensor, FlexTensor) {
-    let &Problem { queries, heads, key_value_heads, head_dim, scale, .. } = problem;
+    let &Problem { queries, heads, key_value_heads, head_dim, scale, window, .. } = problem;
     let (q, k, v) = (Contiguous::new(q), Contiguous::new(k), Contiguous::new(v));
     let (q, k, v) = (q.slice(), k.slice(), v.slice());
     let mut output = vec![0.0f32; queries * heads * head_dim];
@@ -65,22 +90,22 @@ pub(super) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, problem: &Pro
 
     for_each_task(problem, |task, scratch| {
         let kv_start = task.segment.key_start * kv_row + task.head / problem.group() * head_dim;
-        let keys = View::rows(&k[kv_start..], kv_row);
-        let values = View::rows(&v[kv_start..], kv_row);
-        for (first, last, before) in task.tiles() {
-            let (rows, columns) = (last - first, before + last - first);
+        for tile in task.tiles(problem) {
+            let (first, rows, columns) = (tile.first, tile.rows, tile.columns());
+            let from = kv_start + tile.skipped * kv_row;
+            let (keys, values) = (View::rows(&k[from..], kv_row), View::rows(&v[from..], kv_row));
             scratch.resize((rows * columns).max(scratch.len()), 0.0);
             let scores = &mut scratch[..rows * columns];
             let at = first * row + task.head * head_dim;
             // SAFETY: the scores are this thread's own; views cover the tile.
             unsafe {
-                let tile = View::rows(&q[at..], row);
+                let rotated = View::rows(&q[at..], row);
                 let out = scores.as_mut_ptr();
-                product([rows, head_dim, columns], tile, keys.transposed(), out, columns, false, scale, false);
+                product([rows, head_dim, columns], rotated, keys.transposed(), out, columns, false, scale, false);
             }
             // SAFETY: the log-sum-exps of this head's rows belong to this task alone.
             let logs = unsafe { std::slice::from_raw_parts_mut(log_shared.at(task.head * queries + first), rows) };
-            vectorize(|| softmax_rows(scores, columns, before, logs));
+            vectorize(|| softmax_rows(scores, tile, window, logs));
             // SAFETY: the output of this head's rows belongs to this task alone.
             unsafe {
                 let weights = View::rows(scores, columns);
@@ -91,12 +116,14 @@ pub(super) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, problem: &Pro
     (tensor(output, [queries, heads, head_dim]), tensor(log_sum_exp, [heads, queries]))
 }
 
-/// Turns scores into probabilities; row `r` sees its first `offset + r + 1` columns.
+/// Turns scores into probabilities.
 #[inline(always)]
-fn softmax_rows(scores: &mut [f32], columns: usize, offset: usize, logs: &mut [f32]) {
-    for (r, (row, log)) in scores.chunks_exact_mut(columns).zip(logs).enumerate() {
-        let (seen, hidden) = row.split_at_mut(offset + r + 1);
-        hidden.fill(0.0);
+fn softmax_rows(scores: &mut [f32], tile: Tile, window: usize, logs: &mut [f32]) {
+    for (r, (row, log)) in scores.chunks_exact_mut(tile.columns()).zip(logs).enumerate() {
+        let range = tile.seen(r, window);
+        row[..range.start].fill(0.0);
+        row[range.end..].fill(0.0);
+        let seen = &mut row[range];
         let largest = max(seen);
         seen.iter_mut().for_each(|score| *score = exp(*score - largest));
         let total = sum(seen);
@@ -158,12 +185,12 @@ impl Backward<'_> {
         let &Problem { heads, key_value_heads, head_dim, scale, .. } = self.problem;
         let (row, kv_row) = (heads * head_dim, key_value_heads * head_dim);
         let kv_start = task.segment.key_start * kv_row + task.head / self.problem.group() * head_dim;
-        let keys = View::rows(&self.k[kv_start..], kv_row);
-        let values = View::rows(&self.v[kv_start..], kv_row);
-        let kv_out = task.segment.key_start * row + task.head * head_dim;
         let [d_q, d_k, d_v] = self.results;
-        for (first, last, before) in task.tiles() {
-            let (rows, columns) = (last - first, before + last - first);
+        for tile in task.tiles(self.problem) {
+            let (first, rows, columns) = (tile.first, tile.rows, tile.columns());
+            let from = kv_start + tile.skipped * kv_row;
+            let (keys, values) = (View::rows(&self.k[from..], kv_row), View::rows(&self.v[from..], kv_row));
+            let kv_out = (task.segment.key_start + tile.skipped) * row + task.head * head_dim;
             scratch.resize((2 * rows * columns).max(scratch.len()), 0.0);
             let (probabilities, rest) = scratch.split_at_mut(rows * columns);
             let d_scores = &mut rest[..rows * columns];
@@ -177,7 +204,7 @@ impl Backward<'_> {
                 product([rows, head_dim, columns], gradients, values.transposed(), d, columns, false, 1.0, false);
             }
             let logs = &self.log_sum_exp[task.head * self.problem.queries + first..][..rows];
-            vectorize(|| self.score_gradients(probabilities, d_scores, logs, [columns, before, at]));
+            vectorize(|| self.score_gradients(probabilities, d_scores, logs, tile, at));
             // SAFETY: the three results of this sample and head belong to this task alone.
             unsafe {
                 let (p, d) = (View::rows(probabilities, columns), View::rows(d_scores, columns));
@@ -190,23 +217,20 @@ impl Backward<'_> {
 
     /// `scores` become probabilities, `d_scores` (the gradient of the probabilities) that of the scores.
     #[inline(always)]
-    fn score_gradients(
-        &self,
-        scores: &mut [f32],
-        d_scores: &mut [f32],
-        logs: &[f32],
-        [columns, offset, at]: [usize; 3],
-    ) {
+    fn score_gradients(&self, scores: &mut [f32], d_scores: &mut [f32], logs: &[f32], tile: Tile, at: usize) {
         let head_dim = self.problem.head_dim;
         let row_stride = self.problem.heads * head_dim;
+        let columns = tile.columns();
         let rows = scores.chunks_exact_mut(columns).zip(d_scores.chunks_exact_mut(columns));
         for (r, ((scores, d_scores), log)) in rows.zip(logs).enumerate() {
             let here = at + r * row_stride;
             let delta = dot(&self.output[here..here + head_dim], &self.gradient[here..here + head_dim]);
-            let seen = offset + r + 1;
-            scores[seen..].fill(0.0);
-            d_scores[seen..].fill(0.0);
-            for (score, d_score) in scores[..seen].iter_mut().zip(&mut d_scores[..seen]) {
+            let seen = tile.seen(r, self.problem.window);
+            for unseen in [0..seen.start, seen.end..columns] {
+                scores[unseen.clone()].fill(0.0);
+                d_scores[unseen].fill(0.0);
+            }
+            for (score, d_score) in scores[seen.clone()].iter_mut().zip(&mut d_scores[seen]) {
                 *score = exp(*score - log);
                 *d_score = *score * (*d_score - delta);
             }
