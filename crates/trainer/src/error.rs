@@ -63,9 +63,9 @@ pub enum TrainError {
     /// Dynamic rotary positions beyond the model's context.
     #[error(
         "{origin} has {tokens} tokens, but beyond {context} tokens the model's dynamic rotary positions depend on the length of \
-         the batch and on the tokens generated before, so that no training would fit them: set `chat.max_tokens` to at most \
-         {context}"
+         the batch and on the tokens generated before, so that no training would fit them"
     )]
+    #[diagnostic(help("set `chat.max_tokens` to at most {context}"))]
     DynamicPositions {
         /// Where the sample comes from.
         origin: Box<SampleOrigin>,

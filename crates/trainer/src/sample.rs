@@ -148,7 +148,8 @@ pub(crate) mod tests {
         let samples = [8, 9].map(|length| vec![sample(1, &vec![5; length], 1)]);
         check_positions(&samples[0], &config("llama-dynamic")).expect("as long as the context");
         check_positions(&samples[1], &config("llama-linear")).expect("the positions do not depend on the length");
-        let error = check_positions(&samples[1], &config("llama-dynamic")).expect_err("longer").to_string();
+        let error = check_positions(&samples[1], &config("llama-dynamic")).expect_err("longer");
+        let error = medley_files::with_help(&error);
         assert!(error.contains("has 9 tokens, but beyond 8 tokens") && error.contains("chat.max_tokens"), "{error}");
     }
 
