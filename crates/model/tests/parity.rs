@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use common::{ADAPTERS, Expected, MODELS, block_wise, difference, elements, fixture, load, one_graph, values};
-use medley_model::{Decoder, GenerateOptions, LoraConfig, Parameter, generate};
+use medley_model::{Decoder, GenerateOptions, LoraConfig, Pack, Parameter, generate};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -47,6 +47,19 @@ fn adapters_made_by_peft() {
         model.merge();
         let error = difference(&elements(model.logits(&expected.input_ids, &pack)), &expected.logits);
         assert!(error <= TOLERANCE, "{name}, merged: the logits are off by {error:e}");
+    }
+}
+
+/// The composed operations, which GPUs run as well: bf16 has three decimal digits.
+#[test]
+fn logits_in_bf16_are_near() {
+    for name in MODELS {
+        let model = Decoder::load(&fixture(name), &Device::flex(), DType::BF16).expect("the fixture loads");
+        let expected = Expected::read(name);
+        let pack = Pack::new(&model.config, &expected.lengths, &model.device(), DType::BF16);
+        let logits = model.logits(&expected.input_ids, &pack).cast(DType::F32);
+        let error = difference(&elements(logits), &expected.logits);
+        assert!(error <= 0.04, "{name}: the logits are off by {error:e}");
     }
 }
 

@@ -94,6 +94,12 @@ impl ModelSizes {
         output * input
     }
 
+    /// Pairs of a query and a key that it sees, over all layers: at most a window's for every token.
+    pub fn seen_pairs(&self, tokens: usize, pairs: usize) -> usize {
+        let of_layer = |window: &Option<usize>| window.map_or(pairs, |window| pairs.min(tokens.saturating_mul(window)));
+        self.config.windows.iter().map(of_layer).sum()
+    }
+
     /// Weights of the embedding, or of an untied head.
     pub fn table(&self) -> usize {
         self.vocabulary * self.hidden

@@ -143,13 +143,14 @@ pub fn operations(sizes: &ModelSizes, batches: &[BatchSize], policy: BlockPolicy
     let adapters = sizes.adapters.as_ref().map_or(0.0, |adapters| adapters.layer as f64);
     let passes = if policy == BlockPolicy::Keep { 1.0 } else { 2.0 };
     let of_batch = |batch: &BatchSize| {
-        let (tokens, pairs) = (batch.tokens as f64, batch.pairs as f64);
+        let tokens = batch.tokens as f64 * sizes.layers as f64;
+        let pairs = sizes.seen_pairs(batch.tokens, batch.pairs) as f64;
         let forward = 2.0 * tokens * (layer + adapters) + 4.0 * pairs * sizes.queries as f64;
         // Gradients of inputs always, of weights where they are trained; attention multiplies five times.
         let backward = 2.0 * tokens * (layer * if full { 2.0 } else { 1.0 } + 2.0 * adapters)
             + 10.0 * pairs * sizes.queries as f64;
         let head = 2.0 * batch.supervised as f64 * sizes.table() as f64 * if full { 3.0 } else { 2.0 };
-        sizes.layers as f64 * (passes * forward + backward) + head
+        passes * forward + backward + head
     };
     batches.iter().map(of_batch).sum()
 }
@@ -192,5 +193,9 @@ mod tests {
         assert_eq!(again - full, 2.0 * 100.0 * matrices + 4.0 * attention);
         let adapted = count(&TrainSpec { method: lora(), ..spec() }, BlockPolicy::Keep);
         assert!(adapted > 4.0 * 100.0 * matrices + 14.0 * attention + 4.0 * head && adapted < full);
+        let mut windowed = config(12);
+        windowed.windows[..6].fill(Some(20));
+        let windowed = operations(&ModelSizes::new(&windowed, &spec()), &[batch], BlockPolicy::Keep);
+        assert_eq!(full - windowed, 14.0 * 6.0 * (5050.0 - 2000.0) * 512.0);
     }
 }
