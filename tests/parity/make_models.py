@@ -21,6 +21,8 @@ SHARED = dict(vocab_size=67, hidden_size=32, intermediate_size=40, num_hidden_la
               max_position_embeddings=128, rms_norm_eps=1e-6, attention_dropout=0.0, hidden_act="silu",
               tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)
 QWEN2 = dict(rope_theta=10000.0, use_sliding_window=False)
+GEMMA3 = dict(hidden_size=24, num_attention_heads=2, num_key_value_heads=1, head_dim=10, sliding_window=4, query_pre_attn_scalar=14,
+              hidden_activation="gelu_pytorch_tanh")
 SMALL = dict(vocab_size=37, hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=1)
 
 MODELS = {
@@ -51,9 +53,15 @@ MODELS = {
     "qwen2-windows": ("Qwen2", SMALL | dict(use_sliding_window=True, sliding_window=3, max_window_layers=1)),
     "qwen3-windows": ("Qwen3", SMALL | dict(head_dim=8, use_sliding_window=True, sliding_window=4,
                                             layer_types=["sliding_attention", "full_attention"])),
+    "gemma3-tied": ("Gemma3Text", GEMMA3 | dict(tie_word_embeddings=True, layer_types=["sliding_attention", "full_attention"])),
+    "gemma3-untied": ("Gemma3Text", GEMMA3 | dict(
+        num_hidden_layers=3, num_key_value_heads=2, tie_word_embeddings=False, attention_bias=True,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+        rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e5},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
 }
 ADAPTERS = {"adapter": "grouped", "qwen3-adapter": "qwen3-grouped", "llama-adapter": "llama-grouped",
-            "mistral-adapter": "mistral-window"}  # name: base
+            "mistral-adapter": "mistral-window", "gemma3-adapter": "gemma3-tied"}  # name: base
 
 
 def randomise(model, seed):
@@ -65,7 +73,7 @@ def randomise(model, seed):
             if "lora_" in name:
                 parameter.copy_(noise * 0.2)
             elif name.endswith("norm.weight"):
-                parameter.copy_(1 + 0.2 * noise)
+                parameter.copy_((0 if "Gemma3" in type(model).__name__ else 1) + 0.2 * noise)
             else:
                 parameter.copy_(noise * 0.15)
 
@@ -111,7 +119,7 @@ def greedy(model, ids, labels):
         text, cache = sample.clone(), None
         for _ in range(12):
             # With dynamic rotary positions old keys keep the angles that they were cached with.
-            new = text if cache is None or not model.config.rope_parameters["rope_type"] == "dynamic" else text[-1:]
+            new = text if cache is None or not model.config.rope_parameters.get("rope_type") == "dynamic" else text[-1:]
             cache = cache if new is not text else transformers.DynamicCache()
             with torch.no_grad():
                 text = torch.cat([text, model(input_ids=new[None], cache=cache).logits[0, -1].argmax()[None]])
@@ -140,7 +148,7 @@ def write(directory, config, model, tensors):
 def make_model(name, kind, settings, seed):
     config = getattr(transformers, f"{kind}Config")(**SHARED | settings)
     torch.manual_seed(seed)
-    model_class = getattr(transformers, f"{kind}ForCausalLM")
+    model_class = getattr(transformers, f"{kind.removesuffix('Text')}ForCausalLM")
     model = model_class._from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     randomise(model, seed)
     ids, labels = batch(seed, config.vocab_size)

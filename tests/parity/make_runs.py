@@ -35,6 +35,8 @@ FAMILIES = {
     "qwen3": ("Qwen3", 0.45, dict(hidden_size=24, head_dim=8)),
     "llama": ("Llama", 0.6, dict(rope_scaling={"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                           "original_max_position_embeddings": 16})),
+    "gemma3_text": ("Gemma3Text", 0.6, dict(head_dim=8, query_pre_attn_scalar=12, sliding_window=4,
+                                            layer_types=["sliding_attention", "full_attention"])),
     "mistral": ("Mistral", 0.6, dict(sliding_window=4)),
 }
 
@@ -47,12 +49,12 @@ def make_base(family: str):
         num_key_value_heads=2, max_position_embeddings=64, rope_theta=10000.0, tie_word_embeddings=True,
         initializer_range=0.15,
     ) | settings)
-    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    model = getattr(transformers, f"{kind.removesuffix('Text')}ForCausalLM")(config)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.1)
         if name.endswith(("q_norm.weight", "k_norm.weight")):
-            torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
+            torch.nn.init.normal_(parameter, mean=0.0 if kind == "Gemma3Text" else 1.0, std=0.3)
     return model
 
 

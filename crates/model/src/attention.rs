@@ -43,9 +43,8 @@ impl Attention {
             v_proj,
             o_proj,
             qk_norm,
-            // Scores are divided by the root of the head's width.
             scoring: Scoring {
-                scale: 1.0 / (config.head_dim as f32).sqrt(),
+                scale: 1.0 / (config.score_divisor as f32).sqrt(),
                 window: config.windows.get(layer).copied().flatten(),
             },
             num_attention_heads: config.num_attention_heads,
@@ -79,7 +78,8 @@ impl Attention {
             Some([q_norm, k_norm]) => (each_head(q_norm, q), each_head(k_norm, k)),
             None => (q, k),
         };
-        (rotate_halves(q, &pack.rotation), rotate_halves(k, &pack.rotation), v)
+        let rotation = pack.rotation(self.scoring.window.is_some());
+        (rotate_halves(q, rotation), rotate_halves(k, rotation), v)
     }
 
     /// Projects the heads' outputs back: [tokens, heads, head_dim] to [tokens, hidden].

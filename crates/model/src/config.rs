@@ -1,6 +1,7 @@
 //! Shape and kind of a decoder: every difference between model families, as data.
 
 use burn::tensor::DType;
+use medley_ops::Activation;
 use serde_json::{Map, Value};
 
 /// Shape and kind of a decoder; fields carry the Hugging Face names.
@@ -30,6 +31,18 @@ pub struct DecoderConfig {
     pub tie_word_embeddings: bool,
     /// How a token's position enters.
     pub position: PositionEncoding,
+    /// Rotary encoding of the layers with a window, where it is another.
+    pub window_rope: Option<Rope>,
+    /// Factor of the embedding's rows; `None`: 1.
+    pub embedding_scale: Option<f64>,
+    /// Norms of a layer.
+    pub layer_norms: LayerNorms,
+    /// What the norms multiply by.
+    pub norm_factor: NormFactor,
+    /// Activation of the feed-forward layer's gate.
+    pub activation: Activation,
+    /// Scores are divided by the root of this: the features of a head, in most families.
+    pub score_divisor: usize,
     /// Which projections of the attention have a bias.
     pub attention_bias: AttentionBias,
     /// Whether queries and keys are normalised (RMSNorm over a head's features) before the rotation.
@@ -108,6 +121,44 @@ pub enum RopeScaling {
     },
 }
 
+/// Names of a layer's norms, without `.weight`. Those of the branches are applied to the output of attention or feed-forward
+/// layer before it is added to the residual stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerNorms {
+    /// Before the attention.
+    pub attention: &'static str,
+    /// On the attention's branch.
+    pub attention_branch: Option<&'static str>,
+    /// Before the feed-forward layer.
+    pub mlp: &'static str,
+    /// On the feed-forward layer's branch.
+    pub mlp_branch: Option<&'static str>,
+}
+
+impl LayerNorms {
+    /// Before each half of a layer, as in LLaMA.
+    pub const BEFORE: Self = Self {
+        attention: "input_layernorm",
+        attention_branch: None,
+        mlp: "post_attention_layernorm",
+        mlp_branch: None,
+    };
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        2 + usize::from(self.attention_branch.is_some()) + usize::from(self.mlp_branch.is_some())
+    }
+}
+
+/// What a norm multiplies the normalised features by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormFactor {
+    /// Its weight.
+    Weight,
+    /// One more than its weight.
+    OnePlusWeight,
+}
+
 /// Which projections of the attention have a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionBias {
@@ -140,7 +191,7 @@ impl DecoderConfig {
         let output_in = self.num_attention_heads * self.head_dim;
         let bias =
             usize::from(self.attention_bias.qkv) * qkv_out + usize::from(self.attention_bias.output) * self.hidden_size;
-        let norms = 2 * self.hidden_size + usize::from(self.qk_norm) * 2 * self.head_dim;
+        let norms = self.layer_norms.count() * self.hidden_size + usize::from(self.qk_norm) * 2 * self.head_dim;
         let mlp_bias = usize::from(self.mlp_bias) * (2 * self.intermediate_size + self.hidden_size);
         let matrices = (qkv_out + output_in + 3 * self.intermediate_size) * self.hidden_size;
         let layer = matrices + norms + bias + mlp_bias;

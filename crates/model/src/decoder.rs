@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Int, TensorData};
 use medley_ops::rms_norm;
 
 use crate::attention::Attention;
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, LayerNorms, NormFactor};
 use crate::mlp::Mlp;
 use crate::pack::Pack;
 use crate::parameter::{Parameter, Slot, Slots};
@@ -37,7 +37,24 @@ impl Decoder {
         assert!(input_ids.iter().all(|&id| (id as usize) < vocabulary), "an id is outside the embedding");
         let data = TensorData::new(ids, [input_ids.len()]);
         let ids = Tensor::<1, Int>::from_data(data, (&self.device(), DType::I32));
-        self.embed_tokens.clone().select(0, ids)
+        let rows = self.embed_tokens.clone().select(0, ids);
+        // The factor is rounded to the weights' format, as transformers keeps it.
+        match self.config.embedding_scale {
+            Some(scale) => rows * Tensor::<2>::full([1, 1], scale, (&self.device(), self.dtype())),
+            None => rows,
+        }
+    }
+
+    /// Gradient of the embedding's rows, [vocabulary, hidden], from that of what [`embed`](Self::embed) gave.
+    ///
+    /// # Panics
+    /// When there is not one id per token.
+    pub fn embedding_gradient(&self, input_ids: &[u32], upstream: Tensor<2>) -> Tensor<2> {
+        let gradient = medley_ops::embedding_gradient(input_ids, upstream, self.embed_tokens.dims()[0]);
+        match self.config.embedding_scale {
+            Some(scale) => gradient * scale,
+            None => gradient,
+        }
     }
 
     /// Last hidden states after the norm, [tokens, hidden]: what the head reads.
@@ -118,7 +135,7 @@ pub const NORM: &str = "model.norm.weight";
 /// Name of an untied head.
 pub const LM_HEAD: &str = "lm_head.weight";
 
-/// One layer: `h + attention(norm(h))`, then `h + mlp(norm(h))`.
+/// One layer: `h + attention(norm(h))`, then `h + mlp(norm(h))`; some families have norms on the two branches as well.
 #[derive(Clone, Debug)]
 pub struct DecoderLayer {
     /// Its place, from 0.
@@ -127,10 +144,16 @@ pub struct DecoderLayer {
     pub input_layernorm: RmsNorm,
     /// Attention.
     pub self_attn: Attention,
+    /// On the attention's branch.
+    pub attention_branch_norm: Option<RmsNorm>,
     /// Before the feed-forward layer.
     pub post_attention_layernorm: RmsNorm,
     /// Feed-forward layer.
     pub mlp: Mlp,
+    /// On the feed-forward layer's branch.
+    pub mlp_branch_norm: Option<RmsNorm>,
+    /// Names of the norms.
+    pub(crate) norms: LayerNorms,
 }
 
 impl DecoderLayer {
@@ -138,14 +161,22 @@ impl DecoderLayer {
     /// - `hidden`, output: [tokens, hidden]
     pub fn forward(&self, hidden: Tensor<2>, pack: &Pack) -> Tensor<2> {
         let normed = self.input_layernorm.forward(hidden.clone());
-        let hidden = hidden + self.self_attn.forward(normed, pack, self.index);
-        self.feed_forward(hidden, pack)
+        self.feed_forward(
+            hidden + branch(&self.attention_branch_norm, self.self_attn.forward(normed, pack, self.index)),
+            pack,
+        )
+    }
+
+    /// The layer's output from what its heads attended to, [tokens, heads, head_dim].
+    pub(crate) fn after_attention(&self, hidden: Tensor<2>, attended: Tensor<3>, pack: &Pack) -> Tensor<2> {
+        let output = self.self_attn.output(attended, pack, self.index);
+        self.feed_forward(hidden + branch(&self.attention_branch_norm, output), pack)
     }
 
     /// The second half of the layer.
-    pub(crate) fn feed_forward(&self, hidden: Tensor<2>, pack: &Pack) -> Tensor<2> {
+    fn feed_forward(&self, hidden: Tensor<2>, pack: &Pack) -> Tensor<2> {
         let normed = self.post_attention_layernorm.forward(hidden.clone());
-        hidden + self.mlp.forward(normed, pack, self.index)
+        hidden + branch(&self.mlp_branch_norm, self.mlp.forward(normed, pack, self.index))
     }
 
     /// Whether a LoRA adapter stands beside one of the weights.
@@ -184,10 +215,27 @@ impl DecoderLayer {
 
     fn collect<'a>(&'a mut self, slots: &mut Slots<'a>) {
         let name = format!("model.layers.{}", self.index);
-        slots.vector(format!("{name}.input_layernorm.weight"), &mut self.input_layernorm.weight);
+        let norm = |slots: &mut Slots<'a>, norm: &'a mut RmsNorm, own: &str| {
+            slots.vector(format!("{name}.{own}.weight"), &mut norm.weight);
+        };
+        norm(slots, &mut self.input_layernorm, self.norms.attention);
         self.self_attn.slots(&format!("{name}.self_attn"), slots);
-        slots.vector(format!("{name}.post_attention_layernorm.weight"), &mut self.post_attention_layernorm.weight);
+        if let (Some(branch), Some(own)) = (&mut self.attention_branch_norm, self.norms.attention_branch) {
+            norm(slots, branch, own);
+        }
+        norm(slots, &mut self.post_attention_layernorm, self.norms.mlp);
         self.mlp.slots(&format!("{name}.mlp"), slots);
+        if let (Some(branch), Some(own)) = (&mut self.mlp_branch_norm, self.norms.mlp_branch) {
+            norm(slots, branch, own);
+        }
+    }
+}
+
+/// The output of attention or feed-forward layer as it is added to the residual stream.
+fn branch(norm: &Option<RmsNorm>, output: Tensor<2>) -> Tensor<2> {
+    match norm {
+        Some(norm) => norm.forward(output),
+        None => output,
     }
 }
 
@@ -198,12 +246,21 @@ pub struct RmsNorm {
     pub weight: Tensor<1>,
     /// Added to the mean square.
     pub epsilon: f64,
+    /// What the normalised features are multiplied by.
+    pub factor: NormFactor,
 }
 
 impl RmsNorm {
     /// # Shapes
     /// - `hidden`, output: [rows, features]
     pub fn forward(&self, hidden: Tensor<2>) -> Tensor<2> {
-        rms_norm(hidden, self.weight.clone(), self.epsilon)
+        match self.factor {
+            NormFactor::Weight => rms_norm(hidden, self.weight.clone(), self.epsilon),
+            NormFactor::OnePlusWeight => {
+                // In f32 up to the product: one and a small weight would be rounded in bf16.
+                let (dtype, weight) = (hidden.dtype(), self.weight.clone().cast(DType::F32) + 1.0);
+                rms_norm(hidden.cast(DType::F32), weight, self.epsilon).cast(dtype)
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use medley_ops::{Segment, cached_attention, causal_attention, linear};
 
 use crate::decoder::{Decoder, DecoderLayer};
 use crate::pack::Pack;
-use crate::rope::{Placed, rotation};
+use crate::rope::{Placed, Rotations};
 
 /// How to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl<'a> Batch<'a> {
         let tokens = filled().map(|sequence| Placed { position: sequence.length, length: sequence.length + 1 });
         let pack = Pack {
             cu_seqlens: (0..=ids.len()).collect(),
-            rotation: rotation(&model.config, tokens, &device, model.dtype()),
+            rotations: Rotations::new(&model.config, tokens, &device, model.dtype()),
             dropout: None,
         };
         let segments = filled().enumerate().map(|(query, sequence)| Segment {
@@ -206,7 +206,7 @@ impl LayerCache {
         add_rows(&mut self.values, rows, v);
         let (keys, values) = (self.keys.clone(), self.values.clone());
         let attended = cached_attention(q, keys, values, segments, attention.scoring);
-        layer.feed_forward(hidden + attention.output(attended, pack, layer.index), pack)
+        layer.after_attention(hidden, attended, pack)
     }
 }
 
@@ -247,7 +247,7 @@ fn prefill_group(
             values.extend([v.clone().slice(s![borders[0]..borders[1]]), room.clone()]);
         }
         let attended = causal_attention(q, k, v, &pack.cu_seqlens, attention.scoring);
-        hidden = layer.feed_forward(hidden + attention.output(attended, &pack, layer.index), &pack);
+        hidden = layer.after_attention(hidden, attended, &pack);
     }
     let mut last: Vec<i32> = pack.cu_seqlens[1..=prompts.len()].iter().map(|&end| end as i32 - 1).collect();
     last.resize(prompts.len().max(STEADY_ROWS), 0);

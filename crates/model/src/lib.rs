@@ -20,7 +20,7 @@
 //!     let (below, gradients) = forward_backward_layer(layer, input, upstream, &pack, wants_input);
 //!     // gradients: Vec<(String, Parameter)> by Hugging Face name, for the weights that are trained
 //! }
-//! // full fine-tuning: embedding_gradient(&input_ids, upstream, vocab_size), plus loss.weight_gradient where tied
+//! // full fine-tuning: model.embedding_gradient(&input_ids, upstream), plus loss.weight_gradient where tied
 //! ```
 //!
 //! Labels are those of the next token, already shifted within each sample. The trained weights are
@@ -50,7 +50,7 @@ mod weights;
 
 pub use attention::Attention;
 pub use blockwise::{NamedGradients, forward_backward_layer, forward_backward_norm};
-pub use config::{AttentionBias, DecoderConfig, Family, PositionEncoding, Rope, RopeScaling};
+pub use config::{AttentionBias, DecoderConfig, Family, LayerNorms, NormFactor, PositionEncoding, Rope, RopeScaling};
 pub use decoder::{Decoder, DecoderLayer, EMBED_TOKENS, LM_HEAD, NORM, RmsNorm};
 pub use device::{DeviceKind, DeviceRequest, RunDevice};
 pub use error::{ModelError, Result};
@@ -58,6 +58,7 @@ pub use families::FAMILIES;
 pub use generate::{GenerateOptions, NOT_FINITE, PREFILL_TOKENS, generate, generate_with};
 pub use init::InitConfig;
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraConfig, adapter_base, adapter_revision, is_adapter};
+pub use medley_ops::Activation;
 pub use mlp::Mlp;
 pub use open::{ModelDescription, OpenedModel, describe_model, open_model};
 pub use pack::{DropoutContext, Pack};

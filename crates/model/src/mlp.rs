@@ -1,13 +1,13 @@
-//! The SwiGLU feed-forward layer.
+//! The gated feed-forward layer.
 
 use burn::Tensor;
-use medley_ops::swiglu;
+use medley_ops::{Activation, gated};
 
 use crate::pack::Pack;
 use crate::parameter::Slots;
 use crate::projection::{Module, Projection};
 
-/// `down(silu(gate(x)) * up(x))`.
+/// `down(activation(gate(x)) * up(x))`.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     /// [intermediate, hidden].
@@ -16,6 +16,8 @@ pub struct Mlp {
     pub up_proj: Projection,
     /// [hidden, intermediate].
     pub down_proj: Projection,
+    /// Of the gate.
+    pub activation: Activation,
 }
 
 impl Mlp {
@@ -24,7 +26,7 @@ impl Mlp {
     pub fn forward(&self, hidden: Tensor<2>, pack: &Pack, layer: usize) -> Tensor<2> {
         let gate = self.gate_proj.forward(hidden.clone(), pack, layer, Module::GateProj);
         let up = self.up_proj.forward(hidden, pack, layer, Module::UpProj);
-        self.down_proj.forward(swiglu(gate, up), pack, layer, Module::DownProj)
+        self.down_proj.forward(gated(gate, up, self.activation), pack, layer, Module::DownProj)
     }
 
     pub(crate) fn slots<'a>(&'a mut self, name: &str, slots: &mut Slots<'a>) {

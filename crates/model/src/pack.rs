@@ -6,14 +6,14 @@ use burn::tensor::{DType, Device};
 use medley_ops::Rotation;
 
 use crate::config::DecoderConfig;
-use crate::rope::{Placed, rotation};
+use crate::rope::{Placed, Rotations};
 
 /// What a decoder layer has to know about packed tokens beside their hidden states [tokens, hidden].
 #[derive(Clone, Debug)]
 pub struct Pack {
     /// Borders of the samples, from 0 to the number of tokens.
     pub cu_seqlens: Arc<[usize]>,
-    pub(crate) rotation: Rotation,
+    pub(crate) rotations: Rotations,
     /// One hash per token of seed, step, sample and position; absent where nothing drops out.
     pub(crate) dropout: Option<Arc<[u64]>>,
 }
@@ -38,7 +38,7 @@ impl Pack {
             cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + length);
         }
         let tokens = lengths.iter().flat_map(|&length| (0..length).map(move |position| Placed { position, length }));
-        Self { rotation: rotation(config, tokens, device, dtype), cu_seqlens: cu_seqlens.into(), dropout: None }
+        Self { rotations: Rotations::new(config, tokens, device, dtype), cu_seqlens: cu_seqlens.into(), dropout: None }
     }
 
     /// Switches LoRA dropout on: without this call adapters see their input whole, as in validation.
@@ -56,6 +56,14 @@ impl Pack {
         });
         self.dropout = Some(keys.collect());
         self
+    }
+
+    /// Rotation of the tokens in layers with a window, or without.
+    pub(crate) fn rotation(&self, windowed: bool) -> &Rotation {
+        match &self.rotations.windowed {
+            Some(rotation) if windowed => rotation,
+            _ => &self.rotations.full,
+        }
     }
 
     /// Number of tokens.

@@ -11,16 +11,29 @@ pub(crate) struct Placed {
     pub(crate) length: usize,
 }
 
-/// Rotation of the given tokens.
-pub(crate) fn rotation(
-    config: &DecoderConfig,
-    tokens: impl Iterator<Item = Placed>,
-    device: &Device,
-    dtype: DType,
-) -> Rotation {
-    let PositionEncoding::Rope(rope) = config.position;
-    let angles = rope.angles(tokens, config.head_dim);
-    Rotation::new(&angles, config.head_dim / 2, rope.amplitude(), device, dtype)
+/// Rotations of some tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotations {
+    /// In layers without a window, and in all where there is no other.
+    pub(crate) full: Rotation,
+    /// In layers with a window.
+    pub(crate) windowed: Option<Rotation>,
+}
+
+impl Rotations {
+    pub(crate) fn new(
+        config: &DecoderConfig,
+        tokens: impl Iterator<Item = Placed> + Clone,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let PositionEncoding::Rope(rope) = config.position;
+        let rotation = |rope: Rope| {
+            let angles = rope.angles(tokens.clone(), config.head_dim);
+            Rotation::new(&angles, config.head_dim / 2, rope.amplitude(), device, dtype)
+        };
+        Self { full: rotation(rope), windowed: config.window_rope.map(rotation) }
+    }
 }
 
 impl Rope {

@@ -72,7 +72,7 @@ fn a_tied_model_accepts_its_own_copy_of_the_head_only() {
 #[test]
 fn unsupported_settings_are_refused_by_key() {
     let cases = [
-        ("model_type", json!("gpt2"), "expected one of: \"qwen2\", \"qwen3\", \"llama\", \"mistral\""),
+        ("model_type", json!("gpt2"), "expected one of: \"qwen2\", \"qwen3\", \"llama\", \"mistral\", \"gemma3_text\""),
         ("hidden_act", json!("gelu"), "only \"silu\""),
         ("rope_parameters", json!({"rope_type": "longrope", "rope_theta": 1e6}), "\"longrope\""),
         (
@@ -182,6 +182,48 @@ fn sliding_windows_are_those_of_the_family() {
     assert!(mixed.expect_err("transformers ignores it").contains("`layer_types` has no sliding window in layer 1"));
     let heads = changed("mistral-window", |map| drop(map.remove("num_key_value_heads"))).expect_err("8 heads");
     assert!(heads.contains("`num_key_value_heads` is missing and 8 by default"), "{heads}");
+}
+
+#[test]
+fn gemma3_is_read_as_transformers_reads_it() {
+    let read = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        changed("gemma3-tied", |map| {
+            let keys = ["rope_parameters", "layer_types", "head_dim", "query_pre_attn_scalar", "tie_word_embeddings"];
+            keys.iter().for_each(|key| drop(map.remove(*key)));
+            change(map);
+        })
+    };
+    let config = read(&|map| map.extend([("rope_theta".into(), json!(5e5)), ("rope_scaling".into(), json!(null))]));
+    let config = config.expect("all have defaults");
+    let PositionEncoding::Rope(rope) = config.position;
+    let local = config.window_rope.expect("another base").theta;
+    assert_eq!((rope.theta, local, config.head_dim, config.score_divisor), (5e5, 1e4, 256, 256));
+    assert!(config.tie_word_embeddings && config.windows == [Some(4); 2], "five windowed layers come first");
+    let config = read(&|map| {
+        map.extend([("num_hidden_layers".into(), json!(4)), ("sliding_window_pattern".into(), json!(2))]);
+        map.insert("rope_scaling".into(), json!({"rope_type": "linear", "factor": 8.0}));
+        map.insert("rope_local_base_freq".into(), json!(2e4));
+    });
+    let config = config.expect("as the 4B model's file");
+    let PositionEncoding::Rope(rope) = config.position;
+    assert_eq!(config.windows, [Some(4), None, Some(4), None]);
+    assert_eq!((rope.theta, rope.scaling), (1e6, RopeScaling::Linear { factor: 8.0 }), "of the full layers");
+    let local = config.window_rope.expect("another base");
+    assert_eq!((local.theta, local.scaling), (2e4, RopeScaling::Default));
+    let refused = [
+        ("hidden_activation", json!("gelu"), "only \"gelu_pytorch_tanh\""),
+        ("final_logit_softcapping", json!(30.0), "capped logits"),
+        ("attn_logit_softcapping", json!(50.0), "capped logits"),
+        ("use_bidirectional_attention", json!(true), "only causal"),
+        ("rope_parameters", json!({"rope_type": "default"}), "expected objects for"),
+        ("sliding_window_pattern", json!(0), "is 0"),
+        ("query_pre_attn_scalar", json!(0), "is 0"),
+        ("sliding_window", json!(0), "is 0"),
+    ];
+    for (key, value, expected) in refused {
+        let error = read(&|map| drop(map.insert(key.into(), value.clone()))).expect_err(expected);
+        assert!(error.contains(&format!("`{key}`")) && error.contains(expected), "{key}: {error}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use common::{ADAPTERS, MODELS, fixture};
-use medley_model::{DecoderConfig, FAMILIES, Family, PositionEncoding, RopeScaling};
+use medley_model::{Activation, DecoderConfig, FAMILIES, Family, PositionEncoding, RopeScaling};
 
 const BEGIN: &str = "<!-- table:begin -->\n";
 const END: &str = "<!-- table:end -->\n";
@@ -44,6 +44,10 @@ fn options(config: &DecoderConfig) -> Vec<&'static str> {
     let windowed = config.windows.iter().flatten().count();
     let options = [
         (config.qk_norm, "norms of q and k"),
+        (config.layer_norms.count() > 2, "norms on the branches"),
+        (config.window_rope.is_some(), "another rotary base in windows"),
+        (config.embedding_scale.is_some(), "scaled embedding"),
+        (config.activation == Activation::GeluTanh, "GeGLU"),
         (bias.qkv && !bias.output, "biases on q, k, v"),
         (bias.qkv && bias.output, "biases on q, k, v, o"),
         (config.mlp_bias, "biases in the feed-forward layer"),

@@ -13,7 +13,7 @@
 //! | [`causal_attention`], [`cached_attention`] | exact attention over packed samples, grouped heads, sliding windows |
 //! | [`linear`] | `x W^T + b` with the weight as a checkpoint stores it |
 //! | [`adapted_linear`] | a frozen linear layer with a low-rank adapter |
-//! | [`rms_norm`], [`rotate_halves`], [`swiglu`] | the other parts of a decoder layer |
+//! | [`rms_norm`], [`rotate_halves`], [`gated`] | the other parts of a decoder layer |
 //! | [`keyed_dropout`] | dropout whose mask is a hash of token and feature |
 //! | [`embedding_gradient`], [`squared_norms`] | reductions that reach a weight, in a fixed order |
 //! | [`inject_gradient`] | a scalar whose backward pass hands a given gradient to a tensor |
@@ -25,6 +25,7 @@ pub mod bf16;
 mod cross_entropy;
 mod dropout;
 mod flex;
+mod gate;
 mod inject;
 mod linear;
 mod norm;
@@ -35,13 +36,13 @@ mod rope;
 mod rows;
 pub mod selftest;
 mod simd;
-mod swiglu;
 
 pub use adapter::{LowRank, adapted_linear};
 pub use attention::{Scoring, Segment, cached_attention, causal_attention, most_attention_scores};
 pub use cross_entropy::{CrossEntropy, Gradients, IGNORED_LABEL, linear_cross_entropy, linear_cross_entropy_bytes};
 pub use dropout::keyed_dropout;
 pub use flex::is_flex;
+pub use gate::{Activation, gated};
 pub use inject::inject_gradient;
 pub use linear::linear;
 pub use norm::rms_norm;
@@ -49,4 +50,3 @@ pub use reduce::{embedding_gradient, squared_norm, squared_norms};
 pub use rope::{Rotation, rotate_halves};
 pub use rows::{filled_rows, filled_sample_rows};
 pub use simd::{INSTRUCTION_SET_VARIABLE, InstructionSet};
-pub use swiglu::swiglu;

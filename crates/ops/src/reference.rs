@@ -5,6 +5,7 @@ use burn::Tensor;
 use burn::tensor::{Bool, Int, TensorData, activation};
 
 use crate::attention::Scoring;
+use crate::gate::Activation;
 
 /// Twin of [`crate::causal_attention`]: one full score matrix per sample.
 pub fn causal_attention(
@@ -64,9 +65,15 @@ pub fn rotate_halves(input: Tensor<3>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor
     Tensor::cat(vec![turned, second * cos + first * sin], 2)
 }
 
-/// Twin of [`crate::swiglu`].
-pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    gate.clone() * activation::sigmoid(gate) * up
+/// Twin of [`crate::gated`].
+pub fn gated(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    match activation {
+        Activation::Silu => gate.clone() * activation::sigmoid(gate) * up,
+        Activation::GeluTanh => {
+            let inner = (gate.clone() + gate.clone().powi_scalar(3) * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+            gate * (inner.tanh() + 1.0) * 0.5 * up
+        }
+    }
 }
 
 /// Twin of [`crate::linear`].

@@ -10,9 +10,9 @@ use burn::tensor::{DType, Device, TensorData};
 
 use crate::bf16::{self, Epilogue, Packed, Side, Source, Unit};
 use crate::{
-    Gradients, IGNORED_LABEL, LowRank, Rotation, Scoring, Segment, adapted_linear, cached_attention, causal_attention,
-    embedding_gradient, inject_gradient, keyed_dropout, linear, linear_cross_entropy, reference, rms_norm,
-    rotate_halves, squared_norm, swiglu,
+    Activation, Gradients, IGNORED_LABEL, LowRank, Rotation, Scoring, Segment, adapted_linear, cached_attention,
+    causal_attention, embedding_gradient, gated, inject_gradient, keyed_dropout, linear, linear_cross_entropy,
+    reference, rms_norm, rotate_halves, squared_norm,
 };
 
 /// One comparison.
@@ -284,13 +284,15 @@ impl Bench<'_> {
             |[x, w]| reference::rms_norm(x, w.flatten(0, 1), 1e-6),
         );
         let inputs = [self.numbers([tokens, wide], 1) * 8.0, self.numbers([tokens, wide], 2)];
-        self.differentiate(
-            "swiglu",
-            1,
-            inputs,
-            |[gate, up]| swiglu(gate, up),
-            |[gate, up]| reference::swiglu(gate, up),
-        );
+        for (name, activation) in [("swiglu", Activation::Silu), ("geglu", Activation::GeluTanh)] {
+            self.differentiate(
+                name,
+                1,
+                inputs.clone(),
+                |[gate, up]| gated(gate, up, activation),
+                |[gate, up]| reference::gated(gate, up, activation),
+            );
+        }
         let keys = dropout_keys(tokens);
         let ones = Tensor::<2>::ones([tokens, hidden], &Device::flex());
         self.differentiate(
@@ -440,7 +442,7 @@ mod tests {
         let failed: Vec<&Check> = checks.iter().filter(|check| !check.passed()).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         let operations: std::collections::BTreeSet<&str> = checks.iter().map(|check| check.operation).collect();
-        assert_eq!(operations.len(), 12, "{operations:?}");
+        assert_eq!(operations.len(), 13, "{operations:?}");
         let sizes = &Sizes::small()[0];
         let mut wrong = Vec::new();
         let mut seen = |check| wrong.push(check);

@@ -8,7 +8,8 @@ use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use medley_ops::bf16::{Epilogue, Packed, Side, Source, Unit, product};
 use medley_ops::{
-    Gradients, LowRank, adapted_linear, causal_attention, inject_gradient, linear, linear_cross_entropy, swiglu,
+    Activation, Gradients, LowRank, adapted_linear, causal_attention, gated, inject_gradient, linear,
+    linear_cross_entropy,
 };
 
 fn random<const D: usize>(shape: [usize; D], seed: u32) -> Tensor<D> {
@@ -102,7 +103,7 @@ fn attention_and_gates() {
         show("  backward", 2.5 * operations, backward_seconds(&inputs, attend));
     }
     let inputs = [1, 2].map(|seed| random([4096, 1376], seed));
-    let gate = |inputs: &[Tensor<2>]| swiglu(inputs[0].clone(), inputs[1].clone());
+    let gate = |inputs: &[Tensor<2>]| gated(inputs[0].clone(), inputs[1].clone(), Activation::Silu);
     show("swiglu 4096 x 1376", 0.0, seconds(|| drop(black_box(gate(&inputs)))));
     show("  backward", 0.0, backward_seconds(&inputs, gate));
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use medley_ops::{
-    Gradients, IGNORED_LABEL, INSTRUCTION_SET_VARIABLE, InstructionSet, LowRank, Rotation, Scoring, Segment,
-    adapted_linear, cached_attention, causal_attention, embedding_gradient, inject_gradient, keyed_dropout, linear,
-    linear_cross_entropy, reference, rms_norm, rotate_halves, squared_norm, swiglu,
+    Activation, Gradients, IGNORED_LABEL, INSTRUCTION_SET_VARIABLE, InstructionSet, LowRank, Rotation, Scoring,
+    Segment, adapted_linear, cached_attention, causal_attention, embedding_gradient, gated, inject_gradient,
+    keyed_dropout, linear, linear_cross_entropy, reference, rms_norm, rotate_halves, squared_norm,
 };
 
 /// Uniform numbers in [-1, 1).
@@ -256,8 +256,10 @@ fn norm_and_gate() {
     let expected = run(&inputs, |[x, w]| reference::rms_norm(x, weight(w), 1e-5));
     compare("rms_norm", &run(&inputs, |[x, w]| rms_norm(x, weight(w), 1e-5)), &expected);
     let inputs = [random([75, 133], 1, &device) * 8.0, random([75, 133], 2, &device)];
-    let expected = run(&inputs, |[gate, up]| reference::swiglu(gate, up));
-    compare("swiglu", &run(&inputs, |[gate, up]| swiglu(gate, up)), &expected);
+    for activation in [Activation::Silu, Activation::GeluTanh] {
+        let expected = run(&inputs, |[gate, up]| reference::gated(gate, up, activation));
+        compare(&format!("{activation:?}"), &run(&inputs, |[gate, up]| gated(gate, up, activation)), &expected);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use burn::Tensor;
 use burn::tensor::DType;
 use medley_model::{Decoder, DecoderLayer, EMBED_TOKENS, LM_HEAD, NORM, Pack, Parameter, RmsNorm};
-use medley_ops::{Gradients, embedding_gradient, inject_gradient, linear_cross_entropy};
+use medley_ops::{Gradients, inject_gradient, linear_cross_entropy};
 use medley_recipe::BlockPolicy;
 
 use crate::batching::MicroBatch;
@@ -143,8 +143,7 @@ pub fn forward_backward(
         upstream = below;
     }
     if let (true, Some(gradient)) = (all, upstream) {
-        let rows = sink.decoder().embed_tokens.dims()[0];
-        let embedding = embedding_gradient(&batch.input_ids, gradient, rows);
+        let embedding = sink.decoder().embedding_gradient(&batch.input_ids, gradient);
         let mut gradients = TensorMap::from([(EMBED_TOKENS.to_owned(), flat(Parameter::Matrix(embedding)))]);
         // A tied head is the embedding: its two gradients add up.
         if let Some(gradient) = head_gradient {

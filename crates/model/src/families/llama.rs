@@ -15,7 +15,13 @@ const FAMILY: Family = Family {
 
 pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 
-const DEFAULTS: Defaults = Defaults { key_value_heads: None, head_dim: None, max_position_embeddings: 2048 };
+const DEFAULTS: Defaults = Defaults {
+    key_value_heads: None,
+    head_dim: None,
+    max_position_embeddings: 2048,
+    tied: false,
+    activation: shared::SILU,
+};
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     let attention_bias = shared::attention_bias(keys)?;

@@ -9,12 +9,18 @@ use crate::keys::Keys;
 const FAMILY: Family = Family {
     model_type: "mistral",
     architecture: "MistralForCausalLM",
-    models: "Mistral 7B, Mistral NeMo, Mistral Small (text)",
+    models: "Mistral 7B, Mistral NeMo, Mistral Small 3",
 };
 
 pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 
-const DEFAULTS: Defaults = Defaults { key_value_heads: Some(8), head_dim: None, max_position_embeddings: 131_072 };
+const DEFAULTS: Defaults = Defaults {
+    key_value_heads: Some(8),
+    head_dim: None,
+    max_position_embeddings: 131_072,
+    tied: false,
+    activation: shared::SILU,
+};
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     let window = shared::sliding_window(keys)?;

@@ -3,6 +3,7 @@
 //! A family is one file with an [`Entry`]; differences between families are fields of [`DecoderConfig`]. Tensor names are the
 //! decoder's own in every family here.
 
+mod gemma3;
 mod llama;
 mod mistral;
 mod qwen2;
@@ -25,7 +26,7 @@ struct Entry {
     config: fn(&Keys<'_>) -> Result<DecoderConfig>,
 }
 
-const ENTRIES: [Entry; 4] = [qwen2::ENTRY, qwen3::ENTRY, llama::ENTRY, mistral::ENTRY];
+const ENTRIES: [Entry; 5] = [qwen2::ENTRY, qwen3::ENTRY, llama::ENTRY, mistral::ENTRY, gemma3::ENTRY];
 
 /// Every supported family.
 pub const FAMILIES: [Family; ENTRIES.len()] = {

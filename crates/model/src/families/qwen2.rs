@@ -12,7 +12,13 @@ const FAMILY: Family =
 
 pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 
-const DEFAULTS: Defaults = Defaults { key_value_heads: Some(32), head_dim: None, max_position_embeddings: 32_768 };
+const DEFAULTS: Defaults = Defaults {
+    key_value_heads: Some(32),
+    head_dim: None,
+    max_position_embeddings: 32_768,
+    tied: false,
+    activation: shared::SILU,
+};
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     let attention_bias = AttentionBias { qkv: true, output: false };

@@ -11,7 +11,13 @@ const FAMILY: Family = Family { model_type: "qwen3", architecture: "Qwen3ForCaus
 
 pub(super) const ENTRY: Entry = Entry { family: FAMILY, config };
 
-const DEFAULTS: Defaults = Defaults { key_value_heads: Some(32), head_dim: Some(128), max_position_embeddings: 32_768 };
+const DEFAULTS: Defaults = Defaults {
+    key_value_heads: Some(32),
+    head_dim: Some(128),
+    max_position_embeddings: 32_768,
+    tied: false,
+    activation: shared::SILU,
+};
 
 fn config(keys: &Keys<'_>) -> Result<DecoderConfig> {
     Ok(DecoderConfig {

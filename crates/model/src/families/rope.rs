@@ -10,7 +10,17 @@ use crate::keys::Keys;
 /// The rotary encoding of a family with `head_dim` features a head.
 pub(super) fn rope(keys: &Keys<'_>, head_dim: usize, max_position_embeddings: usize) -> Result<Rope> {
     let (key, map) = parameters(keys)?;
-    let parameters = Parameters { keys, key, map, head_dim, max_position_embeddings };
+    of_object(keys, (key, map), ("rope_theta", 10_000.0), [head_dim, max_position_embeddings])
+}
+
+/// The rotary encoding of an object with its key. `theta` is the key of the base beside the object, and its default.
+pub(super) fn of_object(
+    keys: &Keys<'_>,
+    (key, map): (&'static str, Map<String, Value>),
+    theta: (&'static str, f64),
+    [head_dim, max_position_embeddings]: [usize; 2],
+) -> Result<Rope> {
+    let parameters = Parameters { keys, key, map, theta, head_dim, max_position_embeddings };
     parameters.refuse_unsupported()?;
     let theta = parameters.theta()?;
     let kind = parameters.map.get("rope_type").or_else(|| parameters.map.get("type"));
@@ -48,6 +58,7 @@ struct Parameters<'a> {
     keys: &'a Keys<'a>,
     key: &'static str,
     map: Map<String, Value>,
+    theta: (&'static str, f64),
     head_dim: usize,
     max_position_embeddings: usize,
 }
@@ -74,7 +85,7 @@ impl Parameters<'_> {
     fn theta(&self) -> Result<f64> {
         let (key, theta) = match self.number("rope_theta")? {
             Some(theta) => (self.key, theta),
-            None => ("rope_theta", self.keys.optional("rope_theta")?.unwrap_or(10_000.0)),
+            None => (self.theta.0, self.keys.optional(self.theta.0)?.unwrap_or(self.theta.1)),
         };
         if (1.0..=1e12).contains(&theta) {
             return Ok(theta);

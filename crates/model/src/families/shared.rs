@@ -1,6 +1,8 @@
 //! Keys that several families share, with the defaults of transformers for missing ones (null is a value of its own).
 
-use crate::config::{AttentionBias, DecoderConfig, Family, PositionEncoding};
+use medley_ops::Activation;
+
+use crate::config::{AttentionBias, DecoderConfig, Family, LayerNorms, NormFactor, PositionEncoding};
 use crate::error::Result;
 use crate::keys::Keys;
 
@@ -18,11 +20,18 @@ pub(super) struct Defaults {
     pub(super) head_dim: Option<usize>,
     /// `max_position_embeddings`.
     pub(super) max_position_embeddings: usize,
+    /// `tie_word_embeddings`.
+    pub(super) tied: bool,
+    /// Key of the activation, and the only value that is computed.
+    pub(super) activation: (&'static str, &'static str),
 }
+
+/// `hidden_act` of most families.
+pub(super) const SILU: (&str, &str) = ("hidden_act", "silu");
 
 /// A decoder with RMSNorm before each half of a layer, RoPE, SwiGLU, no biases and no windows.
 pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Result<DecoderConfig> {
-    refuse_unsupported(keys)?;
+    refuse_unsupported(keys, defaults)?;
     let hidden_size = keys.size("hidden_size", MOST_FEATURES)?;
     let num_attention_heads = keys.size("num_attention_heads", MOST_HEADS)?;
     let num_key_value_heads = key_value_heads(keys, num_attention_heads, defaults)?;
@@ -43,8 +52,14 @@ pub(super) fn config(keys: &Keys<'_>, family: Family, defaults: &Defaults) -> Re
         head_dim,
         max_position_embeddings,
         rms_norm_eps: norm_epsilon(keys)?,
-        tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(false),
+        tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(defaults.tied),
         position: PositionEncoding::Rope(super::rope::rope(keys, head_dim, max_position_embeddings)?),
+        window_rope: None,
+        embedding_scale: None,
+        layer_norms: LayerNorms::BEFORE,
+        norm_factor: NormFactor::Weight,
+        activation: Activation::Silu,
+        score_divisor: head_dim,
         attention_bias: AttentionBias { qkv: false, output: false },
         qk_norm: false,
         mlp_bias: false,
@@ -93,10 +108,11 @@ fn head_dim(keys: &Keys<'_>, hidden_size: usize, heads: usize, defaults: &Defaul
 }
 
 /// Refuses options of all families that change the numbers and are not computed.
-fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
-    let activation: Option<String> = keys.optional("hidden_act")?;
-    if let Some(activation) = activation.filter(|name| name != "silu") {
-        return Err(keys.problem("hidden_act", format!("is \"{activation}\", only \"silu\" is supported")));
+fn refuse_unsupported(keys: &Keys<'_>, defaults: &Defaults) -> Result<()> {
+    let (key, computed) = defaults.activation;
+    let activation: Option<String> = keys.optional(key)?;
+    if let Some(activation) = activation.filter(|name| name != computed) {
+        return Err(keys.problem(key, format!("is \"{activation}\", only \"{computed}\" is supported")));
     }
     let dropout: Option<f64> = keys.optional("attention_dropout")?;
     if let Some(dropout) = dropout.filter(|&dropout| dropout != 0.0) {

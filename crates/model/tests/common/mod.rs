@@ -8,11 +8,11 @@ use burn::tensor::{DType, Device};
 use medley_model::{
     Decoder, DropoutContext, EMBED_TOKENS, LM_HEAD, Pack, Parameter, forward_backward_layer, forward_backward_norm,
 };
-use medley_ops::{Gradients, IGNORED_LABEL, embedding_gradient, linear_cross_entropy, reference};
+use medley_ops::{Gradients, IGNORED_LABEL, linear_cross_entropy, reference};
 use safetensors::SafeTensors;
 
 /// Models of the fixtures.
-pub const MODELS: [&str; 19] = [
+pub const MODELS: [&str; 21] = [
     "tied",
     "untied",
     "grouped",
@@ -32,14 +32,17 @@ pub const MODELS: [&str; 19] = [
     "mistral-tied",
     "qwen2-windows",
     "qwen3-windows",
+    "gemma3-tied",
+    "gemma3-untied",
 ];
 
 /// Adapters of PEFT with their base models.
-pub const ADAPTERS: [(&str, &str); 4] = [
+pub const ADAPTERS: [(&str, &str); 5] = [
     ("adapter", "grouped"),
     ("qwen3-adapter", "qwen3-grouped"),
     ("llama-adapter", "llama-grouped"),
     ("mistral-adapter", "mistral-window"),
+    ("gemma3-adapter", "gemma3-tied"),
 ];
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -157,7 +160,7 @@ pub fn block_wise(model: &Decoder, expected: &Expected, pack: &Pack) -> (f64, BT
     }
     if full {
         let head = loss.weight_gradient.expect("asked for");
-        let embedding = embedding_gradient(&expected.input_ids, upstream, model.config.vocab_size);
+        let embedding = model.embedding_gradient(&expected.input_ids, upstream);
         if model.lm_head.is_some() {
             named.push((LM_HEAD.to_owned(), Parameter::Matrix(head)));
             named.push((EMBED_TOKENS.to_owned(), Parameter::Matrix(embedding)));

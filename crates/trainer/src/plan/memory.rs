@@ -6,7 +6,7 @@
 //! composition's own terms, and have not been measured.
 
 use burn::tensor::DType;
-use medley_model::{DecoderConfig, DeviceKind, Module, PIECE_ELEMENTS};
+use medley_model::{Activation, DecoderConfig, DeviceKind, Module, PIECE_ELEMENTS};
 use medley_ops::{Gradients, filled_rows, linear_cross_entropy_bytes, most_attention_scores};
 use medley_recipe::{BlockPolicy, Optimizer, TrainSpec};
 use serde::Serialize;
@@ -318,6 +318,8 @@ impl MemoryModel {
             keys,
             keys,
             queries,
+            // Norms of the branches keep their inputs.
+            (sizes.norms - 2) * hidden,
             // The second norm keeps its input; gate and up read its output; the gate's backward pass needs both sides.
             hidden,
             saved(&[Module::GateProj, Module::UpProj], hidden),
@@ -340,7 +342,12 @@ impl MemoryModel {
         let sizes = &self.sizes;
         // Norms keep the squares' root and the normalised row in f32; silu keeps its own output.
         let of_heads = if sizes.qk_norm { sizes.queries + sizes.keys } else { 0 };
-        let plain = 2 * (2 * sizes.hidden + of_heads) * F32 + 2 * sizes.intermediate * self.element;
+        let gate = match sizes.activation {
+            Activation::Silu => 2 * self.element,
+            // The argument's powers and products, the sigmoid and its product, in f32.
+            Activation::GeluTanh => 6 * F32 + self.element,
+        };
+        let plain = 2 * (sizes.norms * sizes.hidden + of_heads) * F32 + gate * sizes.intermediate;
         let dropped = sizes.adapters.as_ref().filter(|adapters| adapters.dropout).map_or(0, |adapters| {
             adapters.modules.iter().map(|&module| sizes.shape(module)[1]).sum::<usize>() * self.element
         });

@@ -1,6 +1,6 @@
 //! The numbers of a model that memory and operations follow from.
 
-use medley_model::{DecoderConfig, Module};
+use medley_model::{Activation, DecoderConfig, Module};
 use medley_recipe::{Method, TrainSpec};
 
 /// Sizes of a decoder and of the adapters beside it. Everything counts numbers, not bytes.
@@ -21,6 +21,10 @@ pub struct ModelSizes {
     pub keys: usize,
     /// Whether queries and keys are normalised.
     pub qk_norm: bool,
+    /// Norms of a layer as wide as the residual stream.
+    pub norms: usize,
+    /// Activation of the feed-forward layer's gate.
+    pub activation: Activation,
     /// Rows of the embedding.
     pub vocabulary: usize,
     /// Whether the head is the embedding.
@@ -60,6 +64,8 @@ impl ModelSizes {
             queries: config.num_attention_heads * config.head_dim,
             keys: config.num_key_value_heads * config.head_dim,
             qk_norm: config.qk_norm,
+            norms: config.layer_norms.count(),
+            activation: config.activation,
             vocabulary: config.vocab_size,
             tied: config.tie_word_embeddings,
             layer: 0,

@@ -21,7 +21,7 @@ use crate::step::{BatchGradient, GradientContext, clip_factor, global_norm};
 const STEPS: usize = 20;
 const HEAD_DIM: usize = 8;
 /// Folders of the runs: Qwen2, and the other families by name.
-const FAMILIES: [&str; 4] = ["", "qwen3", "llama", "mistral"];
+const FAMILIES: [&str; 5] = ["", "qwen3", "llama", "mistral", "gemma3_text"];
 
 /// A training step with one thing wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -66,7 +66,7 @@ fn interrupted_equals_whole(family: &str, spec: &TrainSpec, weights: &str) {
 
 #[test]
 fn every_family() {
-    for family in ["qwen3", "llama", "mistral"] {
+    for family in ["qwen3", "llama", "mistral", "gemma3_text"] {
         interrupted_equals_whole(family, &spec(), "model.safetensors");
         let lora = TrainSpec { method: lora(), ..spec() };
         interrupted_equals_whole(family, &lora, "adapter_model.safetensors");
