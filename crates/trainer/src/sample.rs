@@ -149,7 +149,7 @@ pub(crate) mod tests {
         check_positions(&samples[0], &config("llama-dynamic")).expect("as long as the context");
         check_positions(&samples[1], &config("llama-linear")).expect("the positions do not depend on the length");
         let error = check_positions(&samples[1], &config("llama-dynamic")).expect_err("longer");
-        let error = medley_files::with_help(&error);
+        let error = medley_files::WithHelp::with_help(&error);
         assert!(error.contains("has 9 tokens, but beyond 8 tokens") && error.contains("chat.max_tokens"), "{error}");
     }
 
