@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use medley_hub::Hub;
 use medley_model::{ADAPTER_PICKLE, adapter_revision};
 use medley_recipe::Resolved;
 use medley_trainer::Base;
@@ -10,8 +9,8 @@ use medley_trainer::base::{BaseKind, inspect};
 use miette::miette;
 
 use crate::errors::report;
+use crate::hub_bars;
 use crate::models::{description, snapshot};
-use crate::progress;
 
 /// Base model of a run, with its identity.
 pub struct FoundBase {
@@ -125,6 +124,6 @@ pub fn tokenizer_directory(resolved: &Resolved) -> miette::Result<PathBuf> {
 }
 
 fn from_hub(id: &str, revision: Option<&str>) -> miette::Result<PathBuf> {
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let hub = hub_bars::hub();
     Ok(hub.tokenizer_snapshot(id, revision).map_err(report)?.directory)
 }

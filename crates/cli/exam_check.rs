@@ -4,12 +4,11 @@ use std::path::Path;
 
 use medley_chat::ChatTokenizer;
 use medley_eval::{Papers, PromptTemplate, check_exam, load_papers};
-use medley_hub::Hub;
 use medley_mixture::SourcePart;
 use medley_recipe::Resolved;
 
 use crate::errors::report;
-use crate::progress;
+use crate::hub_bars;
 
 /// Items and prompt template of a recipe's exam.
 pub struct RecipeExam {
@@ -59,6 +58,6 @@ pub fn papers(resolved: &Resolved) -> miette::Result<Papers> {
 /// # Errors
 /// As [`load_papers`].
 pub fn read_papers(parts: &[SourcePart], base_dir: &Path) -> miette::Result<Papers> {
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let hub = hub_bars::hub();
     load_papers(parts, base_dir, Some(&hub)).map_err(report)
 }

@@ -18,6 +18,7 @@ mod exam;
 mod exam_after;
 mod exam_check;
 mod foreign_run;
+mod hub_bars;
 mod inference_plan;
 mod logging;
 mod mix;

@@ -11,9 +11,10 @@ use medley_model::{
 use miette::{IntoDiagnostic, Result, miette};
 
 use crate::errors::report;
+use crate::hub_bars;
 use crate::inference_plan::{self, Answering};
 use crate::named_run;
-use crate::progress::{self, say};
+use crate::progress::say;
 
 /// Location of a model, and the run that it belongs to.
 pub struct FoundModel {
@@ -79,7 +80,7 @@ fn local_or(
     if let Some(run) = named_run::model(name)? {
         return Ok(run);
     }
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let hub = hub_bars::hub();
     fetch(&hub).map(|snapshot| snapshot.directory).map_err(report)
 }
 

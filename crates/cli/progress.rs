@@ -57,6 +57,16 @@ pub fn spinner(what: &str) -> ProgressBar {
     spinner
 }
 
+/// A bar over the bytes of a download; nothing moves it but the caller.
+pub fn download(file: &str, size: Option<u64>) -> ProgressBar {
+    let bar = bars().add(ProgressBar::new(size.unwrap_or(0)).with_message(file.to_owned()));
+    bar.set_style(match drawn() {
+        true => style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}"),
+        false => style("{msg} {bytes} of {total_bytes}"),
+    });
+    bar
+}
+
 /// Redraws a bar regularly, if the system can start another thread: `enable_steady_tick` panics where it cannot.
 fn tick(bar: &ProgressBar, interval: Duration) {
     if thread::Builder::new().spawn(|| ()).is_ok_and(|probe| probe.join().is_ok()) {

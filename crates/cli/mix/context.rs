@@ -2,7 +2,6 @@
 
 use medley_chat::ChatTokenizer;
 use medley_eval::{Item, Papers};
-use medley_hub::Hub;
 use medley_mixer::{Mix, MixContext, MixProgress};
 use medley_mixture::{ExamItem, MeasureTokens, MixSpec};
 use medley_recipe::Resolved;
@@ -11,6 +10,7 @@ use crate::base::tokenizer_directory;
 use crate::encode::TokenMeasure;
 use crate::errors::report;
 use crate::exam_check::papers;
+use crate::hub_bars;
 use crate::progress;
 
 /// The mix of a recipe without text of its `papers`; tokens are counted with `tokenizer` as training counts them.
@@ -49,7 +49,7 @@ fn with_papers<T>(
         let rate = bar.per_sec() * f64::from(1 << 20) / 1e9;
         bar.set_message(format!("MiB, {rate:.2} GB/s, {} records, {}", now.records, now.source));
     };
-    let hub = Hub::from_env().with_bars(progress::bars().clone());
+    let hub = hub_bars::hub();
     let result = work(&MixContext {
         exam_items: &exam_items,
         measure: measure.as_ref().map(|measure| measure as &dyn MeasureTokens),

@@ -3,15 +3,16 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::address::{Origin, credentials, redacted, resolve, shown};
 use super::cache::RepositoryCache;
+use super::observer::{Download, HubObserver, Silent};
 use super::patience::{ATTEMPTS, Pace, is_passing, wait_after};
 use super::remote_file::{RemoteFile, is_hash};
 use super::{HubConfig, HubError, RepositoryKind};
@@ -60,7 +61,7 @@ pub(super) struct Client {
     token: Option<String>,
     /// A connection that says nothing for so long is dead.
     silence: Duration,
-    pub(super) bars: MultiProgress,
+    pub(super) observer: Arc<dyn HubObserver>,
 }
 
 impl Client {
@@ -78,7 +79,7 @@ impl Client {
             .new_agent();
         let (endpoint, token) = (config.endpoint.clone(), config.token.clone());
         let shown = shown(&endpoint);
-        Self { agent, endpoint, shown, token, silence: config.silence, bars: MultiProgress::new() }
+        Self { agent, endpoint, shown, token, silence: config.silence, observer: Arc::new(Silent) }
     }
 
     /// What `revision` of a repository stands for and holds.
@@ -145,7 +146,11 @@ impl Client {
         // Another process, or an earlier commit with the same content, may have fetched it.
         let here = fs::metadata(&blob).is_ok_and(|data| file.size.is_none_or(|size| size == data.len()));
         if !here {
-            self.fetch(kind, id, commit, file, &part)?;
+            self.observer.download(id, &file.name, Download::Started { size: file.size });
+            let fetched = self.fetch(kind, id, commit, file, &part);
+            let end = if fetched.is_ok() { Download::Finished } else { Download::Failed };
+            self.observer.download(id, &file.name, end);
+            fetched?;
             if let Some((expected, got)) =
                 file.hashes(&part).map_err(in_cache)?.filter(|(expected, got)| expected != got)
             {
@@ -169,8 +174,9 @@ impl Client {
     ) -> Result<(), HubError> {
         let owner = if kind == RepositoryKind::Dataset { "datasets/" } else { "" };
         let address = format!("{}/{owner}{id}/resolve/{commit}/{}", self.endpoint, escape(&file.name, true));
-        let bar = self.bar(&file.name, file.size);
-        tracing::info!("fetching `{}` of {id} ({})", file.name, file.size.map_or("?".to_owned(), bytes));
+        let size = file.size.map_or("unknown size".to_owned(), |size| format!("{size} bytes"));
+        tracing::info!("fetching `{}` of {id} ({size})", file.name);
+        let received = |bytes: u64| self.observer.download(id, &file.name, Download::Received { bytes });
         let mut expected = file.size;
         let mut problem = None;
         let mut wait = Duration::ZERO;
@@ -180,7 +186,7 @@ impl Client {
                 return Ok(());
             }
             wait = wait_after(attempt, None).unwrap_or_default();
-            problem = match self.receive(&address, part, &mut expected, &bar) {
+            problem = match self.receive(&address, part, &mut expected, &received) {
                 Err(Failed::Cache(source)) => return Err(HubError::Cache { path: part.to_owned(), source }),
                 Err(Failed::Status(response)) => return Err(self.refused_file(kind, id, commit, file, &response)),
                 Err(Failed::Busy(status, asked)) => {
@@ -188,7 +194,6 @@ impl Client {
                     Some(format!("HTTP {status}"))
                 }
                 Err(Failed::TooLong) => {
-                    bar.abandon();
                     fs::remove_file(part).map_err(|source| HubError::Cache { path: part.to_owned(), source })?;
                     let (id, file) = (id.to_owned(), file.name.clone());
                     return Err(HubError::TooLong { id, file, announced: expected, limit: MAX_UNANNOUNCED });
@@ -197,11 +202,9 @@ impl Client {
                 Ok(()) => None,
             };
             if problem.is_none() && expected.is_none_or(|expected| expected == length(part)) {
-                bar.finish_and_clear();
                 return Ok(());
             }
         }
-        bar.abandon();
         match expected {
             Some(expected) if length(part) > 0 => {
                 let (id, file) = (id.to_owned(), file.name.clone());
@@ -212,7 +215,13 @@ impl Client {
     }
 
     /// One attempt to fill `part` from where it ends.
-    fn receive(&self, address: &str, part: &Path, expected: &mut Option<u64>, bar: &ProgressBar) -> Result<(), Failed> {
+    fn receive(
+        &self,
+        address: &str,
+        part: &Path,
+        expected: &mut Option<u64>,
+        received: &dyn Fn(u64),
+    ) -> Result<(), Failed> {
         let here = length(part);
         let start = if expected.is_some_and(|expected| here > expected) { 0 } else { here };
         let response = self.get(address, start).map_err(Failed::Connection)?;
@@ -228,7 +237,7 @@ impl Client {
             return Err(Failed::Status(Box::new(response)));
         }
         *expected = expected.or_else(|| announced(&response));
-        copy(response, start, part, expected.unwrap_or(MAX_UNANNOUNCED), bar, Pace::new(self.silence))
+        copy(response, start, part, expected.unwrap_or(MAX_UNANNOUNCED), received, Pace::new(self.silence))
     }
 
     /// Requests a URL from byte `start` on, and follows redirections. The token is sent only to the endpoint's origin.
@@ -323,14 +332,6 @@ impl Client {
         found.sort_by(|left, right| likeness(right).total_cmp(&likeness(left)));
         found.into_iter().take(3).map(|found| format!("`{}`", found.id)).collect()
     }
-
-    fn bar(&self, name: &str, size: Option<u64>) -> ProgressBar {
-        let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
-        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = self.bars.add(ProgressBar::new(size.unwrap_or(0)).with_style(style));
-        bar.set_message(name.to_owned());
-        bar
-    }
 }
 
 /// Largest number of redirections of one request.
@@ -358,13 +359,13 @@ enum Failed {
     Cache(io::Error),
 }
 
-/// Writes a response's body to `part` from byte `start` on, up to `most` bytes in all.
+/// Writes a response's body to `part` from byte `start` on, up to `most` bytes in all; `received` gets the bytes in `part`.
 fn copy(
     response: Response<Body>,
     start: u64,
     part: &Path,
     most: u64,
-    bar: &ProgressBar,
+    received: &dyn Fn(u64),
     mut pace: Pace,
 ) -> Result<(), Failed> {
     let goes_on = response.status() == StatusCode::PARTIAL_CONTENT;
@@ -373,18 +374,18 @@ fn copy(
     if !goes_on || start == 0 {
         file.set_len(0).map_err(Failed::Cache)?;
     }
-    bar.set_position(length(part));
+    let mut on_disk = length(part);
+    received(on_disk);
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 17];
-    let mut room = most.saturating_sub(length(part));
-    let received = loop {
+    let result = loop {
         match body.read(&mut buffer) {
             Ok(0) => break Ok(()),
-            Ok(read) if read as u64 > room => return Err(Failed::TooLong),
+            Ok(read) if read as u64 > most.saturating_sub(on_disk) => return Err(Failed::TooLong),
             Ok(read) => {
-                room -= read as u64;
                 file.write_all(&buffer[..read]).map_err(Failed::Cache)?;
-                bar.inc(read as u64);
+                on_disk += read as u64;
+                received(on_disk);
                 if let Err(slow) = pace.add(read as u64) {
                     break Err(Failed::Connection(slow));
                 }
@@ -394,7 +395,7 @@ fn copy(
         }
     };
     file.sync_data().map_err(Failed::Cache)?;
-    received
+    result
 }
 
 /// The length of the whole file that a response announces; `None` for a compressed body, whose length differs.
@@ -432,10 +433,6 @@ fn escape(text: &str, slash_kept: bool) -> String {
     })
 }
 
-fn bytes(count: u64) -> String {
-    indicatif::HumanBytes(count).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -449,7 +446,7 @@ mod tests {
             let body = Body::builder().reader(io::repeat(b'x').take(300_000));
             let status = if start > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
             let response = Response::builder().status(status).body(body).expect("a response");
-            copy(response, start, &part, most, &ProgressBar::hidden(), Pace::new(Duration::from_secs(9)))
+            copy(response, start, &part, most, &|_| (), Pace::new(Duration::from_secs(9)))
         };
         assert!(matches!(read(0, 299_999), Err(Failed::TooLong)));
         assert!(length(&part) <= 299_999);

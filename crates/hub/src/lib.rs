@@ -14,14 +14,14 @@ mod client;
 pub mod data_files;
 mod dataset;
 mod error;
+mod observer;
 mod patience;
 mod remote_file;
 pub mod splits;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-
-use indicatif::MultiProgress;
 
 use cache::RepositoryCache;
 use client::{Client, Info};
@@ -29,6 +29,7 @@ use remote_file::RemoteFile;
 
 pub use dataset::{DatasetHub, DatasetRequest, HubFiles};
 pub use error::HubError;
+pub use observer::{Download, HubObserver};
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,10 +170,10 @@ impl Hub {
         Self { config, client }
     }
 
-    /// Draws the downloads' bars among `bars` rather than by themselves.
+    /// Reports the progress of downloads to `observer`.
     #[must_use]
-    pub fn with_bars(mut self, bars: MultiProgress) -> Self {
-        self.client.bars = bars;
+    pub fn with_observer(mut self, observer: Arc<dyn HubObserver>) -> Self {
+        self.client.observer = observer;
         self
     }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use medley_files::WithHelp as _;
-use medley_hub::{DatasetRequest, Hub, HubConfig, HubError, Snapshot};
+use medley_hub::{DatasetRequest, Download, Hub, HubConfig, HubError, HubObserver, Snapshot};
 
 #[path = "../../../tests/support/hub_server.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
@@ -49,6 +50,44 @@ fn dataset() -> (tempfile::TempDir, String) {
         ("内科 1.json", "[]"),
     ]);
     (folder, large)
+}
+
+/// Collects the events of downloads.
+#[derive(Default)]
+struct Events(Mutex<Vec<(String, String, Download)>>);
+
+impl HubObserver for Events {
+    fn download(&self, id: &str, file: &str, event: Download) {
+        self.0.lock().expect("not poisoned").push((id.to_owned(), file.to_owned(), event));
+    }
+}
+
+#[test]
+fn downloads_are_observed_from_start_to_end() {
+    let (data, large) = dataset();
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let server = HubServer::start();
+    server.dataset("owner/data", data.path());
+    let events = Arc::new(Events::default());
+    let hub = hub(&server, cache.path()).with_observer(events.clone());
+    hub.dataset_files(&ask("owner/data", None, Some("train/*"))).expect("fetches");
+    let size = large.len() as u64;
+    let seen = std::mem::take(&mut *events.0.lock().expect("not poisoned"));
+    assert!(seen.iter().all(|(id, file, _)| id == "owner/data" && file == "train/large.jsonl"), "{seen:?}");
+    let seen: Vec<Download> = seen.into_iter().map(|(.., event)| event).collect();
+    assert_eq!(seen.first(), Some(&Download::Started { size: Some(size) }));
+    assert_eq!(seen.last(), Some(&Download::Finished));
+    let received: Vec<u64> = seen
+        .iter()
+        .filter_map(|event| match event {
+            Download::Received { bytes } => Some(*bytes),
+            _ => None,
+        })
+        .collect();
+    assert!(received.is_sorted() && received.first() == Some(&0) && received.last() == Some(&size), "{received:?}");
+    assert_eq!(seen.len(), received.len() + 2);
+    hub.dataset_files(&ask("owner/data", None, Some("train/*"))).expect("cached");
+    assert!(events.0.lock().expect("not poisoned").is_empty(), "nothing is downloaded again");
 }
 
 #[test]

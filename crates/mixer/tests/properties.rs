@@ -43,7 +43,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 fn zstandard(content: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
+    zstd::bulk::compress(content, 1).expect("packs")
 }
 
 fn lines(rows: &[(String, String)]) -> String {

@@ -92,7 +92,7 @@ pub fn open(path: &Path, part: &SourcePart, wants: &dyn Fn(&str) -> bool, knows:
     }
     let packing = Packing::recognise(start);
     packing.check_memory(start)?;
-    let (records, layout) = recognise(packing, packing.unpack(reader), (path, part), knows)?;
+    let (records, layout) = recognise(packing, packing.unpack(reader)?, (path, part), knows)?;
     Ok(Opened { records, fingerprinter: Fingerprinter(state), layout })
 }
 

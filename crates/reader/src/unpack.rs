@@ -5,8 +5,6 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::Problem;
 
@@ -57,14 +55,17 @@ impl Packing {
     }
 
     /// The unpacked bytes of `reader`.
-    pub fn unpack(self, reader: impl BufRead + Send + 'static) -> Box<dyn Read + Send> {
+    ///
+    /// # Errors
+    /// The memory of a decoder cannot be allocated.
+    pub fn unpack(self, reader: impl BufRead + Send + 'static) -> Result<Box<dyn Read + Send>, Problem> {
         let unpacked: Box<dyn Read + Send> = match self {
-            Self::Plain => return Box::new(reader),
+            Self::Plain => return Ok(Box::new(reader)),
             Self::Gzip => Box::new(Members { decoder: Some(GzDecoder::new(reader)) }),
-            Self::Zstandard => Box::new(Frames::new(reader)),
+            Self::Zstandard => Box::new(zstandard(reader).map_err(|error| Problem::of_reading(&error))?),
             Self::Xz => Box::new(XzReader::new(reader, true)),
         };
-        Box::new(Unpacking { packing: self, unpacked })
+        Ok(Box::new(Unpacking { packing: self, unpacked }))
     }
 }
 
@@ -120,6 +121,10 @@ impl Read for Unpacking {
                 io::ErrorKind::UnexpectedEof => {
                     Problem::new(format!("the {packing} stream ends early: the file is truncated"), hint)
                 }
+                _ if error.to_string() == WINDOW_TOO_LARGE => Problem::new(
+                    format!("the {packing} stream needs a window of more than {} MiB", 1 << (WINDOW_LOG - 20)),
+                    "pack the file again without `--long`: `zstd -d --long=31 FILE.zst && zstd FILE`",
+                ),
                 _ => Problem::new(format!("the {packing} stream is corrupt ({error})"), hint),
             };
             io::Error::new(io::ErrorKind::InvalidData, problem)
@@ -164,85 +169,18 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// The frames of a Zstandard file one after another, each checked against its checksum.
-struct Frames<R> {
-    reader: R,
-    decoder: FrameDecoder,
-    in_frame: bool,
+/// Decoder of all frames of a Zstandard file; frames state their window, and a larger one than the limit is an error.
+fn zstandard<R: BufRead>(reader: R) -> io::Result<zstd::Decoder<'static, R>> {
+    let mut decoder = zstd::Decoder::with_buffer(reader)?;
+    decoder.window_log_max(WINDOW_LOG)?;
+    Ok(decoder)
 }
 
-impl<R: BufRead> Frames<R> {
-    fn new(reader: R) -> Self {
-        Self { reader, decoder: FrameDecoder::new(), in_frame: false }
-    }
+/// Binary logarithm of the largest window in bytes: 128 MiB, the limit of the `zstd` program without `--long`.
+const WINDOW_LOG: u32 = 27;
 
-    /// Begins the next frame; false at the end of the file.
-    fn begin(&mut self) -> io::Result<bool> {
-        loop {
-            if self.reader.fill_buf()?.is_empty() {
-                return Ok(false);
-            }
-            match self.decoder.init(&mut self.reader) {
-                Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    let skipped = io::copy(&mut (&mut self.reader).take(length.into()), &mut io::sink())?;
-                    if skipped < length.into() {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-                Err(error) => return Err(of_decoder(error)),
-            }
-        }
-    }
-
-    fn check(&self) -> io::Result<()> {
-        let (stated, computed) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
-        match (stated, computed) {
-            (Some(stated), Some(computed)) if stated != computed => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "a checksum differs"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<R: BufRead> Read for Frames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.in_frame {
-                if !self.begin()? {
-                    return Ok(0);
-                }
-                self.in_frame = true;
-            }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let blocks = BlockDecodingStrategy::UptoBytes(buffer.len().max(1));
-                self.decoder.decode_blocks(&mut self.reader, blocks).map_err(of_decoder)?;
-            }
-            let count = self.decoder.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            self.check()?;
-            self.in_frame = false;
-        }
-    }
-}
-
-/// The reader's own error where there is one inside.
-fn of_decoder(error: FrameDecoderError) -> io::Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(inner) = source {
-        if let Some(reading) = inner.downcast_ref::<io::Error>() {
-            return match reading.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => reading.kind().into(),
-            };
-        }
-        source = inner.source();
-    }
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-}
+/// Text of libzstd for frames beyond the limit.
+const WINDOW_TOO_LARGE: &str = "Frame requires too much memory for decoding";
 
 #[cfg(test)]
 #[path = "unpack_tests.rs"]

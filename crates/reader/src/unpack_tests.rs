@@ -13,7 +13,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let packing = Packing::recognise(&bytes);
     let mut unpacked = Vec::new();
-    let read = packing.unpack(io::Cursor::new(bytes)).read_to_end(&mut unpacked);
+    let read = packing.unpack(io::Cursor::new(bytes)).expect("memory").read_to_end(&mut unpacked);
     read.map_err(|error| Problem::of_reading(&error).problem)?;
     Ok(unpacked)
 }
@@ -64,6 +64,34 @@ fn bytes_behind_a_gzip_stream() {
         let error = unpacked([&gzip(text), junk].concat()).expect_err("other bytes");
         assert_eq!(error, "the gzip stream is corrupt (other bytes follow it)", "{junk:?}");
     }
+}
+
+#[test]
+fn bytes_behind_a_zstd_stream() {
+    let error = unpacked([&fixture("rows.jsonl.zst")[..], b"{\"a\": 2}\n"].concat()).expect_err("other bytes");
+    assert_eq!(error, "the zstd stream is corrupt (Unknown frame descriptor)");
+}
+
+#[test]
+fn a_zstd_window_beyond_the_limit_is_refused_before_it_is_allocated() {
+    // Magic number, a frame header of nothing but the window's logarithm, and an empty last block.
+    let frame = |log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
+    assert_eq!(unpacked(frame(27)).expect("within the limit"), b"");
+    let error = unpacked(frame(28)).expect_err("beyond the limit");
+    assert_eq!(error, "the zstd stream needs a window of more than 128 MiB");
+}
+
+#[test]
+fn a_wrong_checksum_of_a_zstd_frame_is_corrupt() {
+    let text = fixture("rows.jsonl");
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+    encoder.include_checksum(true).expect("set");
+    io::Write::write_all(&mut encoder, &text).expect("packs");
+    let mut bytes = encoder.finish().expect("packs");
+    assert!(unpacked(bytes.clone()).expect("unpacks") == text);
+    *bytes.last_mut().expect("a checksum") ^= 1;
+    let error = unpacked(bytes).expect_err("another checksum");
+    assert!(error.starts_with("the zstd stream is corrupt ("), "{error}");
 }
 
 #[test]

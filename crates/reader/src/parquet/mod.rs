@@ -52,7 +52,7 @@ impl From<Broken> for Problem {
     fn from(broken: Broken) -> Self {
         let hint = match &broken {
             Broken::Codec(_) | Broken::Encoding(_) => {
-                "write it anew with snappy, gzip, zstd or lz4 (`pandas.read_parquet(…).to_parquet(…)`), or as JSON Lines"
+                "write it anew with snappy, gzip, brotli, zstd or lz4 (`pandas.read_parquet(…).to_parquet(…)`), or as JSON Lines"
             }
             Broken::Text(_) => "mend the file, or name another column in `columns`",
             _ => "fetch or copy the file again",

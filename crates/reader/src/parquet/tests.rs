@@ -28,7 +28,7 @@ fn written() -> Vec<Value> {
 /// What pyarrow wrote comes back, whatever the codec, the encoding and the page's version.
 #[test]
 fn rows_come_back() {
-    for name in ["snappy", "gzip_v2", "zstd_small_pages", "lz4_plain", "deltas"] {
+    for name in ["snappy", "gzip_v2", "zstd_small_pages", "lz4_plain", "brotli", "deltas"] {
         let file = File::open(fixture(&format!("{name}.parquet"))).expect("the fixture");
         let found = rows(file, &|_| true).unwrap_or_else(|error| panic!("{name}: {error}"));
         for (index, (found, written)) in found.iter().zip(written()).enumerate() {
@@ -48,9 +48,31 @@ fn columns_that_nobody_looks_at_are_null() {
 
 #[test]
 fn a_codec_that_is_not_read_is_named() {
-    let file = File::open(fixture("brotli.parquet")).expect("the fixture");
-    let error = rows(file, &|_| true).expect_err("brotli");
-    assert!(error.starts_with("a Parquet page is packed with brotli, which is not read | write it anew"), "{error}");
+    let error = codec::unpack(3, b"", 1).map_err(Problem::from).expect_err("LZO");
+    assert_eq!(error.problem, "a Parquet page is packed with LZO, which is not read");
+    assert!(error.hint.starts_with("write it anew with snappy, gzip, brotli, zstd or lz4"), "{error:?}");
+}
+
+/// Pages of one frame, of several, without a stated length, and those that state more than they hold.
+#[test]
+fn zstd_pages_of_any_frames() {
+    let text = b"text ".repeat(1000);
+    let frame = zstd::bulk::compress(&text, 3).expect("packs");
+    assert!(codec::unpack(6, &frame, text.len()).expect("one frame") == text);
+    let two = [&frame[..], &frame].concat();
+    assert!(codec::unpack(6, &two, 2 * text.len()).expect("two frames") == text.repeat(2));
+    let streamed = zstd::encode_all(&text[..], 3).expect("packs");
+    assert!(codec::unpack(6, &streamed, text.len()).expect("no length") == text);
+    for length in [text.len() - 1, text.len() + 1, 0, LARGEST_PAGE] {
+        assert!(codec::unpack(6, &frame, length).is_err(), "{length}");
+        assert!(codec::unpack(6, &streamed, length).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn brotli_pages_with_large_windows_are_refused() {
+    // The reserved window bits, then 30 as the size of the window.
+    assert!(codec::unpack(4, &[0x11, 30, 3], 1).is_err());
 }
 
 fn changed(name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<Value>, String> {
@@ -75,7 +97,7 @@ proptest! {
     /// Whatever bytes are changed, reading ends with rows or an error.
     #[test]
     fn no_change_makes_it_panic_or_hang(
-        name in prop_oneof![Just("snappy"), Just("gzip_v2"), Just("zstd_small_pages"), Just("lz4_plain"), Just("deltas")],
+        name in prop_oneof![Just("snappy"), Just("gzip_v2"), Just("zstd_small_pages"), Just("lz4_plain"), Just("brotli"), Just("deltas")],
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..6),
     ) {
         let _ = changed(&format!("{name}.parquet"), |bytes| {
